@@ -1,0 +1,116 @@
+//! The copy engine: carries directory trees between two hosts while they are being written to.
+//!
+//! Owns scanning, the wire, sending, receiving and verifying. Must never write outside the target root, and never report a
+//! pass as done before the target's disk has it.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::spec::model::Host;
+
+/// One tree to carry from one host to another. The same job always means the same manifest.
+#[derive(Debug, Clone)]
+pub struct CopyJob {
+    /// Identifies the job across passes, runs and crashes: letters, digits, `-`, `_`, `.`.
+    pub id: String,
+    /// Where the tree is.
+    pub source: Host,
+    /// Where it goes.
+    pub target: Host,
+    /// Root on the source, absolute.
+    pub from: String,
+    /// Root on the target, absolute; made if missing, its parent must exist.
+    pub to: String,
+    /// Patterns of what stays behind.
+    pub exclude: Vec<String>,
+    /// Remove on the target what the source does not have.
+    pub delete: bool,
+    /// Bytes per second.
+    pub bandwidth: Option<u64>,
+}
+
+/// How far a pass is; lossy, at most some times a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyProgress {
+    /// Files looked at on the source.
+    pub files_scanned: u64,
+    /// Files whose content has arrived.
+    pub files_done: u64,
+    /// Files known to need sending.
+    pub files_total: u64,
+    /// Bytes that have arrived.
+    pub bytes_done: u64,
+    /// Bytes known to need sending.
+    pub bytes_total: u64,
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassReport {
+    /// Entries of all kinds on the source.
+    pub entries: u64,
+    /// Bytes of all regular files on the source.
+    pub bytes: u64,
+    /// Files sent.
+    pub files_sent: u64,
+    /// Bytes of content sent.
+    pub bytes_sent: u64,
+    /// Entries removed on the target.
+    pub deleted: u64,
+    /// Entries that changed while they were read; the next pass takes them again.
+    pub unsettled: u64,
+    /// Wall time in milliseconds.
+    pub millis: u64,
+}
+
+/// What a comparison found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// Regular files hashed on both sides.
+    pub files: u64,
+    /// Bytes hashed on both sides.
+    pub bytes: u64,
+    /// Differences in all.
+    pub different: u64,
+    /// The first few, for people, escaped: `path: content differs`.
+    pub examples: Vec<String>,
+}
+
+/// Size of a tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeSize {
+    /// Entries of all kinds.
+    pub entries: u64,
+    /// Bytes of all regular files.
+    pub bytes: u64,
+}
+
+/// Receives progress.
+pub type OnProgress<'a> = &'a (dyn Fn(CopyProgress) + Send + Sync);
+
+/// Carries trees.
+#[async_trait]
+pub trait Copier: Send + Sync {
+    /// Brings the target up to what the source has: the first pass sends everything, later ones what changed.
+    async fn pass(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<PassReport, CopyError>;
+
+    /// Reads both disks and compares every entry.
+    async fn verify(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError>;
+
+    /// Removes what the engine put on a host: agents, manifests of these jobs.
+    async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError>;
+}
+
+/// Why a pass or a comparison did not come to its end. Running it again is always safe.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{host}: {what}")]
+pub struct CopyError {
+    /// The host where it happened.
+    pub host: String,
+    /// What happened, where (path) and why, in one sentence, escaped.
+    pub what: String,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// Whether trying again by itself makes sense (a broken connection).
+    pub retryable: bool,
+}

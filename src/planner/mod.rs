@@ -1,0 +1,1 @@
+//! Spec and live reads to a step graph.

@@ -1,0 +1,1 @@
+//! Events and plans to text.

@@ -1,0 +1,152 @@
+//! Traffic directors: whatever decides where traffic goes.
+//!
+//! Owns the one trait that planner and engine use, and the list of kinds there are. A new director is one
+//! folder beside these and one line in [`DirectorConfig`]. A director must never report a write as done that it has
+//! not read back from every place that answers.
+
+pub mod haproxy;
+pub mod rfc2136;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+pub use haproxy::HaproxyConfig;
+pub use rfc2136::Rfc2136Config;
+
+/// The settings of a director, by kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DirectorConfig {
+    /// HAProxy's runtime API.
+    Haproxy(HaproxyConfig),
+    /// A DNS zone with dynamic updates.
+    Rfc2136(Rfc2136Config),
+}
+
+/// What a director can do, so that the planner can say at plan time what it cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// How finely a member's share can be set.
+    pub weights: Weights,
+    /// Whether it counts connections per member.
+    pub connections: bool,
+    /// Whether it has a drain mode in which in-flight work ends by itself.
+    pub drain: bool,
+    /// Whether what it says is cached by others for a time.
+    pub ttl: bool,
+}
+
+/// How finely a member's share can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weights {
+    /// Any weight from 0 to this one.
+    Exact(u16),
+    /// A member is there or not.
+    Presence,
+}
+
+/// One member of a pool as the director has it now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// HAProxy server name, or address in the RRset.
+    pub name: String,
+    /// Its weight in use; for presence directors 1, absent members are not listed.
+    pub weight: u16,
+    /// Its administrative state.
+    pub mode: Mode,
+    /// Connections now held by it, summed over everything that answers; `None` when the director cannot know.
+    pub connections: Option<u64>,
+    /// What the director's own check says; `None` without one.
+    pub up: Option<bool>,
+}
+
+/// Administrative state of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Takes traffic according to its weight.
+    Ready,
+    /// Keeps what it has and gets nothing new.
+    Drain,
+    /// Gets nothing.
+    Maint,
+}
+
+/// A pool as read back from every place that answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Backend or owner name.
+    pub name: String,
+    /// Its members in the director's order.
+    pub members: Vec<Member>,
+    /// How long others may cache it, where [`Capabilities::ttl`].
+    pub ttl: Option<Duration>,
+}
+
+impl Pool {
+    /// The member of that name.
+    pub fn member(&self, name: &str) -> Option<&Member> {
+        self.members.iter().find(|m| m.name == name)
+    }
+}
+
+/// An absolute setting of one member. Applying it twice is the same as once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The member.
+    pub member: String,
+    /// Weight to set; 0 takes an address out of an RRset.
+    pub weight: u16,
+    /// Administrative state to set.
+    pub mode: Mode,
+}
+
+/// Whatever decides where traffic goes.
+#[async_trait]
+pub trait Director: Send + Sync {
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Reads a pool from every place that answers; an error when they disagree or one is silent.
+    async fn observe(&self, pool: &str) -> Result<Pool, TrafficError>;
+
+    /// Makes the changes, in order, and reads them back everywhere. Returns the pool afterwards.
+    async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, TrafficError>;
+
+    /// Sets how long others may cache the pool. An error where [`Capabilities::ttl`] is false.
+    async fn set_ttl(&self, pool: &str, ttl: Duration) -> Result<Pool, TrafficError>;
+
+    /// Asks the listed resolvers, if any, whether they answer what the director says. `Ok(None)`: they do;
+    /// `Ok(Some(text))`: what still answers otherwise, for people.
+    async fn settled(&self, pool: &str) -> Result<Option<String>, TrafficError>;
+}
+
+/// Why a director did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{director}: {what}")]
+pub struct TrafficError {
+    /// Name of the director in the inventory, with its address.
+    pub director: String,
+    /// Whether the write is known not to have happened, or cannot be known.
+    pub kind: TrafficErrorKind,
+    /// What happened and why, in one sentence. Remote text is already escaped.
+    pub what: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+/// What the engine has to know about a failed call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrafficErrorKind {
+    /// Said no; nothing changed.
+    Refused,
+    /// Could not be reached, or the answer was lost: what it has now is unknown.
+    Unknown,
+    /// Accepted, but reads back otherwise, or the places that answer disagree.
+    Disagrees,
+    /// Somebody else changed it in between; nothing of ours was written.
+    Conflict,
+}
