@@ -57,7 +57,7 @@ pub fn duration(d: Duration) -> String {
     let secs = d.as_secs();
     match secs {
         0 => format!("{ms} ms"),
-        1..=59 if ms % 1000 == 0 => format!("{secs} s"),
+        1..=59 if ms.is_multiple_of(1000) => format!("{secs} s"),
         1..=59 => format!("{:.1} s", d.as_secs_f64()),
         60..=3599 => format!("{}m {:02}s", secs / 60, secs % 60),
         3600..=86_399 => format!("{}h {:02}m", secs / 3600, secs % 3600 / 60),

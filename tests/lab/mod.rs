@@ -1,0 +1,6 @@
+//! The lab: real servers on loopback addresses and in private directories, for tests and the demo.
+
+#![allow(dead_code, reason = "each test binary uses its own part of the lab")]
+
+pub mod packages;
+pub mod process;

@@ -1,0 +1,87 @@
+//! Daemons of the lab: started in the foreground, with their output in a file, and stopped by pid when dropped.
+
+use std::fs::File;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server process that ends with its handle.
+pub struct Daemon {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts `program` with `args`; what it prints goes to `log`. The process dies with the thread that started it, too, where
+    /// `setpriv` can arrange that.
+    pub fn start(name: &str, program: &Path, args: &[&str], log: &Path) -> Self {
+        let out = File::create(log).unwrap_or_else(|e| panic!("cannot create {}: {e}", log.display()));
+        let err = out.try_clone().expect("a file handle can be cloned");
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(args);
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        let child = command.spawn().unwrap_or_else(|e| panic!("cannot start {name} ({}): {e}", program.display()));
+        Self { name: name.to_owned(), child, log: log.to_owned() }
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has printed.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until `ready` says so; panics with the daemon's output when it ends first or ten seconds pass.
+    pub fn wait_until(&mut self, what: &str, mut ready: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !ready() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("{} ended with {status} before {what}:\n{}", self.name, self.output());
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "{}: no {what} in 10 s:\n{}", self.name, self.output());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until something accepts TCP connections on `addr`.
+    pub fn wait_for_port(&mut self, addr: SocketAddr) {
+        self.wait_until(&format!("port {addr}"), || TcpStream::connect_timeout(&addr, Duration::from_millis(200)).is_ok());
+    }
+
+    /// Sends a signal by name (`HUP`, `TERM`, `STOP`, …) to the process itself.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, "--", &self.pid().to_string()]).status();
+        assert!(status.is_ok_and(|s| s.success()), "cannot send {name} to {}", self.name);
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port on `ip` that was free a moment ago.
+pub fn free_port(ip: IpAddr) -> u16 {
+    TcpListener::bind((ip, 0)).and_then(|l| l.local_addr()).expect("a loopback port can be bound").port()
+}
+
+/// Where a program is: on `PATH`, or in the directories that an ordinary user's `PATH` leaves out.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|p| p.is_file())
+}
