@@ -1,1 +1,174 @@
-//! What happens in a run.
+//! What happens in a run: the one language between the engine and those who watch, and the fold that every reader shares.
+//!
+//! Durable [`Event`]s are in the journal; [`Notice`]s are what a watcher sees: events after they are durable, and progress that may
+//! be lost. Must never hold a secret or unescaped remote bytes.
+
+pub mod fold;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::copy::CopyProgress;
+use crate::planner::graph::Graph;
+use crate::spec::model::Input;
+use crate::traffic::Pool;
+
+pub use fold::{IllegalTransition, RunState, Status, StepState};
+
+/// One record of a journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Position in the journal, from 0.
+    pub seq: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Event {
+    /// The run began; always the first record.
+    Started(Box<Started>),
+    /// A controller took the run up again.
+    Resumed {
+        /// Who and where.
+        by: Operator,
+    },
+    /// A step is about to act.
+    Intent {
+        /// Its id.
+        step: String,
+        /// From 1.
+        attempt: u32,
+        /// Whether its effect is being undone.
+        undo: bool,
+    },
+    /// A step has come to an end.
+    Outcome {
+        /// Its id.
+        step: String,
+        /// As in the intent.
+        attempt: u32,
+        /// As in the intent.
+        undo: bool,
+        /// How it ended.
+        result: StepResult,
+    },
+    /// The run stopped where an operator is needed.
+    Held {
+        /// The step, when it is about one.
+        step: Option<String>,
+        /// Why, in one sentence.
+        why: String,
+        /// What to do next.
+        hint: Option<String>,
+    },
+    /// The controller was asked to stop and did, at a safe point.
+    Stopped {
+        /// `interrupt`, `terminate`.
+        by: String,
+    },
+    /// Everything is done.
+    Finished,
+}
+
+/// How a run began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// Name of the run.
+    pub run: String,
+    /// Name of the plan.
+    pub plan: String,
+    /// The files it came from.
+    pub inputs: Vec<Input>,
+    /// What will be done.
+    pub graph: Graph,
+    /// Who and where.
+    pub by: Operator,
+    /// Version of the tool.
+    pub version: String,
+}
+
+/// Who runs the controller, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operator {
+    /// Login name.
+    pub user: String,
+    /// Host name.
+    pub host: String,
+    /// Process id.
+    pub pid: u32,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum StepResult {
+    /// It took hold, and that was read back.
+    Done {
+        /// What was seen, in one line.
+        evidence: String,
+        /// What was there before, for the undo and for later steps.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Before>,
+        /// How long it took.
+        millis: u64,
+    },
+    /// It did not, and nothing more will come of it.
+    Failed {
+        /// Why, in one sentence.
+        why: String,
+        /// What to do next.
+        hint: Option<String>,
+        /// What was there before, when the effect may have taken hold in part.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Before>,
+    },
+    /// Nobody can tell whether it did.
+    Unknown {
+        /// Why, in one sentence.
+        why: String,
+        /// What to do next.
+        hint: Option<String>,
+        /// What was there before, when it was seen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Before>,
+    },
+}
+
+/// What a step found before it changed it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Before {
+    /// A pool.
+    Pool(Pool),
+    /// A TTL.
+    Ttl(Duration),
+}
+
+/// What a watcher sees.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "notice")]
+pub enum Notice {
+    /// A record, after it is durable.
+    Recorded(Record),
+    /// How far a copy is. May be lost.
+    Copying {
+        /// The step.
+        step: String,
+        /// How far.
+        progress: CopyProgress,
+    },
+    /// What a step waits for, with the last values seen. May be lost.
+    Waiting {
+        /// The step.
+        step: String,
+        /// `12 connections on dal-1, 10.0.0.7 among them`.
+        what: String,
+    },
+}

@@ -1,1 +1,10 @@
-//! The durable log of a run.
+//! The durable log of a run: append-only, framed, chained. State is what it folds to, and nothing else is kept.
+//!
+//! Owns the format and the file. A write or a sync that fails poisons the journal: nothing more is written, and the run stops.
+//! Must never repair anything but a torn last frame.
+
+pub mod file;
+pub mod format;
+
+pub use file::Journal;
+pub use format::JournalError;

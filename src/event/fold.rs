@@ -1,0 +1,249 @@
+//! State = fold(journal): one total transition function, shared by the engine, `status` and every renderer.
+//!
+//! Must never guess: a record that cannot follow what is there is an error.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Before, Event, Record, Started, StepResult};
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunState {
+    /// How it began.
+    pub started: Started,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When the last record was written.
+    pub last_at: Timestamp,
+    /// Number of records.
+    pub records: u64,
+    /// Where it stands as a whole.
+    pub status: Status,
+    steps: BTreeMap<String, StepRecord>,
+}
+
+/// A run as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "status")]
+pub enum Status {
+    /// A controller works on it, or died while it did.
+    Running,
+    /// An operator is needed.
+    Held {
+        /// The step, when it is about one.
+        step: Option<String>,
+        /// Why.
+        why: String,
+        /// What to do next.
+        hint: Option<String>,
+    },
+    /// Was asked to stop.
+    Stopped {
+        /// By what.
+        by: String,
+    },
+    /// Everything is done.
+    Finished,
+}
+
+/// What is known of one step.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StepRecord {
+    /// Where it stands.
+    pub state: StepState,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// When the last attempt began.
+    pub began: Option<Timestamp>,
+    /// When the last attempt ended.
+    pub ended: Option<Timestamp>,
+    /// What the first attempt that saw it found before.
+    pub before: Option<Before>,
+    /// What was seen at the end, or why it failed.
+    pub says: String,
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// Not begun, or undone.
+    #[default]
+    Waiting,
+    /// Intended; without an outcome it may or may not have happened.
+    Running,
+    /// Took hold.
+    Done,
+    /// Did not.
+    Failed,
+    /// Nobody can tell.
+    Unknown,
+    /// Its undo was intended.
+    Undoing,
+}
+
+/// A record that cannot follow what is there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("record {seq} cannot follow: {why}")]
+pub struct IllegalTransition {
+    /// Its position.
+    pub seq: u64,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl RunState {
+    /// Begins with the first record.
+    pub fn begin(first: Record) -> Result<Self, IllegalTransition> {
+        let illegal = |why: &str| IllegalTransition { seq: first.seq, why: why.to_owned() };
+        if first.seq != 0 {
+            return Err(illegal("the first record must have number 0"));
+        }
+        let Event::Started(started) = first.event else {
+            return Err(illegal("a journal begins with `started`"));
+        };
+        let steps: BTreeMap<_, _> = started.graph.steps.iter().map(|s| (s.id.clone(), StepRecord::default())).collect();
+        if steps.len() != started.graph.steps.len() {
+            return Err(IllegalTransition { seq: 0, why: "two steps have the same id".into() });
+        }
+        Ok(Self {
+            started: *started,
+            started_at: first.at,
+            last_at: first.at,
+            records: 1,
+            status: Status::Running,
+            steps,
+        })
+    }
+
+    /// Folds all records of a journal.
+    pub fn fold(records: impl IntoIterator<Item = Record>) -> Result<Self, IllegalTransition> {
+        let mut records = records.into_iter();
+        let first = records.next().ok_or(IllegalTransition { seq: 0, why: "the journal is empty".into() })?;
+        let mut state = Self::begin(first)?;
+        for record in records {
+            state.apply(record)?;
+        }
+        Ok(state)
+    }
+
+    /// Takes in the next record.
+    pub fn apply(&mut self, record: Record) -> Result<(), IllegalTransition> {
+        let seq = record.seq;
+        let illegal = |why: String| IllegalTransition { seq, why };
+        if seq != self.records {
+            return Err(illegal(format!("its number should be {}", self.records)));
+        }
+        if self.status == Status::Finished {
+            return Err(illegal("the run has finished".into()));
+        }
+        match record.event {
+            Event::Started(_) => return Err(illegal("the run has already started".into())),
+            Event::Resumed { .. } => self.status = Status::Running,
+            Event::Intent { step, attempt, undo } => self.intend(&step, attempt, undo, record.at).map_err(illegal)?,
+            Event::Outcome { step, attempt, undo, result } => {
+                self.conclude(&step, attempt, undo, result, record.at).map_err(illegal)?;
+            }
+            Event::Held { step, why, hint } => self.status = Status::Held { step, why, hint },
+            Event::Stopped { by } => self.status = Status::Stopped { by },
+            Event::Finished => {
+                if let Some((id, _)) = self.steps.iter().find(|(_, s)| s.state != StepState::Done) {
+                    return Err(illegal(format!("{id} is not done")));
+                }
+                self.status = Status::Finished;
+            }
+        }
+        self.records += 1;
+        self.last_at = record.at;
+        Ok(())
+    }
+
+    fn intend(&mut self, id: &str, attempt: u32, undo: bool, at: Timestamp) -> Result<(), String> {
+        if self.status != Status::Running {
+            return Err(format!("{id} begins while the run does not run"));
+        }
+        if !undo {
+            self.check_order(id)?;
+        }
+        let step = self.steps.get_mut(id).ok_or_else(|| format!("there is no step {id}"))?;
+        if attempt != step.attempts + 1 {
+            return Err(format!("{id}: attempt {attempt} after {}", step.attempts));
+        }
+        step.state = match (undo, step.state) {
+            (false, StepState::Waiting | StepState::Running | StepState::Failed | StepState::Unknown) => {
+                StepState::Running
+            }
+            (true, StepState::Waiting) => return Err(format!("{id} is undone before it was done")),
+            (true, _) => StepState::Undoing,
+            (false, state) => return Err(format!("{id} begins but is {state:?}")),
+        };
+        step.attempts = attempt;
+        step.began = Some(at);
+        step.ended = None;
+        Ok(())
+    }
+
+    /// A step may only begin when all it waits for is done: a journal that says otherwise was not written by us.
+    fn check_order(&self, id: &str) -> Result<(), String> {
+        let Some(step) = self.started.graph.step(id) else { return Err(format!("there is no step {id}")) };
+        match step.after.iter().find(|a| self.step(a).state != StepState::Done) {
+            Some(a) => Err(format!("{id} begins before {a} is done")),
+            None => Ok(()),
+        }
+    }
+
+    fn conclude(
+        &mut self,
+        id: &str,
+        attempt: u32,
+        undo: bool,
+        result: StepResult,
+        at: Timestamp,
+    ) -> Result<(), String> {
+        let step = self.steps.get_mut(id).ok_or_else(|| format!("there is no step {id}"))?;
+        let expected = if undo { StepState::Undoing } else { StepState::Running };
+        if step.state != expected || step.attempts != attempt {
+            return Err(format!("{id}: an outcome of attempt {attempt} without its intent"));
+        }
+        let (state, says, before) = match result {
+            StepResult::Done { evidence, before, .. } => (StepState::Done, evidence, before),
+            StepResult::Failed { why, before, .. } => (StepState::Failed, why, before),
+            StepResult::Unknown { why, before, .. } => (StepState::Unknown, why, before),
+        };
+        step.state = match (undo, state) {
+            (true, StepState::Done) => StepState::Waiting,
+            (_, state) => state,
+        };
+        step.says = says;
+        step.ended = Some(at);
+        // A second attempt sees what the first one left: only the first sight is what was there before.
+        step.before = if undo && step.state == StepState::Waiting { None } else { step.before.take().or(before) };
+        Ok(())
+    }
+
+    /// What is known of a step; an unknown id reads as waiting.
+    pub fn step(&self, id: &str) -> &StepRecord {
+        static WAITING: StepRecord = StepRecord {
+            state: StepState::Waiting,
+            attempts: 0,
+            began: None,
+            ended: None,
+            before: None,
+            says: String::new(),
+        };
+        self.steps.get(id).unwrap_or(&WAITING)
+    }
+
+    /// Number of steps in a state.
+    pub fn count(&self, state: StepState) -> usize {
+        self.steps.values().filter(|s| s.state == state).count()
+    }
+
+    /// Whether every step is done.
+    pub fn all_done(&self) -> bool {
+        self.steps.values().all(|s| s.state == StepState::Done)
+    }
+}

@@ -1,0 +1,177 @@
+//! The format: a header line, then frames of length, CRC-32 and a JSON record that carries the SHA-256 of the one before.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::event::{IllegalTransition, Record};
+
+/// The version that this program writes, and the newest it reads.
+pub const VERSION: u32 = 1;
+/// No record is larger: a plan of thousands of hosts stays far below.
+pub const MAX_FRAME: usize = 64 << 20;
+
+const MAGIC: &str = "migrate-journal ";
+
+/// Why a journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Not a journal.
+    #[error("{path} is not a journal of migrate")]
+    NotAJournal {
+        /// The file.
+        path: String,
+    },
+    /// Written by a newer program.
+    #[error(
+        "{path} has journal format {found}; this program reads up to {VERSION}: use the newer `migrate` that wrote it"
+    )]
+    Newer {
+        /// The file.
+        path: String,
+        /// Its format.
+        found: u32,
+    },
+    /// Bytes that no crash can explain.
+    #[error(
+        "{path}: frame {frame} at byte {offset} is damaged: {why}. A crash can only tear the last frame: restore the file from a copy"
+    )]
+    Damaged {
+        /// The file.
+        path: String,
+        /// Number of the frame, from 0.
+        frame: u64,
+        /// Where it begins.
+        offset: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Records that cannot follow each other.
+    #[error("{path}: {source}")]
+    Illegal {
+        /// The file.
+        path: String,
+        /// Which and why.
+        source: IllegalTransition,
+    },
+    /// Another process has it open.
+    #[error("{path} is in use by another controller")]
+    Locked {
+        /// The file.
+        path: String,
+    },
+    /// An earlier write failed.
+    #[error("{path}: an earlier write failed; nothing more is written")]
+    Poisoned {
+        /// The file.
+        path: String,
+    },
+}
+
+/// A record with the hash of the one before it.
+#[derive(Serialize, Deserialize)]
+struct Link {
+    prev: String,
+    #[serde(flatten)]
+    record: Record,
+}
+
+/// The SHA-256 of a payload, hex; the chain begins with that of nothing.
+pub fn hash(payload: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(payload).iter().fold(String::with_capacity(64), |mut out, b| {
+        let _ = write!(out, "{b:02x}");
+        out
+    })
+}
+
+/// The first line of a journal.
+pub fn header() -> String {
+    format!("{MAGIC}{VERSION}\n")
+}
+
+/// One frame, and the hash that the next one carries.
+pub fn encode(record: &Record, prev: &str) -> Result<(Vec<u8>, String), std::io::Error> {
+    let payload = serde_json::to_vec(&Link { prev: prev.to_owned(), record: record.clone() })?;
+    let length = u32::try_from(payload.len())
+        .ok()
+        .filter(|l| *l as usize <= MAX_FRAME)
+        .ok_or_else(|| std::io::Error::other("the record is too large"))?;
+    let mut frame = Vec::with_capacity(payload.len() + 8);
+    frame.extend_from_slice(&length.to_le_bytes());
+    frame.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
+    frame.extend_from_slice(&payload);
+    Ok((frame, hash(&payload)))
+}
+
+/// What a journal's bytes hold.
+pub struct Decoded {
+    /// All whole records.
+    pub records: Vec<Record>,
+    /// Hash that the next record carries.
+    pub head: String,
+    /// Bytes up to the end of the last whole frame; what is behind was torn by a crash.
+    pub length: u64,
+}
+
+/// Reads a whole journal.
+pub fn decode(path: &str, bytes: &[u8]) -> Result<Decoded, JournalError> {
+    let mut at = read_header(path, bytes)?;
+    let (mut records, mut head) = (Vec::new(), hash(b""));
+    while at < bytes.len() {
+        let frame = records.len() as u64;
+        let damaged = |why: String| JournalError::Damaged { path: path.to_owned(), frame, offset: at as u64, why };
+        let Some((payload, next)) = split_frame(bytes, at).map_err(damaged)? else { break };
+        let damaged = |why: String| JournalError::Damaged { path: path.to_owned(), frame, offset: at as u64, why };
+        let link: Link = serde_json::from_slice(payload).map_err(|e| damaged(e.to_string()))?;
+        if link.prev != head {
+            return Err(damaged("it does not follow the record before it".into()));
+        }
+        head = hash(payload);
+        records.push(link.record);
+        at = next;
+    }
+    Ok(Decoded { records, head, length: at as u64 })
+}
+
+fn read_header(path: &str, bytes: &[u8]) -> Result<usize, JournalError> {
+    let not = || JournalError::NotAJournal { path: path.to_owned() };
+    let line = bytes.get(..64.min(bytes.len())).unwrap_or_default();
+    let end = line.iter().position(|b| *b == b'\n').ok_or_else(not)?;
+    let text = line.get(..end).and_then(|l| std::str::from_utf8(l).ok()).ok_or_else(not)?;
+    let found: u32 = text.strip_prefix(MAGIC).and_then(|v| v.parse().ok()).ok_or_else(not)?;
+    if found > VERSION {
+        return Err(JournalError::Newer { path: path.to_owned(), found });
+    }
+    Ok(end + 1)
+}
+
+/// The frame at `at` and where the next one begins. `Ok(None)`: it is the last one and torn.
+fn split_frame(bytes: &[u8], at: usize) -> Result<Option<(&[u8], usize)>, String> {
+    let word = |from: usize| -> Option<u32> {
+        bytes.get(from..from + 4).and_then(|w| w.try_into().ok()).map(u32::from_le_bytes)
+    };
+    let (Some(length), Some(crc)) = (word(at), word(at + 4)) else { return Ok(None) };
+    let length = length as usize;
+    let (start, rest) = (at + 8, bytes.len() - at - 8);
+    if length > MAX_FRAME {
+        return Err(format!("a length of {length}"));
+    }
+    if length > rest {
+        return Ok(None);
+    }
+    let payload = bytes.get(start..start + length).unwrap_or_default();
+    match crc32fast::hash(payload) == crc {
+        true => Ok(Some((payload, start + length))),
+        // File systems may extend a file before its data is there: only at the very end is that a torn write.
+        false if start + length == bytes.len() => Ok(None),
+        false => Err("its checksum is wrong and more follows".into()),
+    }
+}
