@@ -50,13 +50,25 @@ impl Daemon {
 
     /// Waits until something accepts TCP connections on `addr`.
     pub fn wait_for_port(&mut self, addr: SocketAddr) {
-        self.wait_until(&format!("port {addr}"), || TcpStream::connect_timeout(&addr, Duration::from_millis(200)).is_ok());
+        self.wait_until(&format!("port {addr}"), || {
+            TcpStream::connect_timeout(&addr, Duration::from_millis(200)).is_ok()
+        });
     }
 
     /// Sends a signal by name (`HUP`, `TERM`, `STOP`, …) to the process itself.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, "--", &self.pid().to_string()]).status();
         assert!(status.is_ok_and(|s| s.success()), "cannot send {name} to {}", self.name);
+    }
+
+    /// Asks it to end, as a service manager would, and ends it when it has not done so in three seconds.
+    pub fn terminate(&mut self) {
+        let _ = Command::new("kill").args(["-s", "TERM", "--", &self.pid().to_string()]).status();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(3) && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.kill();
     }
 
     /// Ends it at once.
