@@ -2,5 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of the lab")]
 
+pub mod bind;
+pub mod haproxy;
 pub mod packages;
 pub mod process;

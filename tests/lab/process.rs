@@ -61,6 +61,16 @@ impl Daemon {
         assert!(status.is_ok_and(|s| s.success()), "cannot send {name} to {}", self.name);
     }
 
+    /// Asks it to end, as a service manager would, and ends it when it has not done so in three seconds.
+    pub fn terminate(&mut self) {
+        let _ = Command::new("kill").args(["-s", "TERM", "--", &self.pid().to_string()]).status();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(3) && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.kill();
+    }
+
     /// Ends it at once.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

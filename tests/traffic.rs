@@ -1,0 +1,15 @@
+//! Directors against the real servers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs
+)]
+
+mod lab;
+
+#[path = "traffic/lab_works.rs"]
+mod lab_works;
