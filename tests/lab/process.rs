@@ -50,7 +50,9 @@ impl Daemon {
 
     /// Waits until something accepts TCP connections on `addr`.
     pub fn wait_for_port(&mut self, addr: SocketAddr) {
-        self.wait_until(&format!("port {addr}"), || TcpStream::connect_timeout(&addr, Duration::from_millis(200)).is_ok());
+        self.wait_until(&format!("port {addr}"), || {
+            TcpStream::connect_timeout(&addr, Duration::from_millis(200)).is_ok()
+        });
     }
 
     /// Sends a signal by name (`HUP`, `TERM`, `STOP`, …) to the process itself.
