@@ -6,3 +6,4 @@ pub mod bind;
 pub mod haproxy;
 pub mod packages;
 pub mod process;
+pub mod sshd;
