@@ -12,30 +12,59 @@
 
 mod lab;
 
-use lab::sshd::Sshd;
+#[path = "ssh/lab_host.rs"]
+mod lab_host;
+#[path = "ssh/login.rs"]
+mod login;
+#[path = "ssh/run.rs"]
+mod run;
 
-#[test]
-fn a_lab_host_has_its_own_home_and_leaves_nothing_running() {
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use lab::sshd::Sshd;
+use migrate::spec::model::Host;
+use migrate::ssh::{Command, Environment, Options, Output, Pool, Remote};
+
+/// What the tests know about the user: nothing of whoever runs them.
+fn environment(dir: &Path) -> Environment {
+    Environment {
+        home: Some(dir.to_owned()),
+        user: Some(lab::sshd::user()),
+        ssh_program: Some(PathBuf::from("ssh")),
+        config_file: Some(PathBuf::from("none")),
+        ..Environment::default()
+    }
+}
+
+/// A directory, a host in it and a pool.
+struct Lab {
+    pool: Pool,
+    sshd: Sshd,
+    host: Host,
+    dir: tempfile::TempDir,
+}
+
+fn lab() -> Lab {
+    lab_with(&[], Options::default())
+}
+
+fn lab_with(sshd_options: &[&str], options: Options) -> Lab {
     let dir = tempfile::tempdir().unwrap();
-    let mut host = Sshd::start(&dir.path().join("a"), "a");
-    let out = std::process::Command::new("ssh")
-        .args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-i"])
-        .arg(host.client_key())
-        .arg("-o")
-        .arg(format!("UserKnownHostsFile={}", host.known_hosts().display()))
-        .args(["-p", &host.addr().port().to_string(), &host.addr().ip().to_string()])
-        .arg("echo $HOME; setsid sleep 600 >/dev/null 2>&1 </dev/null &")
-        .output()
-        .unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&out.stdout).trim(),
-        host.home().to_str().unwrap(),
-        "{}\n{}",
-        String::from_utf8_lossy(&out.stderr),
-        host.log_text()
-    );
-    assert_eq!(host.session_processes().len(), 1);
-    host.stop();
-    assert_eq!(host.session_processes().len(), 0);
-    host.start_again();
+    let ip = lab::sshd::next_address();
+    let addr = (ip, lab::process::free_port(ip)).into();
+    let sshd = Sshd::start_at(&dir.path().join("dal-1"), "dal-1", addr, sshd_options);
+    let pool = Pool::new(environment(dir.path()), BTreeMap::new(), options);
+    Lab { host: sshd.host(), pool, sshd, dir }
+}
+
+impl Lab {
+    async fn run(&self, script: &str) -> Output {
+        let command = Command { script: script.to_owned(), ..Command::default() };
+        self.pool.run(&self.host, &command).await.unwrap()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -3,12 +3,26 @@
 //! Owns connections and who may be trusted. Must never trust an unknown or changed host key, never put a secret
 //! into a remote argv, and never let remote bytes reach a terminal unescaped.
 
+mod auth;
+pub mod config;
+mod exec;
+pub mod known_hosts;
+mod openssh;
+pub mod pool;
+mod quote;
+mod session;
+pub mod stream;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::spec::model::Host;
+
+pub use config::Environment;
+pub use pool::{Options, Pool};
+pub use stream::{Exit, Stream};
 
 /// A command for a remote POSIX shell.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +70,17 @@ pub struct SshError {
     pub what: String,
     /// What to do next.
     pub hint: Option<String>,
+}
+
+impl SshError {
+    pub(crate) fn new(host: impl Into<String>, kind: SshErrorKind, what: impl Into<String>) -> Self {
+        Self { host: host.into(), kind, what: what.into(), hint: None }
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
 }
 
 /// What the engine has to know about a failed SSH call.

@@ -1,0 +1,217 @@
+//! OpenSSH's client configuration, read by asking `ssh -G`.
+//!
+//! Owns what its output means and what holds where OpenSSH is not installed. Must never pass a name to `ssh` that could be taken
+//! for an option; the caller has checked them.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::config::Environment;
+use crate::spec::model::SshTarget;
+use crate::text::escape;
+
+/// `Match exec` may run commands; they may hang.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What OpenSSH's client would do for a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Resolved {
+    pub address: String,
+    pub port: u16,
+    pub user: String,
+    pub identity_files: Vec<PathBuf>,
+    pub identities_only: bool,
+    pub agent: Option<PathBuf>,
+    pub known_hosts: Vec<PathBuf>,
+    pub host_key_alias: Option<String>,
+    pub proxy_jump: Option<String>,
+    pub proxy_command: Option<String>,
+}
+
+/// Asks OpenSSH about `address`; values of the inventory win. Errors are one clause about the host.
+pub(super) async fn resolve(env: &Environment, address: &str, ssh: &SshTarget) -> Result<Resolved, String> {
+    let output = match &env.ssh_program {
+        Some(program) => ask(env, program, address, ssh).await?,
+        None => None,
+    };
+    let mut found = match output {
+        Some(text) => parse(env, address, &text)?,
+        None => defaults(env, address),
+    };
+    if let Some(port) = ssh.port {
+        found.port = port;
+    }
+    if let Some(user) = ssh.user.as_ref().or(env.user.as_ref()).filter(|_| ssh.user.is_some() || found.user.is_empty())
+    {
+        found.user = user.clone();
+    }
+    if found.user.is_empty() {
+        return Err("has no login name: set `user` under `ssh` in the inventory".to_owned());
+    }
+    Ok(found)
+}
+
+/// The output of `ssh -G`; `None` where there is no OpenSSH client.
+async fn ask(env: &Environment, program: &Path, address: &str, ssh: &SshTarget) -> Result<Option<String>, String> {
+    let mut command = tokio::process::Command::new(program);
+    command.arg("-G");
+    if let Some(file) = &env.config_file {
+        command.arg("-F").arg(file);
+    }
+    if let Some(user) = &ssh.user {
+        command.arg("-l").arg(user);
+    }
+    if let Some(port) = ssh.port {
+        command.arg("-p").arg(port.to_string());
+    }
+    command.arg("--").arg(address).stdin(Stdio::null()).kill_on_drop(true);
+    let output = match tokio::time::timeout(TIMEOUT, command.output()).await {
+        Err(_) => return Err(format!("`ssh -G` gave no answer within {} s", TIMEOUT.as_secs())),
+        Ok(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Ok(Err(e)) => return Err(format!("cannot run {} -G: {e}", program.display())),
+        Ok(Ok(output)) => output,
+    };
+    if !output.status.success() {
+        return Err(format!("`ssh -G` does not accept the SSH configuration: {}", escape(&output.stderr, 300)));
+    }
+    Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+/// What holds where OpenSSH's client is not installed.
+fn defaults(env: &Environment, address: &str) -> Resolved {
+    let in_home = |names: &[&str]| -> Vec<PathBuf> {
+        env.home.iter().flat_map(|home| names.iter().map(|name| home.join(".ssh").join(name))).collect()
+    };
+    let mut known_hosts = in_home(&["known_hosts", "known_hosts2"]);
+    known_hosts.extend(["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from));
+    Resolved {
+        address: address.to_owned(),
+        port: 22,
+        identity_files: in_home(&["id_ed25519", "id_ecdsa", "id_rsa"]),
+        agent: env.ssh_auth_sock.clone(),
+        known_hosts,
+        ..Resolved::default()
+    }
+}
+
+fn parse(env: &Environment, original: &str, text: &str) -> Result<Resolved, String> {
+    let mut found = Resolved { port: 22, agent: env.ssh_auth_sock.clone(), ..Resolved::default() };
+    let mut identity_files = Vec::new();
+    let mut identity_agent = None;
+    for line in text.lines() {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        let set = || (value != "none" && !value.is_empty()).then(|| value.to_owned());
+        match key {
+            "hostname" => found.address = value.to_owned(),
+            "user" => found.user = value.to_owned(),
+            "port" => {
+                found.port =
+                    value.parse().map_err(|_| format!("`ssh -G` says port `{}`", escape(value.as_bytes(), 20)))?
+            }
+            "identityfile" => identity_files.extend(set()),
+            "identitiesonly" => found.identities_only = value == "yes",
+            "identityagent" => identity_agent = Some(value.to_owned()),
+            "userknownhostsfile" | "globalknownhostsfile" => found.known_hosts.extend(known_hosts_files(value)),
+            "hostkeyalias" => found.host_key_alias = set(),
+            "proxyjump" => found.proxy_jump = set(),
+            "proxycommand" => found.proxy_command = set(),
+            _ => {}
+        }
+    }
+    let tokens = Tokens { env, original, found: found.clone() };
+    found.identity_files = identity_files.iter().map(|file| tokens.expand(file)).collect::<Result<_, _>>()?;
+    match identity_agent.as_deref() {
+        None | Some("SSH_AUTH_SOCK" | "$SSH_AUTH_SOCK") => {}
+        Some("none") => found.agent = None,
+        Some(path) => found.agent = Some(tokens.expand(path)?),
+    }
+    let known_hosts = std::mem::take(&mut found.known_hosts);
+    found.known_hosts =
+        known_hosts.iter().map(|file| tokens.expand(&file.to_string_lossy())).collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
+/// `ssh -G` puts a space between the files, and does not quote those with a space in their name: a list of words is read such
+/// that no file is lost when the whole value, or nothing else, exists.
+fn known_hosts_files(value: &str) -> Vec<PathBuf> {
+    if value == "none" {
+        return Vec::new();
+    }
+    if Path::new(value).exists() {
+        return vec![PathBuf::from(value)];
+    }
+    value.split_whitespace().map(PathBuf::from).collect()
+}
+
+/// The `%` tokens and `~` that `ssh -G` leaves in paths.
+struct Tokens<'a> {
+    env: &'a Environment,
+    original: &'a str,
+    found: Resolved,
+}
+
+impl Tokens<'_> {
+    fn expand(&self, path: &str) -> Result<PathBuf, String> {
+        let fail = |why: &str| format!("ssh_config has the path `{}`: {why}", escape(path.as_bytes(), 120));
+        if path.contains('$') {
+            return Err(fail("environment variables in paths are not supported"));
+        }
+        let (mut out, mut chars) = (String::new(), path.chars());
+        while let Some(c) = chars.next() {
+            match c {
+                '%' => out.push_str(&self.token(chars.next()).ok_or_else(|| fail("this % token is not supported"))?),
+                c => out.push(c),
+            }
+        }
+        match out.strip_prefix('~') {
+            None => Ok(PathBuf::from(out)),
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                let home = self.env.home.as_ref().ok_or_else(|| fail("the home directory is not known"))?;
+                Ok(home.join(rest.trim_start_matches('/')))
+            }
+            Some(_) => Err(fail("the home directory of another user is not supported")),
+        }
+    }
+
+    fn token(&self, name: Option<char>) -> Option<String> {
+        let host = &self.found;
+        match name? {
+            '%' => Some("%".to_owned()),
+            'd' => Some(self.env.home.as_ref()?.to_string_lossy().into_owned()),
+            'h' => Some(host.address.clone()),
+            'k' => Some(host.host_key_alias.clone().unwrap_or_else(|| self.original.to_owned())),
+            'n' => Some(self.original.to_owned()),
+            'p' => Some(host.port.to_string()),
+            'r' => Some(host.user.clone()),
+            'u' => self.env.user.clone(),
+            'i' => Some(rustix::process::getuid().as_raw().to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// One entry of `ProxyJump`: `[user@]host[:port]` or `ssh://[user@]host[:port]`.
+pub(super) fn parse_jump(text: &str) -> Result<(String, SshTarget), String> {
+    let fail = || format!("ProxyJump has `{}`, which is not [user@]host[:port]", escape(text.as_bytes(), 120));
+    let rest = text.trim();
+    let rest = rest.strip_prefix("ssh://").map_or(rest, |uri| uri.trim_end_matches('/'));
+    let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user.to_owned()), rest));
+    let (address, port) = match rest.strip_prefix('[') {
+        Some(bracketed) => {
+            let (address, port) = bracketed.split_once(']').ok_or_else(fail)?;
+            (address, port.strip_prefix(':'))
+        }
+        None => match rest.split_once(':') {
+            // An IPv6 address without brackets has no port.
+            Some((_, port)) if port.contains(':') => (rest, None),
+            Some((address, port)) => (address, Some(port)),
+            None => (rest, None),
+        },
+    };
+    let port = port.map(|port| port.parse::<u16>().map_err(|_| fail())).transpose()?;
+    if address.is_empty() || user.as_ref().is_some_and(String::is_empty) {
+        return Err(fail());
+    }
+    Ok((address.to_owned(), SshTarget { user, port, ..SshTarget::default() }))
+}

@@ -1,0 +1,327 @@
+//! Connections, made when they are needed, kept, and shared.
+//!
+//! Owns how many there are. Must never send a command twice: only what surely did not start is tried on a new connection.
+
+use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use russh::client::Msg;
+use russh::{Channel, ChannelOpenFailure};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::config::{self, Endpoint, Environment};
+use super::quote;
+use super::session::{Session, describe, unreachable};
+use super::stream::Stream;
+use super::{SshError, SshErrorKind};
+use crate::spec::model::{Host, SshTarget};
+use crate::text::{duration, escape};
+
+/// How often a slot is asked for again when the server refuses the only session on a connection.
+const LAST_SLOT_TRIES: u32 = 20;
+const LAST_SLOT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Limits and times.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// From dialling to the checked host key; 10 s.
+    pub connect_timeout: Duration,
+    /// Logging in, a confirmation at the ssh-agent included; 30 s.
+    pub login_timeout: Duration,
+    /// Silence after which the host is asked whether it is there; 15 s.
+    pub keepalive: Duration,
+    /// Unanswered questions after which the connection counts as lost; 3.
+    pub keepalive_max: usize,
+    /// Commands at once on one connection; 10, OpenSSH's `MaxSessions`. Lowered by itself where the server takes fewer.
+    pub max_sessions: usize,
+    /// Connections being set up at once, over all hosts; 16.
+    pub max_setups: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            login_timeout: Duration::from_secs(30),
+            keepalive: Duration::from_secs(15),
+            keepalive_max: 3,
+            max_sessions: 10,
+            max_setups: 16,
+        }
+    }
+}
+
+/// Connections to hosts. Clones share them.
+#[derive(Clone)]
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    env: Environment,
+    options: Options,
+    hosts: BTreeMap<String, Host>,
+    endpoints: Mutex<HashMap<Wanted, Arc<Endpoint>>>,
+    places: Mutex<HashMap<(Arc<Endpoint>, Lane), Place>>,
+    setups: Semaphore,
+}
+
+type Wanted = (String, String, SshTarget);
+type Place = Arc<tokio::sync::Mutex<Connection>>;
+
+/// Streams whose reader is slow stop everything else on their connection, so commands have one of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    Commands,
+    Streams,
+}
+
+/// The connection to one host, or how the last attempt went.
+#[derive(Default)]
+struct Connection {
+    session: Option<Arc<Session>>,
+    failed: Option<(Instant, SshError)>,
+}
+
+/// Why a channel could not be opened.
+enum NotOpened {
+    /// The connection is gone, or does not answer: nothing was started.
+    Gone(String),
+    Refused(ChannelOpenFailure),
+}
+
+impl From<russh::Error> for NotOpened {
+    fn from(e: russh::Error) -> Self {
+        match e {
+            russh::Error::ChannelOpenFailure(why) => Self::Refused(why),
+            e => Self::Gone(describe(&e)),
+        }
+    }
+}
+
+impl Pool {
+    /// A pool without connections. `hosts` are those that `jump` may name.
+    pub fn new(env: Environment, hosts: BTreeMap<String, Host>, options: Options) -> Self {
+        let setups = Semaphore::new(options.max_setups.max(1));
+        let inner = Inner { env, options, hosts, endpoints: Mutex::default(), places: Mutex::default(), setups };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Runs `argv` on a host and gives its input and output. It is not run by a shell; the words arrive as they are.
+    ///
+    /// The reader must keep reading: see [`super::stream`].
+    pub async fn open(&self, host: &Host, argv: &[&str]) -> Result<Stream, SshError> {
+        let Some(line) = quote::command_line(argv) else {
+            return Err(SshError::new(host.name.clone(), SshErrorKind::Config, "a command argument holds a NUL byte"));
+        };
+        self.start(host, Lane::Streams, &line).await
+    }
+
+    /// Connects to a unix socket on a host.
+    pub async fn open_unix(&self, host: &Host, path: &str) -> Result<Stream, SshError> {
+        self.open_channel(host, Lane::Commands, Request::Unix(path)).await
+    }
+
+    /// Connects to a TCP port that the host can reach.
+    pub async fn open_tcp(&self, host: &Host, address: &str, port: u16) -> Result<Stream, SshError> {
+        self.open_channel(host, Lane::Commands, Request::Tcp(address, port)).await
+    }
+
+    /// How a host is reached.
+    pub async fn endpoint(&self, host: &Host) -> Result<Arc<Endpoint>, SshError> {
+        let wanted: Wanted = (host.name.clone(), host.address.clone(), host.ssh.clone());
+        let known = |inner: &Inner| lock(&inner.endpoints).get(&wanted).cloned();
+        if let Some(endpoint) = known(&self.inner) {
+            return Ok(endpoint);
+        }
+        let _turn = self.inner.setups.acquire().await;
+        if let Some(endpoint) = known(&self.inner) {
+            return Ok(endpoint);
+        }
+        let lookup = |name: &str| self.inner.hosts.get(name).cloned();
+        let endpoint = Arc::new(config::resolve(&self.inner.env, host, &lookup).await?);
+        lock(&self.inner.endpoints).insert(wanted, endpoint.clone());
+        Ok(endpoint)
+    }
+
+    /// Closes all connections; what runs on them is interrupted.
+    pub async fn close(&self) {
+        let places: Vec<Place> = lock(&self.inner.places).drain().map(|(_, place)| place).collect();
+        for place in places {
+            if let Some(session) = place.lock().await.session.take() {
+                session.disconnect().await;
+            }
+        }
+    }
+
+    /// Starts a command line in a session of its own.
+    pub(super) async fn start(&self, host: &Host, lane: Lane, line: &str) -> Result<Stream, SshError> {
+        self.open_channel(host, lane, Request::Command(line)).await
+    }
+
+    /// Opens a channel; when the pooled connection turns out to be gone, on a new one.
+    async fn open_channel(&self, host: &Host, lane: Lane, request: Request<'_>) -> Result<Stream, SshError> {
+        let endpoint = self.endpoint(host).await?;
+        let mut last = String::new();
+        for _ in 0..2 {
+            let session = self.session(&endpoint, lane).await?;
+            match request.open(&session, self.inner.options.connect_timeout).await {
+                Ok((channel, slot)) => return Ok(Stream::new(session, channel, slot)),
+                Err(NotOpened::Refused(why)) => return Err(request.refused(&endpoint, &why)),
+                Err(NotOpened::Gone(why)) => {
+                    self.forget(&endpoint, lane, &session).await;
+                    last = why;
+                }
+            }
+        }
+        let what = format!("connections end as soon as they are used: {last}");
+        Err(SshError::new(endpoint.to_string(), SshErrorKind::Unreachable, what))
+    }
+
+    /// The connection of this lane, made if there is none.
+    fn session<'a>(&'a self, endpoint: &'a Arc<Endpoint>, lane: Lane) -> BoxFuture<'a, Result<Arc<Session>, SshError>> {
+        Box::pin(async move {
+            let place = lock(&self.inner.places).entry((endpoint.clone(), lane)).or_default().clone();
+            let asked = Instant::now();
+            let mut connection = place.lock().await;
+            if let Some(session) = connection.session.as_ref().filter(|session| session.is_alive()) {
+                return Ok(session.clone());
+            }
+            // Whoever waited while an attempt failed shares its outcome: a host that is down costs one timeout, not one each.
+            if let Some((_, error)) = connection.failed.as_ref().filter(|(at, _)| *at >= asked) {
+                return Err(error.clone());
+            }
+            let made = self.connect(endpoint, lane).await;
+            match made {
+                Ok(session) => {
+                    *connection = Connection { session: Some(session.clone()), failed: None };
+                    Ok(session)
+                }
+                Err(error) => {
+                    *connection = Connection { session: None, failed: Some((Instant::now(), error.clone())) };
+                    Err(error)
+                }
+            }
+        })
+    }
+
+    async fn connect(&self, endpoint: &Arc<Endpoint>, lane: Lane) -> Result<Arc<Session>, SshError> {
+        let via = match &endpoint.via {
+            Some(via) => Some(self.session(via, lane).await.map_err(|e| SshError {
+                host: endpoint.to_string(),
+                what: format!("its jump host {}: {}", e.host, e.what),
+                ..e
+            })?),
+            None => None,
+        };
+        let _turn = self.inner.setups.acquire().await;
+        Ok(Arc::new(Session::connect(endpoint, via.as_ref(), &self.inner.options).await?))
+    }
+
+    /// Drops a connection that turned out to be gone, unless someone has replaced it.
+    async fn forget(&self, endpoint: &Arc<Endpoint>, lane: Lane, gone: &Arc<Session>) {
+        let place = lock(&self.inner.places).get(&(endpoint.clone(), lane)).cloned();
+        if let Some(place) = place {
+            let mut connection = place.lock().await;
+            if connection.session.as_ref().is_some_and(|session| Arc::ptr_eq(session, gone)) {
+                connection.session = None;
+            }
+        }
+    }
+}
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a channel is for.
+#[derive(Clone, Copy)]
+enum Request<'a> {
+    Command(&'a str),
+    Unix(&'a str),
+    Tcp(&'a str, u16),
+}
+
+impl Request<'_> {
+    async fn open(
+        self,
+        session: &Session,
+        limit: Duration,
+    ) -> Result<(Channel<Msg>, Option<OwnedSemaphorePermit>), NotOpened> {
+        match self {
+            Self::Command(line) => {
+                open_session(session, limit, line).await.map(|(channel, slot)| (channel, Some(slot)))
+            }
+            Self::Unix(path) => Ok((within(limit, session.open_unix(path)).await?, None)),
+            Self::Tcp(address, port) => Ok((within(limit, session.open_tcp(address, port)).await?, None)),
+        }
+    }
+
+    /// What it means that the server opens no such channel.
+    fn refused(self, endpoint: &Endpoint, why: &ChannelOpenFailure) -> SshError {
+        let (to, setting) = match self {
+            Self::Command(_) => {
+                return unreachable(endpoint, format!("does not start a session ({why:?})"))
+                    .with_hint("look at `MaxSessions` in its sshd_config, and into its log");
+            }
+            Self::Unix(path) => {
+                (format!("the unix socket {}", escape(path.as_bytes(), 200)), "AllowStreamLocalForwarding")
+            }
+            Self::Tcp(address, port) => (format!("{}:{port}", escape(address.as_bytes(), 200)), "AllowTcpForwarding"),
+        };
+        match why {
+            ChannelOpenFailure::AdministrativelyProhibited => {
+                unreachable(endpoint, format!("does not allow connections to {to}")).with_hint(format!(
+                    "set `{setting} yes` in its sshd_config, and look at the options of the login key"
+                ))
+            }
+            _ => unreachable(endpoint, format!("cannot connect to {to}"))
+                .with_hint(format!("does it exist there, and may `{}` use it?", endpoint.user)),
+        }
+    }
+}
+
+/// Opens a session channel in a free slot and asks for the command. A server that takes fewer sessions than thought lowers the
+/// number of slots.
+async fn open_session(
+    session: &Session,
+    limit: Duration,
+    line: &str,
+) -> Result<(Channel<Msg>, OwnedSemaphorePermit), NotOpened> {
+    let mut tries = 0;
+    loop {
+        let gone = || NotOpened::Gone(session.reason());
+        let slot = session.slots.clone().acquire_owned().await.map_err(|_| gone())?;
+        match within(limit, session.open_session()).await {
+            Ok(channel) => {
+                channel.exec(true, line).await.map_err(|_| gone())?;
+                return Ok((channel, slot));
+            }
+            Err(NotOpened::Refused(_)) if session.give_up_slot() => slot.forget(),
+            Err(NotOpened::Refused(why)) => {
+                tries += 1;
+                if tries > LAST_SLOT_TRIES {
+                    return Err(NotOpened::Refused(why));
+                }
+                drop(slot);
+                tokio::time::sleep(LAST_SLOT_PAUSE).await;
+            }
+            Err(gone) => return Err(gone),
+        }
+    }
+}
+
+/// A connection that does not open a channel in time is as good as gone.
+async fn within<T>(
+    limit: Duration,
+    open: impl Future<Output = Result<T, russh::Error>> + Send,
+) -> Result<T, NotOpened> {
+    match tokio::time::timeout(limit, open).await {
+        Ok(opened) => Ok(opened?),
+        Err(_) => Err(NotOpened::Gone(format!("no answer within {}", duration(limit)))),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

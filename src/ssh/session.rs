@@ -1,0 +1,287 @@
+//! One connection to one host: dialled, its key checked, logged in, kept alive, and its end noticed by everyone who uses it.
+//!
+//! Owns the transport. Must never go on with a host key that `known_hosts` does not vouch for.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use russh::client::{self, Handle, Msg};
+use russh::keys::PublicKeyOrCertificate;
+use russh::{Channel, Limits, Preferred, cipher};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+
+use super::auth;
+use super::config::Endpoint;
+use super::known_hosts::{self, Known};
+use super::pool::Options;
+use super::stream::Stream;
+use super::{SshError, SshErrorKind};
+use crate::text::{duration, escape};
+
+/// Receive window per channel: what one channel can pull in one round trip. Memory is bounded by `CHANNEL_BUFFER`, not by it.
+const WINDOW: u32 = 64 << 20;
+/// Messages (of at most 32 KiB) that wait for a reader before the connection stops reading.
+const CHANNEL_BUFFER: usize = 256;
+/// russh panics above this many bytes per key.
+const REKEY_BYTES: usize = 1 << 30;
+const REKEY_TIME: Duration = Duration::from_secs(3600);
+
+/// A connection that is logged in.
+pub(super) struct Session {
+    handle: Handle<Client>,
+    /// Name and address, for errors.
+    pub label: String,
+    /// Sessions that may run on it at once.
+    pub slots: Arc<Semaphore>,
+    /// How many slots there are, taken ones included.
+    slot_count: AtomicUsize,
+    ended: watch::Receiver<Option<String>>,
+}
+
+/// russh's callbacks for one connection.
+pub(super) struct Client {
+    endpoint: Arc<Endpoint>,
+    known: Known,
+    refused: Arc<Mutex<Option<SshError>>>,
+    ended: watch::Sender<Option<String>>,
+}
+
+impl client::Handler for Client {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        let verdict = self.known.check(&self.endpoint, &key.public_key());
+        let trusted = verdict.is_ok() && key.certificate().is_none();
+        if let Err(error) = verdict {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+        Ok(trusted)
+    }
+
+    async fn disconnected(&mut self, reason: client::DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
+        let why = match &reason {
+            client::DisconnectReason::ReceivedDisconnect(info) => {
+                format!("the host hung up: {}", escape(info.message.as_bytes(), 200))
+            }
+            client::DisconnectReason::Error(e) => describe(e),
+        };
+        let _ = self.ended.send(Some(why));
+        match reason {
+            client::DisconnectReason::ReceivedDisconnect(_) => Ok(()),
+            client::DisconnectReason::Error(e) => Err(e),
+        }
+    }
+}
+
+impl Session {
+    /// Connects and logs in; `via` is the connection to go through.
+    pub(super) async fn connect(
+        endpoint: &Arc<Endpoint>,
+        via: Option<&Arc<Session>>,
+        options: &Options,
+    ) -> Result<Self, SshError> {
+        let limit = options.connect_timeout;
+        let (mut handle, ended) = tokio::time::timeout(limit, shake_hands(endpoint, via, options))
+            .await
+            .unwrap_or_else(|_| Err(unreachable(endpoint, format!("no SSH answer within {}", duration(limit)))))?;
+        let limit = options.login_timeout;
+        tokio::time::timeout(limit, auth::log_in(&mut handle, endpoint)).await.unwrap_or_else(|_| {
+            Err(unreachable(endpoint, format!("the login took longer than {}", duration(limit))))
+        })?;
+        let slots = Arc::new(Semaphore::new(options.max_sessions.max(1)));
+        let slot_count = AtomicUsize::new(options.max_sessions.max(1));
+        Ok(Self { handle, label: endpoint.to_string(), slots, slot_count, ended })
+    }
+
+    /// Whether it can still be used, as far as is known.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.handle.is_closed() && self.ended.has_changed().is_ok()
+    }
+
+    /// Why it ended.
+    pub(super) fn reason(&self) -> String {
+        self.ended.borrow().clone().unwrap_or_else(|| "the connection was lost".to_owned())
+    }
+
+    pub(super) async fn open_session(&self) -> Result<Channel<Msg>, russh::Error> {
+        self.handle.channel_open_session().await
+    }
+
+    pub(super) async fn open_tcp(&self, address: &str, port: u16) -> Result<Channel<Msg>, russh::Error> {
+        self.handle.channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0).await
+    }
+
+    pub(super) async fn open_unix(&self, path: &str) -> Result<Channel<Msg>, russh::Error> {
+        self.handle.channel_open_direct_streamlocal(path).await
+    }
+
+    /// Takes note that the server runs fewer sessions than there are slots; false when it was the last slot.
+    pub(super) fn give_up_slot(&self) -> bool {
+        let fewer = |count: usize| (count > 1).then(|| count - 1);
+        self.slot_count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
+    }
+
+    /// Says goodbye.
+    pub(super) async fn disconnect(&self) {
+        let _ = self.handle.disconnect(russh::Disconnect::ByApplication, "", "en").await;
+    }
+}
+
+type Shaken = (Handle<Client>, watch::Receiver<Option<String>>);
+
+/// Dials, agrees on keys and checks the host's.
+async fn shake_hands(
+    endpoint: &Arc<Endpoint>,
+    via: Option<&Arc<Session>>,
+    options: &Options,
+) -> Result<Shaken, SshError> {
+    let known = known_hosts::read(&endpoint.known_hosts, &endpoint.known_as).await;
+    let config = Arc::new(client_config(&known, options));
+    let refused = Arc::new(Mutex::new(None));
+    let (ended_tx, ended) = watch::channel(None);
+    let client = Client { endpoint: endpoint.clone(), known, refused: refused.clone(), ended: ended_tx };
+    let connected = match via {
+        None => {
+            let socket = dial(endpoint).await?;
+            client::connect_stream(config, socket, client).await
+        }
+        Some(via) => {
+            let tunnel = tunnel(endpoint, via).await?;
+            client::connect_stream(config, tunnel, client).await
+        }
+    };
+    let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (connected, refused) {
+        (_, Some(error)) => Err(error),
+        (Ok(handle), None) => Ok((handle, ended)),
+        (Err(e), None) => Err(handshake_error(endpoint, &e)),
+    }
+}
+
+async fn dial(endpoint: &Endpoint) -> Result<TcpStream, SshError> {
+    let socket = TcpStream::connect((endpoint.address.as_str(), endpoint.port)).await.map_err(|e| {
+        let error = unreachable(endpoint, format!("cannot connect: {}", io_reason(&e)));
+        match e.kind() {
+            std::io::ErrorKind::ConnectionRefused => {
+                error.with_hint("is sshd running there, and is `port` under `ssh` in the inventory right?")
+            }
+            _ => error.with_hint("check the address, and that a route and the firewalls let this machine through"),
+        }
+    })?;
+    // Small messages go out at once: every command is a few of them.
+    let _ = socket.set_nodelay(true);
+    Ok(socket)
+}
+
+async fn tunnel(endpoint: &Endpoint, via: &Arc<Session>) -> Result<Stream, SshError> {
+    match via.open_tcp(&endpoint.address, endpoint.port).await {
+        Ok(channel) => Ok(Stream::new(via.clone(), channel, None)),
+        Err(russh::Error::ChannelOpenFailure(russh::ChannelOpenFailure::AdministrativelyProhibited)) => {
+            Err(unreachable(endpoint, format!("its jump host {} does not allow forwarding", via.label))
+                .with_hint("set `AllowTcpForwarding yes` in its sshd_config"))
+        }
+        Err(russh::Error::ChannelOpenFailure(_)) => {
+            Err(unreachable(endpoint, format!("its jump host {} cannot connect to it", via.label))
+                .with_hint("is sshd running there, and can the jump host reach this address and port?"))
+        }
+        Err(e) => Err(unreachable(endpoint, format!("its jump host {}: {}", via.label, describe(&e)))),
+    }
+}
+
+fn handshake_error(endpoint: &Endpoint, error: &russh::Error) -> SshError {
+    match error {
+        russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, theirs, .. } => {
+            let theirs = escape(theirs.join(", ").as_bytes(), 200);
+            unreachable(endpoint, format!("offers only host keys that are not supported ({theirs})"))
+                .with_hint("give the host an Ed25519 key: ssh-keygen -A on the host, then restart its sshd")
+        }
+        russh::Error::IO(e) => unreachable(endpoint, format!("no SSH answer: {}", io_reason(e)))
+            .with_hint("is it really an SSH server that listens there?"),
+        e => unreachable(endpoint, format!("no SSH connection: {}", describe(e))),
+    }
+}
+
+fn client_config(known: &Known, options: &Options) -> client::Config {
+    client::Config {
+        limits: Limits::new(REKEY_BYTES, REKEY_BYTES, REKEY_TIME),
+        window_size: WINDOW,
+        channel_buffer_size: CHANNEL_BUFFER,
+        preferred: Preferred {
+            key: Cow::Owned(known.algorithms()),
+            cipher: Cow::Borrowed(ciphers()),
+            ..Preferred::DEFAULT
+        },
+        keepalive_interval: Some(options.keepalive),
+        // russh gives up when one more than this many are unanswered.
+        keepalive_max: options.keepalive_max.saturating_sub(1),
+        // Keepalives cannot be sent while a write is stuck: this ends the connection then.
+        inactivity_timeout: Some(
+            options.keepalive.saturating_mul(u32::try_from(options.keepalive_max + 1).unwrap_or(4)),
+        ),
+        nodelay: true,
+        ..client::Config::default()
+    }
+}
+
+/// AES-GCM is twice as fast as ChaCha20 where the processor has AES, and slower where it has not.
+fn ciphers() -> &'static [cipher::Name] {
+    const AES: &[cipher::Name] = &[
+        cipher::AES_256_GCM,
+        cipher::AES_128_GCM,
+        cipher::CHACHA20_POLY1305,
+        cipher::AES_256_CTR,
+        cipher::AES_128_CTR,
+    ];
+    const CHACHA: &[cipher::Name] = &[
+        cipher::CHACHA20_POLY1305,
+        cipher::AES_256_GCM,
+        cipher::AES_128_GCM,
+        cipher::AES_256_CTR,
+        cipher::AES_128_CTR,
+    ];
+    if has_aes() { AES } else { CHACHA }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_aes() -> bool {
+    std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
+}
+
+#[cfg(target_arch = "aarch64")]
+fn has_aes() -> bool {
+    std::arch::is_aarch64_feature_detected!("aes")
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn has_aes() -> bool {
+    false
+}
+
+pub(super) fn unreachable(endpoint: &Endpoint, what: String) -> SshError {
+    SshError::new(endpoint.to_string(), SshErrorKind::Unreachable, what)
+}
+
+fn io_reason(e: &std::io::Error) -> String {
+    match e.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset => {
+            "the connection was closed".to_owned()
+        }
+        _ => escape(e.to_string().as_bytes(), 200),
+    }
+}
+
+/// What a russh error means to people.
+pub(super) fn describe(e: &russh::Error) -> String {
+    match e {
+        russh::Error::KeepaliveTimeout | russh::Error::InactivityTimeout => "the host stopped answering".to_owned(),
+        russh::Error::Disconnect | russh::Error::HUP | russh::Error::SendError => {
+            "the connection was closed".to_owned()
+        }
+        russh::Error::IO(e) => io_reason(e),
+        e => escape(e.to_string().as_bytes(), 200),
+    }
+}
