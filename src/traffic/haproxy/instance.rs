@@ -33,8 +33,8 @@ pub(super) struct Reading {
 
 /// One process that takes new connections.
 pub(super) struct Place {
-    /// `director (unix /run/haproxy.sock)`, with the worker behind a master CLI.
-    pub label: String,
+    /// `unix /run/haproxy.sock`, with the worker behind a master CLI.
+    pub at: String,
     /// What the process lets us do, where it says so.
     level: Option<String>,
     prefix: String,
@@ -46,45 +46,37 @@ impl Instance {
         Self { director: director.to_owned(), endpoint: endpoint.clone(), dial }
     }
 
-    /// Name of the director with this address.
-    pub fn label(&self) -> String {
-        format!("{} ({})", self.director, self.endpoint)
-    }
-
     /// Reads a backend in every process behind this endpoint.
     pub async fn read(&self, pool: &str) -> Result<Reading, TrafficError> {
+        let mut lost = self.unknown("its workers change faster than they can be asked");
         for _ in 0..DISCOVERIES {
             // A worker's own socket does not know `show proc` and answers the rest; a master CLI the other way round.
             let reply = self.ask(&format!("show proc;{}", query("", pool))).await?;
             let Some(workers) = parse::workers(&reply.text) else {
-                let place = self.place(pool, self.label(), String::new(), &reply).await?;
+                let place = self.place(pool, self.endpoint.to_string(), String::new(), &reply).await?;
                 return Ok(Reading { places: vec![place], lingering: BTreeMap::new() });
             };
-            if let Some(reading) = self.read_workers(pool, &workers).await? {
-                return Ok(reading);
+            match self.read_workers(pool, &workers).await {
+                // A worker that ends while it is asked is lost to us, too; the next `show proc` leaves it out.
+                Err(e) if e.kind == TrafficErrorKind::Unknown => lost = e,
+                result => return result,
             }
         }
-        Err(self
-            .unknown("its workers change faster than they can be asked")
-            .hint("look for a crash loop in HAProxy's log, then run again"))
+        Err(lost)
     }
 
-    /// `None` when a worker ended in between.
-    async fn read_workers(&self, pool: &str, workers: &parse::Workers) -> Result<Option<Reading>, TrafficError> {
+    async fn read_workers(&self, pool: &str, workers: &parse::Workers) -> Result<Reading, TrafficError> {
         let mut reading = Reading { places: Vec::new(), lingering: BTreeMap::new() };
         for pid in &workers.current {
             let prefix = format!("@!{pid} ");
             let reply = self.ask(&query(&prefix, pool)).await?;
-            if is_gone(&reply) {
-                return Ok(None);
-            }
-            let label = format!("{} ({}, worker {pid})", self.director, self.endpoint);
-            reading.places.push(self.place(pool, label, prefix, &reply).await?);
+            let at = format!("{}, worker {pid}", self.endpoint);
+            reading.places.push(self.place(pool, at, prefix, &reply).await?);
         }
         for pid in &workers.old {
             let reply = self.ask(&format!("@!{pid} show stat {pool} 4 -1")).await?;
             // An old worker may have ended by now, and need not have had this backend.
-            if is_gone(&reply) || reply.text.contains("No such proxy") {
+            if reply.text.contains("Can't find the target PID") || reply.text.contains("No such proxy") {
                 continue;
             }
             let stats = parse::stat(&reply.text, pool).ok_or_else(|| self.unreadable(&reply))?;
@@ -94,13 +86,14 @@ impl Instance {
         }
         match reading.places.is_empty() {
             true => Err(self.unknown("its master process has no worker").hint("start HAProxy and look at its log")),
-            false => Ok(Some(reading)),
+            false => Ok(reading),
         }
     }
 
-    async fn place(&self, pool: &str, label: String, prefix: String, reply: &Reply) -> Result<Place, TrafficError> {
+    async fn place(&self, pool: &str, at: String, prefix: String, reply: &Reply) -> Result<Place, TrafficError> {
         if reply.text.contains("Can't find backend.") {
             let known = parse::backends(&self.ask(&format!("{prefix}show backend")).await?.text);
+            let label = format!("{} ({at})", self.director);
             return Err(TrafficError::new(label, TrafficErrorKind::Refused, format!("there is no backend `{pool}`"))
                 .hint(refusal::known(pool, "backends", &known)));
         }
@@ -117,7 +110,7 @@ impl Instance {
                 name: state.name,
             }
         });
-        Ok(Place { members: members.collect(), level: parse::level(&reply.text).map(str::to_owned), label, prefix })
+        Ok(Place { members: members.collect(), level: parse::level(&reply.text).map(str::to_owned), at, prefix })
     }
 
     /// Sends one `set` command to a process. Anything but an empty answer is a refusal.
@@ -125,7 +118,7 @@ impl Instance {
         let reply = self.ask(&format!("{}{command}", place.prefix)).await?;
         match reply.text.trim() {
             "" => Ok(()),
-            text => Err(refusal::of_set(&place.label, command, text)),
+            text => Err(refusal::of_set(&format!("{} ({})", self.director, place.at), command, text)),
         }
     }
 
@@ -137,8 +130,10 @@ impl Instance {
         };
         let mut found = Vec::new();
         for pid in workers.old.iter().chain(&workers.current) {
-            let reply = self.ask(&format!("@!{pid} show sess")).await?;
-            found.extend(parse::sessions(&reply.text, pool, server));
+            // A worker that has ended holds nobody.
+            if let Ok(reply) = self.ask(&format!("@!{pid} show sess")).await {
+                found.extend(parse::sessions(&reply.text, pool, server));
+            }
         }
         Ok(found)
     }
@@ -166,7 +161,7 @@ impl Instance {
     }
 
     fn unknown(&self, what: impl Into<String>) -> TrafficError {
-        TrafficError::new(self.label(), TrafficErrorKind::Unknown, what)
+        TrafficError::new(format!("{} ({})", self.director, self.endpoint), TrafficErrorKind::Unknown, what)
     }
 
     fn unreadable(&self, reply: &Reply) -> TrafficError {
@@ -181,10 +176,10 @@ impl Instance {
 
 impl Place {
     /// An error unless this process lets us write.
-    pub fn check_level(&self) -> Result<(), TrafficError> {
+    pub fn check_level(&self, director: &str) -> Result<(), TrafficError> {
         match self.level.as_deref() {
             None | Some("admin") => Ok(()),
-            Some(level) => Err(refusal::no_admin(&self.label, level)),
+            Some(level) => Err(refusal::no_admin(&format!("{director} ({})", self.at), level)),
         }
     }
 
@@ -219,10 +214,6 @@ fn word(mode: Mode) -> &'static str {
 
 fn query(prefix: &str, pool: &str) -> String {
     format!("{prefix}show cli level;{prefix}show servers state {pool};{prefix}show stat {pool} 4 -1")
-}
-
-fn is_gone(reply: &Reply) -> bool {
-    reply.text.contains("Can't find the target PID")
 }
 
 /// What a server is set to, in words.

@@ -52,7 +52,7 @@ pub(super) fn confirm(director: &str, pool: &Pool, changes: &[Change]) -> Result
 }
 
 fn agree(director: &str, pool: &str, one: &Place, other: &Place) -> Result<(), TrafficError> {
-    let (here, there) = (&one.label, &other.label);
+    let (here, there) = (&one.at, &other.at);
     for (a, b, has, lacks) in [(one, other, here, there), (other, one, there, here)] {
         if let Some(extra) = a.members.iter().find(|m| find(&b.members, &m.name).is_none()) {
             let what = format!("{has} has server {pool}/{} and {lacks} has not", extra.name);

@@ -101,14 +101,17 @@ impl Haproxy {
             }
         }
         for place in readings.iter().flat_map(|r| &r.places) {
-            place.check_level()?;
+            place.check_level(&self.name)?;
             for change in changes {
                 if place.members.iter().any(|m| m.name == change.member) {
                     continue;
                 }
                 let names: Vec<String> = place.members.iter().map(|m| m.name.clone()).collect();
-                return Err(refused(&place.label, format!("backend `{pool}` has no server `{}`", change.member))
-                    .hint(refusal::known(&change.member, "servers", &names)));
+                return Err(refused(
+                    &format!("{} ({})", self.name, place.at),
+                    format!("backend `{pool}` has no server `{}`", change.member),
+                )
+                .hint(refusal::known(&change.member, "servers", &names)));
             }
         }
         Ok(())
@@ -121,7 +124,7 @@ impl Haproxy {
                 for place in &mut reading.places {
                     for command in place.commands(pool, change) {
                         instance.set(place, &command).await.map_err(|e| partly(e, &written))?;
-                        written.push(format!("`{command}` at {}", place.label));
+                        written.push(format!("`{command}` at {}", place.at));
                     }
                     place.note(change);
                 }
