@@ -11,5 +11,11 @@
 
 mod lab;
 
+#[path = "traffic/conformance.rs"]
+mod conformance;
+#[path = "traffic/haproxy.rs"]
+mod haproxy;
 #[path = "traffic/lab_works.rs"]
 mod lab_works;
+#[path = "traffic/support.rs"]
+mod support;

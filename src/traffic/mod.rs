@@ -4,14 +4,18 @@
 //! folder beside these and one line in [`DirectorConfig`]. A director must never report a write as done that it has
 //! not read back from every place that answers.
 
+pub mod dial;
 pub mod haproxy;
 pub mod rfc2136;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::secret::Secrets;
+pub use dial::{Dial, DialError, Stream};
 pub use haproxy::HaproxyConfig;
 pub use rfc2136::Rfc2136Config;
 
@@ -121,6 +125,34 @@ pub trait Director: Send + Sync {
     /// Asks the listed resolvers, if any, whether they answer what the director says. `Ok(None)`: they do;
     /// `Ok(Some(text))`: what still answers otherwise, for people.
     async fn settled(&self, pool: &str) -> Result<Option<String>, TrafficError>;
+
+    /// Who still holds on to a member: up to ten clients, each with how long it has been there. Empty where the director
+    /// cannot know.
+    async fn blockers(&self, _pool: &str, _member: &str) -> Result<Vec<String>, TrafficError> {
+        Ok(Vec::new())
+    }
+
+    /// Whether writes to the pool would be let in, found out without writing: level of the socket, TSIG key, frozen zone.
+    async fn writable(&self, pool: &str) -> Result<(), TrafficError>;
+}
+
+/// What directors need from the world around them.
+#[derive(Clone)]
+pub struct Context {
+    /// Looks up TSIG secrets, at each update.
+    pub secrets: Arc<dyn Secrets>,
+    /// Opens byte streams to runtime APIs.
+    pub dial: Arc<dyn Dial>,
+}
+
+/// The director behind the settings. Contacts nobody yet; an error when the settings cannot work.
+pub fn connect(name: &str, config: &DirectorConfig, context: &Context) -> Result<Arc<dyn Director>, TrafficError> {
+    match config {
+        DirectorConfig::Haproxy(config) => Ok(Arc::new(haproxy::Haproxy::new(name, config, context.dial.clone())?)),
+        DirectorConfig::Rfc2136(_) => {
+            Err(TrafficError::new(name, TrafficErrorKind::Refused, "DNS directors are not there yet"))
+        }
+    }
 }
 
 /// Why a director did not do what it was asked.
@@ -135,6 +167,20 @@ pub struct TrafficError {
     pub what: String,
     /// What to do next.
     pub hint: Option<String>,
+}
+
+impl TrafficError {
+    /// An error without a hint.
+    pub fn new(director: impl Into<String>, kind: TrafficErrorKind, what: impl Into<String>) -> Self {
+        Self { director: director.into(), kind, what: what.into(), hint: None }
+    }
+
+    /// The same with what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
 }
 
 /// What the engine has to know about a failed call.

@@ -1,0 +1,222 @@
+//! One configured endpoint: the process behind it, or all worker processes behind a master CLI.
+//!
+//! Must never call a server free of connections while a worker that a reload left behind still serves some.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use super::super::dial::{Dial, DialError, Stream};
+use super::super::{Change, Member, Mode, TrafficError, TrafficErrorKind};
+use super::wire::{self, Lost, Reply};
+use super::{Endpoint, parse, refusal};
+use crate::text::escape;
+
+/// Workers come and go with reloads while we read; more often than this is not a reload but a crash loop.
+const DISCOVERIES: u32 = 3;
+
+/// A runtime API, dialled anew for each exchange.
+pub(super) struct Instance {
+    director: String,
+    endpoint: Endpoint,
+    dial: Arc<dyn Dial>,
+}
+
+/// What one endpoint says about a backend.
+pub(super) struct Reading {
+    /// The processes that take new connections.
+    pub places: Vec<Place>,
+    /// Connections per server in workers left over from reloads.
+    pub lingering: BTreeMap<String, u64>,
+}
+
+/// One process that takes new connections.
+pub(super) struct Place {
+    /// `unix /run/haproxy.sock`, with the worker behind a master CLI.
+    pub at: String,
+    /// What the process lets us do, where it says so.
+    level: Option<String>,
+    prefix: String,
+    pub members: Vec<Member>,
+}
+
+impl Instance {
+    pub fn new(director: &str, endpoint: &Endpoint, dial: Arc<dyn Dial>) -> Self {
+        Self { director: director.to_owned(), endpoint: endpoint.clone(), dial }
+    }
+
+    /// Reads a backend in every process behind this endpoint.
+    pub async fn read(&self, pool: &str) -> Result<Reading, TrafficError> {
+        let mut lost = self.unknown("its workers change faster than they can be asked");
+        for _ in 0..DISCOVERIES {
+            // A worker's own socket does not know `show proc` and answers the rest; a master CLI the other way round.
+            let reply = self.ask(&format!("show proc;{}", query("", pool))).await?;
+            let Some(workers) = parse::workers(&reply.text) else {
+                let place = self.place(pool, self.endpoint.to_string(), String::new(), &reply).await?;
+                return Ok(Reading { places: vec![place], lingering: BTreeMap::new() });
+            };
+            match self.read_workers(pool, &workers).await {
+                // A worker that ends while it is asked is lost to us, too; the next `show proc` leaves it out.
+                Err(e) if e.kind == TrafficErrorKind::Unknown => lost = e,
+                result => return result,
+            }
+        }
+        Err(lost)
+    }
+
+    async fn read_workers(&self, pool: &str, workers: &parse::Workers) -> Result<Reading, TrafficError> {
+        let mut reading = Reading { places: Vec::new(), lingering: BTreeMap::new() };
+        for pid in &workers.current {
+            let prefix = format!("@!{pid} ");
+            let reply = self.ask(&query(&prefix, pool)).await?;
+            let at = format!("{}, worker {pid}", self.endpoint);
+            reading.places.push(self.place(pool, at, prefix, &reply).await?);
+        }
+        for pid in &workers.old {
+            let reply = self.ask(&format!("@!{pid} show stat {pool} 4 -1")).await?;
+            // An old worker may have ended by now, and need not have had this backend.
+            if reply.text.contains("Can't find the target PID") || reply.text.contains("No such proxy") {
+                continue;
+            }
+            let stats = parse::stat(&reply.text, pool).ok_or_else(|| self.unreadable(&reply))?;
+            for (server, stat) in stats {
+                *reading.lingering.entry(server).or_default() += stat.connections;
+            }
+        }
+        match reading.places.is_empty() {
+            true => Err(self.unknown("its master process has no worker").hint("start HAProxy and look at its log")),
+            false => Ok(reading),
+        }
+    }
+
+    async fn place(&self, pool: &str, at: String, prefix: String, reply: &Reply) -> Result<Place, TrafficError> {
+        if reply.text.contains("Can't find backend.") {
+            let known = parse::backends(&self.ask(&format!("{prefix}show backend")).await?.text);
+            let label = format!("{} ({at})", self.director);
+            return Err(TrafficError::new(label, TrafficErrorKind::Refused, format!("there is no backend `{pool}`"))
+                .hint(refusal::known(pool, "backends", &known)));
+        }
+        let (states, stats) = parse::servers_state(&reply.text, pool)
+            .zip(parse::stat(&reply.text, pool))
+            .ok_or_else(|| self.unreadable(reply))?;
+        let members = states.into_iter().map(|state| {
+            let stat = stats.get(&state.name);
+            Member {
+                weight: state.weight,
+                mode: state.mode,
+                connections: stat.map(|s| s.connections),
+                up: stat.and_then(|s| s.up),
+                name: state.name,
+            }
+        });
+        Ok(Place { members: members.collect(), level: parse::level(&reply.text).map(str::to_owned), at, prefix })
+    }
+
+    /// Sends one `set` command to a process. Anything but an empty answer is a refusal.
+    pub async fn set(&self, place: &Place, command: &str) -> Result<(), TrafficError> {
+        let reply = self.ask(&format!("{}{command}", place.prefix)).await?;
+        match reply.text.trim() {
+            "" => Ok(()),
+            text => Err(refusal::of_set(&format!("{} ({})", self.director, place.at), command, text)),
+        }
+    }
+
+    /// Clients with a session on a server, in every process.
+    pub async fn sessions(&self, pool: &str, server: &str) -> Result<Vec<String>, TrafficError> {
+        let reply = self.ask("show proc;show sess").await?;
+        let Some(workers) = parse::workers(&reply.text) else {
+            return Ok(parse::sessions(&reply.text, pool, server));
+        };
+        let mut found = Vec::new();
+        for pid in workers.old.iter().chain(&workers.current) {
+            // A worker that has ended holds nobody.
+            if let Ok(reply) = self.ask(&format!("@!{pid} show sess")).await {
+                found.extend(parse::sessions(&reply.text, pool, server));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn ask(&self, commands: &str) -> Result<Reply, TrafficError> {
+        let mut stream = match timeout(wire::PATIENCE, self.open()).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(e)) => {
+                let mut error = self.unknown(format!("the runtime API cannot be reached: {}", e.what));
+                error.hint = e.hint;
+                return Err(error);
+            }
+            Err(_) => return Err(self.unknown("the runtime API cannot be reached: no connection in 10 s")),
+        };
+        let asked = wire::exchange(stream.as_mut(), commands).await;
+        asked.map_err(|Lost(why)| self.unknown(format!("no answer to `{}`: {why}", escape(commands.as_bytes(), 80))))
+    }
+
+    async fn open(&self) -> Result<Box<dyn Stream>, DialError> {
+        match &self.endpoint {
+            Endpoint::Tcp(address) => self.dial.tcp(address).await,
+            Endpoint::Unix(path) => self.dial.unix(path).await,
+            Endpoint::Ssh { host, path } => self.dial.remote_unix(host, path).await,
+        }
+    }
+
+    fn unknown(&self, what: impl Into<String>) -> TrafficError {
+        TrafficError::new(format!("{} ({})", self.director, self.endpoint), TrafficErrorKind::Unknown, what)
+    }
+
+    fn unreadable(&self, reply: &Reply) -> TrafficError {
+        let shown = escape(reply.text.trim().as_bytes(), 120);
+        let what = match reply.cut {
+            true => "the answer is longer than 16 MiB".to_owned(),
+            false => format!("the answer cannot be read: {shown}"),
+        };
+        self.unknown(what).hint("check that this is HAProxy's runtime API (2.0 or newer)")
+    }
+}
+
+impl Place {
+    /// An error unless this process lets us write.
+    pub fn check_level(&self, director: &str) -> Result<(), TrafficError> {
+        match self.level.as_deref() {
+            None | Some("admin") => Ok(()),
+            Some(level) => Err(refusal::no_admin(&format!("{director} ({})", self.at), level)),
+        }
+    }
+
+    /// The commands that bring a server to the wanted setting, fewest surprises first: a server gets its new weight
+    /// before it takes traffic, and stops taking traffic before its weight changes.
+    pub fn commands(&self, pool: &str, change: &Change) -> Vec<String> {
+        let Some(now) = self.members.iter().find(|m| m.name == change.member) else { return Vec::new() };
+        let server = format!("{pool}/{}", change.member);
+        let weight = (now.weight != change.weight).then(|| format!("set weight {server} {}", change.weight));
+        let mode = (now.mode != change.mode).then(|| format!("set server {server} state {}", word(change.mode)));
+        let commands = if change.mode == Mode::Ready { [weight, mode] } else { [mode, weight] };
+        commands.into_iter().flatten().collect()
+    }
+
+    /// Remembers that a change was made.
+    pub fn note(&mut self, change: &Change) {
+        if let Some(member) = self.members.iter_mut().find(|m| m.name == change.member) {
+            member.weight = change.weight;
+            member.mode = change.mode;
+        }
+    }
+}
+
+/// A mode as HAProxy calls it.
+fn word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Ready => "ready",
+        Mode::Drain => "drain",
+        Mode::Maint => "maint",
+    }
+}
+
+fn query(prefix: &str, pool: &str) -> String {
+    format!("{prefix}show cli level;{prefix}show servers state {pool};{prefix}show stat {pool} 4 -1")
+}
+
+/// What a server is set to, in words.
+pub(super) fn setting(weight: u16, mode: Mode) -> String {
+    format!("weight {weight} ({})", word(mode))
+}

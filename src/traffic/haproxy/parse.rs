@@ -1,0 +1,272 @@
+//! The replies of the runtime API, read by their headers.
+//!
+//! Must never panic, and never take a table that was cut off for a whole one.
+
+use std::collections::BTreeMap;
+
+use super::super::Mode;
+
+/// Bits of `srv_admin_state`. 0x04 (maintenance by configuration) and 0x40 (name set at run time) only tell how it came about.
+const MAINT: u32 = 0x01 | 0x02 | 0x20;
+const DRAIN: u32 = 0x08 | 0x10;
+
+/// One server as `show servers state` has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct State {
+    pub name: String,
+    pub weight: u16,
+    pub mode: Mode,
+}
+
+/// One server as `show stat` has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub connections: u64,
+    pub up: Option<bool>,
+}
+
+/// The servers of a backend in the configuration's order, from `show servers state BACKEND`; `None` without a whole table.
+pub(super) fn servers_state(reply: &str, backend: &str) -> Option<Vec<State>> {
+    let table = table(reply, "# be_id ")?;
+    let header: Vec<&str> = table.header.split_whitespace().skip(1).collect();
+    let column = |name: &str| header.iter().position(|h| *h == name);
+    let (be, name) = (column("be_name")?, column("srv_name")?);
+    let (weight, admin) = (column("srv_uweight")?, column("srv_admin_state")?);
+    let mut servers = Vec::new();
+    for row in table.rows {
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        if *cells.get(be)? != backend {
+            continue;
+        }
+        servers.push(State {
+            name: (*cells.get(name)?).to_owned(),
+            weight: cells.get(weight)?.parse().ok()?,
+            mode: mode(cells.get(admin)?.parse().ok()?),
+        });
+    }
+    Some(servers)
+}
+
+fn mode(admin: u32) -> Mode {
+    match admin {
+        a if a & MAINT != 0 => Mode::Maint,
+        a if a & DRAIN != 0 => Mode::Drain,
+        _ => Mode::Ready,
+    }
+}
+
+/// The servers of a backend by name, from `show stat BACKEND 4 -1`; `None` without a whole table.
+pub(super) fn stat(reply: &str, backend: &str) -> Option<BTreeMap<String, Stat>> {
+    let table = table(reply, "# pxname,")?;
+    let header = csv(table.header.strip_prefix("# ")?);
+    let column = |name: &str| header.iter().position(|h| h == name);
+    let (px, sv, scur, status) = (column("pxname")?, column("svname")?, column("scur")?, column("status")?);
+    let checks: Vec<usize> = ["check_status", "agent_status", "tracked"].into_iter().filter_map(column).collect();
+    let mut servers = BTreeMap::new();
+    for row in table.rows {
+        let cells = csv(row);
+        if cells.get(px)? != backend {
+            continue;
+        }
+        let checked = checks.iter().any(|i| cells.get(*i).is_some_and(|c| !c.is_empty()));
+        let up = up(cells.get(status)?, checked);
+        servers.insert(cells.get(sv)?.clone(), Stat { connections: cells.get(scur)?.parse().ok()?, up });
+    }
+    Some(servers)
+}
+
+/// What the balancer's own check says. A server without checks reads `no check`, or DRAIN when drained.
+fn up(status: &str, checked: bool) -> Option<bool> {
+    match status.split_whitespace().next()? {
+        _ if !checked => None,
+        "UP" | "DRAIN" | "NOLB" => Some(true),
+        "DOWN" => Some(false),
+        _ => None,
+    }
+}
+
+/// The processes behind a master CLI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Workers {
+    /// Those that take new connections.
+    pub current: Vec<u32>,
+    /// Those that a reload left with the connections they had.
+    pub old: Vec<u32>,
+}
+
+/// The workers from `show proc`; `None` where the reply has no such table, as on a worker's own socket.
+pub(super) fn workers(reply: &str) -> Option<Workers> {
+    let table = table(reply, "#<PID>")?;
+    let mut workers = Workers { current: Vec::new(), old: Vec::new() };
+    let mut section = "";
+    for row in table.rows {
+        if let Some(name) = row.strip_prefix("# ") {
+            section = name.trim_end();
+            continue;
+        }
+        let mut cells = row.split_whitespace();
+        let pid = cells.next()?.parse().ok()?;
+        match (section, cells.next()) {
+            ("workers", Some("worker")) => workers.current.push(pid),
+            ("old workers", Some("worker")) => workers.old.push(pid),
+            _ => {}
+        }
+    }
+    Some(workers)
+}
+
+/// Whose sessions on a server `show sess` lists: `address, connected for AGE`.
+pub(super) fn sessions(reply: &str, backend: &str, server: &str) -> Vec<String> {
+    let field =
+        |line: &str, key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)).map(str::to_owned);
+    reply
+        .lines()
+        .filter(|line| field(line, "be=").as_deref() == Some(backend) && field(line, "srv=").as_deref() == Some(server))
+        .filter_map(|line| Some(format!("{}, connected for {}", field(line, "src=")?, field(line, "age=")?)))
+        .collect()
+}
+
+/// The names from `show backend`.
+pub(super) fn backends(reply: &str) -> Vec<String> {
+    let rows = table(reply, "# name").map(|t| t.rows).unwrap_or_default();
+    rows.into_iter().map(str::to_owned).collect()
+}
+
+/// The level of this connection from `show cli level`.
+pub(super) fn level(reply: &str) -> Option<&str> {
+    reply.lines().map(str::trim_end).find(|line| matches!(*line, "admin" | "operator" | "user"))
+}
+
+struct Table<'a> {
+    header: &'a str,
+    rows: Vec<&'a str>,
+}
+
+/// The table whose header starts with `start`. An empty line ends it; without one the rest of it is missing.
+fn table<'a>(reply: &'a str, start: &str) -> Option<Table<'a>> {
+    let mut lines = reply.lines().skip_while(|line| !line.starts_with(start));
+    let header = lines.next()?;
+    let mut rows = Vec::new();
+    for line in lines {
+        if line.trim_end().is_empty() {
+            return Some(Table { header, rows });
+        }
+        rows.push(line);
+    }
+    None
+}
+
+/// The cells of a line; a quoted cell may hold commas and doubled quotes.
+fn csv(line: &str) -> Vec<String> {
+    let mut cells = vec![String::new()];
+    let mut quoted = false;
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                push(&mut cells, '"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => cells.push(String::new()),
+            c => push(&mut cells, c),
+        }
+    }
+    cells
+}
+
+fn push(cells: &mut [String], c: char) {
+    if let Some(cell) = cells.last_mut() {
+        cell.push(c);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STATE: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight\n\
+        3 b 1 a 127.0.0.1 2 0 100 100\n3 b 2 c 127.0.0.1 0 8 0 0\n3 b 3 d 127.0.0.1 0 5 10 10\n3 b 4 e 127.0.0.1 2 4 10 10\n\
+        3 b 5 f 127.0.0.1 2 12 256 10\n3 b 6 g 127.0.0.1 2 32 1 1\n4 other 1 a 127.0.0.1 2 0 1 1\n\n";
+
+    #[test]
+    fn modes_come_from_the_flags_that_keep_traffic_away() {
+        let servers = servers_state(STATE, "b").unwrap();
+        let read: Vec<_> = servers.iter().map(|s| (s.name.as_str(), s.weight, s.mode)).collect();
+        assert_eq!(
+            read,
+            [
+                ("a", 100, Mode::Ready),
+                ("c", 0, Mode::Drain),
+                ("d", 10, Mode::Maint),
+                ("e", 10, Mode::Ready),
+                ("f", 256, Mode::Drain),
+                ("g", 1, Mode::Maint),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_table_without_its_end_is_no_table() {
+        assert_eq!(servers_state(STATE.trim_end(), "b"), None);
+        assert_eq!(servers_state("Can't find backend.\n\n", "b"), None);
+    }
+
+    #[test]
+    fn connections_and_checks_are_found_wherever_their_columns_are() {
+        let reply = "# pxname,svname,scur,status,check_status,last_chk,agent_status,tracked,\n\
+            b,a,3,no check,,,,,\nb,c,0,DOWN,L4CON,\"refused, \"\"again\"\"\",,,\nb,d,1,DRAIN,L4OK,,,,\nb,e,1,DRAIN,,,,,\n\
+            b,f,0,MAINT (via b/c),,,,b/c,\nb,g,0,UP 1/2,,,L7OK,,\n\n";
+        let servers = stat(reply, "b").unwrap();
+        let read: Vec<_> = servers.iter().map(|(name, s)| (name.as_str(), s.connections, s.up)).collect();
+        assert_eq!(
+            read,
+            [
+                ("a", 3, None),
+                ("c", 0, Some(false)),
+                ("d", 1, Some(true)),
+                ("e", 1, None),
+                ("f", 0, None),
+                ("g", 0, Some(true))
+            ]
+        );
+    }
+
+    #[test]
+    fn workers_that_a_reload_left_behind_are_told_from_the_current_ones() {
+        let reply = "#<PID>          <type>          <reloads>       <uptime>        <version>      \n\
+            14055           master          1 [failed: 0]   0d00h00m04s     2.6.12\n# workers\n\
+            14886           worker          0               0d00h00m01s     2.6.12\n# old workers\n\
+            14097           worker          1               0d00h00m04s     2.6.12\n# programs\n\n\n";
+        assert_eq!(workers(reply), Some(Workers { current: vec![14886], old: vec![14097] }));
+        assert_eq!(workers("Unknown command, but maybe one of the following\n  show fd [num]\n\n"), None);
+    }
+
+    #[test]
+    fn only_sessions_on_the_server_itself_hold_it() {
+        let reply = "0x1: proto=tcpv4 src=10.0.0.1:5 fe=f be=b srv=a ts=00 age=1m3s calls=2\n\
+            0x2: proto=tcpv4 src=10.0.0.2:5 fe=f be=b srv=aa ts=00 age=1s calls=2\n\
+            0x3: proto=unix_stream src=unix:1 fe=GLOBAL be=<NONE> srv=<none> ts=00 age=0s\n\n";
+        assert_eq!(sessions(reply, "b", "a"), ["10.0.0.1:5, connected for 1m3s"]);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_replies_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let text = String::from_utf8_lossy(&bytes);
+            for header in ["", "# be_id be_name srv_name srv_uweight srv_admin_state\n", "# pxname,svname,scur,status\n", "#<PID>\n"] {
+                let reply = format!("{header}{text}\n\n");
+                let _ = (servers_state(&reply, "b"), stat(&reply, "b"), workers(&reply), level(&reply));
+                let _ = (sessions(&reply, "b", "a"), backends(&reply));
+            }
+        }
+
+        #[test]
+        fn tables_with_missing_cells_are_refused_and_never_guessed(row in "[a-z0-9 ,\"]{0,40}") {
+            let _ = servers_state(&format!("# be_id be_name srv_name srv_uweight srv_admin_state\n{row}\n\n"), "b");
+            let _ = stat(&format!("# pxname,svname,scur,status\n{row}\n\n"), "b");
+        }
+    }
+}

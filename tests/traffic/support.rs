@@ -1,0 +1,69 @@
+//! What all tests of directors need.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use migrate::secret::{Secret, SecretError, Secrets};
+use migrate::spec::model::SecretRef;
+use migrate::traffic::dial::Local;
+use migrate::traffic::{Change, Context, Mode, TrafficError, TrafficErrorKind};
+
+/// Secrets by the name of an environment variable, without an environment.
+#[derive(Default, Clone)]
+pub struct Fixed(pub HashMap<String, String>);
+
+impl Secrets for Fixed {
+    fn resolve(&self, reference: &SecretRef) -> Result<Secret, SecretError> {
+        let SecretRef::Env(name) = reference else { panic!("tests keep secrets under `env`") };
+        let why = SecretError { from: format!("env {name}"), why: "the variable is not set".to_owned() };
+        self.0.get(name).map(Secret::new).ok_or(why)
+    }
+}
+
+/// A world with these secrets.
+pub fn context(secrets: &[(&str, &str)]) -> Context {
+    let secrets = secrets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Context { secrets: Arc::new(Fixed(secrets)), dial: Arc::new(Local) }
+}
+
+pub fn change(member: &str, weight: u16, mode: Mode) -> Change {
+    Change { member: member.to_owned(), weight, mode }
+}
+
+/// A server that accepts every connection and holds it until the client ends it.
+pub fn holding_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            std::thread::spawn(move || std::io::copy(&mut client, &mut std::io::sink()));
+        }
+    });
+    addr
+}
+
+/// An error as people see it, with what differs between runs replaced.
+pub fn shown(error: &TrafficError, replace: &[(String, &str)]) -> String {
+    let kind = match error.kind {
+        TrafficErrorKind::Refused => "refused",
+        TrafficErrorKind::Unknown => "unknown",
+        TrafficErrorKind::Disagrees => "disagrees",
+        TrafficErrorKind::Conflict => "conflict",
+    };
+    let mut text = format!("[{kind}] {error}");
+    if let Some(hint) = &error.hint {
+        text.push_str(&format!("\nhint: {hint}"));
+    }
+    replace.iter().fold(text, |text, (from, to)| text.replace(from, to))
+}
+
+/// Asks again until it holds; panics after ten seconds.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let start = Instant::now();
+    while !holds().await {
+        assert!(start.elapsed() < Duration::from_secs(10), "not in 10 s: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
