@@ -3,7 +3,11 @@
 #![allow(dead_code, reason = "each test binary uses its own part of the lab")]
 
 pub mod bind;
+pub mod content;
 pub mod haproxy;
+pub mod load;
 pub mod packages;
 pub mod process;
+pub mod resolver;
+pub mod service;
 pub mod sshd;
