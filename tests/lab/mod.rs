@@ -4,10 +4,13 @@
 
 pub mod bind;
 pub mod content;
+pub mod fleet;
 pub mod haproxy;
 pub mod load;
 pub mod packages;
+pub mod place;
 pub mod process;
 pub mod resolver;
 pub mod service;
 pub mod sshd;
+pub mod tree;

@@ -80,7 +80,8 @@ impl Service {
         for dir in ["data", "incoming"] {
             fs::create_dir_all(root.join(dir)).unwrap_or_else(|e| panic!("cannot create {}: {e}", root.display()));
         }
-        let listener = std::net::TcpListener::bind(addr).unwrap_or_else(|e| panic!("{name} cannot listen on {addr}: {e}"));
+        let listener =
+            std::net::TcpListener::bind(addr).unwrap_or_else(|e| panic!("{name} cannot listen on {addr}: {e}"));
         listener.set_nonblocking(true).expect("a listener can be non-blocking");
         let counters = Arc::new(Counters::default());
         let app = Arc::new(App { name: name.to_owned(), root: root.to_owned(), counters: Arc::clone(&counters) });
