@@ -3,7 +3,14 @@
 #![allow(dead_code, reason = "each test binary uses its own part of the lab")]
 
 pub mod bind;
+pub mod content;
+pub mod fleet;
 pub mod haproxy;
+pub mod load;
 pub mod packages;
+pub mod place;
 pub mod process;
+pub mod resolver;
+pub mod service;
 pub mod sshd;
+pub mod tree;
