@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::super::dial::{Dial, DialError, Stream};
 use super::super::{Change, Member, Mode, TrafficError, TrafficErrorKind};
@@ -13,8 +14,11 @@ use super::wire::{self, Lost, Reply};
 use super::{Endpoint, parse, refusal};
 use crate::text::escape;
 
-/// Workers come and go with reloads while we read; more often than this is not a reload but a crash loop.
-const DISCOVERIES: u32 = 3;
+/// Workers come and go with reloads while we read; longer than this is not a reload but a crash loop.
+const SETTLING: Duration = Duration::from_secs(2);
+
+/// How long the master may take to notice that a worker has ended.
+const REAPING: Duration = Duration::from_millis(100);
 
 /// A runtime API, dialled anew for each exchange.
 pub(super) struct Instance {
@@ -48,8 +52,8 @@ impl Instance {
 
     /// Reads a backend in every process behind this endpoint.
     pub async fn read(&self, pool: &str) -> Result<Reading, TrafficError> {
-        let mut lost = self.unknown("its workers change faster than they can be asked");
-        for _ in 0..DISCOVERIES {
+        let start = Instant::now();
+        loop {
             // A worker's own socket does not know `show proc` and answers the rest; a master CLI the other way round.
             let reply = self.ask(&format!("show proc;{}", query("", pool))).await?;
             let Some(workers) = parse::workers(&reply.text) else {
@@ -58,11 +62,11 @@ impl Instance {
             };
             match self.read_workers(pool, &workers).await {
                 // A worker that ends while it is asked is lost to us, too; the next `show proc` leaves it out.
-                Err(e) if e.kind == TrafficErrorKind::Unknown => lost = e,
+                Err(e) if e.kind == TrafficErrorKind::Unknown && start.elapsed() < SETTLING => {}
                 result => return result,
             }
+            tokio::time::sleep(REAPING).await;
         }
-        Err(lost)
     }
 
     async fn read_workers(&self, pool: &str, workers: &parse::Workers) -> Result<Reading, TrafficError> {
