@@ -17,5 +17,7 @@ mod conformance;
 mod haproxy;
 #[path = "traffic/lab_works.rs"]
 mod lab_works;
+#[path = "traffic/rfc2136.rs"]
+mod rfc2136;
 #[path = "traffic/support.rs"]
 mod support;

@@ -149,9 +149,7 @@ pub struct Context {
 pub fn connect(name: &str, config: &DirectorConfig, context: &Context) -> Result<Arc<dyn Director>, TrafficError> {
     match config {
         DirectorConfig::Haproxy(config) => Ok(Arc::new(haproxy::Haproxy::new(name, config, context.dial.clone())?)),
-        DirectorConfig::Rfc2136(_) => {
-            Err(TrafficError::new(name, TrafficErrorKind::Refused, "DNS directors are not there yet"))
-        }
+        DirectorConfig::Rfc2136(config) => Ok(Arc::new(rfc2136::Zone::new(name, config, context.secrets.clone())?)),
     }
 }
 
@@ -179,6 +177,12 @@ impl TrafficError {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same for a write that failed before anything was sent.
+    fn nothing_changed(mut self) -> Self {
+        self.what.push_str("; nothing was changed");
         self
     }
 }

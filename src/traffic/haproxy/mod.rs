@@ -146,8 +146,8 @@ impl Director for Haproxy {
 
     async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, TrafficError> {
         // Endpoints that disagree are no reason to stop here: an earlier run may have been cut off between two of them.
-        let mut readings = self.read_all(pool).await.map_err(nothing_changed)?;
-        self.check(pool, changes, &readings).map_err(nothing_changed)?;
+        let mut readings = self.read_all(pool).await.map_err(TrafficError::nothing_changed)?;
+        self.check(pool, changes, &readings).map_err(TrafficError::nothing_changed)?;
         self.write(pool, changes, &mut readings).await?;
         let pool = self.observe(pool).await?;
         merge::confirm(&self.name, &pool, changes)?;
@@ -180,11 +180,6 @@ impl Director for Haproxy {
 
 fn refused(director: &str, what: impl Into<String>) -> TrafficError {
     TrafficError::new(director, TrafficErrorKind::Refused, what)
-}
-
-fn nothing_changed(mut error: TrafficError) -> TrafficError {
-    error.what.push_str("; nothing was changed");
-    error
 }
 
 /// After the first write a refusal no longer means that nothing changed.

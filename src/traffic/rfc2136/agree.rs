@@ -1,0 +1,104 @@
+//! What all authoritative servers say alike, and what resolvers still say.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::{TrafficError, TrafficErrorKind};
+use super::lookup::{self, Addresses, Failure, View};
+use super::{Target, Zone};
+use crate::text::duration;
+
+/// How long a mere look waits for secondaries that are about to follow.
+pub(super) const GLANCE: Duration = Duration::from_secs(2);
+
+/// Time between two looks.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+impl Zone {
+    /// What the primary has. An error when the name has no address.
+    pub(super) async fn primary(&self, target: &Target<'_>) -> Result<View, TrafficError> {
+        let view = self.look("primary", self.config.primary, target).await?;
+        if view.addresses.all.is_empty() {
+            return Err(self
+                .refused_for(format!("{} has no address records", target.text))
+                .hint("check the pool's name; the first record is made by hand, with the TTL that you want"));
+        }
+        Ok(view)
+    }
+
+    async fn look(&self, role: &str, server: SocketAddr, target: &Target<'_>) -> Result<View, TrafficError> {
+        let seen = lookup::authoritative(server, &self.zone, &target.owner).await;
+        seen.map_err(|failure| self.asked(role, server, target).failed(failure))
+    }
+
+    /// What all servers answer alike, waiting for secondaries to follow.
+    pub(super) async fn agreed(&self, target: &Target<'_>, patience: Duration) -> Result<Addresses, TrafficError> {
+        let start = Instant::now();
+        loop {
+            let primary = self.primary(target).await?;
+            match self.laggard(target, &primary).await? {
+                None => return Ok(primary.addresses),
+                Some(lag) if start.elapsed() >= patience => return Err(lag),
+                Some(_) => tokio::time::sleep(INTERVAL).await,
+            }
+        }
+    }
+
+    /// The first secondary that has other records than the primary, or an older zone.
+    async fn laggard(&self, target: &Target<'_>, primary: &View) -> Result<Option<TrafficError>, TrafficError> {
+        for server in &self.config.secondaries {
+            let view = self.look("secondary", *server, target).await?;
+            // RFC 1982: serials that cannot be compared are not known to be new enough.
+            let current = view.serial >= primary.serial;
+            if current && view.addresses.same_records(&primary.addresses) {
+                continue;
+            }
+            let what = format!(
+                "it answers {} (serial {}), the primary {} (serial {})",
+                described(&view.addresses),
+                view.serial,
+                described(&primary.addresses),
+                primary.serial
+            );
+            let label = format!("{} (secondary {server})", self.name);
+            return Ok(Some(TrafficError::new(label, TrafficErrorKind::Disagrees, what).hint(format!(
+                "see why it does not follow: `rndc notify {zone}` on the primary, `rndc refresh {zone}` here",
+                zone = self.config.zone
+            ))));
+        }
+        Ok(None)
+    }
+
+    /// Resolvers that answer otherwise, in words.
+    pub(super) async fn stale_resolvers(
+        &self,
+        target: &Target<'_>,
+        wanted: &Addresses,
+    ) -> Result<Option<String>, TrafficError> {
+        let mut stale = Vec::new();
+        for server in &self.config.resolvers {
+            match lookup::recursive(*server, &target.owner).await {
+                Ok(seen) if seen.all == wanted.all => {}
+                Ok(seen) => {
+                    let left = seen.ttl().max(seen.negative_ttl).unwrap_or_default();
+                    let left = duration(Duration::from_secs(left.into()));
+                    stale.push(format!("resolver {server} still answers {} for up to {left}", seen.in_words()));
+                }
+                Err(Failure::Alias(of)) => {
+                    stale.push(format!("resolver {server} still answers with an alias for {of}"))
+                }
+                Err(failure) => return Err(self.asked("resolver", *server, target).failed(failure)),
+            }
+        }
+        Ok((!stale.is_empty()).then(|| stale.join("; ")))
+    }
+}
+
+fn described(addresses: &Addresses) -> String {
+    match addresses.ttl() {
+        Some(ttl) => format!("{} with TTL {ttl}", addresses.in_words()),
+        None => addresses.in_words(),
+    }
+}

@@ -1,0 +1,146 @@
+//! From changes of members to the record sets that a name shall have.
+//!
+//! Pure. Must never leave a name without any address.
+
+use std::net::IpAddr;
+
+use domain::base::Rtype;
+
+use super::super::{Change, Member, Mode};
+use super::lookup::Addresses;
+
+impl Addresses {
+    /// The addresses of one family.
+    pub fn of(&self, family: Rtype) -> impl Iterator<Item = IpAddr> {
+        self.all.iter().copied().filter(move |ip| ip.is_ipv4() == (family == Rtype::A))
+    }
+
+    /// The TTL of one family's records; `None` without any.
+    pub fn ttl_of(&self, family: Rtype) -> Option<u32> {
+        if family == Rtype::A { self.ttl_v4 } else { self.ttl_v6 }
+    }
+
+    /// These addresses after the changes, each record set with the TTL it has, a new one with that of the other family.
+    pub fn changed(&self, changes: &[(IpAddr, bool)]) -> Self {
+        let mut after = self.clone();
+        for (ip, present) in changes {
+            match present {
+                true => after.all.insert(*ip),
+                false => after.all.remove(ip),
+            };
+        }
+        let ttl = self.ttl();
+        let (v4, v6) = (after.of(Rtype::A).next(), after.of(Rtype::AAAA).next());
+        after.ttl_v4 = v4.and(self.ttl_v4.or(ttl));
+        after.ttl_v6 = v6.and(self.ttl_v6.or(ttl));
+        after
+    }
+
+    /// These addresses with another TTL.
+    pub fn with_ttl(&self, ttl: u32) -> Self {
+        let mut after = self.clone();
+        after.ttl_v4 = self.ttl_v4.map(|_| ttl);
+        after.ttl_v6 = self.ttl_v6.map(|_| ttl);
+        after
+    }
+
+    /// Each address as a member of a pool.
+    pub fn members(&self) -> Vec<Member> {
+        let member =
+            |ip: &IpAddr| Member { name: ip.to_string(), weight: 1, mode: Mode::Ready, connections: None, up: None };
+        self.all.iter().map(member).collect()
+    }
+
+    /// For people: `192.0.2.1 and 192.0.2.2`, or `no address`.
+    pub fn in_words(&self) -> String {
+        let names: Vec<String> = self.all.iter().map(IpAddr::to_string).collect();
+        match names.is_empty() {
+            true => "no address".to_owned(),
+            false => crate::text::list(&names),
+        }
+    }
+}
+
+/// Whether each address shall be there. The name must be written as we read it back.
+pub(super) fn wishes(changes: &[Change]) -> Result<Vec<(IpAddr, bool)>, (String, String)> {
+    changes
+        .iter()
+        .map(|change| Ok((address(&change.member)?, change.weight > 0 && change.mode == Mode::Ready)))
+        .collect()
+}
+
+fn address(name: &str) -> Result<IpAddr, (String, String)> {
+    let shown = crate::text::escape(name.as_bytes(), 80);
+    let ip: IpAddr = name.parse().map_err(|_| {
+        (
+            format!("`{shown}` is not an IP address"),
+            "a member of a DNS pool is an address: see `member` in the plan".to_owned(),
+        )
+    })?;
+    match ip.to_string() {
+        _ if ip.is_unspecified() || ip.is_multicast() => {
+            Err((format!("{shown} is not the address of a host"), "see `member` in the plan".to_owned()))
+        }
+        written if written != name => {
+            Err((format!("`{shown}` is not the usual form of this address"), format!("write {written}")))
+        }
+        _ => Ok(ip),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn addresses(all: &[&str], ttl_v4: Option<u32>, ttl_v6: Option<u32>) -> Addresses {
+        Addresses { all: all.iter().map(|a| a.parse().unwrap()).collect(), ttl_v4, ttl_v6, negative_ttl: None }
+    }
+
+    fn change(member: &str, weight: u16, mode: Mode) -> Change {
+        Change { member: member.to_owned(), weight, mode }
+    }
+
+    #[test]
+    fn a_new_family_takes_the_ttl_of_the_other_one() {
+        let before = addresses(&["192.0.2.1"], Some(30), None);
+        let after = before.changed(&[("2001:db8::1".parse().unwrap(), true)]);
+        assert_eq!(after, addresses(&["192.0.2.1", "2001:db8::1"], Some(30), Some(30)));
+        assert_eq!(
+            after.changed(&[("192.0.2.1".parse().unwrap(), false)]),
+            addresses(&["2001:db8::1"], None, Some(30))
+        );
+    }
+
+    #[test]
+    fn only_a_ready_member_with_weight_is_there() {
+        let wishes = wishes(&[
+            change("192.0.2.1", 1, Mode::Ready),
+            change("192.0.2.2", 0, Mode::Ready),
+            change("192.0.2.3", 1, Mode::Drain),
+            change("192.0.2.4", 1, Mode::Maint),
+        ]);
+        assert_eq!(
+            wishes.unwrap().into_iter().map(|(_, there)| there).collect::<Vec<_>>(),
+            [true, false, false, false]
+        );
+    }
+
+    #[test]
+    fn a_name_that_would_not_be_found_again_is_refused() {
+        for name in ["www", "", "2001:DB8::1", "2001:db8:0::1", "0.0.0.0", "::", "224.0.0.1", "192.0.2.01"] {
+            wishes(&[change(name, 1, Mode::Ready)]).unwrap_err();
+        }
+        wishes(&[change("2001:db8::1", 1, Mode::Ready)]).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_names_never_panic_and_never_leave_control_characters(name in any::<String>()) {
+            if let Err((what, _)) = wishes(&[change(&name, 1, Mode::Ready)]) {
+                prop_assert!(!what.chars().any(char::is_control));
+            }
+        }
+    }
+}

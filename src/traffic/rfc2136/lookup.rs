@@ -1,0 +1,166 @@
+//! What one server answers about one name.
+//!
+//! Must never follow a CNAME or fill a gap: the answer is the server's own or an error.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use domain::base::iana::Rcode;
+use domain::base::{Message, MessageBuilder, Name, Rtype, Serial};
+use domain::rdata::{A, Aaaa, Cname, Soa};
+
+use super::wire::{self, Lost};
+use crate::text::escape;
+
+/// A name in the zone, or the zone's own.
+pub(super) type Owner = Name<Vec<u8>>;
+
+/// The addresses of a name at one server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Addresses {
+    /// IPv4 first, each family in ascending order.
+    pub all: BTreeSet<IpAddr>,
+    /// TTL of the A records; `None` without any.
+    pub ttl_v4: Option<u32>,
+    /// TTL of the AAAA records; `None` without any.
+    pub ttl_v6: Option<u32>,
+    /// How long a resolver keeps the fact that a type has no records.
+    pub negative_ttl: Option<u32>,
+}
+
+impl Addresses {
+    /// The longest time that any of it may stay in a cache.
+    pub fn ttl(&self) -> Option<u32> {
+        self.ttl_v4.max(self.ttl_v6)
+    }
+
+    /// The same records, whatever is said about those that are not there.
+    pub fn same_records(&self, other: &Self) -> bool {
+        self.all == other.all && self.ttl_v4 == other.ttl_v4 && self.ttl_v6 == other.ttl_v6
+    }
+}
+
+/// What an authoritative server has.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    /// The zone's serial when we began to read: the addresses are at least as new.
+    pub serial: Serial,
+    pub addresses: Addresses,
+}
+
+/// Why a server's answer is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Silent, or what it says cannot be read.
+    Lost(String),
+    /// It answers, but is not authoritative for the name.
+    NotAuthoritative(String),
+    /// The name is an alias.
+    Alias(String),
+}
+
+impl From<Lost> for Failure {
+    fn from(Lost(why): Lost) -> Self {
+        Self::Lost(why)
+    }
+}
+
+/// Reads the zone's serial and then the addresses from an authoritative server.
+pub(super) async fn authoritative(server: SocketAddr, zone: &Owner, owner: &Owner) -> Result<View, Failure> {
+    let answer = query(server, zone, Rtype::SOA, false).await?;
+    check_authority(&answer)?;
+    let serial =
+        serial(&answer).ok_or_else(|| Failure::NotAuthoritative("it has no SOA record for the zone".to_owned()))?;
+    let mut addresses = Addresses::default();
+    for rtype in [Rtype::A, Rtype::AAAA] {
+        let answer = query(server, owner, rtype, false).await?;
+        check_authority(&answer)?;
+        collect(&answer, owner, &mut addresses)?;
+    }
+    Ok(View { serial, addresses })
+}
+
+/// Reads the addresses as a resolver tells them.
+pub(super) async fn recursive(server: SocketAddr, owner: &Owner) -> Result<Addresses, Failure> {
+    let mut addresses = Addresses::default();
+    for rtype in [Rtype::A, Rtype::AAAA] {
+        let answer = query(server, owner, rtype, true).await?;
+        match answer.header().rcode() {
+            Rcode::NOERROR | Rcode::NXDOMAIN => collect(&answer, owner, &mut addresses)?,
+            rcode => return Err(Failure::Lost(format!("it answers {rcode}"))),
+        }
+    }
+    Ok(addresses)
+}
+
+async fn query(server: SocketAddr, name: &Owner, rtype: Rtype, recursive: bool) -> Result<Message<Vec<u8>>, Failure> {
+    let mut builder = MessageBuilder::new_vec();
+    builder.header_mut().set_random_id();
+    builder.header_mut().set_rd(recursive);
+    let mut builder = builder.question();
+    builder.push((name, rtype)).map_err(|_| Failure::Lost("the question is too long".to_owned()))?;
+    Ok(wire::ask(server, &builder.into_message()).await?)
+}
+
+fn check_authority(answer: &Message<Vec<u8>>) -> Result<(), Failure> {
+    match answer.header().rcode() {
+        Rcode::NOERROR | Rcode::NXDOMAIN if answer.header().aa() => Ok(()),
+        Rcode::NOERROR | Rcode::NXDOMAIN => {
+            Err(Failure::NotAuthoritative("it answers, but not as an authoritative server for this name".to_owned()))
+        }
+        Rcode::SERVFAIL => Err(Failure::Lost("it answers SERVFAIL".to_owned())),
+        rcode => Err(Failure::NotAuthoritative(format!("it answers {rcode}"))),
+    }
+}
+
+fn serial(answer: &Message<Vec<u8>>) -> Option<Serial> {
+    answer.answer().ok()?.limit_to::<Soa<_>>().find_map(|record| Some(record.ok()?.data().serial()))
+}
+
+/// Adds the address records of an answer.
+fn collect(answer: &Message<Vec<u8>>, owner: &Owner, into: &mut Addresses) -> Result<(), Failure> {
+    let broken = |_| Failure::Lost("its answer cannot be read".to_owned());
+    for record in answer.answer().map_err(broken)? {
+        let record = record.map_err(broken)?;
+        if record.owner() != *owner {
+            continue;
+        }
+        let ttl = record.ttl().as_secs();
+        if let Some(alias) = record.to_record::<Cname<_>>().map_err(broken)? {
+            return Err(Failure::Alias(escape(alias.data().cname().to_string().as_bytes(), 255)));
+        } else if let Some(a) = record.to_record::<A>().map_err(broken)? {
+            into.all.insert(a.data().addr().into());
+            into.ttl_v4 = Some(ttl);
+        } else if let Some(aaaa) = record.to_record::<Aaaa>().map_err(broken)? {
+            into.all.insert(aaaa.data().addr().into());
+            into.ttl_v6 = Some(ttl);
+        }
+    }
+    for soa in answer.authority().map_err(broken)?.limit_to::<Soa<_>>() {
+        let soa = soa.map_err(broken)?;
+        into.negative_ttl = into.negative_ttl.max(Some(soa.ttl().as_secs()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn arbitrary_answers_never_panic(
+            counts in prop::array::uniform4(0u8..4),
+            bytes in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
+            let mut message = vec![0, 7, 0x84, 0];
+            message.extend(counts.iter().flat_map(|n| [0, *n]));
+            message.extend(bytes);
+            let message = Message::from_octets(message).unwrap();
+            let owner: Owner = "www.lab.test".parse().unwrap();
+            let _ = (collect(&message, &owner, &mut Addresses::default()), serial(&message), check_authority(&message));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! One dynamic update: compare, swap, sign, send, understand the answer.
+//!
+//! Must never change a record set that is not, at that moment, the one that was read before.
+
+use std::net::{IpAddr, SocketAddr};
+
+use domain::base::iana::{Class, Opcode, Rcode, TsigRcode};
+use domain::base::message_builder::{AnswerBuilder, AuthorityBuilder, PushError};
+use domain::base::rdata::UnknownRecordData;
+use domain::base::{Message, MessageBuilder, Rtype, Ttl};
+use domain::rdata::tsig::Time48;
+use domain::rdata::{A, Aaaa, Tsig};
+use domain::tsig::{ClientTransaction, ValidationError};
+
+use super::key::{BadKey, Signer};
+use super::lookup::{Addresses, Owner};
+use super::wire::{self, Lost};
+
+/// A record set in a zone and what it must be for the update to happen.
+pub(super) struct Update<'a> {
+    pub zone: &'a Owner,
+    pub owner: &'a Owner,
+    pub before: &'a Addresses,
+    /// What it becomes; `None` changes nothing and only finds out whether it could.
+    pub after: Option<&'a Addresses>,
+}
+
+/// How the server took it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Done.
+    Done,
+    /// The records are not what they were; nothing was done.
+    Changed,
+}
+
+/// Why there is no outcome.
+pub(super) enum Rejection {
+    /// The key cannot be used; nothing was sent.
+    Key(BadKey),
+    /// The server's answer.
+    Rcode(Rcode),
+    /// The server does not accept the signature; seconds that its clock is ahead of ours, where it says so.
+    Tsig(TsigRcode, Option<i64>),
+    /// No answer, or none that can be trusted: whether it was done is unknown.
+    Lost(String),
+}
+
+/// Sends it to the primary.
+pub(super) async fn send(
+    server: SocketAddr,
+    update: &Update<'_>,
+    signer: Option<&Signer>,
+) -> Result<Outcome, Rejection> {
+    let too_long = |_| Rejection::Lost("there are too many records for one update".to_owned());
+    let mut message = update.compose().map_err(too_long)?.additional();
+    let transaction = match signer {
+        None => None,
+        Some(signer) => {
+            let key = signer.key().await.map_err(Rejection::Key)?;
+            Some(ClientTransaction::request(key, &mut message, Time48::now()).map_err(too_long)?)
+        }
+    };
+    let mut answer = wire::send(server, &message.into_message()).await.map_err(|Lost(why)| Rejection::Lost(why))?;
+    outcome(&answer)?;
+    if let Some(transaction) = transaction {
+        // Refusals may come unsigned, so the rcode was looked at first; success must be signed.
+        transaction.answer(&mut answer, Time48::now()).map_err(untrusted)?;
+    }
+    outcome(&answer)
+}
+
+fn outcome(answer: &Message<Vec<u8>>) -> Result<Outcome, Rejection> {
+    match answer.header().rcode() {
+        Rcode::NOERROR => Ok(Outcome::Done),
+        Rcode::NXRRSET | Rcode::YXRRSET | Rcode::NXDOMAIN | Rcode::YXDOMAIN => Ok(Outcome::Changed),
+        rcode => Err(tsig_error(answer).unwrap_or(Rejection::Rcode(rcode))),
+    }
+}
+
+/// What the server says about the signature, when that is the reason.
+fn tsig_error(answer: &Message<Vec<u8>>) -> Option<Rejection> {
+    let record = answer.get_last_additional::<Tsig<_, _>>()?;
+    let error = record.data().error();
+    let ours = i64::try_from(u64_of(record.data().time_signed())).ok()?;
+    let skew = || i64::try_from(u64_of(record.data().other_time()?)).ok()?.checked_sub(ours);
+    match error {
+        TsigRcode::NOERROR => None,
+        TsigRcode::BADTIME => Some(Rejection::Tsig(error, skew())),
+        error => Some(Rejection::Tsig(error, None)),
+    }
+}
+
+fn u64_of(time: Time48) -> u64 {
+    time.into_octets().into_iter().fold(0, |n, octet| n << 8 | u64::from(octet))
+}
+
+fn untrusted(error: ValidationError) -> Rejection {
+    Rejection::Lost(format!("its answer is not signed as it should be: {error}"))
+}
+
+impl Update<'_> {
+    /// Zone, prerequisites and changes are in the question, answer and authority sections.
+    fn compose(&self) -> Result<AuthorityBuilder<Vec<u8>>, PushError> {
+        let mut builder = MessageBuilder::new_vec();
+        builder.header_mut().set_random_id();
+        builder.header_mut().set_opcode(Opcode::UPDATE);
+        let mut builder = builder.question();
+        builder.push((self.zone, Rtype::SOA))?;
+        let mut prerequisites = builder.answer();
+        // Beside an alias the server would take the addresses and ignore them.
+        prerequisites.push((self.owner, Class::NONE, Ttl::ZERO, empty(Rtype::CNAME)))?;
+        for family in FAMILIES {
+            self.require(family, &mut prerequisites)?;
+        }
+        let mut changes = prerequisites.authority();
+        match self.after {
+            None => self.probe(&mut changes)?,
+            Some(after) => FAMILIES.into_iter().try_for_each(|f| self.replace(f, after, &mut changes))?,
+        }
+        Ok(changes)
+    }
+
+    /// This family's records are exactly those that were read.
+    fn require(&self, family: Rtype, to: &mut AnswerBuilder<Vec<u8>>) -> Result<(), PushError> {
+        if self.before.ttl_of(family).is_none() {
+            return to.push((self.owner, Class::NONE, Ttl::ZERO, empty(family)));
+        }
+        self.before.of(family).try_for_each(|ip| match ip {
+            IpAddr::V4(ip) => to.push((self.owner, Class::IN, Ttl::ZERO, A::new(ip))),
+            IpAddr::V6(ip) => to.push((self.owner, Class::IN, Ttl::ZERO, Aaaa::new(ip))),
+        })
+    }
+
+    fn replace(&self, family: Rtype, after: &Addresses, to: &mut AuthorityBuilder<Vec<u8>>) -> Result<(), PushError> {
+        let (before, ttl) = (self.before, after.ttl_of(family));
+        if before.of(family).eq(after.of(family)) && before.ttl_of(family) == ttl {
+            return Ok(());
+        }
+        to.push((self.owner, Class::ANY, Ttl::ZERO, empty(family)))?;
+        let ttl = Ttl::from_secs(ttl.unwrap_or_default());
+        after.of(family).try_for_each(|ip| match ip {
+            IpAddr::V4(ip) => to.push((self.owner, Class::IN, ttl, A::new(ip))),
+            IpAddr::V6(ip) => to.push((self.owner, Class::IN, ttl, Aaaa::new(ip))),
+        })
+    }
+
+    /// Asks to remove an address that is not there: the server checks key, grant and zone, and changes nothing.
+    fn probe(&self, to: &mut AuthorityBuilder<Vec<u8>>) -> Result<(), PushError> {
+        let absent = [[0, 0, 0, 0], [255, 255, 255, 255]].map(std::net::Ipv4Addr::from);
+        let absent = absent.into_iter().find(|ip| !self.before.all.contains(&IpAddr::V4(*ip)));
+        match absent {
+            Some(ip) => to.push((self.owner, Class::NONE, Ttl::ZERO, A::new(ip))),
+            None => Ok(()),
+        }
+    }
+}
+
+const FAMILIES: [Rtype; 2] = [Rtype::A, Rtype::AAAA];
+
+/// A record without data, as prerequisites and deletions have it.
+fn empty(rtype: Rtype) -> UnknownRecordData<&'static [u8]> {
+    #[allow(clippy::expect_used, reason = "no data is never too long")]
+    UnknownRecordData::from_octets(rtype, [].as_slice()).expect("empty record data")
+}
