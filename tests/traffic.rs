@@ -17,6 +17,8 @@ mod conformance;
 mod haproxy;
 #[path = "traffic/lab_works.rs"]
 mod lab_works;
+#[path = "traffic/meddling.rs"]
+mod meddling;
 #[path = "traffic/rfc2136.rs"]
 mod rfc2136;
 #[path = "traffic/support.rs"]

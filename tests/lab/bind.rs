@@ -155,6 +155,17 @@ impl Bind {
         text
     }
 
+    /// Changes the zone as somebody else would: lines for `nsupdate`.
+    pub fn nsupdate(&self, key: &Key, lines: &[&str]) {
+        let script = self.dir.path().join("nsupdate");
+        let server = format!("server {} {}", self.addr.ip(), self.addr.port());
+        std::fs::write(&script, format!("{server}\n{}\nsend\n", lines.join("\n"))).expect("the script is written");
+        let signed = format!("{}:{}:{}", key.algorithm, key.name, key.secret);
+        let out = Command::new(program("nsupdate", "bind9-dnsutils")).args(["-y", &signed]).arg(script).output();
+        let out = out.expect("nsupdate runs");
+        assert!(out.status.success(), "nsupdate failed: {}", String::from_utf8_lossy(&out.stderr));
+    }
+
     /// Stops it as if its machine hung: it is there and does not answer.
     pub fn pause(&self) {
         self.daemon.signal("STOP");

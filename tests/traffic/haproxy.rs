@@ -5,10 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use migrate::traffic::haproxy::Endpoint;
-use migrate::traffic::{Director, DirectorConfig, HaproxyConfig, Mode, TrafficErrorKind, connect};
+use migrate::traffic::{Context, Director, DirectorConfig, HaproxyConfig, Mode, TrafficErrorKind, connect};
 
 use crate::conformance::{Subject, conforms};
 use crate::lab::haproxy::{Backend, Haproxy};
+use crate::meddling::{Meddler, Turn};
 use crate::support::{change, context, holding_server, shown};
 
 fn start() -> Haproxy {
@@ -201,6 +202,46 @@ async fn a_second_instance_that_is_down_keeps_the_first_one_as_it_is() {
     let error = director.apply("web", &[change("new", 50, Mode::Ready)]).await.unwrap_err();
     assert_eq!(error.kind, TrafficErrorKind::Unknown);
     assert_eq!(before, settings(&one));
+}
+
+fn meddled(endpoints: Vec<Endpoint>, turns: Vec<Turn>) -> Arc<dyn Director> {
+    let context = Context { dial: Meddler::with(turns), ..context(&[]) };
+    connect("edge", &DirectorConfig::Haproxy(HaproxyConfig { endpoints }), &context).unwrap()
+}
+
+fn foreign(haproxy: &Arc<Haproxy>, command: &'static str) -> Turn {
+    let haproxy = haproxy.clone();
+    Turn::After(Box::new(move || assert_eq!(haproxy.command(command).trim(), "")))
+}
+
+#[tokio::test]
+async fn a_foreign_change_before_our_write_is_overwritten_and_one_after_it_is_reported() {
+    let haproxy = Arc::new(start());
+    let endpoints = vec![Endpoint::Unix(haproxy.admin.clone())];
+    let turns = vec![Turn::Pass, foreign(&haproxy, "set weight web/old 7")];
+    let early = meddled(endpoints.clone(), turns);
+    early.apply("web", &[change("old", 50, Mode::Ready)]).await.unwrap();
+    assert_eq!(haproxy.command("get weight web/old").trim(), "50 (initial 100)");
+
+    let turns = vec![Turn::Pass, Turn::Pass, foreign(&haproxy, "set weight web/old 7")];
+    let error = meddled(endpoints, turns).apply("web", &[change("old", 51, Mode::Ready)]).await.unwrap_err();
+    insta::assert_snapshot!(shown(&error, &[]), @r"
+    [disagrees] edge: web/old was set to weight 51 (ready) and reads back weight 7 (ready)
+    hint: either somebody else is changing it, or it follows another server (`track`) or a name that does not resolve
+    ");
+}
+
+#[tokio::test]
+async fn a_break_between_two_instances_tells_what_was_done_and_the_next_apply_finishes() {
+    let (one, two) = (start(), start());
+    let endpoints = vec![Endpoint::Unix(one.admin.clone()), Endpoint::Unix(two.admin.clone())];
+    let replace = [(one.admin.display().to_string(), "ONE"), (two.admin.display().to_string(), "TWO")];
+    let changes = [change("new", 50, Mode::Ready)];
+    let broken = meddled(endpoints.clone(), vec![Turn::Pass, Turn::Pass, Turn::Pass, Turn::Fail]);
+    let error = broken.apply("web", &changes).await.unwrap_err();
+    insta::assert_snapshot!(shown(&error, &replace), @"[unknown] edge (unix TWO): the runtime API cannot be reached: connection refused; done before: `set weight web/new 50` at unix ONE");
+    director(endpoints).apply("web", &changes).await.unwrap();
+    assert_eq!(settings(&one), settings(&two));
 }
 
 #[tokio::test]

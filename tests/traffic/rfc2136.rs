@@ -10,6 +10,7 @@ use migrate::traffic::{Director, DirectorConfig, Mode, Rfc2136Config, TrafficErr
 
 use crate::conformance::{Subject, conforms};
 use crate::lab::bind::{Bind, Key, Zone};
+use crate::meddling::{Update, name_server};
 use crate::support::{Fixed, change, context, eventually, shown};
 
 const OLD: &str = "192.0.2.1";
@@ -22,6 +23,7 @@ struct Lab {
     secondaries: Vec<Bind>,
     config: Rfc2136Config,
     secret: String,
+    key: Key,
 }
 
 impl Lab {
@@ -33,9 +35,13 @@ impl Lab {
             primary: primary.addr,
             secondaries: secondaries.iter().map(|s| s.addr).collect(),
             resolvers: Vec::new(),
-            key: Some(TsigKey { name: key.name, algorithm: key.algorithm, secret: SecretRef::Env("KEY".to_owned()) }),
+            key: Some(TsigKey {
+                name: key.name.clone(),
+                algorithm: key.algorithm.clone(),
+                secret: SecretRef::Env("KEY".to_owned()),
+            }),
         };
-        Self { primary, secondaries, config, secret: key.secret }
+        Self { primary, secondaries, config, secret: key.secret.clone(), key }
     }
 
     fn director(&self) -> Arc<dyn Director> {
@@ -133,6 +139,80 @@ async fn forty_addresses_do_not_fit_a_datagram_and_are_read_all_the_same() {
     let changes: Vec<_> = addresses.iter().map(|a| change(a, 1, Mode::Ready)).collect();
     let pool = lab.director().apply("www", &changes).await.unwrap();
     assert_eq!(pool.members.len(), 42);
+}
+
+#[tokio::test]
+async fn asking_whether_updates_are_let_in_leaves_the_serial_alone() {
+    let lab = Lab::start(&zone(), 0);
+    let before = lab.records();
+    lab.director().writable("www").await.unwrap();
+    assert_eq!(before, lab.records());
+}
+
+#[tokio::test]
+async fn a_foreign_change_between_read_and_write_is_kept_and_reported() {
+    let mut lab = Lab::start(&zone(), 0);
+    let (primary, key) = (Arc::new(lab.primary), lab.key.clone());
+    let meddle = {
+        let primary = primary.clone();
+        move || primary.nsupdate(&key, &["update add www.lab.test 5 A 192.0.2.77"])
+    };
+    lab.config.primary = name_server(primary.addr, Update::After(Box::new(meddle)));
+    let replace = [(lab.config.primary.to_string(), "PRIMARY")];
+    let config = DirectorConfig::Rfc2136(lab.config);
+    let director = connect("dns", &config, &context(&[("KEY", &lab.secret)])).unwrap();
+    let error = director.apply("www", &[change(NEW, 1, Mode::Ready)]).await.unwrap_err();
+    insta::assert_snapshot!(shown(&error, &replace), @r"
+    [conflict] dns (primary PRIMARY): www.lab.test was changed by somebody else: it had 192.0.2.1 and 192.0.2.2 and now has 192.0.2.1, 192.0.2.2 and 192.0.2.77; nothing of ours was written
+    hint: find out who else updates this name, then run again
+    ");
+    assert_eq!(primary.dig("www.lab.test", "A"), [OLD, OTHER, "192.0.2.77"]);
+}
+
+#[tokio::test]
+async fn the_same_change_made_by_somebody_else_in_between_is_done() {
+    let mut lab = Lab::start(&zone(), 0);
+    let (primary, key) = (Arc::new(lab.primary), lab.key.clone());
+    let meddle = {
+        let primary = primary.clone();
+        move || primary.nsupdate(&key, &[&format!("update add www.lab.test 5 A {NEW}")])
+    };
+    lab.config.primary = name_server(primary.addr, Update::After(Box::new(meddle)));
+    let config = DirectorConfig::Rfc2136(lab.config);
+    let director = connect("dns", &config, &context(&[("KEY", &lab.secret)])).unwrap();
+    assert_eq!(director.apply("www", &[change(NEW, 1, Mode::Ready)]).await.unwrap().members.len(), 3);
+}
+
+#[tokio::test]
+async fn an_update_whose_answer_is_lost_is_settled_by_reading() {
+    let mut lab = Lab::start(&zone(), 0);
+    lab.config.primary = name_server(lab.primary.addr, Update::LoseAnswer);
+    let pool = lab.director().apply("www", &[change(NEW, 1, Mode::Ready)]).await.unwrap();
+    assert_eq!(pool.members.len(), 3);
+}
+
+#[tokio::test]
+async fn an_unsigned_success_is_not_believed() {
+    let mut lab = Lab::start(&zone(), 0);
+    lab.config.primary = name_server(lab.primary.addr, Update::Forge);
+    let replace = [(lab.config.primary.to_string(), "PRIMARY")];
+    let error = lab.director().apply("www", &[change(NEW, 1, Mode::Ready)]).await.unwrap_err();
+    insta::assert_snapshot!(shown(&error, &replace), @r"
+    [unknown] dns (primary PRIMARY): whether www.lab.test was updated is unknown: its answer is not signed as it should be: unsigned answer
+    hint: run again: the update is made only if it has not been made
+    ");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_waited_for_no_longer_than_six_seconds() {
+    let lab = Lab::start(&zone(), 0);
+    lab.primary.pause();
+    let error = lab.director().observe("www").await.unwrap_err();
+    lab.primary.resume();
+    insta::assert_snapshot!(shown(&error, &lab.replace()), @r"
+    [unknown] dns (primary PRIMARY): no answer about www.lab.test: no answer in 6 s
+    hint: check that the server runs and that UDP and TCP reach this address and port
+    ");
 }
 
 #[tokio::test]

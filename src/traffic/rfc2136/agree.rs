@@ -13,8 +13,8 @@ use crate::text::duration;
 /// How long a mere look waits for secondaries that are about to follow.
 pub(super) const GLANCE: Duration = Duration::from_secs(2);
 
-/// Time between two looks.
-const INTERVAL: Duration = Duration::from_millis(200);
+/// Time between two looks; it doubles up to the last.
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
 
 impl Zone {
     /// What the primary has. An error when the name has no address.
@@ -35,14 +35,15 @@ impl Zone {
 
     /// What all servers answer alike, waiting for secondaries to follow.
     pub(super) async fn agreed(&self, target: &Target<'_>, patience: Duration) -> Result<Addresses, TrafficError> {
-        let start = Instant::now();
+        let (start, (mut interval, longest)) = (Instant::now(), INTERVALS);
         loop {
             let primary = self.primary(target).await?;
             match self.laggard(target, &primary).await? {
                 None => return Ok(primary.addresses),
                 Some(lag) if start.elapsed() >= patience => return Err(lag),
-                Some(_) => tokio::time::sleep(INTERVAL).await,
+                Some(_) => tokio::time::sleep(interval).await,
             }
+            interval = longest.min(interval * 2);
         }
     }
 
