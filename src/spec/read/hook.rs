@@ -1,0 +1,111 @@
+//! Commands around the phases.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::spec::model::{Hook, HookPoint, SecretRef, Side};
+use crate::spec::reader::Value;
+use crate::spec::source::{At, Located};
+use crate::spec::{name, suggest, units};
+
+use super::template::{self, Role, Sides, Use};
+
+/// The points there are, in order.
+pub const POINTS: [(&str, HookPoint); 10] = [
+    ("before_pair", HookPoint::BeforePair),
+    ("before_seed", HookPoint::BeforeSeed),
+    ("after_seed", HookPoint::AfterSeed),
+    ("before_drain", HookPoint::BeforeDrain),
+    ("after_drain", HookPoint::AfterDrain),
+    ("freeze", HookPoint::Freeze),
+    ("thaw", HookPoint::Thaw),
+    ("before_shift", HookPoint::BeforeShift),
+    ("after_shift", HookPoint::AfterShift),
+    ("after_pair", HookPoint::AfterPair),
+];
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A hook and its templates.
+#[derive(Debug, Clone)]
+pub struct HookDraft {
+    pub hook: Hook,
+    /// Where its point is written.
+    pub at: At,
+    pub templates: Vec<Use>,
+}
+
+/// Reads one entry of `hooks`.
+pub fn read(value: Value<'_>) -> Option<HookDraft> {
+    value.map("hook", "{at: freeze, run: systemctl stop web}", |m| {
+        let at = m.need("at", "freeze").and_then(|v| one_of(v, "a point", "points", &POINTS));
+        let on =
+            m.get("on").map(|v| one_of(v, "a side", "sides", &[("source", Side::Source), ("target", Side::Target)]));
+        let default = at.as_ref().map(|at| default_side(at.value));
+        let side = match &on {
+            Some(given) => given.as_ref().map(|side| side.value),
+            None => default,
+        };
+        let sides = if side == Some(Side::Target) { Sides::Target } else { Sides::Source };
+        let command = |v: Value<'_>| template::read(v, Role::Command, sides, "a command", "run: systemctl stop web");
+        let run = m.need("run", "systemctl stop web").and_then(command);
+        let timeout = m.get("timeout").and_then(|v| v.duration(Duration::from_millis(1)..=units::YEAR));
+        let idempotent = m.get("idempotent").and_then(|v| v.bool());
+        let done_when = m.get("done_when").map(command);
+        let secrets = m.get("secrets").map(secrets).unwrap_or_default();
+        let done_when = done_when.map_or(Some(None), |d| d.map(Some))?;
+        let (at, on, run) = (at?, side?, run?);
+        let hook = Hook {
+            at: at.value,
+            on,
+            run: run.template.value.clone(),
+            timeout: timeout.unwrap_or(TIMEOUT),
+            idempotent: idempotent.unwrap_or(false),
+            done_when: done_when.as_ref().map(|d| d.template.value.clone()),
+            secrets,
+        };
+        Some(HookDraft { hook, at: at.at, templates: std::iter::once(run).chain(done_when).collect() })
+    })?
+}
+
+/// The target for what happens once it takes over, else the source.
+fn default_side(point: HookPoint) -> Side {
+    match point {
+        HookPoint::BeforePair
+        | HookPoint::BeforeSeed
+        | HookPoint::AfterSeed
+        | HookPoint::BeforeDrain
+        | HookPoint::AfterDrain
+        | HookPoint::Freeze => Side::Source,
+        HookPoint::Thaw | HookPoint::BeforeShift | HookPoint::AfterShift | HookPoint::AfterPair => Side::Target,
+    }
+}
+
+/// One of a fixed list of words.
+pub fn one_of<T: Copy>(value: Value<'_>, kind: &str, kinds: &str, words: &[(&'static str, T)]) -> Option<Located<T>> {
+    let first = words.first().map_or("", |(word, _)| *word);
+    let text = value.line(kind, &format!("{}: {first}", value.name()))?;
+    match words.iter().find(|(word, _)| *word == text.value) {
+        Some((_, found)) => Some(Located { value: *found, at: text.at }),
+        None => {
+            let hint = suggest::hint(&text.value, kinds, words.iter().map(|(word, _)| *word));
+            value.error(format!("`{}` is not {kind}", crate::text::escape(text.value.as_bytes(), 60)), hint);
+            None
+        }
+    }
+}
+
+fn secrets(value: Value<'_>) -> BTreeMap<String, SecretRef> {
+    let mut out = BTreeMap::new();
+    for (key, value) in value.entries("references to secrets by variable") {
+        if let Err(why) = name::check_variable(key.name()) {
+            let shown = crate::text::escape(key.name().as_bytes(), 60);
+            key.error(
+                format!("`{shown}` cannot be an environment variable: {why}"),
+                "for example `DB_PASSWORD: {env: DB_PASSWORD}`",
+            );
+        } else if let Some(secret) = super::secret::read(value) {
+            out.insert(key.name().to_owned(), secret);
+        }
+    }
+    out
+}

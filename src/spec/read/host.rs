@@ -1,0 +1,253 @@
+//! Hosts, and the settings that sites and `defaults` give to many of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::spec::model::{Money, SshTarget};
+use crate::spec::name;
+use crate::spec::reader::{Map, Value};
+use crate::spec::source::Located;
+use crate::spec::units;
+
+/// Variables that every host has by itself.
+pub const BUILT_IN: [&str; 3] = ["name", "address", "site"];
+
+/// What can be said of one host, of a site's hosts, or of all.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub site: Option<Located<String>>,
+    pub ssh: Ssh,
+    pub tags: Vec<String>,
+    pub capacity: Option<u32>,
+    pub cost_per_month: Option<Money>,
+    pub vars: BTreeMap<String, String>,
+}
+
+/// How to log in, as far as it is said.
+#[derive(Debug, Clone, Default)]
+pub struct Ssh {
+    pub address: Option<String>,
+    pub user: Option<String>,
+    pub port: Option<u16>,
+    pub key: Option<PathBuf>,
+    pub jump: Option<Vec<Located<String>>>,
+    pub known_hosts: Option<PathBuf>,
+    pub work_dir: Option<String>,
+}
+
+/// One entry of `hosts`, ranges expanded.
+#[derive(Debug, Clone)]
+pub struct HostDraft {
+    pub name: Located<String>,
+    pub address: Located<String>,
+    pub settings: Settings,
+}
+
+/// Reads one entry of `hosts`: one host, or a range of them. When it cannot be read, that is reported, and the names it
+/// would have had are returned, so that nobody is told that they are unknown.
+pub fn read(key: Value<'_>, value: Value<'_>) -> Result<Vec<HostDraft>, Vec<String>> {
+    let names = names(key);
+    let read = value.map("host", "dal-1: {address: 10.0.0.1}", |m| {
+        let address = m
+            .need("address", "10.0.0.1")
+            .and_then(|v| v.line("an IP address or a DNS name", "address: 10.0.0.1").map(|a| (v, a)));
+        (address, settings(m, true))
+    });
+    let all = |names: Vec<Located<String>>| names.into_iter().map(|n| n.value).collect();
+    let Some((Some((at, address)), settings)) = read else { return Err(all(names)) };
+    let addresses = addresses(at, &address, &names);
+    if names.is_empty() || addresses.len() != names.len() {
+        return Err(all(names));
+    }
+    let draft = |(name, address): (Located<String>, String)| HostDraft {
+        name,
+        address: Located { value: address, at: at.at() },
+        settings: settings.clone(),
+    };
+    Ok(names.into_iter().zip(addresses).map(draft).collect())
+}
+
+fn names(key: Value<'_>) -> Vec<Located<String>> {
+    let Some(written) = key.line("the name of a host", "dal-1") else { return Vec::new() };
+    let expanded = match name::expand(&written.value) {
+        Ok(names) => names,
+        Err(why) => {
+            key.error(format!("`{}` names no hosts: {why}", written.value), "for example `dal-[01-20]`");
+            return Vec::new();
+        }
+    };
+    let check = |n: &String| name::check(n).map_err(|why| (n.clone(), why));
+    if let Some(Err((bad, why))) = expanded.iter().map(check).find(Result::is_err) {
+        key.error(
+            format!("`{}` cannot be the name of a host: {why}", crate::text::escape(bad.as_bytes(), 60)),
+            name::RULE,
+        );
+        return Vec::new();
+    }
+    expanded.into_iter().map(|value| Located { value, at: written.at.clone() }).collect()
+}
+
+/// One address for each name. `{{ name }}` and a range of the same length make addresses for a range of hosts.
+fn addresses(at: Value<'_>, written: &Located<String>, names: &[Located<String>]) -> Vec<String> {
+    let expanded = match name::expand(&written.value) {
+        Ok(addresses) => addresses,
+        Err(why) => {
+            at.error(format!("this address cannot be used: {why}"), "for example `address: 10.1.0.[11-30]`");
+            return Vec::new();
+        }
+    };
+    let per_host: Vec<String> = match expanded.as_slice() {
+        [one] if one.contains("{{") => {
+            names.iter().map(|n| one.replace("{{ name }}", &n.value).replace("{{name}}", &n.value)).collect()
+        }
+        [one] if names.len() == 1 => vec![one.clone()],
+        many if many.len() == names.len() => many.to_vec(),
+        many => {
+            if !names.is_empty() {
+                let (hosts, given) = (crate::text::count(names.len() as u64, "host"), many.len());
+                at.error(
+                    format!(
+                        "{hosts} and {} for them",
+                        if given == 1 { "one address".to_owned() } else { format!("{given} addresses") }
+                    ),
+                    "give a range of the same length, as in `10.1.0.[11-30]`, or use `{{ name }}`",
+                );
+            }
+            return Vec::new();
+        }
+    };
+    let check = |a: &String| name::check_address(a).map_err(|why| (a.clone(), why));
+    if let Some(Err((bad, why))) = per_host.iter().map(check).find(Result::is_err) {
+        at.error(
+            format!("`{}` cannot be an address: {why}", crate::text::escape(bad.as_bytes(), 80)),
+            "for example 10.0.0.1 or web.example.com",
+        );
+        return Vec::new();
+    }
+    per_host
+}
+
+/// Reads what hosts, sites and defaults have in common.
+pub fn settings(m: &Map<'_>, with_site: bool) -> Settings {
+    Settings {
+        site: if with_site { m.get("site").and_then(|v| v.identifier("a site")) } else { None },
+        ssh: m.get("ssh").and_then(ssh).unwrap_or_default(),
+        tags: m.get("tags").map(tags).unwrap_or_default(),
+        capacity: m.get("capacity").and_then(|v| v.integer(1..=1_000_000)).and_then(|n| u32::try_from(n).ok()),
+        cost_per_month: m.get("cost_per_month").and_then(|v| v.unit("an amount of money", "412.50 USD", units::money)),
+        vars: m.get("vars").map(vars).unwrap_or_default(),
+    }
+}
+
+/// Reads labels: one or a list.
+pub fn tags(value: Value<'_>) -> Vec<String> {
+    value.one_or_many().iter().filter_map(|v| v.identifier("a tag")).map(|t| t.value).collect()
+}
+
+fn vars(value: Value<'_>) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    for (key, value) in value.entries("variables by name") {
+        if let Err(why) = name::check_variable(key.name()) {
+            key.error(
+                format!("`{}` cannot be the name of a variable: {why}", crate::text::escape(key.name().as_bytes(), 60)),
+                "for example `data: /srv`",
+            );
+        } else if BUILT_IN.contains(&key.name()) {
+            key.error(format!("`{}` is a variable that every host has by itself", key.name()), "choose another name");
+        } else if let Some(text) = value.text("text or a number", "data: /srv") {
+            out.insert(key.name().to_owned(), text.value);
+        }
+    }
+    out
+}
+
+fn ssh(value: Value<'_>) -> Option<Ssh> {
+    value.map("ssh", "ssh: {user: deploy}", |m| Ssh {
+        address: m
+            .get("address")
+            .and_then(|v| checked(v, "an IP address or a DNS name", "10.0.0.1", name::check_address)),
+        user: m.get("user").and_then(|v| checked(v, "the name of a user", "deploy", name::check_user)),
+        port: m.get("port").and_then(|v| v.integer(1..=65_535)).and_then(|n| u16::try_from(n).ok()),
+        key: m.get("key").and_then(|v| v.path()),
+        jump: m.get("jump").map(|v| v.one_or_many().iter().filter_map(|v| v.identifier("a host")).collect()),
+        known_hosts: m.get("known_hosts").and_then(|v| v.path()),
+        work_dir: m
+            .get("work_dir")
+            .and_then(|v| checked(v, "a directory on the host", "/var/lib/migrate", check_work_dir)),
+    })
+}
+
+fn checked(
+    value: Value<'_>,
+    wants: &str,
+    example: &str,
+    check: fn(&str) -> Result<(), &'static str>,
+) -> Option<String> {
+    let found = value.line(wants, &format!("{}: {example}", value.name()))?;
+    match check(&found.value) {
+        Ok(()) => Some(found.value),
+        Err(why) => {
+            let shown = crate::text::escape(found.value.as_bytes(), 80);
+            value.error(
+                format!("`{shown}` cannot be {wants}: {why}"),
+                format!("for example `{}: {example}`", value.name()),
+            );
+            None
+        }
+    }
+}
+
+fn check_work_dir(path: &str) -> Result<(), &'static str> {
+    let inside = path.strip_prefix("~/").or_else(|| path.strip_prefix('/'));
+    match inside {
+        None => Err("it begins neither with `/` nor with `~/`"),
+        Some(rest) if rest.split('/').any(|part| part == "..") => Err("it holds `..`"),
+        Some(rest) if rest.trim_matches('/').is_empty() => Err("it would be the whole home or root directory"),
+        Some(_) => Ok(()),
+    }
+}
+
+impl Settings {
+    /// These settings, with `wider` where they say nothing. Tags add up, variables go by name.
+    #[must_use]
+    pub fn over(mut self, wider: &Settings, host: &str) -> Self {
+        self.site = self.site.or_else(|| wider.site.clone());
+        self.ssh = self.ssh.over(&wider.ssh, host);
+        self.tags.extend(wider.tags.iter().cloned());
+        self.capacity = self.capacity.or(wider.capacity);
+        self.cost_per_month = self.cost_per_month.or_else(|| wider.cost_per_month.clone());
+        for (key, value) in &wider.vars {
+            self.vars.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        self
+    }
+}
+
+impl Ssh {
+    fn over(self, wider: &Ssh, host: &str) -> Self {
+        // A bastion that all hosts are reached through is not reached through itself.
+        let inherited = wider.jump.clone().filter(|hops| hops.iter().all(|hop| hop.value != host));
+        Self {
+            address: self.address.or_else(|| wider.address.clone()),
+            user: self.user.or_else(|| wider.user.clone()),
+            port: self.port.or(wider.port),
+            key: self.key.or_else(|| wider.key.clone()),
+            jump: self.jump.or(inherited),
+            known_hosts: self.known_hosts.or_else(|| wider.known_hosts.clone()),
+            work_dir: self.work_dir.or_else(|| wider.work_dir.clone()),
+        }
+    }
+
+    /// As the model has it.
+    pub fn target(&self) -> SshTarget {
+        SshTarget {
+            address: self.address.clone(),
+            user: self.user.clone(),
+            port: self.port,
+            key: self.key.clone(),
+            jump: self.jump.iter().flatten().map(|hop| hop.value.clone()).collect(),
+            known_hosts: self.known_hosts.clone(),
+            work_dir: self.work_dir.clone(),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What must be carried over.
+
+use crate::spec::model::{DirectoryState, State};
+use crate::spec::reader::{Map, Value};
+
+use super::template::{self, Role, Sides, Use};
+
+/// The kinds there are.
+pub const KINDS: [&str; 1] = ["directory"];
+const SETTLE_BELOW: u64 = 16 << 20;
+const MAX_PASSES: u32 = 5;
+
+/// State and the templates in it: the root on the source, then the root on the target.
+#[derive(Debug, Clone)]
+pub struct StateDraft {
+    pub state: State,
+    pub from: Use,
+    pub to: Use,
+}
+
+/// Reads one entry of `state`.
+pub fn read(value: Value<'_>) -> Option<StateDraft> {
+    value.map("state", "directory: /srv/uploads", |m| {
+        let roots = m.kind(&KINDS).and_then(roots);
+        let exclude = m.get("exclude").map(patterns).unwrap_or_default();
+        let mut directory = DirectoryState {
+            from: crate::spec::model::Template(String::new()),
+            to: crate::spec::model::Template(String::new()),
+            exclude,
+            delete: m.get("delete").and_then(|v| v.bool()).unwrap_or(true),
+            verify: m.get("verify").and_then(|v| v.bool()).unwrap_or(true),
+            bandwidth: m.get("bandwidth").and_then(|v| v.rate()),
+            settle_below: m.get("settle_below").and_then(|v| v.size()).unwrap_or(SETTLE_BELOW),
+            max_passes: passes(m).unwrap_or(MAX_PASSES),
+        };
+        let (from, to) = roots?;
+        directory.from = from.template.value.clone();
+        directory.to = to.template.value.clone();
+        Some(StateDraft { state: State::Directory(directory), from, to })
+    })?
+}
+
+fn passes(m: &Map<'_>) -> Option<u32> {
+    m.get("max_passes").and_then(|v| v.integer(1..=1000)).and_then(|n| u32::try_from(n).ok())
+}
+
+fn roots(value: Value<'_>) -> Option<(Use, Use)> {
+    let root =
+        |v: Value<'_>, sides| template::read(v, Role::Directory, sides, "an absolute path", "directory: /srv/uploads");
+    if !value.is_map() {
+        let both = root(value, Sides::Both)?;
+        return Some((both.on(Sides::Source), both.on(Sides::Target)));
+    }
+    value.map("directory", "directory: {from: /srv/a, to: /srv/b}", |m| {
+        let from = m.need("from", "/srv/uploads").and_then(|v| root(v, Sides::Source));
+        let to = m.need("to", "/srv/uploads").and_then(|v| root(v, Sides::Target));
+        Some((from?, to?))
+    })?
+}
+
+fn patterns(value: Value<'_>) -> Vec<String> {
+    let mut out = Vec::new();
+    for item in value.one_or_many() {
+        let Some(text) = item.line("a pattern", "exclude: \"*.tmp\"") else { continue };
+        match globset::Glob::new(&text.value) {
+            Ok(_) => out.push(text.value),
+            Err(error) => {
+                let why = crate::text::escape(error.kind().to_string().as_bytes(), 100);
+                let shown = crate::text::escape(text.value.as_bytes(), 60);
+                item.error(format!("`{shown}` is not a pattern: {why}"), "for example `exclude: \"*.tmp\"`");
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,75 @@
+//! Groups.
+
+use std::collections::BTreeSet;
+
+use crate::spec::diagnostic::{Diagnostic, Sink};
+use crate::spec::read::group::Members;
+use crate::spec::source::At;
+
+use super::{Atlas, unknown};
+
+/// Every group has members, every name in it is a host, and no host is in it twice.
+pub fn resolve(atlas: &mut Atlas, sink: &Sink) {
+    let mut resolved = Vec::new();
+    for (name, (at, members)) in &atlas.groups {
+        if let Some(host) = atlas.hosts.get(name) {
+            let found = Diagnostic::error(at, format!("group `{name}` has the name of a host"))
+                .note(format!("the host is at {}", host.name.at.short()))
+                .hint("rename the group: `from` and `to` take both");
+            sink.push(found);
+        }
+        let names = match members {
+            Some(Members::Names(names)) => by_name(atlas, names, sink),
+            Some(Members::Selected { selector, sites, except }) => {
+                let known = |kind, name: &crate::spec::source::Located<String>, there: bool| {
+                    if !there && !atlas.broken.contains(&name.value) {
+                        match kind {
+                            "site" => unknown(sink, name, kind, atlas.sites.keys()),
+                            _ => unknown(sink, name, kind, atlas.hosts.keys()),
+                        }
+                    }
+                };
+                sites.iter().for_each(|site| known("site", site, atlas.sites.contains_key(&site.value)));
+                except.iter().for_each(|host| known("host", host, atlas.hosts.contains_key(&host.value)));
+                Some(selector.pick(atlas.inventory.hosts.values()))
+            }
+            None => None,
+        };
+        let Some(names) = names else { continue };
+        if names.is_empty() {
+            empty(atlas, name, at, sink);
+        }
+        resolved.push((name.clone(), names));
+    }
+    atlas.inventory.groups = resolved.into_iter().collect();
+}
+
+fn by_name(atlas: &Atlas, names: &[crate::spec::source::Located<String>], sink: &Sink) -> Option<Vec<String>> {
+    let mut seen = BTreeSet::new();
+    let mut out = Vec::new();
+    let mut complete = true;
+    for name in names {
+        if !atlas.hosts.contains_key(&name.value) {
+            complete = false;
+            if !atlas.broken.contains(&name.value) {
+                unknown(sink, name, "host", atlas.hosts.keys());
+            }
+        } else if !seen.insert(&name.value) {
+            sink.push(
+                Diagnostic::error(&name.at, format!("host `{}` is in this group twice", name.value))
+                    .hint("remove one of the two"),
+            );
+        } else {
+            out.push(name.value.clone());
+        }
+    }
+    complete.then_some(out)
+}
+
+fn empty(atlas: &Atlas, name: &str, at: &At, sink: &Sink) {
+    // A host that could not be read may have been its member.
+    if !atlas.incomplete {
+        let hint = "every condition of a selector must hold; check `site`, `tags`, `name` and `except`";
+        sink.push(Diagnostic::error(at, format!("group `{name}` has no members")).hint(hint));
+    }
+}

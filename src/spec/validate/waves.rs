@@ -1,0 +1,124 @@
+//! Waves: every service in one, one after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::spec::diagnostic::{Diagnostic, Sink};
+use crate::spec::model::Wave;
+use crate::spec::read::plan::WaveDraft;
+use crate::spec::source::At;
+
+use super::{Draft, unknown};
+
+/// Puts the waves in order.
+pub fn order(draft: &mut Draft<'_>, sink: &Sink) {
+    let Some(all) = &draft.plan.waves else {
+        draft.waves = vec![Wave {
+            name: "all".to_owned(),
+            services: draft.plan.services.iter().map(|s| s.name.value.clone()).collect(),
+            max_unavailable: 1,
+            pause: Duration::ZERO,
+        }];
+        return;
+    };
+    let waves: Vec<&WaveDraft> = all.iter().flatten().collect();
+    let complete = waves.len() == all.len();
+    names_once(&waves, sink);
+    services_once(draft, &waves, complete, sink);
+    let mut known = true;
+    for after in waves.iter().flat_map(|w| &w.after) {
+        if !waves.iter().any(|w| w.name.value == after.value) && complete {
+            known = false;
+            unknown(sink, after, "wave", waves.iter().map(|w| &w.name.value));
+        }
+    }
+    if let Some(sorted) = sort(&waves, known && complete, sink) {
+        draft.waves = sorted.into_iter().map(model).collect();
+    }
+}
+
+fn model(draft: &WaveDraft) -> Wave {
+    Wave {
+        name: draft.name.value.clone(),
+        services: draft.services.iter().map(|s| s.value.clone()).collect(),
+        max_unavailable: draft.max_unavailable,
+        pause: draft.pause,
+    }
+}
+
+fn names_once(waves: &[&WaveDraft], sink: &Sink) {
+    let mut seen: BTreeMap<&str, &At> = BTreeMap::new();
+    for wave in waves {
+        if let Some(first) = seen.insert(&wave.name.value, &wave.name.at) {
+            let message = format!("wave `{}` is defined twice", wave.name.value);
+            sink.push(
+                Diagnostic::error(&wave.name.at, message)
+                    .note(format!("first at {}", first.short()))
+                    .hint("rename one of the two"),
+            );
+        }
+    }
+}
+
+fn services_once(draft: &Draft<'_>, waves: &[&WaveDraft], complete: bool, sink: &Sink) {
+    let services: Vec<&String> = draft.plan.services.iter().map(|s| &s.name.value).collect();
+    let mut seen: BTreeMap<&str, &At> = BTreeMap::new();
+    for service in waves.iter().flat_map(|w| &w.services) {
+        if let Some(first) = seen.get(service.value.as_str()) {
+            let message = format!("service `{}` is in two waves", service.value);
+            let hint = "a service moves once";
+            sink.push(Diagnostic::error(&service.at, message).note(format!("first at {}", first.short())).hint(hint));
+            continue;
+        }
+        seen.insert(&service.value, &service.at);
+        if draft.plan.complete && !services.contains(&&service.value) {
+            unknown(sink, service, "service", services.iter().copied());
+        }
+    }
+    for service in draft.plan.services.iter().filter(|s| complete && !seen.contains_key(s.name.value.as_str())) {
+        let message = format!("service `{}` is in no wave", service.name.value);
+        sink.push(
+            Diagnostic::error(&service.name.at, message)
+                .hint("add it to one, or leave `waves` out to move everything in one"),
+        );
+    }
+}
+
+/// File order, moved only where `after` asks for it. `None` when waves wait for each other, which is reported if `report`.
+fn sort<'a>(waves: &[&'a WaveDraft], report: bool, sink: &Sink) -> Option<Vec<&'a WaveDraft>> {
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    let mut left: Vec<&WaveDraft> = waves.to_vec();
+    let mut out = Vec::new();
+    while !left.is_empty() {
+        let ready = left.iter().position(|w| w.after.iter().all(|a| done.contains(a.value.as_str())));
+        let Some(ready) = ready else {
+            if report {
+                report_cycle(&left, sink);
+            }
+            return None;
+        };
+        let wave = left.remove(ready);
+        done.insert(&wave.name.value);
+        out.push(wave);
+    }
+    Some(out)
+}
+
+/// Every wave that is left waits for another one that is left: following them leads into a cycle.
+fn report_cycle(left: &[&WaveDraft], sink: &Sink) {
+    let find = |name: &str| left.iter().find(|w| w.name.value == name).copied();
+    let mut path: Vec<&WaveDraft> = Vec::new();
+    let mut next = left.first().copied();
+    while let Some(wave) = next {
+        if let Some(start) = path.iter().position(|w| w.name.value == wave.name.value) {
+            let mut names: Vec<&str> = path.iter().skip(start).map(|w| w.name.value.as_str()).collect();
+            names.push(&wave.name.value);
+            let at = wave.after.iter().find(|a| find(&a.value).is_some()).map_or(&wave.name.at, |a| &a.at);
+            let message = format!("waves wait for each other: {}", names.join(" after "));
+            sink.push(Diagnostic::error(at, message).hint("remove one `after`"));
+            return;
+        }
+        path.push(wave);
+        next = wave.after.iter().find_map(|a| find(&a.value));
+    }
+}

@@ -1,0 +1,16 @@
+//! The language: what a valid plan becomes, and how everything that is wrong is said.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs
+)]
+
+#[path = "spec/support.rs"]
+mod support;
+
+#[path = "spec/model.rs"]
+mod model;
