@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of the lab")]
 
 pub mod bind;
+pub mod command;
 pub mod content;
 pub mod fleet;
 pub mod haproxy;

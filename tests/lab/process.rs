@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -21,7 +22,8 @@ impl Daemon {
         let err = out.try_clone().expect("a file handle can be cloned");
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(args);
-        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        // Ctrl-C in a terminal is for whoever runs the lab, which then stops its servers itself.
+        command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
         let child = command.spawn().unwrap_or_else(|e| panic!("cannot start {name} ({}): {e}", program.display()));
         Self { name: name.to_owned(), child, log: log.to_owned() }
     }

@@ -1,0 +1,140 @@
+//! The program itself, run as a user would run it, in surroundings of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use super::place::Place;
+
+/// How to run the program in a place.
+pub struct Migrate {
+    program: PathBuf,
+    root: PathBuf,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// Exit status; 128 + n for signal n.
+    pub fn code(&self) -> i32 {
+        use std::os::unix::process::ExitStatusExt;
+        self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or_default())
+    }
+
+    /// Panics with all that was said unless it ended with this status.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code(), code, "it said:\n{}\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+impl Migrate {
+    /// In this place: its plans, its inventories, its state directory, its home.
+    pub fn new(program: &str, place: &Place) -> Self {
+        Self { program: program.into(), root: place.root().to_owned() }
+    }
+
+    /// Where runs are kept.
+    pub fn state_dir(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    /// The command, not yet run. Nothing of the user who runs the tests reaches it.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args).current_dir(&self.root).stdin(Stdio::null());
+        command.env_clear();
+        for name in ["PATH", "USER", "LOGNAME", "RUST_BACKTRACE"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+        command.env("HOME", self.root.join("home")).env("MIGRATE_STATE_DIR", self.state_dir());
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, args: &[&str]) -> Ended {
+        let out = self.command(args).output().unwrap_or_else(|e| panic!("cannot run {}: {e}", self.program.display()));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ended { status: out.status, stdout: text(&out.stdout), stderr: text(&out.stderr) }
+    }
+
+    /// Starts it, to be watched line by line.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let mut command = self.command(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot run {}: {e}", self.program.display()));
+        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        Running { child, lines, said: String::new() }
+    }
+
+    /// The journal of a run.
+    pub fn journal(&self, run: &str) -> PathBuf {
+        self.state_dir().join("runs").join(run).join("journal")
+    }
+}
+
+/// A program that runs. It is killed with its handle.
+pub struct Running {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+    said: String,
+}
+
+impl Running {
+    /// Reads on until a line holds `text`; `None` when it ends before.
+    pub fn read_until(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            if self.lines.read_line(&mut line).expect("its output can be read") == 0 {
+                return None;
+            }
+            self.said.push_str(&line);
+            if wanted(&line) {
+                return Some(line);
+            }
+        }
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, "--", &pid]).status();
+        assert!(sent.is_ok_and(|s| s.success()), "cannot send {name}");
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) -> String {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        std::mem::take(&mut self.said)
+    }
+
+    /// Waits for its end.
+    pub fn finish(mut self) -> Ended {
+        let mut stdout = std::mem::take(&mut self.said);
+        self.lines.read_to_string(&mut stdout).expect("its output can be read");
+        let mut stderr = String::new();
+        let errors = self.child.stderr.take().map(|mut e| e.read_to_string(&mut stderr));
+        errors.transpose().expect("its errors can be read");
+        Ended { status: self.child.wait().expect("a child has an end"), stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Files below a directory, for showing that nothing was left behind.
+pub fn files_below(dir: &Path) -> Vec<String> {
+    super::tree::read(dir).into_keys().collect()
+}
