@@ -179,3 +179,17 @@ fn a_comparison_finds_what_was_lost_changed_or_added() {
     assert_eq!(changed, [&common[1], "odd/a/private too", "odd/private"]);
     assert_eq!(difference.extra, ["added"]);
 }
+
+#[test]
+fn every_plan_that_is_checked_in_is_valid_and_means_the_hosts_of_the_lab() {
+    let plans = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+    for plan in fs::read_dir(plans).unwrap().map(|entry| entry.unwrap().path()) {
+        let (spec, warnings) = migrate::spec::load(&plan, None, &Default::default()).unwrap_or_else(|e| panic!("{e}"));
+        assert!(warnings.is_empty(), "{warnings}");
+        let pairs: Vec<String> =
+            spec.plan.services[0].pairs.iter().map(|p| format!("{} → {}", p.source, p.target)).collect();
+        assert_eq!(pairs, ["dal-1 → fra-1", "dal-2 → fra-2", "dal-3 → fra-3"]);
+        assert_eq!(spec.inventory.hosts["fra-3"].address, "127.0.10.23");
+        assert_eq!(spec.inventory.hosts["fra-3"].vars["lab"], "/tmp/migrate-lab");
+    }
+}

@@ -203,7 +203,7 @@ async fn what_cannot_be_asked_is_unknown() {
     insta::assert_snapshot!(said, @r"
     GET http://no..such.host/ → cannot look up no..such.host:80:
     GET ftp://{{ at }}/ → cannot ask `ftp:`, only http: and https:
-    GET http://{{ port }}/ → fra-1 has no variable `port`
+    GET http://{{ port }}/ → there is no variable `port`
     GET http://[/ → not a URL: invalid IPv6 address
     ");
 }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Verdict, fill, first_line, quote};
+use super::{Verdict, first_line, quote};
 use crate::spec::model::{Host, Template};
 use crate::ssh::{Command, Output, Remote, SshError};
 use crate::text;
 
 pub async fn probe(remote: &dyn Remote, script: &Template, host: &Host, timeout: Duration) -> Verdict {
-    let script = match fill::shell(script, host) {
+    let script = match script.render_shell(&host.vars) {
         Ok(script) => script,
-        Err(why) => return Verdict::unknown(format!("run `{}` → {}", quote(&script.0), quote(why))),
+        Err(why) => return Verdict::unknown(format!("run `{}` → {}", quote(&script.0), quote(why.to_string()))),
     };
     let asked = format!("run `{}`", quote(&script));
     let command = Command { script, timeout: Some(timeout), ..Command::default() };

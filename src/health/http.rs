@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Response, Url, redirect};
 
 use super::net::{blames_the_service, resolve};
-use super::{Verdict, fill, quote};
+use super::{Verdict, quote};
 use crate::spec::model::{Host, HttpProbe};
 use crate::text;
 
@@ -72,7 +72,7 @@ fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {
 }
 
 fn parse_url(probe: &HttpProbe, host: &Host) -> Result<Url, String> {
-    let url = fill::plain(&probe.url, host)?;
+    let url = probe.url.render_plain(&host.vars).map_err(|error| error.to_string())?;
     let url = Url::parse(&url).map_err(|error| format!("not a URL: {error}"))?;
     match url.scheme() {
         "http" | "https" => Ok(url),

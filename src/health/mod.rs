@@ -3,7 +3,6 @@
 //! Must never count what it could not find out as a pass or as a failure.
 
 mod exec;
-mod fill;
 mod http;
 mod net;
 mod steady;

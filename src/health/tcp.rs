@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 use super::net::{blames_the_service, resolve};
-use super::{Verdict, fill, quote};
+use super::{Verdict, quote};
 use crate::spec::model::{Host, Template};
 use crate::text;
 
 pub async fn probe(to: &Template, host: &Host, timeout: Duration) -> Verdict {
     let start = Instant::now();
-    let to = match fill::plain(to, host) {
+    let to = match to.render_plain(&host.vars) {
         Ok(to) => to,
-        Err(why) => return Verdict::unknown(format!("connect {} → {}", quote(&to.0), quote(why))),
+        Err(why) => return Verdict::unknown(format!("connect {} → {}", quote(&to.0), quote(why.to_string()))),
     };
     let asked = format!("connect {}", quote(&to));
     let addresses = match resolve(&asked, &to, timeout).await {
