@@ -266,3 +266,33 @@ async fn a_command_on_a_host_that_cannot_be_reached_is_unknown() {
     assert_eq!(verdict.outcome, Outcome::Unknown);
     insta::assert_snapshot!(verdict.evidence, @"run `true` → fra-1: there is no SSH here");
 }
+
+#[tokio::test]
+async fn a_command_runs_on_the_host_itself_and_a_host_that_is_down_is_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sshd = lab::sshd::Sshd::start(dir.path(), "fra-1");
+    let environment = migrate::ssh::Environment {
+        home: Some(dir.path().to_owned()),
+        user: Some(lab::sshd::user()),
+        config_file: Some("none".into()),
+        ..Default::default()
+    };
+    let pool = migrate::ssh::Pool::new(environment, BTreeMap::new(), Default::default());
+    let checker = Checker::new(Arc::new(pool));
+    let host = sshd.host();
+    let ask = async |script: &str| checker.probe(&exec(script), &host).await;
+    std::fs::write(sshd.home().join("ready"), "").unwrap();
+    assert_eq!(ask("test -e \"$HOME/ready\" && test {{ name }} = fra-1").await.outcome, Outcome::Pass);
+    let verdict = ask("cat \"$HOME/{{ name }}\"").await;
+    assert_eq!(verdict.outcome, Outcome::Fail);
+    assert!(verdict.evidence.contains("exit 1: cat: "), "{}", verdict.evidence);
+    assert_eq!(ask("sleep 30").await.outcome, Outcome::Unknown);
+    sshd.stop();
+    let verdict = ask("true").await;
+    assert_eq!(verdict.outcome, Outcome::Unknown, "{}", verdict.evidence);
+}
+
+fn exec(script: &str) -> HealthCheck {
+    let (probe, second) = (Probe::Exec(Template(script.into())), Duration::from_secs(1));
+    HealthCheck { probe, rise: 1, fall: 1, interval: second, timeout: 5 * second, within: second }
+}

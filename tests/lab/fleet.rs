@@ -119,7 +119,7 @@ impl Fleet {
         storage: Storage,
         direct: impl FnOnce(&Place, &[(String, IpAddr)], &[(String, IpAddr)]) -> Director,
     ) -> Self {
-        assert!((1..=3).contains(&size.pairs), "the inventory has three pairs");
+        fit_inventory(&place, size.pairs);
         sshd::make_key(&place.root().join("key"), "ed25519", "lab");
         let names = |site: &str, first: u8| -> Vec<(String, IpAddr)> {
             (1..=size.pairs as u8).map(|n| (format!("{site}-{n}"), place.address(first + n))).collect()
@@ -191,6 +191,16 @@ impl Fleet {
                 let all: Vec<&LabHost> = self.sources.iter().chain(&self.targets).collect();
                 vec![compared(&all, &self.targets[0])]
             }
+        }
+    }
+}
+
+/// The checked-in inventory has three pairs.
+fn fit_inventory(place: &Place, pairs: usize) {
+    assert!((1..=3).contains(&pairs), "the inventory has three pairs");
+    if pairs < 3 {
+        for (all, some) in [("[1-3]", "[1-"), ("[11-13]", "[11-1"), ("[21-23]", "[21-2")] {
+            place.edit("inventories/lab.yaml", all, &format!("{some}{pairs}]"));
         }
     }
 }
