@@ -6,6 +6,7 @@
 
 pub mod dial;
 pub mod haproxy;
+mod over_ssh;
 pub mod rfc2136;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::secret::Secrets;
 pub use dial::{Dial, DialError, Stream};
 pub use haproxy::HaproxyConfig;
+pub use over_ssh::OverSsh;
 pub use rfc2136::Rfc2136Config;
 
 /// The settings of a director, by kind.

@@ -1,14 +1,18 @@
 //! The HAProxy director against the real HAProxy.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 
+use migrate::ssh::{Environment, Options, Pool};
 use migrate::traffic::haproxy::Endpoint;
-use migrate::traffic::{Context, Director, DirectorConfig, HaproxyConfig, Mode, TrafficErrorKind, connect};
+use migrate::traffic::{Context, Director, DirectorConfig, HaproxyConfig, Mode, OverSsh, TrafficErrorKind, connect};
 
 use crate::conformance::{Subject, conforms};
 use crate::lab::haproxy::{Backend, Haproxy};
+use crate::lab::sshd::Sshd;
 use crate::meddling::{Meddler, Turn};
 use crate::support::{change, context, holding_server, shown};
 
@@ -65,7 +69,55 @@ fn over_two_instances() -> Subject {
     subject(vec![one, two], endpoints)
 }
 
+/// A host that HAProxy runs on, and what reaches it.
+struct Balancer {
+    haproxy: Haproxy,
+    sshd: Sshd,
+    dir: tempfile::TempDir,
+}
+
+impl Balancer {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { haproxy: start(), sshd: Sshd::start(&dir.path().join("lb-1"), "lb-1"), dir }
+    }
+
+    fn director(&self, host: &str, path: &Path) -> Arc<dyn Director> {
+        let environment = Environment {
+            home: Some(self.dir.path().to_owned()),
+            user: Some(crate::lab::sshd::user()),
+            ssh_program: None,
+            ..Environment::default()
+        };
+        let pool = Pool::new(environment, BTreeMap::new(), Options::default());
+        let hosts = BTreeMap::from([("lb-1".to_owned(), self.sshd.host())]);
+        let context = Context { dial: Arc::new(OverSsh::new(pool, hosts)), ..context(&[]) };
+        let endpoints = vec![Endpoint::Ssh { host: host.to_owned(), path: path.display().to_string() }];
+        connect("edge", &DirectorConfig::Haproxy(HaproxyConfig { endpoints }), &context).unwrap()
+    }
+
+    /// What people read when the director cannot be reached.
+    async fn said(&self, host: &str, path: &Path) -> String {
+        let error = self.director(host, path).observe("web").await.unwrap_err();
+        let replace = [
+            (self.haproxy.admin.display().to_string(), "SOCKET"),
+            (self.sshd.addr().to_string(), "ADDRESS"),
+            (crate::lab::sshd::user(), "USER"),
+        ];
+        shown(&error, &replace)
+    }
+}
+
+fn over_ssh() -> Subject {
+    let balancer = Balancer::start();
+    let director = balancer.director("lb-1", &balancer.haproxy.admin);
+    let twin = balancer.director("lb-1", &balancer.haproxy.master);
+    let client = Some(balancer.haproxy.frontend("web"));
+    Subject { director, twin, client, _servers: Box::new(balancer), ..over_a_unix_socket() }
+}
+
 conforms!(tcp, over_tcp());
+conforms!(ssh, over_ssh());
 conforms!(unix_socket, over_a_unix_socket());
 conforms!(master_cli, over_the_master_cli());
 conforms!(two_instances, over_two_instances());
@@ -159,6 +211,22 @@ async fn a_static_balance_algorithm_refuses_steps_and_says_what_it_takes() {
     for weight in [0, 100] {
         director.apply("fixed", &[change("old", weight, Mode::Drain)]).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_socket_on_a_host_is_missing_in_another_way_than_the_host() {
+    let mut balancer = Balancer::start();
+    let socket = balancer.haproxy.admin.clone();
+    insta::assert_snapshot!(balancer.said("lb-1", Path::new("/nonexistent/haproxy.sock")).await, @r"
+    [unknown] edge (unix /nonexistent/haproxy.sock on lb-1): the runtime API cannot be reached: lb-1 (USER@ADDRESS): cannot connect to the unix socket /nonexistent/haproxy.sock
+    hint: does it exist there, and may `USER` use it?
+    ");
+    insta::assert_snapshot!(balancer.said("lb-2", &socket).await, @"[unknown] edge (unix SOCKET on lb-2): the runtime API cannot be reached: there is no host `lb-2` in the inventory");
+    balancer.sshd.stop();
+    insta::assert_snapshot!(balancer.said("lb-1", &socket).await, @r"
+    [unknown] edge (unix SOCKET on lb-1): the runtime API cannot be reached: lb-1 (USER@ADDRESS): cannot connect: connection refused
+    hint: is sshd running there, and is `port` under `ssh` in the inventory right?
+    ");
 }
 
 #[tokio::test]

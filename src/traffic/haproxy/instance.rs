@@ -12,7 +12,7 @@ use super::super::dial::{Dial, DialError, Stream};
 use super::super::{Change, Member, Mode, TrafficError, TrafficErrorKind};
 use super::wire::{self, Lost, Reply};
 use super::{Endpoint, parse, refusal};
-use crate::text::escape;
+use crate::text::{duration, escape};
 
 /// Workers come and go with reloads while we read; longer than this is not a reload but a crash loop.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -143,17 +143,29 @@ impl Instance {
     }
 
     async fn ask(&self, commands: &str) -> Result<Reply, TrafficError> {
-        let mut stream = match timeout(wire::PATIENCE, self.open()).await {
+        let patience = self.patience();
+        let mut stream = match timeout(patience, self.open()).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(e)) => {
                 let mut error = self.unknown(format!("the runtime API cannot be reached: {}", e.what));
                 error.hint = e.hint;
                 return Err(error);
             }
-            Err(_) => return Err(self.unknown("the runtime API cannot be reached: no connection in 10 s")),
+            Err(_) => {
+                let waited = duration(patience);
+                return Err(self.unknown(format!("the runtime API cannot be reached: no connection in {waited}")));
+            }
         };
         let asked = wire::exchange(stream.as_mut(), commands).await;
         asked.map_err(|Lost(why)| self.unknown(format!("no answer to `{}`: {why}", escape(commands.as_bytes(), 80))))
+    }
+
+    /// How long a connection may take; a first login may wait for somebody to confirm the use of a key.
+    fn patience(&self) -> Duration {
+        match self.endpoint {
+            Endpoint::Ssh { .. } => Duration::from_secs(60),
+            Endpoint::Tcp(_) | Endpoint::Unix(_) => wire::PATIENCE,
+        }
     }
 
     async fn open(&self) -> Result<Box<dyn Stream>, DialError> {

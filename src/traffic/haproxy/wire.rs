@@ -12,7 +12,7 @@ use super::super::dial::{Stream, reason};
 /// Longest reply that is read: some hundred thousand servers.
 const REPLY_LIMIT: u64 = 16 * 1024 * 1024;
 
-/// How long one exchange may take, connection included.
+/// How long a connection may take, and one exchange on it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether HAProxy could have a backend or server of this name. Its configuration takes no other characters, and the rest

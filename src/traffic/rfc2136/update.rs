@@ -163,3 +163,89 @@ fn empty(rtype: Rtype) -> UnknownRecordData<&'static [u8]> {
     #[allow(clippy::expect_used, reason = "no data is never too long")]
     UnknownRecordData::from_octets(rtype, [].as_slice()).expect("empty record data")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::Ipv4Addr;
+
+    use domain::tsig::{Algorithm, Key, ServerTransaction};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key() -> Key {
+        Key::new(Algorithm::Sha256, &[7; 32], "mover".parse().unwrap(), None, None).unwrap()
+    }
+
+    fn owner(name: &str) -> Owner {
+        name.parse().unwrap()
+    }
+
+    fn addresses(all: &[&str]) -> Addresses {
+        let all: BTreeSet<IpAddr> = all.iter().map(|a| a.parse().unwrap()).collect();
+        Addresses { ttl_v4: (!all.is_empty()).then_some(5), all, ..Addresses::default() }
+    }
+
+    fn composed(before: &[&str], after: Option<&[&str]>) -> Message<Vec<u8>> {
+        let (zone, owner, before, after) =
+            (owner("lab.test"), owner("www.lab.test"), addresses(before), after.map(addresses));
+        let update = Update { zone: &zone, owner: &owner, before: &before, after: after.as_ref() };
+        update.compose().unwrap().into_message()
+    }
+
+    /// What a server with the same key and a clock `ahead` seconds ahead answers.
+    fn refused_by_a_clock(ahead: u64) -> Message<Vec<u8>> {
+        let mut request = MessageBuilder::new_vec().additional();
+        let now = u64_of(Time48::now());
+        ClientTransaction::request(key(), &mut request, Time48::from_u64(now)).unwrap();
+        let mut request = request.into_message();
+        let error =
+            ServerTransaction::request(&std::sync::Arc::new(key()), &mut request, Time48::from_u64(now + ahead));
+        error.unwrap_err().build_message(&request, MessageBuilder::new_vec()).unwrap().into_message()
+    }
+
+    #[test]
+    fn a_server_whose_clock_is_off_tells_by_how_much() {
+        match outcome(&refused_by_a_clock(1000)) {
+            Err(Rejection::Tsig(TsigRcode::BADTIME, Some(1000))) => {}
+            _ => panic!("not understood"),
+        }
+    }
+
+    #[test]
+    fn an_update_requires_every_record_that_was_read_and_replaces_the_whole_set() {
+        let message = composed(&["192.0.2.1", "192.0.2.2"], Some(&["192.0.2.2", "192.0.2.3"]));
+        let (required, changed) = (message.answer().unwrap(), message.authority().unwrap());
+        let lines = |section: domain::base::message::RecordSection<'_, Vec<u8>>| -> Vec<String> {
+            let record = |r: domain::base::record::ParsedRecord<'_, Vec<u8>>| {
+                let data =
+                    r.to_record::<A>().ok().flatten().map(|a| a.data().addr()).filter(|a| *a != Ipv4Addr::UNSPECIFIED);
+                format!("{} {} {}", r.class(), r.rtype(), data.map(|d| d.to_string()).unwrap_or_default())
+            };
+            section.map(|r| record(r.unwrap()).trim_end().to_owned()).collect()
+        };
+        assert_eq!(lines(required), ["NONE CNAME", "IN A 192.0.2.1", "IN A 192.0.2.2", "NONE AAAA"]);
+        // `*` is class ANY: the whole record set goes.
+        assert_eq!(lines(changed), ["* A", "IN A 192.0.2.2", "IN A 192.0.2.3"]);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_answers_never_panic_and_are_never_trusted(
+            flags in any::<[u8; 2]>(),
+            counts in prop::array::uniform4(0u8..3),
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let mut request = MessageBuilder::new_vec().additional();
+            let transaction = ClientTransaction::request(key(), &mut request, Time48::now()).unwrap();
+            let mut answer = vec![0, 7];
+            answer.extend(flags);
+            answer.extend(counts.iter().flat_map(|n| [0, *n]));
+            answer.extend(bytes);
+            let mut answer = Message::from_octets(answer).unwrap();
+            let _ = outcome(&answer);
+            prop_assert!(transaction.answer(&mut answer, Time48::now()).is_err());
+        }
+    }
+}
