@@ -14,3 +14,6 @@ mod support;
 
 #[path = "spec/model.rs"]
 mod model;
+
+#[path = "spec/problems.rs"]
+mod problems;

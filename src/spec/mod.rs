@@ -9,6 +9,7 @@
 
 pub mod diagnostic;
 mod load;
+mod map;
 pub mod model;
 mod name;
 mod node;

@@ -366,7 +366,9 @@ fn syntax(text: &str, line: &str) -> (String, Option<String>) {
     if text.contains("recursion limit") {
         return (format!("lists and mappings are nested deeper than {MAX_DEPTH} levels"), None);
     }
-    let hint = if line.contains("{{") && !line.contains("\"{{") {
+    let hint = if text.contains("unsupported tag") {
+        Some("quote text that begins with `!`")
+    } else if line.contains("{{") && !line.contains("\"{{") {
         Some("quote text that holds `{{ name }}`: `run: \"stop {{ name }}\"`")
     } else if text.contains("tab") {
         Some("indent with spaces")

@@ -1,9 +1,7 @@
-//! Reading nodes: one mapping at a time, with types, and with everything that is wrong reported.
+//! Reading values: text, numbers, quantities, lists, each with what is wrong reported where it is.
 //!
-//! A [`Map`] knows which keys were asked for and reports the others at the end, so a reader is the
-//! list of the keys there are. Nothing here stops at the first problem.
+//! Nothing here stops at the first problem. Mappings are read by [`super::map`].
 
-use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +11,7 @@ use super::diagnostic::{Diagnostic, Sink};
 use super::node::{Key, Kind, Node, Scalar};
 use super::scalar::{Plain, Reading, classify};
 use super::source::{At, Located, Source};
-use super::{name, suggest, units};
+use super::{name, units};
 
 /// One file being read.
 pub struct Cx<'a> {
@@ -31,7 +29,7 @@ impl Cx<'_> {
         At { source: Arc::clone(self.source), span }
     }
 
-    fn error(&self, at: &At, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn error(&self, at: &At, message: impl Into<String>, hint: impl Into<String>) {
         self.sink.push(Diagnostic::error(at, message).hint(hint));
     }
 }
@@ -41,19 +39,9 @@ impl Cx<'_> {
 pub struct Value<'a> {
     /// The file it is in.
     pub cx: &'a Cx<'a>,
-    node: &'a Node,
-    key: Option<&'a Key>,
-    label: &'a str,
-}
-
-/// A mapping that is being read.
-pub struct Map<'a> {
-    cx: &'a Cx<'a>,
-    what: &'static str,
-    at: At,
-    entries: &'a [(Key, Node)],
-    fallback: &'a [(Key, Node)],
-    asked: RefCell<Vec<&'static str>>,
+    pub(super) node: &'a Node,
+    pub(super) key: Option<&'a Key>,
+    pub(super) label: &'a str,
 }
 
 impl<'a> Value<'a> {
@@ -98,7 +86,7 @@ impl<'a> Value<'a> {
     }
 
     /// `takes a duration, found a list`.
-    fn mismatch(&self, wants: &str, example: &str) {
+    pub(super) fn mismatch(&self, wants: &str, example: &str) {
         if matches!(self.node.kind, Kind::Broken) {
             return;
         }
@@ -167,14 +155,14 @@ impl<'a> Value<'a> {
 
     fn ambiguous(&self, text: &str, reading: &Reading) {
         let (other, hint) = match reading {
-            Reading::Bool(value) => ("a boolean", format!("{value} for the boolean")),
-            Reading::Number(Some(value)) => ("a number", format!("{value} for the number")),
-            Reading::Number(None) => ("a number", "decimal digits for the number".to_owned()),
-            Reading::Sexagesimal => ("a number or a time", "a number with a unit for a time, such as 90s".to_owned()),
+            Reading::Bool(value) => ("a boolean", format!(", {value} for the boolean")),
+            Reading::Number(Some(value)) => ("a number", format!(", {value} for the number")),
+            Reading::Number(None) => ("a number", String::new()),
+            Reading::Sexagesimal => ("a number or a time", String::new()),
         };
         self.error(
             format!("`{text}` is ambiguous: text for some YAML readers, {other} for others"),
-            format!("write \"{text}\" for the text, {hint}"),
+            format!("write \"{text}\" for the text{hint}"),
         );
     }
 
@@ -193,12 +181,13 @@ impl<'a> Value<'a> {
     }
 
     /// A name by the rule of [`name`].
-    pub fn identifier(&self, kind: &str) -> Option<Located<String>> {
-        let found = self.line(&format!("the name of {kind}"), self.label)?;
+    pub fn identifier(&self, kind: &str, example: &str) -> Option<Located<String>> {
+        let found = self.line(&format!("the name of {kind}"), example)?;
         match name::check(&found.value) {
             Ok(()) => Some(found),
             Err(why) => {
-                self.error(format!("{:?} cannot be the name of {kind}: {why}", found.value), name::RULE);
+                let shown = crate::text::escape(found.value.as_bytes(), 60);
+                self.error(format!("`{shown}` cannot be the name of {kind}: {why}"), name::RULE);
                 None
             }
         }
@@ -213,7 +202,10 @@ impl<'a> Value<'a> {
         };
         match classify(&scalar.text) {
             Plain::Bool(value) => return Some(value),
-            Plain::Ambiguous(reading @ Reading::Bool(_)) => self.ambiguous(&scalar.text, &reading),
+            Plain::Ambiguous(Reading::Bool(value)) => self.error(
+                format!("`{}` is ambiguous: a boolean for some YAML readers, text for others", scalar.text),
+                format!("write {value}"),
+            ),
             _ => self.mismatch("true or false", &example),
         }
         None
@@ -229,7 +221,10 @@ impl<'a> Value<'a> {
         };
         match (scalar.plain, classify(&scalar.text)) {
             (true, Plain::Integer(n)) if range.contains(&n) => return Some(n),
-            (true, Plain::Ambiguous(reading)) => self.ambiguous(&scalar.text, &reading),
+            (true, Plain::Ambiguous(Reading::Number(value))) => self.error(
+                format!("`{}` is ambiguous: YAML readers disagree on this number", scalar.text),
+                value.map_or_else(|| "write decimal digits".to_owned(), |n| format!("write {n}")),
+            ),
             (false, Plain::Integer(n)) => {
                 self.error(
                     format!("{} takes {wants}, found text in quotes", self.label()),
@@ -270,6 +265,12 @@ impl<'a> Value<'a> {
     /// Whatever `parse` makes of one line of text.
     pub fn unit<T>(&self, wants: &str, example: &str, parse: impl Fn(&str) -> Result<T, units::Bad>) -> Option<T> {
         let example = format!("{}: {example}", self.label);
+        if let Some(Scalar { text, plain: true }) = self.scalar()
+            && matches!(classify(text), Plain::Ambiguous(_))
+        {
+            self.mismatch(wants, &example);
+            return None;
+        }
         let found = self.line(wants, &example)?;
         match parse(&found.value) {
             Ok(value) => Some(value),
@@ -307,16 +308,18 @@ impl<'a> Value<'a> {
                 );
                 None
             }
-            (None, _) => Some(self.cx.source.path.parent().unwrap_or(Path::new("")).join(text)),
+            (None, _) => Some(
+                self.cx.source.path.parent().unwrap_or(Path::new("")).join(text.strip_prefix("./").unwrap_or(text)),
+            ),
         }
     }
 
     /// The items of a list.
-    pub fn list(&self, wants: &str) -> Vec<Value<'a>> {
+    pub fn list(&self, wants: &str, example: &str) -> Vec<Value<'a>> {
         match &self.node.kind {
             Kind::List(items) => items.iter().map(|node| self.item(node)).collect(),
             _ => {
-                self.mismatch(wants, &format!("{}: [...]", self.label));
+                self.mismatch(wants, example);
                 Vec::new()
             }
         }
@@ -335,98 +338,13 @@ impl<'a> Value<'a> {
     }
 
     /// Each name of a mapping whose keys the user chooses, with its value.
-    pub fn entries(&self, wants: &str) -> Vec<(Value<'a>, Value<'a>)> {
+    pub fn entries(&self, wants: &str, example: &str) -> Vec<(Value<'a>, Value<'a>)> {
         let Kind::Map(entries) = &self.node.kind else {
-            self.mismatch(wants, &format!("{}: {{...}}", self.label));
+            self.mismatch(wants, example);
             return Vec::new();
         };
         let value = |key: &'a Key, node| Value { cx: self.cx, node, key: Some(key), label: key.text() };
         entries.iter().map(|(key, node)| (value(key, &key.node), value(key, node))).collect()
-    }
-
-    /// Reads a mapping with known keys; what `f` does not ask for is reported.
-    pub fn map<T>(&self, what: &'static str, example: &str, f: impl FnOnce(&Map<'a>) -> T) -> Option<T> {
-        self.map_over(None, what, example, f)
-    }
-
-    /// Like [`Value::map`]; a key that is missing is looked for in `fallback`.
-    pub fn map_over<T>(
-        &self,
-        fallback: Option<Value<'a>>,
-        what: &'static str,
-        example: &str,
-        f: impl FnOnce(&Map<'a>) -> T,
-    ) -> Option<T> {
-        let Kind::Map(entries) = &self.node.kind else {
-            self.mismatch(&format!("a mapping ({what})"), example);
-            return None;
-        };
-        let fallback = match fallback.map(|v| &v.node.kind) {
-            Some(Kind::Map(entries)) => entries.as_slice(),
-            _ => &[],
-        };
-        let map = Map { cx: self.cx, what, at: self.key_at(), entries, fallback, asked: RefCell::default() };
-        let out = f(&map);
-        map.report_unknown();
-        Some(out)
-    }
-}
-
-impl<'a> Map<'a> {
-    /// The value of a key, if it is there.
-    pub fn get(&self, key: &'static str) -> Option<Value<'a>> {
-        self.cx.sink.know(self.what, key);
-        self.asked.borrow_mut().push(key);
-        let find = |entries: &'a [(Key, Node)]| entries.iter().find(|(k, _)| k.text() == key);
-        let (key, node) = find(self.entries).or_else(|| find(self.fallback))?;
-        Some(Value { cx: self.cx, node, key: Some(key), label: key.text() })
-    }
-
-    /// The value of a key that must be there.
-    pub fn need(&self, key: &'static str, example: &str) -> Option<Value<'a>> {
-        let found = self.get(key);
-        if found.is_none() {
-            self.cx.error(&self.at, format!("{} needs `{key}`", self.what), format!("for example `{key}: {example}`"));
-        }
-        found
-    }
-
-    /// The one kind that is given, of several; reports none, several and unknown ones.
-    pub fn kind(&self, kinds: &[&'static str]) -> Option<Value<'a>> {
-        let found: Vec<Value<'a>> = kinds.iter().filter_map(|kind| self.get(kind)).collect();
-        match found.as_slice() {
-            [one] => Some(*one),
-            [] => {
-                let there: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
-                let message = format!("{} needs its kind", self.what);
-                self.cx.error(&self.at, message, format!("the kinds there are: {}", crate::text::list(&there)));
-                None
-            }
-            [first, second, ..] => {
-                let message = format!("{} has two kinds, `{}` and `{}`", self.what, first.label, second.label);
-                self.cx.error(&second.key_at(), message, "make two of it");
-                None
-            }
-        }
-    }
-
-    /// Reports a problem.
-    pub fn report(&self, found: Diagnostic) {
-        self.cx.sink.push(found);
-    }
-
-    /// Where the mapping is: its key, or where it begins.
-    pub fn at(&self) -> &At {
-        &self.at
-    }
-
-    fn report_unknown(&self) {
-        let asked = self.asked.borrow();
-        for (key, _) in self.entries.iter().filter(|(key, _)| !asked.contains(&key.text())) {
-            let shown = crate::text::escape(key.text().as_bytes(), 60);
-            let hint = suggest::hint(key.text(), "keys", asked.iter().copied());
-            self.cx.error(&self.cx.at(key.node.span.clone()), format!("unknown key `{shown}` in {}", self.what), hint);
-        }
     }
 }
 

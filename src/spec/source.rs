@@ -157,7 +157,14 @@ struct Refused {
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, Refused> {
     let refuse = |why: String, hint: &str| Refused { why, hint: Some(hint.to_owned()) };
-    let failed = |e: std::io::Error| Refused { why: crate::text::escape(e.to_string().as_bytes(), 200), hint: None };
+    let failed = |e: std::io::Error| {
+        let hint = match e.kind() {
+            std::io::ErrorKind::NotFound => "check the path; a path in a file is relative to that file",
+            std::io::ErrorKind::PermissionDenied => "make it readable for the user who runs migrate",
+            _ => "check the path",
+        };
+        refuse(crate::text::escape(e.to_string().as_bytes(), 200), hint)
+    };
     // Asked before opening: opening a FIFO would wait for a writer.
     let meta = std::fs::metadata(path).map_err(failed)?;
     if !meta.is_file() {

@@ -7,11 +7,12 @@ const MAX_LISTED: usize = 12;
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Comparing is quadratic in the length; nothing that long was meant to be a name.
     let word: String = word.chars().take(80).collect::<String>().to_lowercase();
-    let allowed = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    let allowed = (length / 3).max(1);
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter(|(distance, _)| *distance <= allowed && *distance < length.max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -43,5 +44,6 @@ mod tests {
         assert_eq!(hint("HOOKS", "keys", keys), "did you mean `hooks`?");
         assert_eq!(hint("zebra", "keys", keys), "the keys there are: `health`, `hooks` and `state`");
         assert_eq!(hint("x", "hosts", []), "there are no hosts");
+        assert_eq!(hint("c", "hosts", ["a"]), "the hosts there are: `a`");
     }
 }

@@ -35,6 +35,7 @@ pub fn duration(text: &str) -> Result<Duration, Bad> {
     let mut coarsest = u64::MAX;
     while !rest.is_empty() {
         let (number, tail) = leading_number(rest)?;
+        let tail = tail.trim_start();
         let end = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(end);
         let Some(&(_, factor)) = DURATIONS.iter().find(|(name, _)| *name == unit) else {
@@ -174,7 +175,6 @@ mod tests {
         for text in [
             "",
             "30",
-            "5 s",
             "s",
             "-5s",
             "1.5s",

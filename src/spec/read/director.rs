@@ -18,7 +18,8 @@ const ENDPOINTS: &str = "write unix:/run/haproxy/admin.sock, tcp:10.0.0.1:9999 o
 /// A director and the hosts it names.
 #[derive(Debug, Clone)]
 pub struct DirectorDraft {
-    pub config: DirectorConfig,
+    /// `None` when it could not be read, which is reported.
+    pub config: Option<DirectorConfig>,
     /// Hosts that its sockets are on.
     pub hosts: Vec<Located<String>>,
 }
@@ -40,7 +41,8 @@ fn haproxy(value: Value<'_>) -> Option<DirectorDraft> {
         value.error("`haproxy` names no runtime API", ENDPOINTS);
     }
     let complete = !items.is_empty() && endpoints.len() == items.len();
-    complete.then_some(DirectorDraft { config: DirectorConfig::Haproxy(HaproxyConfig { endpoints }), hosts })
+    let config = complete.then_some(DirectorConfig::Haproxy(HaproxyConfig { endpoints }));
+    Some(DirectorDraft { config, hosts })
 }
 
 fn endpoint(value: Value<'_>, hosts: &mut Vec<Located<String>>) -> Option<Endpoint> {
@@ -100,7 +102,7 @@ fn dns(value: Value<'_>) -> Option<DirectorDraft> {
             key: key.map_or(Some(None), |k| k.map(Some))?,
         })
     })??;
-    Some(DirectorDraft { config: DirectorConfig::Rfc2136(config), hosts: Vec::new() })
+    Some(DirectorDraft { config: Some(DirectorConfig::Rfc2136(config)), hosts: Vec::new() })
 }
 
 fn domain(value: Value<'_>) -> Option<String> {

@@ -18,7 +18,12 @@ pub enum Members {
 pub fn read(value: Value<'_>) -> Option<Members> {
     match value.is_map() {
         true => value.map("group", "new: {site: fra1}", selected)?,
-        false => Some(Members::Names(names(value))),
+        false => {
+            let written = value.one_or_many();
+            let names: Vec<Vec<Located<String>>> = written.iter().map(|v| expand(*v)).collect();
+            // An entry that stands for nothing has been reported.
+            (!names.iter().any(Vec::is_empty)).then(|| Members::Names(names.into_iter().flatten().collect()))
+        }
     }
 }
 
@@ -38,10 +43,10 @@ fn expand(value: Value<'_>) -> Vec<Located<String>> {
     }
 }
 
-fn selected(m: &crate::spec::reader::Map<'_>) -> Option<Members> {
+fn selected(m: &crate::spec::map::Map<'_>) -> Option<Members> {
     let sites: Vec<Located<String>> = m
         .get("site")
-        .map(|v| v.one_or_many().iter().filter_map(|v| v.identifier("a site")).collect())
+        .map(|v| v.one_or_many().iter().filter_map(|v| v.identifier("a site", "dal10")).collect())
         .unwrap_or_default();
     let tags = m.get("tags").map(super::host::tags).unwrap_or_default();
     let pattern = m.get("name").and_then(|v| v.line("a pattern for names", "name: dal-*").map(|p| (v, p.value)));

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::spec::diagnostic::Diagnostic;
+use crate::spec::map::Map;
 use crate::spec::model::{HealthCheck, HttpProbe, Probe};
-use crate::spec::reader::{Map, Value};
+use crate::spec::reader::Value;
 use crate::spec::units;
 
 use super::template::{self, Role, Sides, Use};
@@ -27,7 +28,8 @@ pub struct HealthDraft {
 pub fn read(value: Value<'_>) -> Option<HealthDraft> {
     value.map("health check", "http: \"http://{{ address }}/health\"", |m| {
         let kind = m.kind(&KINDS);
-        let is_http = kind.is_some_and(|k| k.name() == "http");
+        // Without a kind every key may be meant.
+        let is_http = kind.is_none_or(|k| k.name() == "http");
         let http = is_http.then(|| http_settings(m));
         let probe = kind.and_then(|k| probe(k, http));
         let check = timing(m);
@@ -69,7 +71,7 @@ fn http_settings(m: &Map<'_>) -> HttpProbe {
 
 fn headers(value: Value<'_>) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
-    for (key, value) in value.entries("headers by name") {
+    for (key, value) in value.entries("headers by name", "headers: {X-Ready: \"yes\"}") {
         let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
         if key.name().is_empty() || !key.name().chars().all(token) {
             let shown = crate::text::escape(key.name().as_bytes(), 60);

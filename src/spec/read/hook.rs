@@ -96,7 +96,7 @@ pub fn one_of<T: Copy>(value: Value<'_>, kind: &str, kinds: &str, words: &[(&'st
 
 fn secrets(value: Value<'_>) -> BTreeMap<String, SecretRef> {
     let mut out = BTreeMap::new();
-    for (key, value) in value.entries("references to secrets by variable") {
+    for (key, value) in value.entries("references to secrets by variable", "secrets: {TOKEN: {env: TOKEN}}") {
         if let Err(why) = name::check_variable(key.name()) {
             let shown = crate::text::escape(key.name().as_bytes(), 60);
             key.error(

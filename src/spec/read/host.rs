@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::spec::model::{Money, SshTarget};
+use crate::spec::diagnostic::{Diagnostic, Sink};
+use crate::spec::map::Map;
+use crate::spec::model::{Money, SshTarget, Template};
 use crate::spec::name;
-use crate::spec::reader::{Map, Value};
+use crate::spec::reader::Value;
 use crate::spec::source::Located;
 use crate::spec::units;
 
@@ -23,10 +25,22 @@ pub struct Settings {
     pub vars: BTreeMap<String, String>,
 }
 
+/// Whom settings are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// One host, or one range.
+    Host,
+    /// The hosts of a site.
+    Site,
+    /// Every host.
+    All,
+}
+
 /// How to log in, as far as it is said.
 #[derive(Debug, Clone, Default)]
 pub struct Ssh {
-    pub address: Option<String>,
+    /// Only of a host; for a range a range.
+    pub address: Option<Located<String>>,
     pub user: Option<String>,
     pub port: Option<u16>,
     pub key: Option<PathBuf>,
@@ -48,23 +62,27 @@ pub struct HostDraft {
 pub fn read(key: Value<'_>, value: Value<'_>) -> Result<Vec<HostDraft>, Vec<String>> {
     let names = names(key);
     let read = value.map("host", "dal-1: {address: 10.0.0.1}", |m| {
-        let address = m
-            .need("address", "10.0.0.1")
-            .and_then(|v| v.line("an IP address or a DNS name", "address: 10.0.0.1").map(|a| (v, a)));
-        (address, settings(m, true))
+        let address =
+            m.need("address", "10.0.0.1").and_then(|v| v.line("an IP address or a DNS name", "address: 10.0.0.1"));
+        (address.map(|a| (addresses(key.cx.sink, &a, &names), a.at)), settings(m, Scope::Host))
     });
-    let all = |names: Vec<Located<String>>| names.into_iter().map(|n| n.value).collect();
-    let Some((Some((at, address)), settings)) = read else { return Err(all(names)) };
-    let addresses = addresses(at, &address, &names);
-    if names.is_empty() || addresses.len() != names.len() {
-        return Err(all(names));
-    }
-    let draft = |(name, address): (Located<String>, String)| HostDraft {
-        name,
-        address: Located { value: address, at: at.at() },
-        settings: settings.clone(),
+    let broken = |names: Vec<Located<String>>| names.into_iter().map(|n| n.value).collect();
+    let Some((Some((Some(addresses), at)), settings)) = read else { return Err(broken(names)) };
+    // The address to dial is written as the host's own is: for a range it is a range, or holds the name.
+    let dial = match &settings.ssh.address {
+        Some(written) => match addresses_or_none(key.cx.sink, written, &names) {
+            Some(dial) => dial,
+            None => return Err(broken(names)),
+        },
+        None => vec![None; names.len()],
     };
-    Ok(names.into_iter().zip(addresses).map(draft).collect())
+    let mut hosts = Vec::with_capacity(names.len());
+    for ((name, address), dial) in names.into_iter().zip(addresses).zip(dial) {
+        let mut settings = settings.clone();
+        settings.ssh.address = dial.map(|value| Located { value, at: at.clone() });
+        hosts.push(HostDraft { name, address: Located { value: address, at: at.clone() }, settings });
+    }
+    if hosts.is_empty() { Err(Vec::new()) } else { Ok(hosts) }
 }
 
 fn names(key: Value<'_>) -> Vec<Located<String>> {
@@ -87,51 +105,65 @@ fn names(key: Value<'_>) -> Vec<Located<String>> {
     expanded.into_iter().map(|value| Located { value, at: written.at.clone() }).collect()
 }
 
+fn addresses_or_none(sink: &Sink, written: &Located<String>, names: &[Located<String>]) -> Option<Vec<Option<String>>> {
+    addresses(sink, written, names).map(|all| all.into_iter().map(Some).collect())
+}
+
 /// One address for each name. `{{ name }}` and a range of the same length make addresses for a range of hosts.
-fn addresses(at: Value<'_>, written: &Located<String>, names: &[Located<String>]) -> Vec<String> {
-    let expanded = match name::expand(&written.value) {
+fn addresses(sink: &Sink, written: &Located<String>, names: &[Located<String>]) -> Option<Vec<String>> {
+    let error = |message: String, hint: &str| {
+        sink.push(Diagnostic::error(&written.at, message).hint(hint));
+        None
+    };
+    let expanded = match expand_address(&written.value, names) {
         Ok(addresses) => addresses,
         Err(why) => {
-            at.error(format!("this address cannot be used: {why}"), "for example `address: 10.1.0.[11-30]`");
-            return Vec::new();
+            return error(
+                format!("this address cannot be used: {why}"),
+                "for example `10.1.0.[11-30]` or `\"{{ name }}.example.com\"`",
+            );
         }
     };
-    let per_host: Vec<String> = match expanded.as_slice() {
-        [one] if one.contains("{{") => {
-            names.iter().map(|n| one.replace("{{ name }}", &n.value).replace("{{name}}", &n.value)).collect()
-        }
-        [one] if names.len() == 1 => vec![one.clone()],
-        many if many.len() == names.len() => many.to_vec(),
-        many => {
-            if !names.is_empty() {
-                let (hosts, given) = (crate::text::count(names.len() as u64, "host"), many.len());
-                at.error(
-                    format!(
-                        "{hosts} and {} for them",
-                        if given == 1 { "one address".to_owned() } else { format!("{given} addresses") }
-                    ),
-                    "give a range of the same length, as in `10.1.0.[11-30]`, or use `{{ name }}`",
-                );
-            }
-            return Vec::new();
-        }
-    };
-    let check = |a: &String| name::check_address(a).map_err(|why| (a.clone(), why));
-    if let Some(Err((bad, why))) = per_host.iter().map(check).find(Result::is_err) {
-        at.error(
-            format!("`{}` cannot be an address: {why}", crate::text::escape(bad.as_bytes(), 80)),
-            "for example 10.0.0.1 or web.example.com",
-        );
-        return Vec::new();
+    if expanded.len() != names.len() {
+        // Without names there is nothing to count; that has been reported.
+        let (hosts, given) = (crate::text::count(names.len() as u64, "host"), expanded.len());
+        let message =
+            if given == 1 { format!("{hosts} with one address") } else { format!("{hosts} with {given} addresses") };
+        return if names.is_empty() {
+            None
+        } else {
+            error(message, "give a range of the same length, as in `10.1.0.[11-30]`, or use `{{ name }}`")
+        };
     }
-    per_host
+    let check = |a: &String| name::check_address(a).map_err(|why| (a.clone(), why));
+    match expanded.iter().map(check).find(Result::is_err) {
+        Some(Err((bad, why))) => {
+            let shown = crate::text::escape(bad.as_bytes(), 80);
+            error(format!("`{shown}` cannot be an address: {why}"), "for example 10.0.0.1 or web.example.com")
+        }
+        _ => Some(expanded),
+    }
+}
+
+fn expand_address(written: &str, names: &[Located<String>]) -> Result<Vec<String>, String> {
+    if !written.contains("{{") {
+        return name::expand(written).map_err(str::to_owned);
+    }
+    let template = Template(written.to_owned());
+    let fill =
+        |name: &Located<String>| template.render_plain(&BTreeMap::from([("name".to_owned(), name.value.clone())]));
+    names
+        .iter()
+        .map(fill)
+        .collect::<Result<Vec<String>, _>>()
+        .map_err(|e| format!("{e}; only `{{{{ name }}}}` is known here"))
 }
 
 /// Reads what hosts, sites and defaults have in common.
-pub fn settings(m: &Map<'_>, with_site: bool) -> Settings {
+pub fn settings(m: &Map<'_>, scope: Scope) -> Settings {
     Settings {
-        site: if with_site { m.get("site").and_then(|v| v.identifier("a site")) } else { None },
-        ssh: m.get("ssh").and_then(ssh).unwrap_or_default(),
+        site: if scope == Scope::Site { None } else { m.get("site").and_then(|v| v.identifier("a site", "dal10")) },
+        ssh: m.get("ssh").and_then(|v| ssh(v, scope)).unwrap_or_default(),
         tags: m.get("tags").map(tags).unwrap_or_default(),
         capacity: m.get("capacity").and_then(|v| v.integer(1..=1_000_000)).and_then(|n| u32::try_from(n).ok()),
         cost_per_month: m.get("cost_per_month").and_then(|v| v.unit("an amount of money", "412.50 USD", units::money)),
@@ -141,12 +173,12 @@ pub fn settings(m: &Map<'_>, with_site: bool) -> Settings {
 
 /// Reads labels: one or a list.
 pub fn tags(value: Value<'_>) -> Vec<String> {
-    value.one_or_many().iter().filter_map(|v| v.identifier("a tag")).map(|t| t.value).collect()
+    value.one_or_many().iter().filter_map(|v| v.identifier("a tag", "web")).map(|t| t.value).collect()
 }
 
 fn vars(value: Value<'_>) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
-    for (key, value) in value.entries("variables by name") {
+    for (key, value) in value.entries("variables by name", "vars: {data: /srv}") {
         if let Err(why) = name::check_variable(key.name()) {
             key.error(
                 format!("`{}` cannot be the name of a variable: {why}", crate::text::escape(key.name().as_bytes(), 60)),
@@ -161,15 +193,17 @@ fn vars(value: Value<'_>) -> BTreeMap<String, String> {
     out
 }
 
-fn ssh(value: Value<'_>) -> Option<Ssh> {
+fn ssh(value: Value<'_>, scope: Scope) -> Option<Ssh> {
     value.map("ssh", "ssh: {user: deploy}", |m| Ssh {
-        address: m
-            .get("address")
-            .and_then(|v| checked(v, "an IP address or a DNS name", "10.0.0.1", name::check_address)),
+        // Many hosts do not share one address.
+        address: match scope {
+            Scope::Host => m.get("address").and_then(|v| v.line("an IP address or a DNS name", "address: 10.0.0.1")),
+            Scope::Site | Scope::All => None,
+        },
         user: m.get("user").and_then(|v| checked(v, "the name of a user", "deploy", name::check_user)),
         port: m.get("port").and_then(|v| v.integer(1..=65_535)).and_then(|n| u16::try_from(n).ok()),
         key: m.get("key").and_then(|v| v.path()),
-        jump: m.get("jump").map(|v| v.one_or_many().iter().filter_map(|v| v.identifier("a host")).collect()),
+        jump: m.get("jump").map(|v| v.one_or_many().iter().filter_map(|v| v.identifier("a host", "dal-1")).collect()),
         known_hosts: m.get("known_hosts").and_then(|v| v.path()),
         work_dir: m
             .get("work_dir")
@@ -228,7 +262,7 @@ impl Ssh {
         // A bastion that all hosts are reached through is not reached through itself.
         let inherited = wider.jump.clone().filter(|hops| hops.iter().all(|hop| hop.value != host));
         Self {
-            address: self.address.or_else(|| wider.address.clone()),
+            address: self.address,
             user: self.user.or_else(|| wider.user.clone()),
             port: self.port.or(wider.port),
             key: self.key.or_else(|| wider.key.clone()),
@@ -241,7 +275,7 @@ impl Ssh {
     /// As the model has it.
     pub fn target(&self) -> SshTarget {
         SshTarget {
-            address: self.address.clone(),
+            address: self.address.as_ref().map(|a| a.value.clone()),
             user: self.user.clone(),
             port: self.port,
             key: self.key.clone(),

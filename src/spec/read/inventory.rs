@@ -1,12 +1,13 @@
 //! One inventory file.
 
 use crate::spec::diagnostic::Diagnostic;
-use crate::spec::reader::{Map, Value};
+use crate::spec::map::Map;
+use crate::spec::reader::Value;
 use crate::spec::source::Located;
 
 use super::director::{self, DirectorDraft};
 use super::group::{self, Members};
-use super::host::{self, HostDraft, Settings};
+use super::host::{self, HostDraft, Scope, Settings};
 
 /// What one inventory file says.
 #[derive(Debug, Default)]
@@ -43,12 +44,15 @@ pub fn read(root: Value<'_>) -> InventoryDraft {
 }
 
 fn fill(draft: &mut InventoryDraft, m: &Map<'_>) {
-    draft.sites = m.get("sites").map(|v| named(v, "a site", site)).unwrap_or_default();
+    draft.sites =
+        m.get("sites").map(|v| named(v, "a site", "sites: {dal10: {description: Dallas}}", site)).unwrap_or_default();
     draft.defaults = m
         .get("defaults")
-        .and_then(|v| v.map("defaults", "defaults: {ssh: {user: deploy}}", |m| host::settings(m, true)))
+        .and_then(|v| v.map("defaults", "defaults: {ssh: {user: deploy}}", |m| host::settings(m, Scope::All)))
         .unwrap_or_default();
-    for (key, value) in m.get("hosts").map(|v| v.entries("hosts by name")).unwrap_or_default() {
+    for (key, value) in
+        m.get("hosts").map(|v| v.entries("hosts by name", "hosts: {dal-1: {address: 10.0.0.1}}")).unwrap_or_default()
+    {
         match host::read(key, value) {
             Ok(hosts) => draft.hosts.extend(hosts),
             Err(names) => {
@@ -57,14 +61,18 @@ fn fill(draft: &mut InventoryDraft, m: &Map<'_>) {
             }
         }
     }
-    draft.groups = m.get("groups").map(|v| named(v, "a group", group::read)).unwrap_or_default();
-    draft.directors = m.get("directors").map(|v| named(v, "a director", director::read)).unwrap_or_default();
+    draft.groups =
+        m.get("groups").map(|v| named(v, "a group", "groups: {old: [dal-1, dal-2]}", group::read)).unwrap_or_default();
+    draft.directors = m
+        .get("directors")
+        .map(|v| named(v, "a director", "directors: {edge: {haproxy: \"tcp:10.0.0.1:9999\"}}", director::read))
+        .unwrap_or_default();
 }
 
-fn named<T>(value: Value<'_>, kind: &str, read: impl Fn(Value<'_>) -> T) -> Vec<(Located<String>, T)> {
-    let entries = value.entries(&format!("{}s by name", kind.trim_start_matches("a ")));
+fn named<T>(value: Value<'_>, kind: &str, example: &str, read: impl Fn(Value<'_>) -> T) -> Vec<(Located<String>, T)> {
+    let entries = value.entries(&format!("{}s by name", kind.trim_start_matches("a ")), example);
     // Both are read, so that a bad name does not hide what is wrong below it.
-    let pairs = entries.into_iter().map(|(key, value)| (key.identifier(kind), read(value)));
+    let pairs = entries.into_iter().map(|(key, value)| (key.identifier(kind, "dal-1"), read(value)));
     pairs.filter_map(|(name, value)| Some((name?, value))).collect()
 }
 
@@ -79,7 +87,9 @@ fn site(value: Value<'_>) -> SiteDraft {
             .map(|t| t.value),
         defaults: m
             .get("defaults")
-            .and_then(|v| v.map("site defaults", "defaults: {ssh: {jump: bastion}}", |m| host::settings(m, false)))
+            .and_then(|v| {
+                v.map("site defaults", "defaults: {ssh: {jump: bastion}}", |m| host::settings(m, Scope::Site))
+            })
             .unwrap_or_default(),
     });
     draft.unwrap_or_default()

@@ -50,19 +50,13 @@ fn pairing(value: Value<'_>) -> Option<Pairing> {
         Name,
     }
     if value.is_map() {
-        let entries = value.entries("targets by source");
-        let pairs =
-            entries.iter().filter_map(|(key, value)| Some((key.identifier("a host")?, value.identifier("a host")?)));
+        let entries = value.entries("targets by source", "pair: {dal-1: fra-1}");
+        let pairs = entries.iter().filter_map(|(key, value)| {
+            Some((key.identifier("a host", "dal-1")?, value.identifier("a host", "dal-1")?))
+        });
         return Some(Pairing::Explicit(pairs.collect()));
     }
-    match one_of(
-        value,
-        "a way to pair, by_order, by_name or a mapping of sources to targets",
-        "ways",
-        &[("by_order", By::Order), ("by_name", By::Name)],
-    )?
-    .value
-    {
+    match one_of(value, "a way to pair", "ways", &[("by_order", By::Order), ("by_name", By::Name)])?.value {
         By::Order => Some(Pairing::ByOrder),
         By::Name => Some(Pairing::ByName),
     }

@@ -41,7 +41,9 @@ pub fn read(root: Value<'_>) -> PlanDraft {
         return PlanDraft::default();
     }
     let draft = root.map("the plan", "migration: uploads-to-fra", |m| {
-        let name = m.need("migration", "uploads-to-fra").and_then(|v| v.identifier("a migration"));
+        let name = m
+            .need("migration", "uploads-to-fra")
+            .and_then(|v| v.identifier("a migration", "migration: uploads-to-fra"));
         let description =
             m.get("description").and_then(|v| v.line("one line of text", "description: Uploads move")).map(|t| t.value);
         let inventories = m.get("inventory").map(inventories).unwrap_or_default();
@@ -50,7 +52,7 @@ pub fn read(root: Value<'_>) -> PlanDraft {
             defaults.map("service defaults", "defaults: {drain: {deadline: 5m}}", service::settings);
         }
         let entries = m.need("services", "{uploads: {move: {from: old, to: new}}}").map(|v| {
-            let entries = v.entries("services by name");
+            let entries = v.entries("services by name", "services: {uploads: {move: {from: old, to: new}}}");
             if entries.is_empty() && v.is_map() {
                 v.error(
                     "the plan moves no services",
@@ -74,7 +76,7 @@ fn inventories(value: Value<'_>) -> Vec<Located<PathBuf>> {
 }
 
 fn waves(value: Value<'_>) -> Vec<Option<WaveDraft>> {
-    let items = value.list("a list of waves");
+    let items = value.list("a list of waves", "waves: [{name: first, services: [uploads]}]");
     if items.is_empty() && value.is_list() {
         value.error("there are no waves", "leave `waves` out to move everything in one");
     }
@@ -83,16 +85,17 @@ fn waves(value: Value<'_>) -> Vec<Option<WaveDraft>> {
 
 fn wave(value: Value<'_>) -> Option<WaveDraft> {
     value.map("wave", "{name: first, services: [uploads]}", |m| {
-        let names =
-            |v: Value<'_>, kind: &str| v.one_or_many().iter().filter_map(|v| v.identifier(kind)).collect::<Vec<_>>();
-        let name = m.need("name", "first").and_then(|v| v.identifier("a wave"));
+        let names = |v: Value<'_>, kind: &str, example: &str| {
+            v.one_or_many().iter().filter_map(|v| v.identifier(kind, example)).collect::<Vec<_>>()
+        };
+        let name = m.need("name", "first").and_then(|v| v.identifier("a wave", "first"));
         let services = m.need("services", "[uploads]").map(|v| {
             if v.is_list() && v.one_or_many().is_empty() {
                 v.error("the wave moves no services", "for example `services: [uploads]`");
             }
-            names(v, "a service")
+            names(v, "a service", "uploads")
         });
-        let after = m.get("after").map(|v| names(v, "a wave")).unwrap_or_default();
+        let after = m.get("after").map(|v| names(v, "a wave", "first")).unwrap_or_default();
         let max_unavailable = m.get("max_unavailable").and_then(|v| v.integer(1..=100_000)).unwrap_or(1);
         let pause = m.get("pause").and_then(|v| v.duration(Duration::ZERO..=YEAR)).unwrap_or_default();
         let max_unavailable = usize::try_from(max_unavailable).unwrap_or(1);

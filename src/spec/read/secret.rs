@@ -38,7 +38,7 @@ fn env(value: Value<'_>) -> Option<SecretRef> {
 
 fn exec(value: Value<'_>) -> Option<SecretRef> {
     let wants = "a command and its arguments as a list";
-    let items = value.list(wants);
+    let items = value.list(wants, "exec: [pass, show, tsig]");
     let words: Vec<String> =
         items.iter().filter_map(|i| i.text("one word of a command", "pass").map(|t| t.value)).collect();
     if words.len() != items.len() {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::spec::diagnostic::Diagnostic;
+use crate::spec::map::Map;
 use crate::spec::model::{Drain, OnDeadline, Shift, Strategy};
-use crate::spec::reader::{Map, Value};
+use crate::spec::reader::Value;
 use crate::spec::source::Located;
 use crate::spec::units::YEAR;
 
@@ -53,7 +54,7 @@ pub struct DrainDraft {
 
 /// Reads one entry of `services`; what it does not say comes from `defaults`.
 pub fn read(key: Value<'_>, value: Value<'_>, defaults: Option<Value<'_>>) -> Option<ServiceDraft> {
-    let name = key.identifier("a service");
+    let name = key.identifier("a service", "uploads");
     let read = value.map_over(defaults, "service", "uploads: {move: {from: old, to: new}}", |m| {
         let moves = m.need("move", "{from: old, to: new}").and_then(moves::read);
         (moves, settings(m))
@@ -95,7 +96,7 @@ fn drain(value: Value<'_>) -> Option<DrainDraft> {
             deadline: m.get("deadline").and_then(|v| v.duration(ZERO..=YEAR)).unwrap_or(default.deadline),
             on_deadline: m
                 .get("on_deadline")
-                .and_then(|v| one_of(v, "something to do", "choices", &words))
+                .and_then(|v| one_of(v, "a choice", "choices", &words))
                 .map_or(default.on_deadline, |l| l.value),
             interval: m.get("interval").and_then(|v| v.duration(10 * MILLISECOND..=YEAR)).unwrap_or(default.interval),
         };

@@ -1,7 +1,8 @@
 //! What must be carried over.
 
+use crate::spec::map::Map;
 use crate::spec::model::{DirectoryState, State};
-use crate::spec::reader::{Map, Value};
+use crate::spec::reader::Value;
 
 use super::template::{self, Role, Sides, Use};
 
@@ -16,6 +17,8 @@ pub struct StateDraft {
     pub state: State,
     pub from: Use,
     pub to: Use,
+    /// Both of them, or the one that is both.
+    pub templates: Vec<Use>,
 }
 
 /// Reads one entry of `state`.
@@ -33,10 +36,10 @@ pub fn read(value: Value<'_>) -> Option<StateDraft> {
             settle_below: m.get("settle_below").and_then(|v| v.size()).unwrap_or(SETTLE_BELOW),
             max_passes: passes(m).unwrap_or(MAX_PASSES),
         };
-        let (from, to) = roots?;
+        let (from, to, templates) = roots?;
         directory.from = from.template.value.clone();
         directory.to = to.template.value.clone();
-        Some(StateDraft { state: State::Directory(directory), from, to })
+        Some(StateDraft { state: State::Directory(directory), from, to, templates })
     })?
 }
 
@@ -44,17 +47,19 @@ fn passes(m: &Map<'_>) -> Option<u32> {
     m.get("max_passes").and_then(|v| v.integer(1..=1000)).and_then(|n| u32::try_from(n).ok())
 }
 
-fn roots(value: Value<'_>) -> Option<(Use, Use)> {
+fn roots(value: Value<'_>) -> Option<(Use, Use, Vec<Use>)> {
     let root =
         |v: Value<'_>, sides| template::read(v, Role::Directory, sides, "an absolute path", "directory: /srv/uploads");
     if !value.is_map() {
         let both = root(value, Sides::Both)?;
-        return Some((both.on(Sides::Source), both.on(Sides::Target)));
+        return Some((both.on(Sides::Source), both.on(Sides::Target), vec![both]));
     }
     value.map("directory", "directory: {from: /srv/a, to: /srv/b}", |m| {
         let from = m.need("from", "/srv/uploads").and_then(|v| root(v, Sides::Source));
         let to = m.need("to", "/srv/uploads").and_then(|v| root(v, Sides::Target));
-        Some((from?, to?))
+        let (from, to) = (from?, to?);
+        let templates = vec![from.clone(), to.clone()];
+        Some((from, to, templates))
     })?
 }
 

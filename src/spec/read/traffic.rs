@@ -23,7 +23,7 @@ pub struct TrafficDraft {
 /// Reads `traffic`.
 pub fn read(value: Value<'_>) -> Option<TrafficDraft> {
     value.map("traffic", "traffic: {director: edge, pool: uploads}", |m| {
-        let director = m.need("director", "edge").and_then(|v| v.identifier("a director"));
+        let director = m.need("director", "edge").and_then(|v| v.identifier("a director", "edge"));
         let pool = m.need("pool", "uploads").and_then(|v| v.line("the name of a pool", "pool: uploads"));
         let member = m
             .get("member")

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use crate::spec::diagnostic::{Diagnostic, Sink};
 use crate::spec::read::group::Members;
-use crate::spec::source::At;
 
 use super::{Atlas, unknown};
 
@@ -21,7 +20,9 @@ pub fn resolve(atlas: &mut Atlas, sink: &Sink) {
         let names = match members {
             Some(Members::Names(names)) => by_name(atlas, names, sink),
             Some(Members::Selected { selector, sites, except }) => {
-                let known = |kind, name: &crate::spec::source::Located<String>, there: bool| {
+                let mut complete = true;
+                let mut known = |kind, name: &crate::spec::source::Located<String>, there: bool| {
+                    complete &= there;
                     if !there && !atlas.broken.contains(&name.value) {
                         match kind {
                             "site" => unknown(sink, name, kind, atlas.sites.keys()),
@@ -31,13 +32,20 @@ pub fn resolve(atlas: &mut Atlas, sink: &Sink) {
                 };
                 sites.iter().for_each(|site| known("site", site, atlas.sites.contains_key(&site.value)));
                 except.iter().for_each(|host| known("host", host, atlas.hosts.contains_key(&host.value)));
-                Some(selector.pick(atlas.inventory.hosts.values()))
+                complete.then(|| selector.pick(atlas.inventory.hosts.values()))
             }
             None => None,
         };
         let Some(names) = names else { continue };
         if names.is_empty() {
-            empty(atlas, name, at, sink);
+            let hint = match members {
+                Some(Members::Names(_)) => "name its hosts: `[dal-1, dal-2]`",
+                _ => "every condition of a selector must hold; check `site`, `tags`, `name` and `except`",
+            };
+            // A host that could not be read may have been its member.
+            if !atlas.incomplete {
+                sink.push(Diagnostic::error(at, format!("group `{name}` has no members")).hint(hint));
+            }
         }
         resolved.push((name.clone(), names));
     }
@@ -64,12 +72,4 @@ fn by_name(atlas: &Atlas, names: &[crate::spec::source::Located<String>], sink: 
         }
     }
     complete.then_some(out)
-}
-
-fn empty(atlas: &Atlas, name: &str, at: &At, sink: &Sink) {
-    // A host that could not be read may have been its member.
-    if !atlas.incomplete {
-        let hint = "every condition of a selector must hold; check `site`, `tags`, `name` and `except`";
-        sink.push(Diagnostic::error(at, format!("group `{name}` has no members")).hint(hint));
-    }
 }

@@ -50,7 +50,7 @@ pub fn merge(drafts: Vec<InventoryDraft>, sink: &Sink) -> Atlas {
         .map(|(name, (_, site))| (name.clone(), Site { description: site.description.clone() }))
         .collect();
     atlas.inventory.hosts = atlas.hosts.iter().map(|(name, host)| (name.clone(), model(host))).collect();
-    let configs = atlas.directors.iter().filter_map(|(name, (_, d))| Some((name.clone(), d.as_ref()?.config.clone())));
+    let configs = atlas.directors.iter().filter_map(|(name, (_, d))| Some((name.clone(), d.as_ref()?.config.clone()?)));
     atlas.inventory.directors = configs.collect();
     atlas
 }

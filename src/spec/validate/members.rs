@@ -49,6 +49,7 @@ pub fn unique(draft: &mut Draft<'_>, sink: &Sink) {
                         Diagnostic::error(at, message)
                             .hint("every host needs a member of its own, such as \"{{ name }}\""),
                     );
+                    break;
                 }
                 _ => drop(seen.insert(key, name)),
             }

@@ -62,6 +62,7 @@ fn hosts(atlas: &Atlas, names: &[Located<String>], sink: &Sink) -> Option<Vec<St
         };
         for member in members {
             if out.contains(&member) {
+                complete = false;
                 let message = format!("host `{member}` is on this side twice");
                 sink.push(Diagnostic::error(&name.at, message).hint("a host moves once"));
             } else {

@@ -70,13 +70,12 @@ fn writer_stops(service: &ServiceDraft, sink: &Sink) {
 /// Directors exist, and pools, members and TTL are such that their kind can have.
 pub fn directors(draft: &mut Draft<'_>, sink: &Sink) {
     for traffic in draft.plan.services.iter().filter_map(|s| s.settings.traffic.as_ref()) {
-        match draft.atlas.directors.get(&traffic.director.value) {
+        let name = &traffic.director.value;
+        match draft.atlas.inventory.directors.get(name) {
+            Some(DirectorConfig::Haproxy(_)) => haproxy(traffic, sink),
+            Some(DirectorConfig::Rfc2136(dns)) => owner(traffic, &dns.zone, sink),
+            None if draft.atlas.directors.contains_key(name) => {}
             None => unknown(sink, &traffic.director, "director", draft.atlas.directors.keys()),
-            Some((_, None)) => {}
-            Some((_, Some(director))) => match &director.config {
-                DirectorConfig::Haproxy(_) => haproxy(traffic, sink),
-                DirectorConfig::Rfc2136(dns) => owner(traffic, &dns.zone, sink),
-            },
         }
     }
 }

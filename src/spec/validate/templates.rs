@@ -32,7 +32,7 @@ pub fn fill(draft: &mut Draft<'_>, sink: &Sink) {
 fn uses(service: &ServiceDraft) -> impl Iterator<Item = &Use> {
     let settings = &service.settings;
     let traffic = settings.traffic.iter().flat_map(|t| t.member.iter().chain(&t.port));
-    let state = settings.state.iter().flat_map(|s| [&s.from, &s.to]);
+    let state = settings.state.iter().flat_map(|s| &s.templates);
     let health = settings.health.iter().map(|h| &h.template);
     traffic.chain(state).chain(health).chain(settings.hooks.iter().flat_map(|h| &h.templates))
 }
@@ -60,23 +60,26 @@ fn check(template: &Use, hosts: &[&Host], director: Option<&DirectorConfig>, sin
     if !complete {
         return;
     }
-    // Hosts that give the same text give the same problem.
-    let mut problems: BTreeMap<(String, Problem), Vec<String>> = BTreeMap::new();
+    // One problem is said once, for the first host that has it.
+    let mut problems: BTreeMap<Problem, (String, Vec<String>)> = BTreeMap::new();
     for host in hosts {
         let Ok(text) = template.template.value.render_plain(&host.vars) else { continue };
         if let Err(problem) = judge(template.role, &text, director) {
-            problems.entry((text, problem)).or_default().push(host.name.clone());
+            let (_, names) = problems.entry(problem).or_insert_with(|| (text, Vec::new()));
+            names.push(host.name.clone());
         }
     }
-    let at = &template.template.at;
     let literal = !pieces.iter().any(|piece| matches!(piece, Piece::Variable { .. }));
-    for ((text, problem), hosts) in problems {
+    for (problem, (text, hosts)) in problems {
         let shown = crate::text::escape(text.as_bytes(), 100);
-        let message = match literal {
-            true => format!("`{shown}` {}", problem.why),
-            false => format!("for {} this is `{shown}`, which {}", some(&hosts), problem.why),
+        let message = match (literal, hosts.as_slice()) {
+            (false, [first]) => format!("for `{first}` this is `{shown}`, which {}", problem.why),
+            (false, [first, others @ ..]) => {
+                format!("for `{first}` this is `{shown}`, which {}; the same goes for {}", problem.why, some(others))
+            }
+            _ => format!("`{shown}` {}", problem.why),
         };
-        sink.push(Diagnostic::error(at, message).hint(problem.hint));
+        sink.push(Diagnostic::error(&template.template.at, message).hint(problem.hint));
     }
 }
 
@@ -169,8 +172,10 @@ fn overlaps(draft: &Draft<'_>, service: &ServiceDraft, pairs: &[Pair], sink: &Si
         for (host, pick) in [(&pair.source, true), (&pair.target, false)] {
             let Some(host) = draft.atlas.inventory.hosts.get(host) else { continue };
             let roots = service.settings.state.iter().map(|s| if pick { &s.from } else { &s.to });
-            let filled: Vec<(&Use, String)> =
-                roots.filter_map(|root| Some((root, root.template.value.render_plain(&host.vars).ok()?))).collect();
+            let filled: Vec<(&Use, String)> = roots
+                .filter_map(|root| Some((root, root.template.value.render_plain(&host.vars).ok()?)))
+                .filter(|(_, path)| directory(path).is_ok())
+                .collect();
             if overlap(&filled, &host.name, sink) {
                 return;
             }
