@@ -1,2 +1,5 @@
-//! migrate
-fn main() {}
+//! The `migrate` program.
+
+fn main() -> std::process::ExitCode {
+    migrate::cli::main()
+}

@@ -1,1 +1,81 @@
-//! The command line: argv to exit code.
+//! The command line: argv to exit code. One file a command: its arguments, its help, its run function.
+//!
+//! The only part that prints and reads the environment.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the part that prints")]
+
+mod apply;
+mod completions;
+mod confirm;
+mod connect;
+mod environment;
+mod exit;
+mod failure;
+mod load;
+mod output;
+mod plan;
+mod runs;
+mod signals;
+mod status;
+mod validate;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use environment::Environment;
+use exit::Exit;
+
+/// Moves live services from one datacenter to another, step by step, with a way back.
+#[derive(Debug, Parser)]
+#[command(name = "migrate", version, max_term_width = 110, after_help = exit::TABLE, after_long_help = exit::TABLE)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Directory that holds the runs [default: $XDG_STATE_HOME/migrate, else ~/.local/state/migrate]
+    #[arg(long, global = true, value_name = "DIR", env = "MIGRATE_STATE_DIR", hide_env_values = true)]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check plan and inventory files; contacts nothing
+    Validate(validate::Args),
+    /// Show what would happen, looking at the live system; writes nothing anywhere
+    Plan(plan::Args),
+    /// Do it; run again to go on where it stopped
+    Apply(apply::Args),
+    /// Show where runs stand
+    Status(status::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let environment = Environment::from_process(cli.state_dir);
+    match run(cli.command, &environment) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            failure::print(&error);
+            Exit::Error.into()
+        }
+    }
+}
+
+fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
+    match command {
+        Command::Validate(args) => validate::run(&args, environment),
+        Command::Completions(args) => completions::run(&args),
+        Command::Status(args) => status::run(&args, environment),
+        Command::Plan(args) => block_on(plan::run(&args, environment)),
+        Command::Apply(args) => block_on(apply::run(&args, environment)),
+    }
+}
+
+fn block_on(future: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+}

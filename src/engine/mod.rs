@@ -1,1 +1,12 @@
-//! Runs a step graph.
+//! Runs a step graph: intent → sync → act → read back → outcome → sync → publish.
+//!
+//! Owns a run's state. One loop owns it and never awaits work inside its body; steps run beside it and only report. Must never begin
+//! a step whose intent is not on disk, and never guess what an unknown outcome was.
+
+mod dispatch;
+mod execute;
+mod undo;
+pub mod world;
+
+pub use dispatch::{Ending, Engine, EngineError, Stop};
+pub use world::{Clock, SystemClock, World};

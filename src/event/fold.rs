@@ -60,6 +60,8 @@ pub struct StepRecord {
     pub began: Option<Timestamp>,
     /// When the last attempt ended.
     pub ended: Option<Timestamp>,
+    /// Attempts that failed for certain since it was last undone.
+    pub failures: u32,
     /// What the first attempt that saw it found before.
     pub before: Option<Before>,
     /// What was seen at the end, or why it failed.
@@ -217,6 +219,7 @@ impl RunState {
             (true, StepState::Done) => StepState::Waiting,
             (_, state) => state,
         };
+        step.failures += u32::from(!undo && state == StepState::Failed);
         step.says = says;
         step.ended = Some(at);
         // A second attempt sees what the first one left: only the first sight is what was there before.
@@ -231,6 +234,7 @@ impl RunState {
             attempts: 0,
             began: None,
             ended: None,
+            failures: 0,
             before: None,
             says: String::new(),
         };

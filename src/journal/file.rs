@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
+use super::Log;
 use super::format::{self, Decoded, JournalError};
 use crate::event::{Event, Record, RunState};
 
@@ -45,14 +46,9 @@ impl Journal {
         Ok((Self { file, path: path.to_owned(), head, seq, poisoned: false }, state))
     }
 
-    /// Appends an event and returns once it is on disk.
-    pub fn append(&mut self, event: Event) -> Result<Record, JournalError> {
-        let record = Record { seq: self.seq, at: Timestamp::now(), event };
-        let (frame, head) = format::encode(&record, &self.head).map_err(|e| io_error(&self.path, e))?;
-        self.write(&frame)?;
-        self.head = head;
-        self.seq += 1;
-        Ok(record)
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
@@ -64,6 +60,17 @@ impl Journal {
         self.file.write_all(bytes).and_then(|()| self.file.sync_data()).map_err(|e| io_error(&self.path, e))?;
         self.poisoned = false;
         Ok(())
+    }
+}
+
+impl Log for Journal {
+    fn append(&mut self, event: Event) -> Result<Record, JournalError> {
+        let record = Record { seq: self.seq, at: Timestamp::now(), event };
+        let (frame, head) = format::encode(&record, &self.head).map_err(|e| io_error(&self.path, e))?;
+        self.write(&frame)?;
+        self.head = head;
+        self.seq += 1;
+        Ok(record)
     }
 }
 
@@ -93,9 +100,16 @@ fn read_all(file: &mut File, path: &Path) -> Result<Decoded, JournalError> {
     format::decode(&path.display().to_string(), &bytes)
 }
 
+/// A process that this one is just starting holds a copy of every lock until it has become another program: a lock is only
+/// another controller's when it stays.
 fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
-    flock(file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| JournalError::Locked { path: path.display().to_string() })
+    for _ in 0..20 {
+        if flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(25));
+    }
+    Err(JournalError::Locked { path: path.display().to_string() })
 }
 
 fn sync_directory(path: &Path) -> std::io::Result<()> {
@@ -104,4 +118,184 @@ fn sync_directory(path: &Path) -> std::io::Result<()> {
 
 fn io_error(path: &Path, source: std::io::Error) -> JournalError {
     JournalError::Io { path: path.display().to_string(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::{Operator, Started, Status, StepResult, StepState};
+    use crate::planner::graph::{Graph, Step, StepKind};
+
+    fn wait(id: &str, after: &[&str]) -> Step {
+        Step {
+            id: id.into(),
+            wave: "w".into(),
+            service: "s".into(),
+            pair: None,
+            kind: StepKind::Watch { hold: Default::default(), checks: Default::default() },
+            after: after.iter().map(|a| (*a).to_owned()).collect(),
+            urgent: false,
+        }
+    }
+
+    fn operator() -> Operator {
+        Operator { user: "ada".into(), host: "desk".into(), pid: 7 }
+    }
+
+    fn started(steps: Vec<Step>) -> Event {
+        Event::Started(Box::new(Started {
+            run: "r-1".into(),
+            plan: "r".into(),
+            inputs: Vec::new(),
+            graph: Graph { steps },
+            by: operator(),
+            version: "0".into(),
+        }))
+    }
+
+    fn intent(step: &str, attempt: u32) -> Event {
+        Event::Intent { step: step.into(), attempt, undo: false }
+    }
+
+    fn done(step: &str, attempt: u32) -> Event {
+        let result = StepResult::Done { evidence: "seen".into(), before: None, millis: 1 };
+        Event::Outcome { step: step.into(), attempt, undo: false, result }
+    }
+
+    /// A whole small run, as events.
+    fn whole_run() -> Vec<Event> {
+        let steps = vec![wait("a", &[]), wait("b", &["a"])];
+        vec![started(steps), intent("a", 1), done("a", 1), intent("b", 1), done("b", 1), Event::Finished]
+    }
+
+    fn written(events: Vec<Event>) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut journal = Journal::create(&path).unwrap();
+        for event in events {
+            journal.append(event).unwrap();
+        }
+        (dir, path)
+    }
+
+    #[test]
+    fn what_was_appended_is_read_back_and_folds() {
+        let (_dir, path) = written(whole_run());
+        let state = load(&path).unwrap();
+        assert_eq!((state.status.clone(), state.records), (Status::Finished, 6));
+        assert_eq!(state.step("b").state, StepState::Done);
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_opens_with_all_whole_records_and_goes_on() {
+        let (_dir, path) = written(whole_run());
+        let bytes = std::fs::read(&path).unwrap();
+        let whole = format::decode("j", &bytes).unwrap().records;
+        let first = format::header().len();
+        for cut in first..bytes.len() {
+            let kept = format::decode("j", &bytes[..cut]).unwrap();
+            assert_eq!(kept.records[..], whole[..kept.records.len()], "cut at {cut}");
+            if kept.records.is_empty() {
+                continue;
+            }
+            std::fs::write(&path, &bytes[..cut]).unwrap();
+            let (mut journal, state) = Journal::open(&path).unwrap();
+            if state.status != Status::Finished {
+                journal.append(Event::Resumed { by: operator() }).unwrap();
+                drop(journal);
+                assert_eq!(read(&path).unwrap().len(), kept.records.len() + 1, "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_but_in_the_last_frame_is_refused_by_name() {
+        let (_dir, path) = written(whole_run());
+        let bytes = std::fs::read(&path).unwrap();
+        let last = format::decode("j", &bytes[..bytes.len() - 1]).unwrap().length as usize;
+        for at in (format::header().len()..last).step_by(7) {
+            let mut bad = bytes.clone();
+            bad[at] ^= 0x10;
+            assert!(matches!(format::decode("j", &bad), Err(JournalError::Damaged { .. })), "byte {at} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_removed_or_swapped_record_breaks_the_chain() {
+        let (_dir, path) = written(whole_run());
+        let bytes = std::fs::read(&path).unwrap();
+        let ends: Vec<usize> = (0..bytes.len())
+            .map(|cut| format::decode("j", &bytes[..cut]).map_or(0, |d| d.length as usize))
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let [.., a, b, c] = ends[..] else { panic!("too few frames") };
+        let without = [&bytes[..a], &bytes[b..]].concat();
+        let swapped = [&bytes[..a], &bytes[b..c], &bytes[a..b], &bytes[c..]].concat();
+        for bad in [without, swapped] {
+            let error = format::decode("j", &bad).err().expect("refused").to_string();
+            assert!(error.contains("does not follow the record before it"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_second_controller_is_refused_while_the_first_holds_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut journal = Journal::create(&path).unwrap();
+        journal.append(started(vec![wait("a", &[])])).unwrap();
+        assert!(matches!(Journal::open(&path), Err(JournalError::Locked { .. })));
+        assert!(in_use(&path));
+        drop(journal);
+        assert!(!in_use(&path));
+        assert!(Journal::open(&path).is_ok());
+    }
+
+    #[test]
+    fn a_newer_format_and_a_foreign_file_are_refused_with_the_reason() {
+        let newer = format::decode("j", b"migrate-journal 9\n").err().unwrap().to_string();
+        assert!(newer.contains("format 9"), "{newer}");
+        let foreign = format::decode("j", b"#!/bin/sh\n").err().unwrap().to_string();
+        assert_eq!(foreign, "j is not a journal of migrate");
+    }
+
+    #[test]
+    fn a_record_that_cannot_follow_is_an_error() {
+        let steps = || vec![wait("a", &[]), wait("b", &["a"])];
+        for (events, why) in [
+            (vec![intent("a", 1)], "begins with `started`"),
+            (vec![started(steps()), started(steps())], "already started"),
+            (vec![started(steps()), intent("b", 1)], "begins before a is done"),
+            (vec![started(steps()), intent("x", 1)], "no step x"),
+            (vec![started(steps()), intent("a", 2)], "attempt 2 after 0"),
+            (vec![started(steps()), done("a", 1)], "without its intent"),
+            (vec![started(steps()), intent("a", 1), done("a", 1), done("a", 1)], "without its intent"),
+            (vec![started(steps()), Event::Finished], "a is not done"),
+            (vec![started(steps()), Event::Stopped { by: "x".into() }, intent("a", 1)], "does not run"),
+            (vec![started(vec![wait("a", &[]), wait("a", &[])])], "same id"),
+        ] {
+            let (_dir, path) = written(events);
+            let error = load(&path).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_behind_a_header_end_in_records_or_an_error(noise in prop::collection::vec(any::<u8>(), 0..400)) {
+            let bytes = [format::header().as_bytes(), &noise].concat();
+            if let Ok(decoded) = format::decode("j", &bytes) {
+                prop_assert!(decoded.length as usize <= bytes.len());
+            }
+        }
+
+        #[test]
+        fn the_fold_never_panics_whatever_the_order(order in prop::collection::vec(0_usize..6, 0..12)) {
+            let events = whole_run();
+            let records = order.iter().zip(0..).map(|(n, seq)| Record { seq, at: Timestamp::UNIX_EPOCH, event: events[*n].clone() });
+            let _ = RunState::fold(records);
+        }
+    }
 }

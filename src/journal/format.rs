@@ -1,4 +1,7 @@
-//! The format: a header line, then frames of length, CRC-32 and a JSON record that carries the SHA-256 of the one before.
+//! The format: a header line, then frames. A frame is the length of its payload, the CRC-32 of the payload, the CRC-32 of these
+//! two words, and the payload: a JSON record that carries the SHA-256 of the one before.
+//!
+//! The second checksum tells a frame that was torn by a crash from one whose length was altered.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,6 +13,7 @@ pub const VERSION: u32 = 1;
 /// No record is larger: a plan of thousands of hosts stays far below.
 pub const MAX_FRAME: usize = 64 << 20;
 
+const FRAME_HEADER: usize = 12;
 const MAGIC: &str = "migrate-journal ";
 
 /// Why a journal cannot be used.
@@ -104,9 +108,11 @@ pub fn encode(record: &Record, prev: &str) -> Result<(Vec<u8>, String), std::io:
         .ok()
         .filter(|l| *l as usize <= MAX_FRAME)
         .ok_or_else(|| std::io::Error::other("the record is too large"))?;
-    let mut frame = Vec::with_capacity(payload.len() + 8);
+    let mut frame = Vec::with_capacity(payload.len() + FRAME_HEADER);
     frame.extend_from_slice(&length.to_le_bytes());
     frame.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
+    let check = crc32fast::hash(&frame);
+    frame.extend_from_slice(&check.to_le_bytes());
     frame.extend_from_slice(&payload);
     Ok((frame, hash(&payload)))
 }
@@ -155,23 +161,22 @@ fn read_header(path: &str, bytes: &[u8]) -> Result<usize, JournalError> {
 
 /// The frame at `at` and where the next one begins. `Ok(None)`: it is the last one and torn.
 fn split_frame(bytes: &[u8], at: usize) -> Result<Option<(&[u8], usize)>, String> {
-    let word = |from: usize| -> Option<u32> {
-        bytes.get(from..from + 4).and_then(|w| w.try_into().ok()).map(u32::from_le_bytes)
-    };
-    let (Some(length), Some(crc)) = (word(at), word(at + 4)) else { return Ok(None) };
-    let length = length as usize;
-    let (start, rest) = (at + 8, bytes.len() - at - 8);
+    let rest = bytes.get(at..).unwrap_or_default();
+    let Some((header, rest)) = rest.split_at_checked(FRAME_HEADER) else { return Ok(None) };
+    let word = |from: usize| header.get(from..from + 4).and_then(|w| w.try_into().ok()).map_or(0, u32::from_le_bytes);
+    if crc32fast::hash(header.get(..8).unwrap_or_default()) != word(8) {
+        // A file system may extend a file and lose the data: then there are zeros to the end.
+        let lost = header.iter().chain(rest).all(|b| *b == 0);
+        return if lost { Ok(None) } else { Err("its header is wrong".into()) };
+    }
+    let length = word(0) as usize;
     if length > MAX_FRAME {
         return Err(format!("a length of {length}"));
     }
-    if length > rest {
-        return Ok(None);
-    }
-    let payload = bytes.get(start..start + length).unwrap_or_default();
-    match crc32fast::hash(payload) == crc {
-        true => Ok(Some((payload, start + length))),
-        // File systems may extend a file before its data is there: only at the very end is that a torn write.
-        false if start + length == bytes.len() => Ok(None),
+    let Some((payload, behind)) = rest.split_at_checked(length) else { return Ok(None) };
+    match crc32fast::hash(payload) == word(4) {
+        true => Ok(Some((payload, at + FRAME_HEADER + length))),
+        false if behind.iter().all(|b| *b == 0) => Ok(None),
         false => Err("its checksum is wrong and more follows".into()),
     }
 }

@@ -8,3 +8,11 @@ pub mod format;
 
 pub use file::Journal;
 pub use format::JournalError;
+
+use crate::event::{Event, Record};
+
+/// Where a run's records go. Returns once the record is durable; after an error nothing more is taken.
+pub trait Log: Send {
+    /// Appends one event.
+    fn append(&mut self, event: Event) -> Result<Record, JournalError>;
+}

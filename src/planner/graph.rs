@@ -237,7 +237,8 @@ impl StepKind {
             },
             Self::Verify(_) => "verify",
             Self::Traffic { share: Some(_), .. } => "shift",
-            Self::Traffic { share: None, .. } => "drain",
+            Self::Traffic { changes, .. } if changes.iter().all(|c| c.mode == Mode::Maint) => "retire",
+            Self::Traffic { .. } => "drain",
             Self::LowerTtl { .. } => "lower ttl",
             Self::RestoreTtl { .. } => "restore ttl",
             Self::Settle { .. } => "settle",
@@ -253,7 +254,7 @@ impl StepKind {
         match self {
             Self::Check { host, checks } => format!("{host} passes {}", text::count(checks.len() as u64, "check")),
             Self::Copy(c) => describe_copy(c),
-            Self::Verify(c) => format!("{} and {} are the same by content", c.from, c.to),
+            Self::Verify(c) => format!("{}, by the content of every file on both sides", describe_copy(c)),
             Self::Traffic { director, pool, changes, .. } => {
                 let changes: Vec<String> = changes.iter().map(describe_change).collect();
                 format!("{director} {pool}: {}", changes.join(", "))

@@ -1,5 +1,32 @@
 //! Spec and live reads become a step graph, and the graph becomes something to read before anything is done.
 //!
-//! Compiling is pure: no I/O, no clock. Must never write anything anywhere.
+//! Everything but [`observe`] is pure: no I/O, no clock. Must never write anything anywhere.
 
+mod compile;
+mod estimate;
+pub mod finding;
 pub mod graph;
+pub mod observe;
+pub mod observed;
+mod preflight;
+pub mod proposal;
+pub mod saved;
+
+use observed::Observed;
+use proposal::Proposal;
+
+use crate::spec::model::Spec;
+
+/// Compiles a plan and says what would happen. `observed` is `None` offline.
+pub fn propose(spec: &Spec, observed: Option<&Observed>) -> Proposal {
+    let nothing = Observed::default();
+    let seen = observed.unwrap_or(&nothing);
+    let (graph, mut findings) = compile::compile(spec, seen);
+    if observed.is_some() {
+        findings.extend(preflight::check(spec, seen, &graph));
+    }
+    findings.extend(preflight::by_reading(spec));
+    findings.sort();
+    findings.dedup();
+    proposal::build(spec, observed, graph, findings)
+}

@@ -5,7 +5,9 @@
 
 mod auth;
 pub mod config;
+pub mod connections;
 mod exec;
+pub mod facts;
 pub mod known_hosts;
 mod openssh;
 pub mod pool;
@@ -96,6 +98,8 @@ pub enum SshErrorKind {
     LoginRefused,
     /// The connection broke or time ran out while the command ran: whether it did its work is unknown.
     Interrupted,
+    /// The command ran, and what it answered cannot be used.
+    Failed,
     /// Settings on this side are wrong (key file, ssh_config): the command did not run.
     Config,
 }

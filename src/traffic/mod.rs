@@ -202,3 +202,17 @@ pub enum TrafficErrorKind {
     /// Somebody else changed it in between; nothing of ours was written.
     Conflict,
 }
+
+impl DirectorConfig {
+    /// What directors of this kind can do, without asking one.
+    pub fn capabilities(&self) -> Capabilities {
+        match self {
+            Self::Haproxy(_) => {
+                Capabilities { weights: Weights::Exact(256), connections: true, drain: true, ttl: false }
+            }
+            Self::Rfc2136(_) => {
+                Capabilities { weights: Weights::Presence, connections: false, drain: false, ttl: true }
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! `migrate apply`: does what the plan says, and goes on where an earlier run stopped.
+
+use std::path::{Path, PathBuf};
+
+use indicatif::ProgressDrawTarget;
+use tokio::sync::mpsc;
+
+use super::connect::{self, Connections};
+use super::environment::Environment;
+use super::failure::advised;
+use super::output::{self, Format};
+use super::runs::{self, Run};
+use super::{Exit, confirm, load, plan, signals};
+use crate::engine::{Ending, Engine, World};
+use crate::event::{Event, Notice, RunState, Started};
+use crate::journal::{self, Journal, Log};
+use crate::planner::graph::Graph;
+use crate::planner::proposal::Proposal;
+use crate::planner::saved::{self, SavedPlan};
+use crate::planner::{self, finding::Finding};
+use crate::render::{self, Watch};
+use crate::spec::model::{Input, Spec};
+
+/// Arguments of `migrate apply`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Ctrl-C once stops at the next safe point, twice at once. Either way, running the same command again goes on.
+
+Examples:
+  migrate apply plans/uploads.yaml           plans, asks, applies
+  migrate apply uploads.plan --yes           applies what `plan --out` saved; refused when anything relevant has changed")]
+pub struct Args {
+    /// Plan file (YAML), or a plan saved by `migrate plan --out`
+    #[arg(value_name = "PLAN|FILE")]
+    plan: PathBuf,
+
+    /// Inventory to use instead of the one that the plan names
+    #[arg(short, long, value_name = "FILE")]
+    inventory: Option<PathBuf>,
+
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+
+    /// How to show progress: text (bars on a terminal, else lines), or json (one event a line)
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
+    let saved = read_saved(&args.plan)?;
+    let (plan, inventory) = match &saved {
+        Some(saved) => (saved.plan.as_path(), saved.inventory.as_deref()),
+        None => (args.plan.as_path(), args.inventory.as_deref()),
+    };
+    let spec = load::load(plan, inventory, environment)?;
+    if let Some(saved) = &saved {
+        refuse_if("the files behind the saved plan have changed", &saved.changed_inputs(&spec.inputs))?;
+    }
+    let connections = connect::connect(&spec, environment)?;
+    match runs::latest(environment, &spec.plan.name)?.filter(|r| !r.is_finished()) {
+        Some(run) => resume(args, environment, &spec, connections, run).await,
+        None => begin(args, environment, &spec, connections, saved).await,
+    }
+}
+
+fn read_saved(path: &Path) -> anyhow::Result<Option<SavedPlan>> {
+    let mut start = [0_u8; 64];
+    let read = std::fs::File::open(path).and_then(|mut f| std::io::Read::read(&mut f, &mut start));
+    let read = read.map_err(|e| advised(format!("{} cannot be read: {e}", path.display()), "name a plan file"))?;
+    if !saved::is_saved_plan(start.get(..read).unwrap_or_default()) {
+        return Ok(None);
+    }
+    Ok(Some(SavedPlan::parse(&std::fs::read(path)?)?))
+}
+
+fn refuse_if(why: &str, changes: &[String]) -> anyhow::Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let list = changes.iter().fold(String::new(), |list, change| format!("{list}\n  - {change}"));
+    Err(advised(format!("{why}:{list}"), "nothing was changed; make a new plan with `migrate plan --out`"))
+}
+
+/// A first run: plan, ask, do.
+async fn begin(
+    args: &Args,
+    environment: &Environment,
+    spec: &Spec,
+    connections: Connections,
+    saved: Option<SavedPlan>,
+) -> anyhow::Result<Exit> {
+    let observed = plan::look(spec, &connections).await;
+    let proposal = planner::propose(spec, Some(&observed));
+    if args.format == Format::Text {
+        output::print(&render::plan_text(&proposal, false, environment.color))?;
+    }
+    refuse(&proposal)?;
+    if let Some(saved) = &saved {
+        refuse_if("the live system has changed since the plan was saved", &saved.changed_world(&observed))?;
+    }
+    if proposal.is_empty() {
+        return nothing_to_do(args, &spec.plan.name);
+    }
+    if !args.yes && !confirm::confirm("Apply this plan?")? {
+        eprintln!("nothing was changed");
+        return Ok(Exit::Error);
+    }
+    let graph = saved.map_or(proposal.graph, |s| s.graph);
+    let (journal, state) = start(environment, spec, graph)?;
+    work(args, environment, world(spec, connections), journal, state).await
+}
+
+fn nothing_to_do(args: &Args, plan: &str) -> anyhow::Result<Exit> {
+    match args.format {
+        Format::Json => output::print("{\"notice\":\"nothing_to_do\"}\n")?,
+        Format::Text => output::print(&format!("{plan}: nothing to do\n"))?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn refuse(proposal: &Proposal) -> anyhow::Result<()> {
+    let refusals: Vec<&Finding> = proposal.refusals().collect();
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    let list = refusals.iter().fold(String::new(), |list, f| {
+        let hint = f.hint.as_ref().map(|h| format!("\n    help: {h}")).unwrap_or_default();
+        format!("{list}\n  - {}: {}{hint}", f.about, f.what)
+    });
+    Err(anyhow::anyhow!("the plan cannot be applied, and nothing was changed:{list}"))
+}
+
+fn start(environment: &Environment, spec: &Spec, graph: Graph) -> anyhow::Result<(Journal, RunState)> {
+    let (run, path) = runs::create(environment, &spec.plan.name)?;
+    let mut journal = Journal::create(&path)?;
+    let started = Started {
+        run,
+        plan: spec.plan.name.clone(),
+        inputs: spec.inputs.clone(),
+        graph,
+        by: environment.operator(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let record = journal.append(Event::Started(Box::new(started)))?;
+    Ok((journal, RunState::begin(record)?))
+}
+
+/// A run that was begun before: take it up with the graph that it began with.
+async fn resume(
+    args: &Args,
+    environment: &Environment,
+    spec: &Spec,
+    connections: Connections,
+    run: Run,
+) -> anyhow::Result<Exit> {
+    let (mut journal, mut state) = Journal::open(&run.journal)?;
+    refuse_other_files(&run.name, &state.started.inputs, &spec.inputs)?;
+    if args.format == Format::Text {
+        output::print(&render::resuming(&state))?;
+    }
+    if !args.yes && !confirm::confirm("Go on with this run?")? {
+        eprintln!("nothing was changed");
+        return Ok(Exit::Error);
+    }
+    state.apply(journal.append(Event::Resumed { by: environment.operator() })?)?;
+    work(args, environment, world(spec, connections), journal, state).await
+}
+
+fn refuse_other_files(run: &str, then: &[Input], now: &[Input]) -> anyhow::Result<()> {
+    // The same files may be named from another directory: what is in them counts.
+    let digests = |inputs: &[Input]| inputs.iter().map(|i| i.digest.clone()).collect::<Vec<_>>();
+    if digests(then) == digests(now) {
+        return Ok(());
+    }
+    let names: Vec<String> = then.iter().map(|i| i.path.display().to_string()).collect();
+    Err(advised(
+        format!("run {run} is not finished, and the files it began with have been edited since: {}", names.join(", ")),
+        "put them back as they were to go on with it",
+    ))
+}
+
+fn world(spec: &Spec, connections: Connections) -> World {
+    connections.into_world(spec.inventory.hosts.clone())
+}
+
+async fn work(
+    args: &Args,
+    environment: &Environment,
+    world: World,
+    journal: Journal,
+    state: RunState,
+) -> anyhow::Result<Exit> {
+    let (notices, watching) = mpsc::unbounded_channel::<Notice>();
+    let watcher: Box<dyn Watch> = match (args.format, environment.terminal) {
+        (Format::Json, _) => Box::new(render::Json(std::io::stdout())),
+        (Format::Text, true) => Box::new(render::Bars::new(&state, environment.color, ProgressDrawTarget::stdout())),
+        (Format::Text, false) => Box::new(render::Lines::new(std::io::stdout(), state.started.graph.clone())),
+    };
+    let shown = tokio::task::spawn_blocking(move || watch(watcher, watching));
+    let path = journal.path().to_owned();
+    let ended = Engine::new(world, Box::new(journal), state, notices, signals::listen()?).run().await;
+    shown.await?;
+    let ending = ended?;
+    if args.format == Format::Text {
+        let state = journal::file::load(&path)?;
+        output::print(&render::ending(&state, &ending, &format!("migrate apply {}", args.plan.display())))?;
+    }
+    Ok(match ending {
+        Ending::Finished => Exit::Ok,
+        Ending::Held { .. } | Ending::Stopped => Exit::Held,
+    })
+}
+
+/// Shows notices until the engine has ended.
+fn watch(mut watcher: Box<dyn Watch>, mut notices: mpsc::UnboundedReceiver<Notice>) {
+    while let Some(notice) = notices.blocking_recv() {
+        watcher.see(&notice);
+    }
+    watcher.close();
+}

@@ -1,0 +1,84 @@
+//! Puts the real world together: SSH, directors, checks, the copy engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::environment::{Environment, ProcessSecrets};
+use crate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport};
+use crate::engine::{SystemClock, World};
+use crate::health::{Checker, Health};
+use crate::secret::Secrets;
+use crate::spec::model::{Host, Spec};
+use crate::ssh::{self, Pool, Remote};
+use crate::traffic::{self, Director, OverSsh, TrafficError};
+
+/// Everything that a plan needs to talk to.
+pub struct Connections {
+    /// Commands on hosts.
+    pub remote: Arc<dyn Remote>,
+    /// Trees between hosts.
+    pub copier: Arc<dyn Copier>,
+    /// Checks.
+    pub health: Arc<dyn Health>,
+    /// Directors by name; those that cannot be used say why.
+    pub directors: BTreeMap<String, Result<Arc<dyn Director>, TrafficError>>,
+    /// Secrets.
+    pub secrets: Arc<dyn Secrets>,
+}
+
+impl Connections {
+    /// The world that an engine acts on.
+    pub fn into_world(self, hosts: BTreeMap<String, Host>) -> World {
+        World {
+            hosts,
+            remote: self.remote,
+            copier: self.copier,
+            health: self.health,
+            directors: self.directors.into_iter().filter_map(|(name, d)| Some((name, d.ok()?))).collect(),
+            secrets: self.secrets,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// Connects nothing yet: sessions are made when they are first used.
+pub fn connect(spec: &Spec, environment: &Environment) -> anyhow::Result<Connections> {
+    let secrets: Arc<dyn Secrets> = Arc::new(ProcessSecrets);
+    let hosts = spec.inventory.hosts.clone();
+    let ssh = ssh::Environment {
+        home: environment.home.clone(),
+        ssh_auth_sock: environment.ssh_auth_sock.clone(),
+        user: environment.user.clone(),
+        ssh_program: Some("ssh".into()),
+        config_file: None,
+    };
+    let pool = Pool::new(ssh, hosts.clone(), ssh::Options::default());
+    let context = traffic::Context { secrets: Arc::clone(&secrets), dial: Arc::new(OverSsh::new(pool.clone(), hosts)) };
+    let directors = spec.inventory.directors.iter();
+    let directors = directors.map(|(name, config)| (name.clone(), traffic::connect(name, config, &context))).collect();
+    let remote: Arc<dyn Remote> = Arc::new(pool);
+    let health: Arc<dyn Health> = Arc::new(Checker::new(Arc::clone(&remote)));
+    Ok(Connections { remote, copier: Arc::new(NoCopier), health, directors, secrets })
+}
+
+/// Stands in until the copy engine is there: it carries nothing and says so.
+struct NoCopier;
+
+#[async_trait::async_trait]
+impl Copier for NoCopier {
+    async fn pass(&self, job: &CopyJob, _: OnProgress<'_>) -> Result<PassReport, CopyError> {
+        Err(no_copier(&job.source))
+    }
+
+    async fn verify(&self, job: &CopyJob, _: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
+        Err(no_copier(&job.source))
+    }
+
+    async fn clean_up(&self, _: &Host, _: &[String]) -> Result<(), CopyError> {
+        Ok(())
+    }
+}
+
+fn no_copier(host: &Host) -> CopyError {
+    CopyError { host: host.name.clone(), what: "this build cannot copy".into(), hint: None, retryable: false }
+}

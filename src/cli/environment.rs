@@ -1,0 +1,87 @@
+//! What this process was given: directories, names, programs. Read once, passed on as values.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use crate::event::Operator;
+use crate::secret::{Secret, SecretError, Secrets};
+use crate::spec::model::SecretRef;
+
+/// The process's surroundings.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// Where runs are kept.
+    pub state_dir: PathBuf,
+    /// Home directory.
+    pub home: Option<PathBuf>,
+    /// Login name.
+    pub user: Option<String>,
+    /// Socket of the SSH agent.
+    pub ssh_auth_sock: Option<PathBuf>,
+    /// Whether colours may be used.
+    pub color: bool,
+    /// Whether people read standard output as it comes.
+    pub terminal: bool,
+}
+
+impl Environment {
+    /// Reads the process's environment.
+    pub fn from_process(state_dir: Option<PathBuf>) -> Self {
+        let path = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let home = path("HOME");
+        let state = || match (path("XDG_STATE_HOME"), &home) {
+            (Some(state), _) => state.join("migrate"),
+            (None, Some(home)) => home.join(".local/state/migrate"),
+            (None, None) => PathBuf::from(".migrate"),
+        };
+        let terminal = std::io::stdout().is_terminal();
+        Self {
+            state_dir: state_dir.unwrap_or_else(state),
+            user: ["USER", "LOGNAME"].iter().find_map(|n| std::env::var(n).ok()).filter(|v| !v.is_empty()),
+            ssh_auth_sock: path("SSH_AUTH_SOCK"),
+            color: terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            terminal,
+            home,
+        }
+    }
+
+    /// Who runs this, for the journal.
+    pub fn operator(&self) -> Operator {
+        let uname = rustix::system::uname();
+        Operator {
+            user: self.user.clone().unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())),
+            host: uname.nodename().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+        }
+    }
+}
+
+/// Secrets from this process's environment, files and commands.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessSecrets;
+
+impl Secrets for ProcessSecrets {
+    fn resolve(&self, reference: &SecretRef) -> Result<Secret, SecretError> {
+        let (from, value) = match reference {
+            SecretRef::Env(name) => (format!("env {name}"), std::env::var(name).map_err(|e| e.to_string())),
+            SecretRef::File(path) => {
+                (format!("file {}", path.display()), std::fs::read_to_string(path).map_err(|e| e.to_string()))
+            }
+            SecretRef::Exec(argv) => (format!("exec {}", argv.first().map_or("", String::as_str)), from_command(argv)),
+        };
+        match value {
+            Ok(value) => Ok(Secret::new(value.strip_suffix('\n').unwrap_or(&value))),
+            Err(why) => Err(SecretError { from, why }),
+        }
+    }
+}
+
+fn from_command(argv: &[String]) -> Result<String, String> {
+    let (program, args) = argv.split_first().ok_or("the command is empty")?;
+    let output = std::process::Command::new(program).args(args).output().map_err(|e| e.to_string())?;
+    if !output.status.success() {
+        // Its output may hold the secret, so it is not shown.
+        return Err(format!("it ended with {}", output.status));
+    }
+    String::from_utf8(output.stdout).map_err(|_| "its output is not UTF-8".to_owned())
+}

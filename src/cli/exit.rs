@@ -1,0 +1,46 @@
+//! Exit codes, in one place.
+
+use std::process::ExitCode;
+
+/// How a command ended, for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what it was asked to; for `plan`: nothing to do, or changes pending without `--detailed-exitcode`.
+    Ok,
+    /// It could not: bad input, a refused plan, something that does not answer.
+    Error,
+    /// `plan --detailed-exitcode`: changes are pending.
+    Pending,
+    /// The run is held or stopped at a safe point, and can be taken up again.
+    Held,
+    /// Interrupted at once, wherever it was.
+    Interrupted,
+}
+
+/// For `--help`.
+pub const TABLE: &str = "\
+Exit codes:
+    0  done, or nothing to do
+    1  error: bad input, a refused plan, something that does not answer
+    2  changes are pending (plan --detailed-exitcode); also wrong usage
+    3  the run is held or was stopped at a safe point: `migrate status` says why, `migrate apply` goes on
+  130  interrupted at once (second Ctrl-C)";
+
+impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Error => 1,
+            Self::Pending => 2,
+            Self::Held => 3,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}

@@ -1,0 +1,45 @@
+//! The one place that turns errors into text for people.
+
+use super::load::BadFiles;
+use crate::copy::CopyError;
+use crate::ssh::SshError;
+use crate::traffic::TrafficError;
+
+/// An error with advice.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Advised {
+    /// What happened and why.
+    pub what: String,
+    /// What to do next.
+    pub hint: String,
+}
+
+/// An error that says what to do next.
+pub fn advised(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    Advised { what: what.into(), hint: hint.into() }.into()
+}
+
+/// Prints an error, its causes and its advice to standard error.
+pub fn print(error: &anyhow::Error) {
+    if let Some(BadFiles(problems)) = error.downcast_ref() {
+        // Each problem has its own beginning, place and advice.
+        eprintln!("{problems}");
+        return;
+    }
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+    if let Some(hint) = error.chain().find_map(hint) {
+        eprintln!("  help: {hint}");
+    }
+}
+
+fn hint<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a str> {
+    let own = cause.downcast_ref::<Advised>().map(|e| e.hint.as_str());
+    let ssh = || cause.downcast_ref::<SshError>().and_then(|e| e.hint.as_deref());
+    let traffic = || cause.downcast_ref::<TrafficError>().and_then(|e| e.hint.as_deref());
+    let copy = || cause.downcast_ref::<CopyError>().and_then(|e| e.hint.as_deref());
+    own.or_else(ssh).or_else(traffic).or_else(copy)
+}

@@ -1,0 +1,115 @@
+//! `migrate plan`: shows what would happen. Writes nothing but the file named by `--out`.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use jiff::Timestamp;
+
+use super::connect::{self, Connections};
+use super::environment::Environment;
+use super::failure::advised;
+use super::load::{self, Files};
+use super::{Exit, output};
+use crate::planner::observed::Observed;
+use crate::planner::proposal::Proposal;
+use crate::planner::saved::{FORMAT, SavedPlan};
+use crate::planner::{self, observe};
+use crate::render;
+use crate::spec::model::Spec;
+
+/// Arguments of `migrate plan`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Marks: ✓ verified against the live system, ~ assumed, ? cannot be checked before it is done.
+
+Examples:
+  migrate plan plans/uploads.yaml
+  migrate plan plans/uploads.yaml --offline --format markdown     for a pull request, contacts nothing
+  migrate plan plans/uploads.yaml --out uploads.plan              then: migrate apply uploads.plan")]
+pub struct Args {
+    #[command(flatten)]
+    files: Files,
+
+    /// Contact nothing: for CI
+    #[arg(long)]
+    offline: bool,
+
+    /// Save the plan, bound to its files and to what was seen, for `migrate apply FILE`
+    #[arg(long, value_name = "FILE", conflicts_with = "offline")]
+    out: Option<PathBuf>,
+
+    /// Exit with 2 when changes are pending
+    #[arg(long)]
+    detailed_exitcode: bool,
+
+    /// Show every pair in full, not only the first of each service
+    #[arg(short, long)]
+    verbose: bool,
+
+    /// How to show it
+    #[arg(long, value_enum, default_value = "text")]
+    format: PlanFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PlanFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For a comment on a pull request
+    Markdown,
+}
+
+pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
+    let spec = load::load(&args.files.plan, args.files.inventory.as_deref(), environment)?;
+    let observed = match args.offline {
+        true => None,
+        false => Some(look(&spec, &connect::connect(&spec, environment)?).await),
+    };
+    let proposal = planner::propose(&spec, observed.as_ref());
+    show(&proposal, args, environment)?;
+    if proposal.refusals().next().is_some() {
+        return Ok(Exit::Error);
+    }
+    if let (Some(out), Some(observed)) = (&args.out, observed) {
+        save(out, args, &proposal, observed)?;
+    }
+    Ok(if args.detailed_exitcode && !proposal.is_empty() { Exit::Pending } else { Exit::Ok })
+}
+
+/// Looks at the live system.
+pub async fn look(spec: &Spec, connections: &Connections) -> Observed {
+    let sight = observe::Sight {
+        remote: connections.remote.as_ref(),
+        health: connections.health.as_ref(),
+        directors: &connections.directors,
+    };
+    observe::observe(spec, &sight).await
+}
+
+fn show(proposal: &Proposal, args: &Args, environment: &Environment) -> anyhow::Result<()> {
+    match args.format {
+        PlanFormat::Json => output::print_json(proposal),
+        PlanFormat::Markdown => Ok(output::print(&render::plan_markdown(proposal))?),
+        PlanFormat::Text => Ok(output::print(&render::plan_text(proposal, args.verbose, environment.color))?),
+    }
+}
+
+fn save(out: &Path, args: &Args, proposal: &Proposal, observed: Observed) -> anyhow::Result<()> {
+    let saved = SavedPlan {
+        migrate_plan: FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        made: Timestamp::now(),
+        plan: args.files.plan.clone(),
+        inventory: args.files.inventory.clone(),
+        inputs: proposal.inputs.clone(),
+        observed,
+        graph: proposal.graph.clone(),
+    };
+    let text = serde_json::to_string_pretty(&saved)?;
+    std::fs::write(out, text)
+        .map_err(|e| advised(format!("{} cannot be written: {e}", out.display()), "choose another place for --out"))?;
+    eprintln!("saved to {}; apply it with: migrate apply {}", out.display(), out.display());
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! Ctrl-C: once asks the run to stop at the next safe point, twice ends the process at once. SIGTERM is the same.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::exit::Exit;
+use crate::engine::Stop;
+
+/// Listens for signals until the process ends. The receiver is what an engine watches.
+pub fn listen() -> std::io::Result<watch::Receiver<Stop>> {
+    let (ask, asked) = watch::channel(Stop::No);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        for nth in 1.. {
+            let by = tokio::select! {
+                _ = interrupt.recv() => "interrupt",
+                _ = terminate.recv() => "terminate",
+            };
+            if nth > 1 {
+                eprintln!("\nended at once; what was under way is in the journal: `migrate apply` goes on from there");
+                std::process::exit(Exit::Interrupted.code().into());
+            }
+            eprintln!("\nstopping at the next safe point; once more ends it at once");
+            // Nobody listening any more: the run is over anyway.
+            let _ = ask.send(Stop::Soon { by: by.to_owned() });
+        }
+    });
+    Ok(asked)
+}

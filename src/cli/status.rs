@@ -1,0 +1,45 @@
+//! `migrate status`: where runs stand.
+
+use super::environment::Environment;
+use super::failure::advised;
+use super::output::{self, Format};
+use super::{Exit, runs};
+use crate::render;
+
+/// Arguments of `migrate status`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Without a name it lists all runs. With the name of a run, or of a plan for its newest run, it shows every pair."
+)]
+pub struct Args {
+    /// Name of a run or of a plan
+    name: Option<String>,
+
+    /// How to show it
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
+    let mut all = runs::all(environment)?;
+    let Some(name) = &args.name else {
+        let rows: Vec<_> = all.iter().map(|run| render::RunRow::new(&run.name, &run.state, run.is_live())).collect();
+        match args.format {
+            Format::Json => output::print_json(&rows)?,
+            Format::Text => output::print(&render::run_table(&rows))?,
+        }
+        return Ok(Exit::Ok);
+    };
+    let found = all.iter().rposition(|r| r.name == *name || r.state.as_ref().is_ok_and(|s| s.started.plan == *name));
+    let Some(run) = found.map(|n| all.swap_remove(n)) else {
+        return Err(advised(format!("there is no run or plan named {name}"), "`migrate status` lists all runs"));
+    };
+    let live = run.is_live();
+    let state = run.state?;
+    let report = render::RunReport::new(&state, live);
+    match args.format {
+        Format::Json => output::print_json(&report)?,
+        Format::Text => output::print(&render::run_text(&report))?,
+    }
+    Ok(Exit::Ok)
+}

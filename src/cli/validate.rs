@@ -1,0 +1,42 @@
+//! `migrate validate`: checks files only.
+
+use super::Exit;
+use super::environment::Environment;
+use super::load::Files;
+use super::output::{self, Format};
+use crate::spec::{self, LoadOptions};
+use crate::text;
+
+/// Arguments of `migrate validate`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Every problem of all files is shown at once. Nothing is contacted, no secret is looked up.")]
+pub struct Args {
+    #[command(flatten)]
+    files: Files,
+
+    /// How to show problems
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
+    let options = LoadOptions { home: environment.home.clone() };
+    let loaded = spec::load(&args.files.plan, args.files.inventory.as_deref(), &options);
+    let (problems, exit) = match &loaded {
+        Ok((_, warnings)) => (warnings, Exit::Ok),
+        Err(problems) => (problems, Exit::Error),
+    };
+    if args.format == Format::Json {
+        output::print_json(problems)?;
+        return Ok(exit);
+    }
+    if !problems.is_empty() {
+        eprintln!("{problems}");
+    }
+    if let Ok((spec, _)) = &loaded {
+        let pairs = spec.plan.services.iter().map(|s| s.pairs.len() as u64).sum();
+        let services = text::count(spec.plan.services.len() as u64, "service");
+        output::print(&format!("{}: valid, {services}, {}\n", spec.plan.name, text::count(pairs, "pair")))?;
+    }
+    Ok(exit)
+}

@@ -1,0 +1,140 @@
+//! Steps that carry and compare trees.
+
+use std::time::Duration;
+
+use super::{Context, Effect, done, failed};
+use crate::copy::{CopyError, CopyJob, CopyProgress, PassReport};
+use crate::event::Notice;
+use crate::planner::graph::{CopyPhase, CopyStep, Step};
+use crate::text;
+
+/// Tries of a pass whose connection broke: each goes on where the one before ended.
+const TRIES: u32 = 5;
+
+impl Context {
+    fn job(&self, step: &Step, tree: &CopyStep) -> Result<CopyJob, Effect> {
+        let Some(pair) = &step.pair else { return Err(failed("a copy needs a pair of hosts", None)) };
+        Ok(CopyJob {
+            id: tree.job.clone(),
+            source: self.host(&pair.source)?.clone(),
+            target: self.host(&pair.target)?.clone(),
+            from: tree.from.clone(),
+            to: tree.to.clone(),
+            exclude: tree.exclude.clone(),
+            delete: tree.delete,
+            bandwidth: tree.bandwidth,
+        })
+    }
+
+    fn on_progress(&self, step: &Step) -> impl Fn(CopyProgress) + Send + Sync + use<> {
+        let (notices, step) = (self.notices.clone(), step.id.clone());
+        move |progress| {
+            let _ = notices.send(Notice::Copying { step: step.clone(), progress });
+        }
+    }
+}
+
+/// One pass, or passes until little is left.
+pub async fn copy(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
+    let job = match context.job(step, tree) {
+        Ok(job) => job,
+        Err(effect) => return effect,
+    };
+    let passes = if tree.phase == CopyPhase::CatchUp { tree.max_passes.max(1) } else { 1 };
+    let mut last = u64::MAX;
+    for n in 1..=passes {
+        let report = match pass(context, step, &job).await {
+            Ok(report) => report,
+            Err(e) => return failed(e.to_string(), e.hint),
+        };
+        let settled = report.bytes_sent < tree.settle_below && report.unsettled == 0;
+        let shrinks = report.bytes_sent < last;
+        last = report.bytes_sent;
+        if settled || !shrinks || n == passes {
+            return done(said(tree.phase, n, settled, shrinks, &report));
+        }
+    }
+    failed("no pass was made", None)
+}
+
+async fn pass(context: &Context, step: &Step, job: &CopyJob) -> Result<PassReport, CopyError> {
+    let progress = context.on_progress(step);
+    let mut attempt = 1;
+    loop {
+        match context.world.copier.pass(job, &progress).await {
+            Err(e) if e.retryable && attempt < TRIES => {
+                context.waiting(step, format!("{e}; trying again"));
+                context.world.clock.sleep(Duration::from_secs(1 << attempt)).await;
+                attempt += 1;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+fn said(phase: CopyPhase, passes: u32, settled: bool, shrinks: bool, report: &PassReport) -> String {
+    let sent = format!(
+        "sent {} ({}) of {} ({}), removed {}",
+        text::count(report.files_sent, "file"),
+        text::bytes(report.bytes_sent),
+        text::grouped(report.entries),
+        text::bytes(report.bytes),
+        report.deleted
+    );
+    if phase != CopyPhase::CatchUp {
+        return sent;
+    }
+    let why = match (settled, shrinks) {
+        (true, _) => "little is left",
+        (false, false) => "what is left no longer shrinks",
+        (false, true) => "the most passes that the plan allows",
+    };
+    format!("{sent}; {} ({why})", text::count(passes.into(), "pass").replace("passs", "passes"))
+}
+
+/// Compares by content. A difference is sent once more, then it stops the run.
+pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
+    let job = match context.job(step, tree) {
+        Ok(job) => job,
+        Err(effect) => return effect,
+    };
+    let progress = context.on_progress(step);
+    let mut examples = Vec::new();
+    for _ in 0..2 {
+        match context.world.copier.verify(&job, &progress).await {
+            Ok(r) if r.different == 0 => {
+                return done(format!(
+                    "{} ({}) are the same by BLAKE3",
+                    text::count(r.files, "file"),
+                    text::bytes(r.bytes)
+                ));
+            }
+            Ok(r) => examples = r.examples,
+            Err(e) => return failed(e.to_string(), e.hint),
+        }
+        if let Err(e) = pass(context, step, &job).await {
+            return failed(e.to_string(), e.hint);
+        }
+    }
+    let hint = "something else writes to one of the two trees: find it, then `migrate apply` again";
+    failed(format!("source and target still differ after sending again: {}", examples.join("; ")), Some(hint.into()))
+}
+
+/// Removes agents and manifests. What stays behind does no harm, so trouble here is told and not held for.
+pub async fn clean_up(context: &Context, hosts: &[String], jobs: &[String]) -> Effect {
+    let mut left = Vec::new();
+    for name in hosts {
+        let host = match context.host(name) {
+            Ok(host) => host,
+            Err(effect) => return effect,
+        };
+        if let Err(e) = context.world.copier.clean_up(host, jobs).await {
+            left.push(e.to_string());
+        }
+    }
+    done(if left.is_empty() {
+        "nothing is left behind".to_owned()
+    } else {
+        format!("left behind: {}", left.join("; "))
+    })
+}

@@ -1,0 +1,130 @@
+//! Runs one step to its end, whatever its kind. One file a family of kinds.
+//!
+//! Must never record anything: it acts, reads back and reports.
+
+mod copy;
+mod hook;
+pub(super) mod traffic;
+mod wait;
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{Stop, World};
+use crate::event::{Before, Notice, RunState, StepResult};
+use crate::planner::graph::{Step, StepKind};
+use crate::spec::model::Host;
+
+/// What every step of a run shares.
+pub struct Context {
+    pub world: World,
+    pub run: String,
+    pub notices: mpsc::UnboundedSender<Notice>,
+    pub stop: watch::Receiver<Stop>,
+}
+
+/// How a step came back.
+pub enum Effect {
+    /// With an outcome to record.
+    Ended(StepResult),
+    /// Asked to stop while it only waited: it can be begun again as if nothing had been.
+    Interrupted,
+}
+
+/// What earlier steps and attempts found, as far as this step needs it.
+pub struct Found {
+    /// What this step's first attempt found before it acted.
+    pub before: Option<Before>,
+    /// The TTL that the step named by `found_by` or `outlast` found.
+    pub ttl: Option<Duration>,
+    /// How often this step has failed for certain: a new try of a command is a new key.
+    pub failures: u32,
+}
+
+impl Found {
+    pub fn new(state: &RunState, step: &Step) -> Self {
+        let by = match &step.kind {
+            StepKind::RestoreTtl { found_by, .. } => Some(found_by),
+            StepKind::Settle { outlast, .. } => outlast.as_ref(),
+            _ => None,
+        };
+        let ttl = by.and_then(|id| match &state.step(id).before {
+            Some(Before::Ttl(ttl)) => Some(*ttl),
+            _ => None,
+        });
+        let record = state.step(&step.id);
+        Self { before: record.before.clone(), ttl, failures: record.failures }
+    }
+}
+
+/// Runs a step to its end.
+pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
+    let began = context.world.clock.now();
+    let effect = match &step.kind {
+        StepKind::Check { host, checks } => wait::check(context, step, host, checks).await,
+        StepKind::Watch { hold, checks } => wait::watch(context, step, *hold, checks).await,
+        StepKind::Settle { director, pool, .. } => wait::settle(context, step, director, pool, found.ttl).await,
+        StepKind::Empty { .. } => wait::empty(context, step).await,
+        StepKind::Copy(tree) => copy::copy(context, step, tree).await,
+        StepKind::Verify(tree) => copy::verify(context, step, tree).await,
+        StepKind::CleanUp { hosts, jobs } => copy::clean_up(context, hosts, jobs).await,
+        StepKind::Traffic { director, pool, changes, .. } => traffic::apply(context, director, pool, changes).await,
+        StepKind::LowerTtl { director, pool, ttl } => traffic::set_ttl(context, director, pool, *ttl).await,
+        StepKind::RestoreTtl { director, pool, .. } => match found.ttl {
+            Some(ttl) => traffic::set_ttl(context, director, pool, ttl).await,
+            None => failed("the TTL from before the move is not in the journal", None),
+        },
+        StepKind::Hook(hook) => hook::run(context, step, hook, found).await,
+    };
+    timed(effect, began, context.world.clock.now())
+}
+
+fn timed(effect: Effect, began: Instant, ended: Instant) -> Effect {
+    match effect {
+        Effect::Ended(StepResult::Done { evidence, before, .. }) => {
+            let millis = u64::try_from(ended.saturating_duration_since(began).as_millis()).unwrap_or(u64::MAX);
+            Effect::Ended(StepResult::Done { evidence, before, millis })
+        }
+        other => other,
+    }
+}
+
+impl Context {
+    /// The host of that name. The plan was checked against the inventory, so a missing one is a damaged journal.
+    fn host(&self, name: &str) -> Result<&Host, Effect> {
+        self.world.hosts.get(name).ok_or_else(|| failed(format!("host {name} is not in the inventory any more"), None))
+    }
+
+    /// Tells watchers what a step waits for.
+    fn waiting(&self, step: &Step, what: String) {
+        let _ = self.notices.send(Notice::Waiting { step: step.id.clone(), what });
+    }
+
+    /// Lets time pass; `true` when a stop was asked for meanwhile and the step may end early.
+    async fn pass(&self, step: &Step, duration: Duration) -> bool {
+        let mut stop = self.stop.clone();
+        let asked = async {
+            // A sender that is gone never asks.
+            if step.urgent || stop.wait_for(|s| *s != Stop::No).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.world.clock.sleep(duration) => false,
+            () = asked => true,
+        }
+    }
+}
+
+fn done(evidence: impl Into<String>) -> Effect {
+    Effect::Ended(StepResult::Done { evidence: evidence.into(), before: None, millis: 0 })
+}
+
+fn failed(why: impl Into<String>, hint: Option<String>) -> Effect {
+    Effect::Ended(StepResult::Failed { why: why.into(), hint, before: None })
+}
+
+fn unknown(why: impl Into<String>, hint: Option<String>) -> Effect {
+    Effect::Ended(StepResult::Unknown { why: why.into(), hint, before: None })
+}

@@ -1,0 +1,226 @@
+//! Steps that wait: for health, for time, for connections to end, for caches to run out.
+//!
+//! Every wait says what it waits for and the last values seen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::traffic::not_done;
+use super::{Context, Effect, done, failed, unknown};
+use crate::health::{Standing, Steady};
+use crate::planner::graph::{Step, StepKind};
+use crate::spec::model::{HealthCheck, Host, OnDeadline};
+use crate::ssh::connections::connections;
+use crate::text;
+use crate::traffic::TrafficErrorKind;
+
+/// Added to a TTL that is waited out: clocks of resolvers tick in whole seconds.
+const TTL_SLACK: Duration = Duration::from_secs(1);
+/// How long resolvers may take beyond the TTL before an operator is asked.
+const RESOLVER_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Waits until all checks have passed often enough in a row.
+pub async fn check(context: &Context, step: &Step, host: &str, checks: &[HealthCheck]) -> Effect {
+    let host = match context.host(host) {
+        Ok(host) => host,
+        Err(effect) => return effect,
+    };
+    let mut evidence = Vec::new();
+    for check in checks {
+        match healthy(context, step, host, check).await {
+            Ok(passed) => evidence.push(passed),
+            Err(effect) => return effect,
+        }
+    }
+    done(evidence.join("; "))
+}
+
+async fn healthy(context: &Context, step: &Step, host: &Host, check: &HealthCheck) -> Result<String, Effect> {
+    let began = context.world.clock.now();
+    let mut steady = Steady::new(check.rise, check.fall);
+    loop {
+        let verdict = context.world.health.probe(check, host).await;
+        let standing = steady.observe(&verdict);
+        if standing == Some(Standing::Healthy) {
+            return Ok(format!("{}, {} in a row", verdict.evidence, check.rise));
+        }
+        if context.world.clock.now().saturating_duration_since(began) >= check.within {
+            let why =
+                format!("{} is not healthy after {}: {}", host.name, text::duration(check.within), verdict.evidence);
+            let hint = Some("nothing was shifted to it; mend the host, then `migrate apply` again".to_owned());
+            return Err(if standing == Some(Standing::Unhealthy) { failed(why, hint) } else { unknown(why, hint) });
+        }
+        context.waiting(step, format!("{} to be healthy: {}; {}", host.name, verdict.evidence, steady.why()));
+        if context.pass(step, check.interval).await {
+            return Err(Effect::Interrupted);
+        }
+    }
+}
+
+/// Lets the hold pass while every check goes on; an unhealthy host ends it, and one that nobody can judge prolongs it.
+pub async fn watch(
+    context: &Context,
+    step: &Step,
+    hold: Duration,
+    checks: &BTreeMap<String, Vec<HealthCheck>>,
+) -> Effect {
+    let began = context.world.clock.now();
+    let mut watched = match watched(context, checks) {
+        Ok(watched) => watched,
+        Err(effect) => return effect,
+    };
+    let interval = checks.values().flatten().map(|c| c.interval).min().unwrap_or(hold).min(hold);
+    let mut probes = 0_u64;
+    loop {
+        let mut open = None;
+        for (host, check, steady) in &mut watched {
+            let verdict = context.world.health.probe(check, host).await;
+            probes += 1;
+            match steady.observe(&verdict) {
+                Some(Standing::Unhealthy) => {
+                    let why = format!("{} has become unhealthy: {}", host.name, verdict.evidence);
+                    return failed(why, Some("look at the host; `migrate status` shows what has been shifted".into()));
+                }
+                Some(Standing::Healthy) => {}
+                None => open = Some(format!("{}: {}", host.name, verdict.evidence)),
+            }
+        }
+        let left = hold.saturating_sub(context.world.clock.now().saturating_duration_since(began));
+        if left.is_zero() && open.is_none() {
+            return done(format!("{}, {} passed", text::duration(hold), text::count(probes, "probe")));
+        }
+        let too_long = context.world.clock.now().saturating_duration_since(began) > hold + RESOLVER_PATIENCE;
+        if let (true, Some(open)) = (too_long, &open) {
+            return unknown(format!("nobody can tell whether it is healthy: {open}"), None);
+        }
+        let what = format!("{} of hold left", text::duration(Duration::from_secs(left.as_secs())));
+        context.waiting(step, open.map_or(what.clone(), |o| format!("{what}; {o}")));
+        if context.pass(step, if left.is_zero() { interval } else { left.min(interval) }).await {
+            return Effect::Interrupted;
+        }
+    }
+}
+
+type Watched<'a> = (&'a Host, &'a HealthCheck, Steady);
+
+fn watched<'a>(
+    context: &'a Context,
+    checks: &'a BTreeMap<String, Vec<HealthCheck>>,
+) -> Result<Vec<Watched<'a>>, Effect> {
+    let mut all = Vec::new();
+    for (name, checks) in checks {
+        let host = context.host(name)?;
+        all.extend(checks.iter().map(|c| (host, c, Steady::new(c.rise, c.fall))));
+    }
+    Ok(all)
+}
+
+/// Waits until no cache can hold an older answer, then until the listed resolvers agree.
+pub async fn settle(context: &Context, step: &Step, director: &str, pool: &str, outlast: Option<Duration>) -> Effect {
+    let director = match context.director(director) {
+        Ok(director) => director,
+        Err(effect) => return effect,
+    };
+    let ttl = match (outlast, director.observe(pool).await) {
+        (Some(ttl), _) => ttl,
+        (None, Ok(pool)) => pool.ttl.unwrap_or_default(),
+        (None, Err(e)) => return not_done(e, None),
+    };
+    context.waiting(step, format!("the TTL of {} to run out", text::duration(ttl)));
+    if context.pass(step, ttl + TTL_SLACK).await {
+        return Effect::Interrupted;
+    }
+    let began = context.world.clock.now();
+    loop {
+        let lagging = match director.settled(pool).await {
+            Ok(None) => {
+                return done(format!("the TTL of {} has run out; every resolver asked agrees", text::duration(ttl)));
+            }
+            Ok(Some(lagging)) => lagging,
+            Err(e) => format!("{}: {}", e.director, e.what),
+        };
+        if context.world.clock.now().saturating_duration_since(began) > ttl + RESOLVER_PATIENCE {
+            return unknown(lagging, Some("look at that resolver, or take it off the director's list".into()));
+        }
+        context.waiting(step, lagging);
+        if context.pass(step, Duration::from_secs(1)).await {
+            return Effect::Interrupted;
+        }
+    }
+}
+
+/// Waits until a drained member has no connections, twice in a row.
+pub async fn empty(context: &Context, step: &Step) -> Effect {
+    let StepKind::Empty { deadline, interval, on_deadline, member, .. } = &step.kind else {
+        return failed("not a drain", None);
+    };
+    let began = context.world.clock.now();
+    let mut zeros = 0;
+    loop {
+        let held = match count(context, step).await {
+            Ok(held) => held,
+            Err(effect) => return effect,
+        };
+        zeros = if held.count == Some(0) { zeros + 1 } else { 0 };
+        let waited = context.world.clock.now().saturating_duration_since(began);
+        if zeros >= 2 {
+            return done(format!("{member} has no connections after {}", text::duration(waited)));
+        }
+        if waited >= *deadline {
+            return missed(&held, member, *deadline, *on_deadline);
+        }
+        context.waiting(step, format!("{held}, {} left", text::duration(deadline.saturating_sub(waited))));
+        if context.pass(step, *interval).await {
+            return Effect::Interrupted;
+        }
+    }
+}
+
+fn missed(held: &Held, member: &str, deadline: Duration, on_deadline: OnDeadline) -> Effect {
+    let why = format!("{member} is not empty after {}: {held}", text::duration(deadline));
+    match on_deadline {
+        OnDeadline::Proceed if held.count.is_some() => done(format!("{why}; the plan says to proceed")),
+        OnDeadline::Restore => {
+            failed(why, Some("its traffic is put back as it was; `migrate apply` tries again".into()))
+        }
+        _ if held.count.is_none() => unknown(why, Some("it stays drained; `migrate apply` counts again".into())),
+        _ => failed(why, Some("it stays drained; end those connections, then `migrate apply` again".into())),
+    }
+}
+
+/// Who still holds on.
+struct Held {
+    count: Option<u64>,
+    by: Vec<String>,
+}
+
+impl std::fmt::Display for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.count {
+            Some(n) => f.write_str(&text::count(n, "connection"))?,
+            None => f.write_str("connections cannot be counted")?,
+        }
+        if self.by.is_empty() { Ok(()) } else { write!(f, " ({})", text::list(&self.by)) }
+    }
+}
+
+/// Counts what the director holds, and on the host itself where a port is given: traffic may come by other ways, too.
+async fn count(context: &Context, step: &Step) -> Result<Held, Effect> {
+    let StepKind::Empty { director, pool, member, host, port, .. } = &step.kind else {
+        return Err(failed("not a drain", None));
+    };
+    let (director, host) = (context.director(director)?, context.host(host)?);
+    let seen = match director.observe(pool).await {
+        Ok(now) => now.member(member).and_then(|m| m.connections),
+        Err(e) if e.kind == TrafficErrorKind::Unknown => return Ok(Held { count: None, by: vec![e.what] }),
+        Err(e) => return Err(not_done(e, None)),
+    };
+    let Some(port) = *port else {
+        let by = if seen == Some(0) { Vec::new() } else { director.blockers(pool, member).await.unwrap_or_default() };
+        return Ok(Held { count: seen, by });
+    };
+    match connections(context.world.remote.as_ref(), host, host.address.parse().ok(), port).await {
+        Ok(on_host) => Ok(Held { count: Some(on_host.count.max(seen.unwrap_or(0))), by: on_host.peers }),
+        Err(e) => Ok(Held { count: None, by: vec![e.to_string()] }),
+    }
+}

@@ -1,0 +1,56 @@
+//! Everything the engine acts on, behind traits, so that a simulated world can stand in its place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+
+use crate::copy::Copier;
+use crate::health::Health;
+use crate::secret::Secrets;
+use crate::spec::model::Host;
+use crate::ssh::Remote;
+use crate::traffic::Director;
+
+/// What a run acts on.
+pub struct World {
+    /// Hosts by name.
+    pub hosts: BTreeMap<String, Host>,
+    /// Commands on hosts.
+    pub remote: Arc<dyn Remote>,
+    /// Trees between hosts.
+    pub copier: Arc<dyn Copier>,
+    /// Checks.
+    pub health: Arc<dyn Health>,
+    /// Directors by name.
+    pub directors: BTreeMap<String, Arc<dyn Director>>,
+    /// Secrets for hooks.
+    pub secrets: Arc<dyn Secrets>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Time, as far as waiting goes.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// Monotonic time.
+    fn now(&self) -> Instant;
+    /// Lets time pass.
+    async fn sleep(&self, duration: Duration);
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+#[async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}

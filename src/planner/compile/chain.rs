@@ -1,0 +1,58 @@
+//! Building blocks: steps in a row.
+
+use crate::planner::graph::{Step, StepKind};
+use crate::spec::model::Pair;
+
+/// All steps so far.
+#[derive(Default)]
+pub struct Steps(pub Vec<Step>);
+
+/// Steps that follow each other.
+pub struct Chain {
+    wave: String,
+    service: String,
+    pair: Option<Pair>,
+    ends: Vec<String>,
+    urgent: bool,
+}
+
+impl Chain {
+    /// Begins behind `after`.
+    pub fn new(wave: &str, service: &str, pair: Option<&Pair>, after: Vec<String>) -> Self {
+        Self { wave: wave.to_owned(), service: service.to_owned(), pair: pair.cloned(), ends: after, urgent: false }
+    }
+
+    /// Adds a step behind the ones before.
+    pub fn add(&mut self, steps: &mut Steps, id: &str, kind: StepKind) -> String {
+        steps.0.push(Step {
+            id: id.to_owned(),
+            wave: self.wave.clone(),
+            service: self.service.clone(),
+            pair: self.pair.clone(),
+            kind,
+            after: std::mem::take(&mut self.ends),
+            urgent: self.urgent,
+        });
+        self.ends = vec![id.to_owned()];
+        id.to_owned()
+    }
+
+    /// What follows waits for these, too.
+    pub fn wait_for(&mut self, ids: impl IntoIterator<Item = String>) {
+        for id in ids {
+            if !self.ends.contains(&id) {
+                self.ends.push(id);
+            }
+        }
+    }
+
+    /// Whether a run must not stop before the steps that follow.
+    pub fn urgent(&mut self, urgent: bool) {
+        self.urgent = urgent;
+    }
+
+    /// What the next step would wait for.
+    pub fn ends(&self) -> Vec<String> {
+        self.ends.clone()
+    }
+}

@@ -1,0 +1,192 @@
+//! `cutover`: one writer at a time, pair by pair.
+//!
+//! seed → (slot) → catch up → drain → empty → freeze → last pass → verify → thaw → check → shift in steps → retire.
+
+use super::pool::{self, PoolPlan};
+use super::service::{PairPlan, ServicePlan};
+use super::{Chain, Slots, Steps, sharing};
+use crate::planner::finding::Finding;
+use crate::planner::graph::{CopyPhase, StepKind};
+use crate::spec::model::HookPoint;
+use crate::traffic::Mode;
+
+/// Adds the steps of a service; returns those that end it.
+pub fn compile(
+    plan: &ServicePlan<'_>,
+    steps: &mut Steps,
+    findings: &mut Vec<Finding>,
+    before: &[String],
+    slots: &mut Slots,
+) -> Vec<String> {
+    let pairs = remaining(plan, findings);
+    if pairs.is_empty() {
+        return Vec::new();
+    }
+    if let Some(pool) = &plan.pool {
+        findings.extend(leaves_nobody(plan, pool));
+    }
+    let mut chain = plan.chain(None, before.to_vec());
+    let ttl = super::ramp::lower_ttl(plan, &mut chain, steps);
+    let mut ends = Vec::new();
+    for pair in pairs {
+        match compile_pair(plan, pair, steps, before, slots, ttl.as_ref().map(|_| chain.ends())) {
+            Ok(end) => ends.extend(end),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    super::ramp::restore_ttl(plan, ttl, ends, steps)
+}
+
+fn compile_pair(
+    plan: &ServicePlan<'_>,
+    pair: &PairPlan<'_>,
+    steps: &mut Steps,
+    before: &[String],
+    slots: &mut Slots,
+    ttl_lowered: Option<Vec<String>>,
+) -> Result<Vec<String>, Finding> {
+    let chain = &mut plan.chain(Some(pair.pair), before.to_vec());
+    plan.hooks(chain, steps, pair, HookPoint::BeforePair)?;
+    plan.hooks(chain, steps, pair, HookPoint::BeforeSeed)?;
+    plan.copies(chain, steps, pair, CopyPhase::Seed, "seed");
+    plan.hooks(chain, steps, pair, HookPoint::AfterSeed)?;
+    // Caught up only once it is this pair's turn, so that little is left for the freeze however long the others took.
+    chain.wait_for(slots.next());
+    chain.wait_for(ttl_lowered.into_iter().flatten());
+    plan.copies(chain, steps, pair, CopyPhase::CatchUp, "catch-up");
+    plan.hooks(chain, steps, pair, HookPoint::BeforeDrain)?;
+    empty_source(plan, pair, chain, steps);
+    plan.hooks(chain, steps, pair, HookPoint::AfterDrain)?;
+    hand_over(plan, pair, chain, steps)?;
+    shift(plan, pair, chain, steps)?;
+    slots.give(chain.ends());
+    plan.hooks(chain, steps, pair, HookPoint::AfterPair)?;
+    plan.clean_up(chain, steps, pair);
+    Ok(chain.ends())
+}
+
+/// From the last write on the source to the first on the target: the part in which a run must not stop.
+fn hand_over(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, chain: &mut Chain, steps: &mut Steps) -> Result<(), Finding> {
+    plan.hooks(chain, steps, pair, HookPoint::Freeze)?;
+    chain.urgent(true);
+    plan.copies(chain, steps, pair, CopyPhase::Last, "last-pass");
+    plan.copies(chain, steps, pair, CopyPhase::Verify, "verify");
+    plan.hooks(chain, steps, pair, HookPoint::Thaw)?;
+    plan.check(chain, steps, pair);
+    plan.hooks(chain, steps, pair, HookPoint::BeforeShift)
+}
+
+/// Takes the source out of its pool and waits until nothing is connected.
+pub fn empty_source(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, chain: &mut Chain, steps: &mut Steps) {
+    let (Some(pool), Some((source, _))) = (&plan.pool, &pair.members) else { return };
+    let drained_by = chain.add(steps, &plan.id(pair, "drain"), pool.step(vec![pool::drain(source, pool.can)], None));
+    settle(pool, chain, steps, &plan.id(pair, "drain-settle"));
+    wait_empty(plan, pair, chain, steps, drained_by);
+}
+
+/// Waits until a drained source has no connections.
+pub fn wait_empty(
+    plan: &ServicePlan<'_>,
+    pair: &PairPlan<'_>,
+    chain: &mut Chain,
+    steps: &mut Steps,
+    drained_by: String,
+) {
+    let (Some(pool), Some((source, _))) = (&plan.pool, &pair.members) else { return };
+    if !pool.can.connections && pair.port.is_none() {
+        return;
+    }
+    let drain = &plan.service.drain;
+    let kind = StepKind::Empty {
+        director: pool.traffic.director.clone(),
+        pool: pool.traffic.pool.clone(),
+        member: source.name.clone(),
+        host: pair.source.name.clone(),
+        port: pair.port,
+        deadline: drain.deadline,
+        interval: drain.interval,
+        on_deadline: drain.on_deadline,
+        drained_by,
+    };
+    chain.add(steps, &plan.id(pair, "empty"), kind);
+}
+
+/// Where answers are cached, waits until no old one is left.
+pub fn settle(pool: &PoolPlan<'_>, chain: &mut Chain, steps: &mut Steps, id: &str) {
+    if pool.can.ttl {
+        let (director, pool) = (pool.traffic.director.clone(), pool.traffic.pool.clone());
+        chain.add(steps, id, StepKind::Settle { director, pool, outlast: None });
+    }
+}
+
+fn shift(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, chain: &mut Chain, steps: &mut Steps) -> Result<(), Finding> {
+    if let (Some(pool), Some((source, target))) = (&plan.pool, &pair.members) {
+        let mut last = None;
+        for share in &plan.service.shift.steps {
+            let change = pool::raise(target, *share);
+            if last.as_ref() == Some(&change) {
+                continue;
+            }
+            chain.add(steps, &plan.id(pair, &format!("shift-{share}")), pool.step(vec![change.clone()], Some(*share)));
+            chain.urgent(false);
+            settle(pool, chain, steps, &plan.id(pair, &format!("shift-{share}-settle")));
+            chain.add(steps, &plan.id(pair, &format!("watch-{share}")), plan.watch(std::iter::once(pair)));
+            last = Some(change);
+        }
+        if pool.can.drain {
+            chain.add(steps, &plan.id(pair, "retire"), pool.step(vec![pool::retire(source)], None));
+        }
+    }
+    chain.urgent(false);
+    plan.hooks(chain, steps, pair, HookPoint::AfterShift)
+}
+
+/// The pairs that have not moved yet. One whose target already takes traffic, while its source does not, is refused: its state
+/// may have been written to over there, and copying again would lose that.
+fn remaining<'p, 'a>(plan: &'p ServicePlan<'a>, findings: &mut Vec<Finding>) -> Vec<&'p PairPlan<'a>> {
+    let mut left = Vec::new();
+    for pair in &plan.pairs {
+        let (Some(pool), Some(members)) = (&plan.pool, &pair.members) else {
+            left.push(pair);
+            continue;
+        };
+        if pool.moved(members) {
+            continue;
+        }
+        if pool.serves(&members.1.name) && !pair.trees.is_empty() {
+            findings.push(
+                Finding::refused(
+                    format!("{} → {}", pair.source.name, pair.target.name),
+                    format!(
+                        "{} already takes traffic, and copying over it would undo what it has written",
+                        pair.target.name
+                    ),
+                )
+                .hint(
+                    "go on with the run that began this (`migrate status`), or take the target out of the pool first",
+                ),
+            );
+        }
+        left.push(pair);
+    }
+    left
+}
+
+/// A pool in which nobody serves while a pair is frozen answers with errors.
+fn leaves_nobody(plan: &ServicePlan<'_>, pool: &PoolPlan<'_>) -> Option<Finding> {
+    let serving = match pool.now {
+        Some(now) => now.members.iter().filter(|m| m.mode == Mode::Ready && m.weight > 0).count(),
+        None => sharing(plan.scope.spec, plan.service).map(|s| s.pairs.len()).sum(),
+    };
+    let out = plan.scope.wave.max_unavailable.min(plan.pairs.len());
+    (serving <= out).then(|| {
+        Finding::refused(
+            format!("{} {}", pool.traffic.director, pool.traffic.pool),
+            format!(
+                "has {} in service, and max_unavailable lets {out} be drained at once: nobody would be left, and its users would get errors",
+                crate::text::count(serving as u64, "member")
+            ),
+        )
+        .hint("lower max_unavailable of the wave, or add a member to the pool that serves meanwhile")
+    })
+}

@@ -1,0 +1,96 @@
+//! Spec and what was seen → step graph. Pure.
+//!
+//! Owns the order of things: which step waits for which. Must never leave a choice to execution that can be made here.
+
+mod chain;
+mod cutover;
+mod pool;
+mod ramp;
+mod service;
+
+use std::collections::VecDeque;
+
+use super::finding::Finding;
+use super::graph::{Graph, StepKind};
+use super::observed::Observed;
+use crate::spec::model::{Service, Spec, Strategy, Wave};
+use chain::{Chain, Steps};
+
+/// Compiles the whole plan. What cannot be compiled is among the findings, as refused.
+pub fn compile(spec: &Spec, observed: &Observed) -> (Graph, Vec<Finding>) {
+    let mut steps = Steps::default();
+    let mut findings = Vec::new();
+    let mut before: Vec<String> = Vec::new();
+    for wave in &spec.plan.waves {
+        let done = compile_wave(&Scope { spec, observed, wave }, &mut steps, &mut findings, &before);
+        // A wave in which nothing is left to do hands on what it was to wait for.
+        before = if done.is_empty() { before } else { pause(&mut steps, wave, done) };
+    }
+    (Graph { steps: steps.0 }, findings)
+}
+
+/// What compiling a wave needs to know.
+#[derive(Clone, Copy)]
+struct Scope<'a> {
+    spec: &'a Spec,
+    observed: &'a Observed,
+    wave: &'a Wave,
+}
+
+/// Adds the steps of a wave; returns those that end it.
+fn compile_wave(scope: &Scope<'_>, steps: &mut Steps, findings: &mut Vec<Finding>, before: &[String]) -> Vec<String> {
+    let mut slots = Slots::new(scope.wave.max_unavailable);
+    let mut ends = Vec::new();
+    for name in &scope.wave.services {
+        let Some(service) = scope.spec.plan.services.iter().find(|s| &s.name == name) else { continue };
+        match service::ServicePlan::new(scope, service) {
+            Ok(plan) => ends.extend(match service.strategy {
+                Strategy::Ramp => ramp::compile(&plan, steps, findings, before),
+                Strategy::Cutover => cutover::compile(&plan, steps, findings, before, &mut slots),
+            }),
+            Err(refusals) => findings.extend(refusals),
+        }
+    }
+    ends
+}
+
+fn pause(steps: &mut Steps, wave: &Wave, done: Vec<String>) -> Vec<String> {
+    if wave.pause.is_zero() {
+        return done;
+    }
+    let mut chain = Chain::new(&wave.name, "", None, done);
+    chain.add(steps, &format!("{}/pause", wave.name), watch_only(wave.pause));
+    chain.ends()
+}
+
+fn watch_only(hold: std::time::Duration) -> StepKind {
+    StepKind::Watch { hold, checks: Default::default() }
+}
+
+/// Lets at most so many pairs of a wave be out of service: each takes the slot that the pair before it gives back.
+struct Slots {
+    limit: usize,
+    taken: VecDeque<Vec<String>>,
+}
+
+impl Slots {
+    fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), taken: VecDeque::new() }
+    }
+
+    /// Ids that the next pair has to wait for before it leaves service.
+    fn next(&mut self) -> Vec<String> {
+        if self.taken.len() < self.limit { Vec::new() } else { self.taken.pop_front().unwrap_or_default() }
+    }
+
+    /// The pair is back in service once these are done.
+    fn give(&mut self, ends: Vec<String>) {
+        self.taken.push_back(ends);
+    }
+}
+
+/// The services of the spec that share a pool with this one, itself included.
+fn sharing<'a>(spec: &'a Spec, service: &'a Service) -> impl Iterator<Item = &'a Service> {
+    let key = service.traffic.as_ref().map(|t| (&t.director, &t.pool));
+    spec.plan.services.iter().filter(move |s| s.traffic.as_ref().map(|t| (&t.director, &t.pool)) == key)
+}

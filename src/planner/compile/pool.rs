@@ -1,0 +1,122 @@
+//! One pool of a director: members, full weights, and the changes that give targets a share.
+
+use super::Scope;
+use super::service::fill;
+use crate::planner::finding::Finding;
+use crate::planner::graph::StepKind;
+use crate::spec::model::{Host, Service, Traffic};
+use crate::traffic::{Capabilities, Change, Mode, Pool, Weights};
+
+/// Weight of a member that has never been seen with one.
+const DEFAULT_WEIGHT: u16 = 100;
+
+/// A pool as the plan uses it.
+pub struct PoolPlan<'a> {
+    pub traffic: &'a Traffic,
+    pub can: Capabilities,
+    /// As it is now; `None` offline or when it did not answer.
+    pub now: Option<&'a Pool>,
+}
+
+/// A host's place in the pool.
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub name: String,
+    /// What it has, or is to have, when it takes its whole share.
+    pub full: u16,
+}
+
+impl<'a> PoolPlan<'a> {
+    pub fn new(scope: &Scope<'a>, service: &'a Service, traffic: &'a Traffic) -> Result<Self, Finding> {
+        let config = scope.spec.inventory.directors.get(&traffic.director).ok_or_else(|| {
+            Finding::refused(&service.name, format!("director {} is not in the inventory", traffic.director))
+        })?;
+        let now = scope.observed.pool(&traffic.director, &traffic.pool);
+        Ok(Self { traffic, can: config.capabilities(), now })
+    }
+
+    /// The members of a pair. The target's full weight is the source's, scaled by their capacities.
+    pub fn members(&self, source: &Host, target: &Host) -> Result<(Member, Member), Finding> {
+        let name = |host: &Host| fill(&self.traffic.member, host);
+        let (source_name, target_name) = (name(source)?, name(target)?);
+        let (full_source, full_target) = match self.can.weights {
+            Weights::Presence => (1, 1),
+            Weights::Exact(max) => {
+                let seen = self.now.and_then(|p| p.member(&source_name)).map(|m| m.weight).filter(|w| *w > 0);
+                let full = seen.unwrap_or(DEFAULT_WEIGHT);
+                let scaled = u64::from(full) * u64::from(target.capacity) / u64::from(source.capacity.max(1));
+                (full, scaled.clamp(1, u64::from(max)) as u16)
+            }
+        };
+        for member in [&source_name, &target_name] {
+            self.must_exist(member)?;
+        }
+        Ok((Member { name: source_name, full: full_source }, Member { name: target_name, full: full_target }))
+    }
+
+    /// Weighted members must be configured; an address may come and go.
+    fn must_exist(&self, member: &str) -> Result<(), Finding> {
+        let (Some(pool), Weights::Exact(_)) = (self.now, self.can.weights) else { return Ok(()) };
+        if pool.member(member).is_some() {
+            return Ok(());
+        }
+        let there: Vec<&str> = pool.members.iter().map(|m| m.name.as_str()).collect();
+        Err(Finding::refused(
+            format!("{} {}", self.traffic.director, self.traffic.pool),
+            format!("has no member `{member}`; there are {}", crate::text::list(&there)),
+        )
+        .hint("add it to the director's configuration, or correct `member` in the plan"))
+    }
+
+    /// A step with these changes.
+    pub fn step(&self, changes: Vec<Change>, share: Option<u8>) -> StepKind {
+        StepKind::Traffic { director: self.traffic.director.clone(), pool: self.traffic.pool.clone(), changes, share }
+    }
+
+    /// Whether a pair has nothing left to do here: the target has its full weight and the source gets nothing.
+    pub fn moved(&self, (source, target): &(Member, Member)) -> bool {
+        let Some(now) = self.now else { return false };
+        let arrived = now.member(&target.name).is_some_and(|m| m.mode == Mode::Ready && m.weight >= target.full);
+        arrived && !self.serves(&source.name)
+    }
+
+    /// Whether a member gets new traffic now.
+    pub fn serves(&self, member: &str) -> bool {
+        let member = self.now.and_then(|p| p.member(member));
+        member.is_some_and(|m| m.mode == Mode::Ready && m.weight > 0)
+    }
+}
+
+/// The weight that gives `share` percent of `full`; never 0 for a share above 0, nor full below 100.
+pub fn portion(full: u16, share: u8) -> u16 {
+    let exact = (u32::from(full) * u32::from(share) + 50) / 100;
+    let least = u32::from(share > 0);
+    u16::try_from(exact.max(least)).unwrap_or(full).min(full)
+}
+
+/// The target's setting at a share.
+pub fn raise(member: &Member, share: u8) -> Change {
+    Change { member: member.name.clone(), weight: portion(member.full, share), mode: Mode::Ready }
+}
+
+/// The source's setting while targets have a share; stays above 0 until they have all.
+pub fn lower(member: &Member, share: u8) -> Change {
+    Change {
+        member: member.name.clone(),
+        weight: portion(member.full, 100_u8.saturating_sub(share)),
+        mode: Mode::Ready,
+    }
+}
+
+/// Takes a source out: nothing new, what it has may end.
+pub fn drain(member: &Member, can: Capabilities) -> Change {
+    match can.drain {
+        true => Change { member: member.name.clone(), weight: member.full, mode: Mode::Drain },
+        false => Change { member: member.name.clone(), weight: 0, mode: Mode::Ready },
+    }
+}
+
+/// Keeps a drained source out for good.
+pub fn retire(member: &Member) -> Change {
+    Change { member: member.name.clone(), weight: member.full, mode: Mode::Maint }
+}

@@ -1,0 +1,197 @@
+//! One service with everything filled in: hosts, members, paths, weights. What is missing is refused here, once.
+
+use super::pool::{Member, PoolPlan};
+use super::{Chain, Scope, Steps};
+use crate::planner::finding::Finding;
+use crate::planner::graph::{CopyPhase, CopyStep, HookStep, StepKind};
+use crate::spec::model::{DirectoryState, HookPoint, Host, Pair, Service, Side, State, Template};
+
+/// A service ready to be laid out in steps.
+pub struct ServicePlan<'a> {
+    pub scope: Scope<'a>,
+    pub service: &'a Service,
+    pub pairs: Vec<PairPlan<'a>>,
+    pub pool: Option<PoolPlan<'a>>,
+}
+
+/// A pair with its hosts.
+pub struct PairPlan<'a> {
+    pub pair: &'a Pair,
+    pub source: &'a Host,
+    pub target: &'a Host,
+    /// Members of the pool, when there is one.
+    pub members: Option<(Member, Member)>,
+    /// Trees to carry, phase `Seed`.
+    pub trees: Vec<CopyStep>,
+    /// Local port of the service on the source.
+    pub port: Option<u16>,
+}
+
+impl<'a> ServicePlan<'a> {
+    pub fn new(scope: &Scope<'a>, service: &'a Service) -> Result<Self, Vec<Finding>> {
+        let pool = match &service.traffic {
+            Some(traffic) => Some(PoolPlan::new(scope, service, traffic).map_err(|f| vec![f])?),
+            None => None,
+        };
+        let mut refusals = Vec::new();
+        let mut pairs = Vec::new();
+        for pair in &service.pairs {
+            match pair_plan(scope, service, pair, pool.as_ref()) {
+                Ok(plan) => pairs.push(plan),
+                Err(finding) => refusals.push(finding),
+            }
+        }
+        if refusals.is_empty() { Ok(Self { scope: *scope, service, pairs, pool }) } else { Err(refusals) }
+    }
+
+    /// A chain for one pair.
+    pub fn chain(&self, pair: Option<&Pair>, after: Vec<String>) -> Chain {
+        Chain::new(&self.scope.wave.name, &self.service.name, pair, after)
+    }
+
+    /// The id of a step of a pair.
+    pub fn id(&self, pair: &PairPlan<'_>, name: &str) -> String {
+        format!("{}/{}/{name}", self.service.name, pair.source.name)
+    }
+
+    /// Adds the hooks of a point, in the order of the plan.
+    pub fn hooks(
+        &self,
+        chain: &mut Chain,
+        steps: &mut Steps,
+        pair: &PairPlan<'_>,
+        at: HookPoint,
+    ) -> Result<(), Finding> {
+        let hooks: Vec<_> = self.service.hooks.iter().filter(|h| h.at == at).collect();
+        for (n, hook) in hooks.iter().enumerate() {
+            let host = if hook.on == Side::Source { pair.source } else { pair.target };
+            let step = HookStep {
+                host: host.name.clone(),
+                at,
+                run: fill_shell(&hook.run, host)?,
+                timeout: hook.timeout,
+                idempotent: hook.idempotent,
+                done_when: hook.done_when.as_ref().map(|d| fill_shell(d, host)).transpose()?,
+                secrets: hook.secrets.clone(),
+            };
+            let name = if n == 0 { at.name().to_owned() } else { format!("{}-{}", at.name(), n + 1) };
+            chain.add(steps, &self.id(pair, &name), StepKind::Hook(step));
+        }
+        Ok(())
+    }
+
+    /// Adds one copy step for each tree.
+    pub fn copies(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>, phase: CopyPhase, name: &str) {
+        for (n, tree) in pair.trees.iter().enumerate() {
+            if phase == CopyPhase::Verify && !self.verifies(n) {
+                continue;
+            }
+            let tree = CopyStep { phase, ..tree.clone() };
+            let id = self.id(pair, &if n == 0 { name.to_owned() } else { format!("{name}-{}", n + 1) });
+            let kind = if phase == CopyPhase::Verify { StepKind::Verify(tree) } else { StepKind::Copy(tree) };
+            chain.add(steps, &id, kind);
+        }
+    }
+
+    fn verifies(&self, n: usize) -> bool {
+        self.service.state.get(n).is_some_and(|State::Directory(d)| d.verify)
+    }
+
+    /// Adds the check of the target, if the service has any.
+    pub fn check(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>) {
+        if !self.service.health.is_empty() {
+            let kind = StepKind::Check { host: pair.target.name.clone(), checks: self.service.health.clone() };
+            chain.add(steps, &self.id(pair, "check"), kind);
+        }
+    }
+
+    /// A watch over the targets for the plan's hold.
+    pub fn watch<'p>(&self, pairs: impl Iterator<Item = &'p PairPlan<'p>>) -> StepKind {
+        let checks = if self.service.health.is_empty() {
+            Default::default()
+        } else {
+            pairs.map(|p| (p.target.name.clone(), self.service.health.clone())).collect()
+        };
+        StepKind::Watch { hold: self.service.shift.hold, checks }
+    }
+
+    /// Adds the removal of the copy agents, if there was anything to copy.
+    pub fn clean_up(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>) {
+        if !pair.trees.is_empty() {
+            let kind = StepKind::CleanUp {
+                hosts: vec![pair.source.name.clone(), pair.target.name.clone()],
+                jobs: pair.trees.iter().map(|t| t.job.clone()).collect(),
+            };
+            chain.add(steps, &self.id(pair, "clean-up"), kind);
+        }
+    }
+}
+
+fn pair_plan<'a>(
+    scope: &Scope<'a>,
+    service: &'a Service,
+    pair: &'a Pair,
+    pool: Option<&PoolPlan<'a>>,
+) -> Result<PairPlan<'a>, Finding> {
+    let host = |name: &str| {
+        let hosts = &scope.spec.inventory.hosts;
+        hosts.get(name).ok_or_else(|| Finding::refused(name, "is not in the inventory"))
+    };
+    let (source, target) = (host(&pair.source)?, host(&pair.target)?);
+    let members = pool.map(|p| p.members(source, target)).transpose()?;
+    let port = match service.traffic.as_ref().and_then(|t| t.port.as_ref()) {
+        Some(port) => Some(parse_port(&fill(port, source)?, source)?),
+        None => None,
+    };
+    let trees = service
+        .state
+        .iter()
+        .enumerate()
+        .map(|(n, State::Directory(d))| tree(scope, service, (source, target), n, d))
+        .collect::<Result<_, _>>()?;
+    Ok(PairPlan { pair, source, target, members, trees, port })
+}
+
+fn tree(
+    scope: &Scope<'_>,
+    service: &Service,
+    (source, target): (&Host, &Host),
+    n: usize,
+    state: &DirectoryState,
+) -> Result<CopyStep, Finding> {
+    Ok(CopyStep {
+        job: job_id(&[&scope.spec.plan.name, &service.name, &source.name, &target.name, &n.to_string()]),
+        phase: CopyPhase::Seed,
+        from: fill(&state.from, source)?,
+        to: fill(&state.to, target)?,
+        exclude: state.exclude.clone(),
+        delete: state.delete,
+        bandwidth: state.bandwidth,
+        settle_below: state.settle_below,
+        max_passes: state.max_passes,
+    })
+}
+
+/// Readable, and unique even where names hold characters that an id may not.
+fn job_id(parts: &[&str]) -> String {
+    let clean = |part: &&str| {
+        part.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect::<String>()
+    };
+    let readable: Vec<String> = parts.iter().map(clean).collect();
+    let digest = blake3::hash(parts.join("\0").as_bytes()).to_hex();
+    let readable: String = readable.join(".").chars().take(80).collect();
+    format!("{readable}.{}", digest.get(..8).unwrap_or_default())
+}
+
+fn parse_port(text: &str, host: &Host) -> Result<u16, Finding> {
+    text.parse().map_err(|_| Finding::refused(&host.name, format!("port `{text}` is not a number from 1 to 65535")))
+}
+
+/// Fills a template from a host's variables.
+pub fn fill(template: &Template, host: &Host) -> Result<String, Finding> {
+    template.render_plain(&host.vars).map_err(|e| Finding::refused(&host.name, e.to_string()))
+}
+
+fn fill_shell(template: &Template, host: &Host) -> Result<String, Finding> {
+    template.render_shell(&host.vars).map_err(|e| Finding::refused(&host.name, e.to_string()))
+}

@@ -1,0 +1,83 @@
+//! Estimates: how long steps take, and the longest way through the graph.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::graph::{CopyPhase, CopyStep, Graph, Step, StepKind};
+use super::observed::Observed;
+
+/// Assumed rate of a copy, bytes per second: a gigabit link.
+const RATE: u64 = 110 << 20;
+/// Assumed rate of small files, entries per second.
+const ENTRIES: u64 = 10_000;
+/// Assumed time of anything that is one round of commands.
+const ROUND: Duration = Duration::from_millis(200);
+
+/// What a plan costs, as far as can be told before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Bytes on the sources, where sized.
+    pub bytes: u64,
+    /// Entries on the sources, where sized.
+    pub entries: u64,
+    /// From the first step to the last.
+    pub duration: Duration,
+    /// Longest freeze of a pair.
+    pub freeze: Duration,
+}
+
+/// Estimates a graph.
+pub fn estimate(graph: &Graph, observed: &Observed) -> Estimate {
+    let mut ends: BTreeMap<&str, Duration> = BTreeMap::new();
+    let mut freezes: BTreeMap<&str, Duration> = BTreeMap::new();
+    let mut total = Estimate::default();
+    for step in &graph.steps {
+        let takes = step_time(step, observed);
+        let begins = step.after.iter().filter_map(|a| ends.get(a.as_str())).max().copied().unwrap_or_default();
+        ends.insert(&step.id, begins + takes);
+        total.duration = total.duration.max(begins + takes);
+        if let (true, Some(pair)) = (step.urgent, &step.pair) {
+            *freezes.entry(&pair.source).or_default() += takes;
+        }
+        if let StepKind::Copy(CopyStep { phase: CopyPhase::Seed, from, .. }) = &step.kind
+            && let Some(size) = step.pair.as_ref().and_then(|p| observed.tree(&p.source, from))
+        {
+            total.bytes += size.bytes;
+            total.entries += size.entries;
+        }
+    }
+    total.freeze = freezes.into_values().max().unwrap_or_default();
+    total
+}
+
+fn step_time(step: &Step, observed: &Observed) -> Duration {
+    let size = |tree: &CopyStep| {
+        let size = step.pair.as_ref().and_then(|p| observed.tree(&p.source, &tree.from));
+        size.cloned().unwrap_or_default()
+    };
+    let carry = |bytes: u64, entries: u64, limit: Option<u64>| {
+        let rate = limit.unwrap_or(RATE).clamp(1, RATE);
+        Duration::from_millis(bytes.saturating_mul(1000) / rate + entries.saturating_mul(1000) / ENTRIES) + ROUND
+    };
+    match &step.kind {
+        StepKind::Copy(tree) => match tree.phase {
+            CopyPhase::Seed => carry(size(tree).bytes, size(tree).entries, tree.bandwidth),
+            CopyPhase::CatchUp => carry(size(tree).bytes / 100, size(tree).entries / 10, tree.bandwidth),
+            CopyPhase::Last | CopyPhase::Verify => carry(tree.settle_below, size(tree).entries / 10, tree.bandwidth),
+        },
+        StepKind::Verify(tree) => carry(size(tree).bytes / 4, size(tree).entries / 4, None),
+        StepKind::Watch { hold, .. } => *hold,
+        StepKind::Check { checks, .. } => checks.iter().map(|c| c.interval * c.rise).sum::<Duration>() + ROUND,
+        StepKind::Settle { director, pool, .. } => {
+            observed.pool(director, pool).and_then(|p| p.ttl).unwrap_or_default() + ROUND
+        }
+        StepKind::Empty { interval, .. } => *interval * 2,
+        StepKind::Traffic { .. }
+        | StepKind::LowerTtl { .. }
+        | StepKind::RestoreTtl { .. }
+        | StepKind::Hook(_)
+        | StepKind::CleanUp { .. } => ROUND,
+    }
+}

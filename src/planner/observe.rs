@@ -1,0 +1,149 @@
+//! Reads the live system, as far as a plan touches it. Writes nothing anywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::observed::{Observed, Seen};
+use crate::copy::TreeSize;
+use crate::health::{Health, Verdict};
+use crate::spec::model::{HealthCheck, Host, Service, Spec, State};
+use crate::ssh::{Command, Remote, SshError, facts};
+use crate::text;
+use crate::traffic::{Director, Pool, TrafficError};
+
+/// Hosts asked at the same time.
+const PARALLEL: usize = 16;
+/// Longest time that sizing a tree may take; beyond it the size stays unknown.
+const SIZING: Duration = Duration::from_secs(60);
+
+/// What can be asked.
+pub struct Sight<'a> {
+    /// Hosts.
+    pub remote: &'a dyn Remote,
+    /// Checks.
+    pub health: &'a dyn Health,
+    /// Directors by name; those that could not be connected say why.
+    pub directors: &'a BTreeMap<String, Result<Arc<dyn Director>, TrafficError>>,
+}
+
+/// Asks everything that the plan touches, at the same time.
+pub async fn observe(spec: &Spec, sight: &Sight<'_>) -> Observed {
+    let paths = paths_by_host(spec);
+    let (hosts, pools, trees, health) =
+        tokio::join!(hosts(spec, sight, &paths), pools(spec, sight), trees(spec, sight), target_health(spec, sight));
+    Observed { hosts, pools, trees, health }
+}
+
+/// The directories that are looked at on each host: every host of the plan is there, if only to see that it can be reached.
+fn paths_by_host(spec: &Spec) -> BTreeMap<String, BTreeSet<String>> {
+    let mut paths: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for service in &spec.plan.services {
+        for pair in &service.pairs {
+            for name in [&pair.source, &pair.target] {
+                paths.entry(name.clone()).or_default();
+            }
+            for State::Directory(tree) in &service.state {
+                for (name, template) in [(&pair.source, &tree.from), (&pair.target, &tree.to)] {
+                    let filled = spec.inventory.hosts.get(name).and_then(|h| template.render_plain(&h.vars).ok());
+                    paths.entry(name.clone()).or_default().extend(filled);
+                }
+            }
+        }
+    }
+    paths
+}
+
+async fn hosts(
+    spec: &Spec,
+    sight: &Sight<'_>,
+    paths: &BTreeMap<String, BTreeSet<String>>,
+) -> BTreeMap<String, Seen<facts::Facts>> {
+    let known = paths.iter().filter_map(|(name, paths)| Some((spec.inventory.hosts.get(name)?, paths)));
+    let asked = known.map(|(host, paths)| async move {
+        let paths: Vec<String> = paths.iter().cloned().collect();
+        let facts = facts::facts(sight.remote, host, &paths).await;
+        (host.name.clone(), facts.map_or_else(unreachable, Seen::Live))
+    });
+    stream::iter(asked).buffer_unordered(PARALLEL).collect().await
+}
+
+fn unreachable<T>(error: SshError) -> Seen<T> {
+    Seen::Failed { why: error.what, hint: error.hint }
+}
+
+async fn pools(spec: &Spec, sight: &Sight<'_>) -> BTreeMap<String, Seen<Pool>> {
+    let wanted: BTreeSet<(&str, &str)> =
+        spec.plan.services.iter().filter_map(|s| s.traffic.as_ref()).map(|t| (&*t.director, &*t.pool)).collect();
+    let asked = wanted.into_iter().map(|(director, pool)| async move {
+        let seen = match sight.directors.get(director) {
+            Some(Ok(found)) => look_at(found.as_ref(), pool).await.map_or_else(|e| silent(&e), Seen::Live),
+            Some(Err(e)) => silent(e),
+            None => Seen::Failed { why: "is not in the inventory".into(), hint: None },
+        };
+        (Observed::pool_key(director, pool), seen)
+    });
+    stream::iter(asked).buffer_unordered(PARALLEL).collect().await
+}
+
+/// A pool that can be read and would take writes: better to learn now than in the middle of a move.
+async fn look_at(director: &dyn Director, pool: &str) -> Result<Pool, TrafficError> {
+    let seen = director.observe(pool).await?;
+    director.writable(pool).await?;
+    Ok(seen)
+}
+
+fn silent<T>(error: &TrafficError) -> Seen<T> {
+    Seen::Failed { why: error.what.clone(), hint: error.hint.clone() }
+}
+
+async fn trees(spec: &Spec, sight: &Sight<'_>) -> BTreeMap<String, Seen<TreeSize>> {
+    let sources = spec.plan.services.iter().flat_map(|service| {
+        service.pairs.iter().flat_map(move |pair| service.state.iter().map(move |State::Directory(d)| (pair, d)))
+    });
+    let wanted = sources.filter_map(|(pair, tree)| {
+        let host = spec.inventory.hosts.get(&pair.source)?;
+        Some((host, tree.from.render_plain(&host.vars).ok()?))
+    });
+    let asked = wanted.map(|(host, path)| async move {
+        let size = size(sight.remote, host, &path).await;
+        (Observed::tree_key(&host.name, &path), size)
+    });
+    stream::iter(asked).buffer_unordered(PARALLEL).collect().await
+}
+
+/// Sizes a tree with what every host has; what is excluded from the copy is counted, too.
+async fn size(remote: &dyn Remote, host: &Host, path: &str) -> Seen<TreeSize> {
+    let script = r#"nice find "$1" -xdev -printf '%y %s\n' | awk '{n++; if ($1 == "f") b += $2} END {printf "%d %.0f\n", n, b}'"#;
+    let command =
+        Command { script: script.into(), args: vec![path.into()], timeout: Some(SIZING), ..Command::default() };
+    let output = match remote.run(host, &command).await {
+        Ok(output) => output,
+        Err(e) => return unreachable(e),
+    };
+    let mut numbers = std::str::from_utf8(&output.stdout).unwrap_or_default().split_ascii_whitespace().map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(entries)), Some(Ok(bytes))) if output.status == 0 && output.stderr.is_empty() => {
+            Seen::Live(TreeSize { entries, bytes })
+        }
+        _ => Seen::Failed { why: format!("cannot be sized: {}", text::escape(&output.stderr, 200)), hint: None },
+    }
+}
+
+async fn target_health(spec: &Spec, sight: &Sight<'_>) -> BTreeMap<String, Vec<Verdict>> {
+    let targets = spec.plan.services.iter().flat_map(|s| s.pairs.iter().map(move |p| (s, p)));
+    let asked = targets.filter_map(|(service, pair)| Some((service, spec.inventory.hosts.get(&pair.target)?)));
+    let asked = asked.map(|(service, host)| async move { (host.name.clone(), probes(service, host, sight).await) });
+    stream::iter(asked).buffer_unordered(PARALLEL).collect().await
+}
+
+async fn probes(service: &Service, host: &Host, sight: &Sight<'_>) -> Vec<Verdict> {
+    let ask = |check: &'_ HealthCheck| {
+        let check = check.clone();
+        async move { sight.health.probe(&check, host).await }
+    };
+    futures_util::future::join_all(service.health.iter().map(ask)).await
+}

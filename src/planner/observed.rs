@@ -1,0 +1,75 @@
+//! What was seen of the live system when a plan was made. Pure data; `observe` fills it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::copy::TreeSize;
+use crate::health::Verdict;
+use crate::ssh::facts::Facts;
+use crate::traffic::Pool;
+
+/// The live system, as far as the plan touches it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Facts by host name.
+    pub hosts: BTreeMap<String, Seen<Facts>>,
+    /// Pools by `director pool`.
+    pub pools: BTreeMap<String, Seen<Pool>>,
+    /// Sizes of source trees by `host:path`.
+    pub trees: BTreeMap<String, Seen<TreeSize>>,
+    /// Answers of the checks by target host.
+    pub health: BTreeMap<String, Vec<Verdict>>,
+}
+
+/// One thing that was asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen<T> {
+    /// What it answered.
+    Live(T),
+    /// It was asked and did not answer.
+    Failed {
+        /// Why.
+        why: String,
+        /// What to do next.
+        hint: Option<String>,
+    },
+}
+
+impl<T> Seen<T> {
+    /// The answer, if there was one.
+    pub fn live(&self) -> Option<&T> {
+        match self {
+            Self::Live(value) => Some(value),
+            Self::Failed { .. } => None,
+        }
+    }
+}
+
+impl Observed {
+    /// The key of a pool.
+    pub fn pool_key(director: &str, pool: &str) -> String {
+        format!("{director} {pool}")
+    }
+
+    /// The key of a tree.
+    pub fn tree_key(host: &str, path: &str) -> String {
+        format!("{host}:{path}")
+    }
+
+    /// A pool, if it was seen.
+    pub fn pool(&self, director: &str, pool: &str) -> Option<&Pool> {
+        self.pools.get(&Self::pool_key(director, pool)).and_then(Seen::live)
+    }
+
+    /// A host's facts, if they were seen.
+    pub fn host(&self, name: &str) -> Option<&Facts> {
+        self.hosts.get(name).and_then(Seen::live)
+    }
+
+    /// The size of a source tree, if it was seen.
+    pub fn tree(&self, host: &str, path: &str) -> Option<&TreeSize> {
+        self.trees.get(&Self::tree_key(host, path)).and_then(Seen::live)
+    }
+}

@@ -1,0 +1,89 @@
+//! Plain lines, for logs and for terminals that are none.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use super::Watch;
+use super::paint::Paint;
+use crate::event::{Event, Notice, Record, StepResult};
+use crate::planner::graph::Graph;
+use crate::text;
+
+/// Progress of one step is told at most this often.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Writes one line for each thing that happens.
+pub struct Lines<W> {
+    out: W,
+    graph: Graph,
+    said: BTreeMap<String, Instant>,
+}
+
+impl<W: Write + Send> Lines<W> {
+    /// For a run with this graph.
+    pub fn new(out: W, graph: Graph) -> Self {
+        Self { out, graph, said: BTreeMap::new() }
+    }
+
+    fn say(&mut self, line: &str) {
+        // A reader that has gone away must not stop a run.
+        let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+    }
+
+    fn due(&mut self, step: &str) -> bool {
+        let due = self.said.get(step).is_none_or(|at| at.elapsed() >= EVERY);
+        if due {
+            self.said.insert(step.to_owned(), Instant::now());
+        }
+        due
+    }
+}
+
+impl<W: Write + Send> Watch for Lines<W> {
+    fn see(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Recorded(record) => {
+                if let Some(line) = record_line(&self.graph, record, Paint(false)) {
+                    self.say(&line);
+                }
+                if let Event::Intent { step, .. } = &record.event {
+                    self.said.insert(step.clone(), Instant::now());
+                }
+            }
+            Notice::Copying { step, progress } if self.due(step) => {
+                let done = format!("{} of {}", text::bytes(progress.bytes_done), text::bytes(progress.bytes_total));
+                let files = format!("{} of {} files", progress.files_done, progress.files_total);
+                self.say(&format!("         {step}: {done}, {files}"));
+            }
+            Notice::Waiting { step, what } if self.due(step) => self.say(&format!("         {step}: waits for {what}")),
+            Notice::Copying { .. } | Notice::Waiting { .. } => {}
+        }
+    }
+}
+
+/// One record as a line; `None` for what need not be told.
+pub fn record_line(graph: &Graph, record: &Record, paint: Paint) -> Option<String> {
+    let at = record.at.strftime("%H:%M:%S");
+    let line = match &record.event {
+        Event::Intent { step, undo, .. } => {
+            let kind = &graph.step(step)?.kind;
+            let what = if *undo { format!("putting back {}", kind.describe()) } else { kind.describe() };
+            format!("{at}   {step}: {what}")
+        }
+        Event::Outcome { step, result, undo, .. } => {
+            let name = if *undo { format!("{step} (undone)") } else { step.clone() };
+            match result {
+                StepResult::Done { evidence, millis, .. } => {
+                    let took = text::duration(Duration::from_millis(*millis));
+                    format!("{at} {} {name}: {evidence} {}", paint.green("✓"), paint.dim(&format!("in {took}")))
+                }
+                StepResult::Failed { why, .. } => format!("{at} {} {name}: {}", paint.red("✗"), paint.red(why)),
+                StepResult::Unknown { why, .. } => format!("{at} {} {name}: unknown: {why}", paint.yellow("?")),
+            }
+        }
+        Event::Resumed { by } => format!("{at} resumed by {}@{} (pid {})", by.user, by.host, by.pid),
+        Event::Started(_) | Event::Held { .. } | Event::Stopped { .. } | Event::Finished => return None,
+    };
+    Some(line)
+}

@@ -1,0 +1,241 @@
+//! Where a run stands, pair by pair.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::ending::when;
+use crate::event::{RunState, Status, StepState};
+use crate::journal::JournalError;
+use crate::planner::graph::{Step, StepKind};
+use crate::spec::model::{HookPoint, Pair};
+use crate::text;
+
+/// One run in a list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunRow {
+    /// Its name.
+    pub run: String,
+    /// `finished`, `held`, `stopped`, `running`, `interrupted`, `unreadable`.
+    pub status: String,
+    /// Steps done.
+    pub done: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// When it began.
+    pub began: Option<jiff::Timestamp>,
+    /// Why it is held or cannot be read.
+    pub why: Option<String>,
+}
+
+impl RunRow {
+    /// A row; `live` when a controller works on it now.
+    pub fn new(name: &str, state: &Result<RunState, JournalError>, live: bool) -> Self {
+        let state = match state {
+            Ok(state) => state,
+            Err(e) => {
+                let (run, status, why) = (name.to_owned(), "unreadable".to_owned(), Some(e.to_string()));
+                return Self { run, status, done: 0, steps: 0, began: None, why };
+            }
+        };
+        let why = match &state.status {
+            Status::Held { why, .. } => Some(why.clone()),
+            _ => None,
+        };
+        Self {
+            run: name.to_owned(),
+            status: word(&state.status, live).to_owned(),
+            done: state.count(StepState::Done),
+            steps: state.started.graph.steps.len(),
+            began: Some(state.started_at),
+            why,
+        }
+    }
+}
+
+fn word(status: &Status, live: bool) -> &'static str {
+    match status {
+        Status::Running if live => "running",
+        Status::Running => "interrupted",
+        Status::Held { .. } => "held",
+        Status::Stopped { .. } => "stopped",
+        Status::Finished => "finished",
+    }
+}
+
+/// The list of runs.
+pub fn run_table(rows: &[RunRow]) -> String {
+    if rows.is_empty() {
+        return "There are no runs yet.\n".to_owned();
+    }
+    let width = rows.iter().map(|r| r.run.chars().count()).max().unwrap_or(0).max(3);
+    let mut out = format!("{:<width$}  {:<11}  {:>11}  began\n", "run", "status", "steps");
+    for row in rows {
+        let steps = format!("{}/{}", row.done, row.steps);
+        let began = row.began.map(when).unwrap_or_default();
+        let _ = writeln!(out, "{:<width$}  {:<11}  {steps:>11}  {began}", row.run, row.status);
+        if let Some(why) = &row.why {
+            let _ = writeln!(out, "{:<width$}    {why}", "");
+        }
+    }
+    out
+}
+
+/// Everything about one run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunReport {
+    /// Its name.
+    pub run: String,
+    /// The plan's name.
+    pub plan: String,
+    /// As in [`RunRow`].
+    pub status: String,
+    /// Why it is held.
+    pub why: Option<String>,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// Who began it: `user@host`.
+    pub by: String,
+    /// When it began.
+    pub began: jiff::Timestamp,
+    /// When something last happened.
+    pub last: jiff::Timestamp,
+    /// Pairs, and services as a whole, in order.
+    pub pairs: Vec<PairReport>,
+    /// Steps that have begun and have no outcome, have failed, or are unknown.
+    pub open: Vec<OpenStep>,
+}
+
+/// Where one pair stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PairReport {
+    /// The service.
+    pub service: String,
+    /// `source → target`.
+    pub pair: String,
+    /// Steps done.
+    pub done: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// Phase of the step that comes next; `None` when all are done.
+    pub next: Option<String>,
+    /// Percent of its full weight that the target has.
+    pub share: u8,
+    /// Time from the last write on the source to the first on the target, once it is over.
+    pub freeze_ms: Option<u64>,
+}
+
+/// A step that needs a look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OpenStep {
+    /// Its id.
+    pub step: String,
+    /// Where it stands.
+    pub state: StepState,
+    /// When its last attempt began.
+    pub since: Option<jiff::Timestamp>,
+    /// What it said last.
+    pub says: String,
+}
+
+impl RunReport {
+    /// Reads a run's state.
+    pub fn new(state: &RunState, live: bool) -> Self {
+        let (why, hint) = match &state.status {
+            Status::Held { why, hint, .. } => (Some(why.clone()), hint.clone()),
+            _ => (None, None),
+        };
+        let steps = &state.started.graph.steps;
+        let mut order: Vec<(&str, &Pair)> = Vec::new();
+        for step in steps {
+            if let Some(pair) = &step.pair
+                && !order.contains(&(&step.service, pair))
+            {
+                order.push((&step.service, pair));
+            }
+        }
+        let pairs = order.into_iter().map(|(service, pair)| pair_report(state, service, pair)).collect();
+        let is_open = |s: StepState| !matches!(s, StepState::Waiting | StepState::Done);
+        let open = steps
+            .iter()
+            .map(|s| (s, state.step(&s.id)))
+            .filter(|(_, r)| is_open(r.state))
+            .map(|(s, r)| OpenStep { step: s.id.clone(), state: r.state, since: r.began, says: r.says.clone() });
+        Self {
+            run: state.started.run.clone(),
+            plan: state.started.plan.clone(),
+            status: word(&state.status, live).to_owned(),
+            why,
+            hint,
+            by: format!("{}@{}", state.started.by.user, state.started.by.host),
+            began: state.started_at,
+            last: state.last_at,
+            pairs,
+            open: open.collect(),
+        }
+    }
+}
+
+fn pair_report(state: &RunState, service: &str, pair: &Pair) -> PairReport {
+    let belongs = |s: &&Step| s.service == service && s.pair.as_ref().is_none_or(|p| p == pair);
+    let steps: Vec<&Step> = state.started.graph.steps.iter().filter(belongs).collect();
+    let own: Vec<&&Step> = steps.iter().filter(|s| s.pair.is_some()).collect();
+    let is_done = |s: &Step| state.step(&s.id).state == StepState::Done;
+    let shares = steps.iter().filter(|s| state.step(&s.id).state == StepState::Done).filter_map(|s| match &s.kind {
+        StepKind::Traffic { share, .. } => *share,
+        _ => None,
+    });
+    PairReport {
+        service: service.to_owned(),
+        pair: format!("{} → {}", pair.source, pair.target),
+        done: own.iter().filter(|s| is_done(s)).count(),
+        steps: own.len(),
+        next: own.iter().find(|s| !is_done(s)).map(|s| s.kind.phase().to_owned()),
+        share: shares.max().unwrap_or(0),
+        freeze_ms: freeze(state, &own),
+    }
+}
+
+/// From the beginning of the freeze hook (or, without one, of the last pass) to the first weight of the target (or, without a
+/// director, to the end of the thaw).
+fn freeze(state: &RunState, steps: &[&&Step]) -> Option<u64> {
+    let starts = |s: &&&&Step| s.urgent || matches!(&s.kind, StepKind::Hook(h) if h.at == HookPoint::Freeze);
+    let ends = |s: &&&&Step| s.urgent;
+    let first = steps.iter().find(starts)?;
+    let last = steps.iter().rfind(ends)?;
+    let (began, ended) = (state.step(&first.id).began?, state.step(&last.id).ended?);
+    u64::try_from(ended.duration_since(began).as_millis()).ok()
+}
+
+/// The report as text.
+pub fn run_text(report: &RunReport) -> String {
+    let mut out = format!("Run {} of plan {}: {}\n", report.run, report.plan, report.status);
+    let _ = writeln!(out, "  begun {} by {}, last record {}", when(report.began), report.by, when(report.last));
+    if let Some(why) = &report.why {
+        let _ = writeln!(out, "  held: {why}");
+    }
+    if let Some(hint) = &report.hint {
+        let _ = writeln!(out, "  help: {hint}");
+    }
+    for pair in &report.pairs {
+        let next = pair.next.as_ref().map_or("done".to_owned(), |n| format!("next: {n}"));
+        let freeze = pair.freeze_ms.map(|ms| format!(", frozen for {}", text::duration(Duration::from_millis(ms))));
+        let _ = writeln!(
+            out,
+            "  {} {}  {}/{} steps, target at {} %, {next}{}",
+            pair.service,
+            pair.pair,
+            pair.done,
+            pair.steps,
+            pair.share,
+            freeze.unwrap_or_default()
+        );
+    }
+    for step in &report.open {
+        let state = format!("{:?}", step.state).to_lowercase();
+        let since = step.since.map(when).unwrap_or_default();
+        let _ = writeln!(out, "  {} is {state} since {since}: {}", step.step, step.says);
+    }
+    out
+}

@@ -1,0 +1,16 @@
+//! The command line as its users meet it: what it prints and how it exits, without anything to contact.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs
+)]
+
+#[path = "cli/offline.rs"]
+mod offline;
+#[path = "cli/run.rs"]
+mod run;

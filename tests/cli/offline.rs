@@ -1,0 +1,130 @@
+//! Files in, plan out: nothing is contacted.
+
+use super::run::{migrate, migrate_in};
+
+#[test]
+fn the_plans_of_the_project_read_well_offline() {
+    for plan in ["uploads", "uploads-dns", "web"] {
+        let ran = migrate(&["plan", "--offline", &format!("plans/{plan}.yaml")]);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{plan}");
+        insta::assert_snapshot!(format!("plan-{plan}"), ran.out);
+    }
+}
+
+#[test]
+fn a_plan_for_a_pull_request_is_markdown() {
+    let ran = migrate(&["plan", "--offline", "--format", "markdown", "plans/web.yaml"]);
+    assert_eq!(ran.code, 0);
+    insta::assert_snapshot!("plan-markdown", ran.out);
+}
+
+#[test]
+fn a_plan_for_programs_is_json_with_every_step() {
+    let ran = migrate(&["plan", "--offline", "--format", "json", "plans/uploads.yaml"]);
+    let plan: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let steps = plan["graph"]["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 51);
+    for step in steps {
+        for after in step["after"].as_array().unwrap() {
+            let earlier = steps.iter().take_while(|s| s["id"] != step["id"]).any(|s| s["id"] == *after);
+            assert!(earlier, "{} waits for {after}, which does not stand before it", step["id"]);
+        }
+    }
+}
+
+#[test]
+fn pending_changes_have_an_exit_code_of_their_own_when_asked_for() {
+    assert_eq!(migrate(&["plan", "--offline", "plans/web.yaml"]).code, 0);
+    assert_eq!(migrate(&["plan", "--offline", "--detailed-exitcode", "plans/web.yaml"]).code, 2);
+    assert_eq!(migrate(&["plan", "--offline", "--detailed-exitcode", "plans/none.yaml"]).code, 1);
+}
+
+#[test]
+fn help_shows_the_exit_codes_and_teaches_by_example() {
+    let help = migrate(&["--help"]);
+    assert_eq!(help.code, 0);
+    assert!(help.out.contains("Exit codes:"), "{}", help.out);
+    for command in ["plan", "apply"] {
+        let help = migrate(&[command, "--help"]);
+        assert!(help.out.contains("Examples:"), "{command}: {}", help.out);
+    }
+}
+
+#[test]
+fn completions_are_there_for_the_usual_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = migrate(&["completions", shell]);
+        assert!(ran.code == 0 && ran.out.contains("migrate"), "{shell}: {}", ran.err);
+    }
+}
+
+#[test]
+fn without_runs_status_says_so_and_an_unknown_name_is_an_error() {
+    let none = migrate(&["status"]);
+    assert_eq!((none.code, none.out.as_str()), (0, "There are no runs yet.\n"));
+    let unknown = migrate(&["status", "nope"]);
+    assert_eq!(unknown.code, 1);
+    insta::assert_snapshot!(unknown.err, @r"
+    error: there is no run or plan named nope
+      help: `migrate status` lists all runs
+    ");
+}
+
+const INVENTORY: &str = "
+hosts:
+  dal-1: { address: 10.0.0.1 }
+  fra-1: { address: 10.0.1.1 }
+directors:
+  edge: { haproxy: \"unix:/run/haproxy.sock\" }
+";
+
+fn with_plan(plan: &str) -> super::run::Ran {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("inv.yaml"), INVENTORY).unwrap();
+    std::fs::write(dir.path().join("plan.yaml"), plan).unwrap();
+    migrate_in(dir.path(), dir.path(), &["plan", "--offline", "plan.yaml"])
+}
+
+#[test]
+fn a_plan_that_would_leave_nobody_serving_is_refused_with_the_numbers() {
+    let ran = with_plan(
+        "
+migration: lonely
+inventory: inv.yaml
+services:
+  uploads:
+    move: { from: [dal-1], to: [fra-1] }
+    traffic: { director: edge, pool: uploads }
+    state: [{ directory: /srv/uploads }]
+    health: [{ tcp: \"{{ address }}:80\" }]
+    hooks: [{ at: freeze, run: systemctl stop uploads }]
+",
+    );
+    assert_eq!(ran.code, 1);
+    let refusal: Vec<&str> = ran.out.lines().skip_while(|l| !l.starts_with("refused")).take(2).collect();
+    insta::assert_snapshot!(refusal.join("\n"), @r"
+    refused: edge uploads: has 1 member in service, and max_unavailable lets 1 be drained at once: nobody would be left, and its users would get errors
+        help: lower max_unavailable of the wave, or add a member to the pool that serves meanwhile
+    ");
+}
+
+#[test]
+fn what_is_risky_is_said_even_offline() {
+    let ran = with_plan(
+        "
+migration: risky
+inventory: inv.yaml
+services:
+  files:
+    move: { from: [dal-1], to: [fra-1] }
+    state: [{ directory: /srv/uploads, verify: false }]
+    drain: { on_deadline: proceed }
+",
+    );
+    let risks: Vec<&str> = ran.out.lines().filter(|l| l.starts_with("risk")).collect();
+    insta::assert_snapshot!(risks.join("\n"), @r"
+    risk: files: has no `freeze` hook: only the drain keeps the source from being written to
+    risk: files: has state that is not verified: a damaged copy would be noticed by its users
+    risk: files: proceeds when its drain misses the deadline: connections that are left break
+    ");
+}
