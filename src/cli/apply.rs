@@ -2,23 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use indicatif::ProgressDrawTarget;
-use tokio::sync::mpsc;
-
 use super::connect::{self, Connections};
 use super::environment::Environment;
 use super::failure::advised;
 use super::output::{self, Format};
 use super::runs::{self, Run};
-use super::{Exit, confirm, load, plan, signals};
-use crate::engine::{Ending, Engine, World};
-use crate::event::{Event, Notice, RunState, Started};
-use crate::journal::{self, Journal, Log};
+use super::{Exit, confirm, control, load, plan};
+use crate::event::{Event, RunState, Started};
+use crate::journal::{Journal, Log};
 use crate::planner::graph::Graph;
 use crate::planner::proposal::Proposal;
 use crate::planner::saved::{self, SavedPlan};
 use crate::planner::{self, finding::Finding};
-use crate::render::{self, Watch};
+use crate::render;
 use crate::spec::model::{Input, Spec};
 
 /// Arguments of `migrate apply`.
@@ -58,7 +54,7 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
         refuse_if("the files behind the saved plan have changed", &saved.changed_inputs(&spec.inputs))?;
     }
     let connections = connect::connect(&spec, environment)?;
-    match runs::latest(environment, &spec.plan.name)?.filter(|r| !r.is_finished()) {
+    match runs::latest(environment, &spec.plan.name)?.filter(|r| !r.has_ended()) {
         Some(run) => resume(args, environment, &spec, connections, run).await,
         None => begin(args, environment, &spec, connections, saved).await,
     }
@@ -108,7 +104,9 @@ async fn begin(
     }
     let graph = saved.map_or(proposal.graph, |s| s.graph);
     let (journal, state) = start(environment, spec, graph)?;
-    work(args, environment, world(spec, connections), journal, state).await
+    let command = format!("migrate apply {}", args.plan.display());
+    let world = connections.into_world(spec.inventory.hosts.clone());
+    control::work(args.format, environment, world, journal, state, &command).await
 }
 
 fn nothing_to_do(args: &Args, plan: &str) -> anyhow::Result<Exit> {
@@ -164,10 +162,12 @@ async fn resume(
         return Ok(Exit::Error);
     }
     state.apply(journal.append(Event::Resumed { by: environment.operator() })?)?;
-    work(args, environment, world(spec, connections), journal, state).await
+    let command = format!("migrate apply {}", args.plan.display());
+    let world = connections.into_world(spec.inventory.hosts.clone());
+    control::work(args.format, environment, world, journal, state, &command).await
 }
 
-fn refuse_other_files(run: &str, then: &[Input], now: &[Input]) -> anyhow::Result<()> {
+pub fn refuse_other_files(run: &str, then: &[Input], now: &[Input]) -> anyhow::Result<()> {
     // The same files may be named from another directory: what is in them counts.
     let digests = |inputs: &[Input]| inputs.iter().map(|i| i.digest.clone()).collect::<Vec<_>>();
     if digests(then) == digests(now) {
@@ -178,44 +178,4 @@ fn refuse_other_files(run: &str, then: &[Input], now: &[Input]) -> anyhow::Resul
         format!("run {run} is not finished, and the files it began with have been edited since: {}", names.join(", ")),
         "put them back as they were to go on with it",
     ))
-}
-
-fn world(spec: &Spec, connections: Connections) -> World {
-    connections.into_world(spec.inventory.hosts.clone())
-}
-
-async fn work(
-    args: &Args,
-    environment: &Environment,
-    world: World,
-    journal: Journal,
-    state: RunState,
-) -> anyhow::Result<Exit> {
-    let (notices, watching) = mpsc::unbounded_channel::<Notice>();
-    let watcher: Box<dyn Watch> = match (args.format, environment.terminal) {
-        (Format::Json, _) => Box::new(render::Json(std::io::stdout())),
-        (Format::Text, true) => Box::new(render::Bars::new(&state, environment.color, ProgressDrawTarget::stdout())),
-        (Format::Text, false) => Box::new(render::Lines::new(std::io::stdout(), state.started.graph.clone())),
-    };
-    let shown = tokio::task::spawn_blocking(move || watch(watcher, watching));
-    let path = journal.path().to_owned();
-    let ended = Engine::new(world, Box::new(journal), state, notices, signals::listen()?).run().await;
-    shown.await?;
-    let ending = ended?;
-    if args.format == Format::Text {
-        let state = journal::file::load(&path)?;
-        output::print(&render::ending(&state, &ending, &format!("migrate apply {}", args.plan.display())))?;
-    }
-    Ok(match ending {
-        Ending::Finished => Exit::Ok,
-        Ending::Held { .. } | Ending::Stopped => Exit::Held,
-    })
-}
-
-/// Shows notices until the engine has ended.
-fn watch(mut watcher: Box<dyn Watch>, mut notices: mpsc::UnboundedReceiver<Notice>) {
-    while let Some(notice) = notices.blocking_recv() {
-        watcher.see(&notice);
-    }
-    watcher.close();
 }

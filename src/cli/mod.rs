@@ -8,12 +8,15 @@ mod apply;
 mod completions;
 mod confirm;
 mod connect;
+mod control;
 mod environment;
 mod exit;
 mod failure;
 mod load;
 mod output;
 mod plan;
+mod resolve;
+mod rollback;
 mod runs;
 mod signals;
 mod status;
@@ -49,6 +52,10 @@ enum Command {
     Apply(apply::Args),
     /// Show where runs stand
     Status(status::Args),
+    /// Go back, step by step, as it came
+    Rollback(rollback::Args),
+    /// Say what became of a step whose outcome is unknown
+    Resolve(resolve::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -71,6 +78,8 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
         Command::Validate(args) => validate::run(&args, environment),
         Command::Completions(args) => completions::run(&args),
         Command::Status(args) => status::run(&args, environment),
+        Command::Resolve(args) => resolve::run(&args, environment),
+        Command::Rollback(args) => block_on(rollback::run(&args, environment)),
         Command::Plan(args) => block_on(plan::run(&args, environment)),
         Command::Apply(args) => block_on(apply::run(&args, environment)),
     }

@@ -25,8 +25,8 @@ impl Run {
     }
 
     /// Whether there is nothing left to do in it.
-    pub fn is_finished(&self) -> bool {
-        self.state.as_ref().is_ok_and(|s| s.status == Status::Finished)
+    pub fn has_ended(&self) -> bool {
+        self.state.as_ref().is_ok_and(|s| matches!(s.status, Status::Finished | Status::RolledBack))
     }
 }
 
@@ -55,6 +55,16 @@ pub fn all(environment: &Environment) -> anyhow::Result<Vec<Run>> {
 
 fn age(run: &Run) -> Option<jiff::Timestamp> {
     run.state.as_ref().ok().map(|s| s.started_at)
+}
+
+/// The run of that name, or the newest run of the plan of that name.
+pub fn find(environment: &Environment, name: &str) -> anyhow::Result<Run> {
+    let mut all = all(environment)?;
+    let is_it = |r: &Run| r.name == name || r.state.as_ref().is_ok_and(|s| s.started.plan == name);
+    match all.iter().rposition(is_it) {
+        Some(n) => Ok(all.swap_remove(n)),
+        None => Err(advised(format!("there is no run or plan named {name}"), "`migrate status` lists all runs")),
+    }
 }
 
 /// The newest run of a plan.

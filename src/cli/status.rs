@@ -1,7 +1,6 @@
 //! `migrate status`: where runs stand.
 
 use super::environment::Environment;
-use super::failure::advised;
 use super::output::{self, Format};
 use super::{Exit, runs};
 use crate::render;
@@ -21,8 +20,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
-    let mut all = runs::all(environment)?;
     let Some(name) = &args.name else {
+        let all = runs::all(environment)?;
         let rows: Vec<_> = all.iter().map(|run| render::RunRow::new(&run.name, &run.state, run.is_live())).collect();
         match args.format {
             Format::Json => output::print_json(&rows)?,
@@ -30,10 +29,7 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::Ok);
     };
-    let found = all.iter().rposition(|r| r.name == *name || r.state.as_ref().is_ok_and(|s| s.started.plan == *name));
-    let Some(run) = found.map(|n| all.swap_remove(n)) else {
-        return Err(advised(format!("there is no run or plan named {name}"), "`migrate status` lists all runs"));
-    };
+    let run = runs::find(environment, name)?;
     let live = run.is_live();
     let state = run.state?;
     let report = render::RunReport::new(&state, live);

@@ -7,11 +7,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::World;
-use super::execute::{self, Context, Effect};
+use super::execute::{self, Context, Effect, Found};
 use super::undo;
-use crate::event::{Event, IllegalTransition, Notice, RunState, Status, StepResult, StepState};
+use crate::event::{Before, Direction, Event, IllegalTransition, Notice, Operator, RunState, StepResult, StepState};
 use crate::journal::{JournalError, Log};
 use crate::planner::graph::{CopyPhase, Step, StepKind};
+use crate::spec::model::OnFailure;
 
 /// Trees that are seeded at the same time: more only share the same links and disks.
 const PARALLEL_SEEDS: usize = 4;
@@ -21,6 +22,8 @@ const PARALLEL_SEEDS: usize = 4;
 pub enum Ending {
     /// Everything is done.
     Finished,
+    /// Everything that was to be undone has been.
+    RolledBack,
     /// An operator is needed.
     Held {
         /// The step, when it is about one.
@@ -29,6 +32,8 @@ pub enum Ending {
         why: String,
         /// What to do next.
         hint: Option<String>,
+        /// An undo failed.
+        stuck: bool,
     },
     /// It was asked to stop and did.
     Stopped,
@@ -70,6 +75,7 @@ pub enum Stop {
 pub struct Engine {
     journal: Box<dyn Log>,
     state: RunState,
+    operator: Operator,
     steps: Arc<BTreeMap<String, Arc<Step>>>,
     context: Arc<Context>,
     notices: mpsc::UnboundedSender<Notice>,
@@ -88,16 +94,19 @@ impl Engine {
         world: World,
         journal: Box<dyn Log>,
         state: RunState,
+        operator: Operator,
         notices: mpsc::UnboundedSender<Notice>,
         stop: watch::Receiver<Stop>,
     ) -> Self {
         let graph = &state.started.graph;
         let steps = graph.steps.iter().map(|s| (s.id.clone(), Arc::new(s.clone()))).collect();
         let run = state.started.run.clone();
+        let undo = undo::left(&state);
         let context = Arc::new(Context { world, run, notices: notices.clone(), stop: stop.clone() });
         Self {
             journal,
             state,
+            operator,
             steps: Arc::new(steps),
             context,
             notices,
@@ -106,7 +115,7 @@ impl Engine {
             active: BTreeSet::new(),
             given_up: BTreeSet::new(),
             hold: None,
-            undo: Vec::new(),
+            undo,
         }
     }
 
@@ -141,18 +150,32 @@ impl Engine {
     }
 
     fn begin_ready(&mut self) -> Result<(), EngineError> {
-        if let Some(id) = self.undo.pop_if(|_| self.tasks.is_empty()) {
-            return self.begin(&id, true);
-        }
         if !self.undo.is_empty() {
+            return self.begin_undo();
+        }
+        if self.state.direction != Direction::Forward {
             return Ok(());
         }
         let ready: Vec<String> = self.steps.keys().filter(|id| self.is_ready(id)).cloned().collect();
         for id in ready {
             if self.has_room(&id) {
-                self.begin(&id, false)?;
+                self.begin(&id)?;
             }
         }
+        Ok(())
+    }
+
+    /// One step back at a time, and none while anything is under way. A stop ends a whole way back between two of them.
+    fn begin_undo(&mut self) -> Result<(), EngineError> {
+        let going_back = self.state.direction != Direction::Forward;
+        if !self.tasks.is_empty() || (going_back && self.stopping()) {
+            return Ok(());
+        }
+        let Some(step) = self.undo.pop().and_then(|id| self.steps.get(&id).cloned()) else { return Ok(()) };
+        let found = Found::new(&self.state, &step);
+        self.intend(&step, true, None)?;
+        let context = Arc::clone(&self.context);
+        self.spawn(&step.id.clone(), async move { undo::undo(&context, &step, &found).await });
         Ok(())
     }
 
@@ -172,21 +195,35 @@ impl Engine {
         !seeds(id) || self.active.iter().filter(|a| seeds(a)).count() < PARALLEL_SEEDS
     }
 
-    fn begin(&mut self, id: &str, undo: bool) -> Result<(), EngineError> {
+    /// Looks first, where the step's undo will need what is there; else acts.
+    fn begin(&mut self, id: &str) -> Result<(), EngineError> {
         let Some(step) = self.steps.get(id).cloned() else { return Ok(()) };
-        let found = execute::Found::new(&self.state, &step);
-        let attempt = self.state.step(id).attempts + 1;
-        self.record(Event::Intent { step: id.to_owned(), attempt, undo })?;
-        self.active.insert(id.to_owned());
+        if !execute::looks(&step.kind) || self.state.step(id).before.is_some() {
+            return self.act(step, None);
+        }
         let context = Arc::clone(&self.context);
-        self.tasks.spawn(async move {
-            let effect = match undo {
-                true => undo::undo(&context, &step, &found).await,
-                false => execute::execute(&context, &step, &found).await,
-            };
-            (step.id.clone(), effect)
-        });
+        self.spawn(id, async move { execute::look(&context, &step).await });
         Ok(())
+    }
+
+    /// Intent on disk, then the effect.
+    fn act(&mut self, step: Arc<Step>, before: Option<Before>) -> Result<(), EngineError> {
+        self.intend(&step, false, before)?;
+        let found = Found::new(&self.state, &step);
+        let context = Arc::clone(&self.context);
+        self.spawn(&step.id.clone(), async move { execute::execute(&context, &step, &found).await });
+        Ok(())
+    }
+
+    fn intend(&mut self, step: &Step, undo: bool, before: Option<Before>) -> Result<(), EngineError> {
+        let attempt = self.state.step(&step.id).attempts + 1;
+        self.record(Event::Intent { step: step.id.clone(), attempt, undo, before })
+    }
+
+    fn spawn(&mut self, id: &str, effect: impl Future<Output = Effect> + Send + 'static) {
+        self.active.insert(id.to_owned());
+        let id = id.to_owned();
+        self.tasks.spawn(async move { (id, effect.await) });
     }
 
     fn conclude(&mut self, ended: Option<Result<(String, Effect), JoinError>>) -> Result<(), EngineError> {
@@ -199,52 +236,94 @@ impl Engine {
             }
         };
         self.active.remove(&id);
-        let Effect::Ended(result) = effect else {
+        let Some(step) = self.steps.get(&id).cloned() else { return Ok(()) };
+        match effect {
             // Interrupted while it only waited: the intent stays open and is taken up again.
-            self.given_up.insert(id);
-            return Ok(());
-        };
-        let record = self.state.step(&id);
-        let (attempt, undo) = (record.attempts, record.state == StepState::Undoing);
-        let trouble = hold_for(&id, &result);
-        self.record(Event::Outcome { step: id.clone(), attempt, undo, result })?;
-        if let Some(hold) = trouble {
-            self.given_up.insert(id.clone());
-            self.hold.get_or_insert(hold);
-            if undo {
-                self.undo.clear();
-            } else {
-                self.undo = undo::on_failure(&self.steps, &self.state, &id);
+            Effect::Interrupted => {
+                self.given_up.insert(id);
+                Ok(())
+            }
+            Effect::Looked(before) => self.act_if_still_wanted(step, before),
+            Effect::Ended(result) => {
+                let undo = self.state.step(&id).state == StepState::Undoing;
+                if !matches!(self.state.step(&id).state, StepState::Running | StepState::Undoing) {
+                    // It could not even look: that is an attempt, too.
+                    self.intend(&step, false, None)?;
+                }
+                self.close(&step, undo, result)
             }
         }
+    }
+
+    /// A stop or a hold may have come while a step looked: nothing has happened yet, so it need not.
+    fn act_if_still_wanted(&mut self, step: Arc<Step>, before: Before) -> Result<(), EngineError> {
+        if self.stopping() && !step.urgent { Ok(()) } else { self.act(step, Some(before)) }
+    }
+
+    /// Records an outcome, and what it makes the run do next.
+    fn close(&mut self, step: &Step, undo: bool, result: StepResult) -> Result<(), EngineError> {
+        let trouble = match &result {
+            StepResult::Done { .. } => None,
+            StepResult::Failed { why, hint } | StepResult::Unknown { why, hint } => Some((why.clone(), hint.clone())),
+        };
+        let attempt = self.state.step(&step.id).attempts;
+        self.record(Event::Outcome { step: step.id.clone(), attempt, undo, result })?;
+        let Some((why, hint)) = trouble else { return Ok(()) };
+        self.given_up.insert(step.id.clone());
+        let held = Ending::Held { step: Some(step.id.clone()), why: why.clone(), hint, stuck: undo };
+        if undo {
+            self.undo.clear();
+            self.hold = Some(held);
+            return Ok(());
+        }
+        self.hold.get_or_insert(held);
+        self.undo = undo::on_failure(&self.state, step);
+        if step.on_failure == OnFailure::Rollback {
+            self.roll_back(format!("{}: {why}", step.id))?;
+        }
+        Ok(())
+    }
+
+    /// The plan's policy. Where there is no way back, the run holds as if it had none.
+    fn roll_back(&mut self, why: String) -> Result<(), EngineError> {
+        if undo::rollback_steps(&self.state, None).is_err() || self.state.direction != Direction::Forward {
+            return Ok(());
+        }
+        let by = self.operator.clone();
+        self.record(Event::RollbackBegan { by, to: None, why })?;
+        self.hold = None;
+        self.undo = undo::left(&self.state);
         Ok(())
     }
 
     fn end(mut self) -> Result<Ending, EngineError> {
         let stop = self.stop.borrow().clone();
-        let (event, ending) = if self.state.all_done() {
+        let back = self.state.direction != Direction::Forward;
+        let (event, ending) = if let Some(held @ Ending::Held { .. }) = self.hold.take() {
+            (held_event(&held), held)
+        } else if back && self.undo.is_empty() {
+            (Event::RolledBack, Ending::RolledBack)
+        } else if !back && self.state.all_done() {
             (Event::Finished, Ending::Finished)
-        } else if let Some(Ending::Held { step, why, hint }) = self.hold.take() {
-            let event = Event::Held { step: step.clone(), why: why.clone(), hint: hint.clone() };
-            (event, Ending::Held { step, why, hint })
         } else if let Stop::Soon { by } = stop {
             (Event::Stopped { by }, Ending::Stopped)
         } else {
             let why = "no step can begin, and not all are done".to_owned();
-            (Event::Held { step: None, why: why.clone(), hint: None }, Ending::Held { step: None, why, hint: None })
+            let held = Ending::Held { step: None, why, hint: None, stuck: false };
+            (held_event(&held), held)
         };
-        if self.state.status != Status::Finished {
-            self.record(event)?;
-        }
+        self.record(event)?;
         Ok(ending)
     }
 }
 
-fn hold_for(id: &str, result: &StepResult) -> Option<Ending> {
-    match result {
-        StepResult::Done { .. } => None,
-        StepResult::Failed { why, hint, .. } | StepResult::Unknown { why, hint, .. } => {
-            Some(Ending::Held { step: Some(id.to_owned()), why: why.clone(), hint: hint.clone() })
+fn held_event(held: &Ending) -> Event {
+    match held {
+        Ending::Held { step, why, hint, stuck } => {
+            Event::Held { step: step.clone(), why: why.clone(), hint: hint.clone(), stuck: *stuck }
+        }
+        Ending::Finished | Ending::RolledBack | Ending::Stopped => {
+            Event::Held { step: None, why: String::new(), hint: None, stuck: false }
         }
     }
 }

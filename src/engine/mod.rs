@@ -9,4 +9,5 @@ mod undo;
 pub mod world;
 
 pub use dispatch::{Ending, Engine, EngineError, Stop};
+pub use undo::{NoWayBack, rollback_steps};
 pub use world::{Clock, SystemClock, World};

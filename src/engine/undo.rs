@@ -1,51 +1,142 @@
-//! Undoing: puts back what a step found, and says which steps a failure makes it put back.
+//! Undoing: puts back what a step found, and says which steps have to be put back, in which order.
 //!
-//! Must never undo a step while something that depends on it is still in effect.
+//! Must never undo a step while something that depends on it is still in effect, and never go back past a point of no return.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use super::execute::{Context, Effect, Found, traffic};
-use crate::event::{Before, RunState, StepResult, StepState};
-use crate::planner::graph::{Step, StepKind};
-use crate::spec::model::OnDeadline;
+use super::execute::{self, Context, Effect, Found, traffic, wait};
+use crate::event::{Before, Direction, RunState, StepResult, StepState};
+use crate::planner::graph::{Step, StepKind, WayBack};
+use crate::spec::model::{OnDeadline, OnFailure};
+use crate::traffic::{Change, Pool};
+
+/// Why a run cannot go back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no way back past {step}: {why}")]
+pub struct NoWayBack {
+    /// The point of no return.
+    pub step: String,
+    /// Why it is one.
+    pub why: String,
+}
 
 /// Puts back what the step found.
 pub(super) async fn undo(context: &Context, step: &Step, found: &Found) -> Effect {
     match (&step.kind, &found.before) {
-        (StepKind::Traffic { director, pool, changes, .. }, Some(Before::Pool(before))) => {
-            traffic::restore(context, director, pool, changes, before).await
+        (StepKind::Traffic { director, pool, changes, back, .. }, Some(Before::Pool(before))) => {
+            restore(context, step, (director, pool), changes, before, back, found.ramped).await
         }
         (
             StepKind::LowerTtl { director, pool, .. } | StepKind::RestoreTtl { director, pool, .. },
             Some(Before::Ttl(ttl)),
         ) => traffic::set_ttl(context, director, pool, *ttl).await,
-        _ => {
-            Effect::Ended(StepResult::Done { evidence: "there is nothing to put back".into(), before: None, millis: 0 })
+        (StepKind::Hook(hook), _) => execute::undo_hook(context, step, hook, found).await,
+        _ => ended("there is nothing to put back"),
+    }
+}
+
+/// Going back is moving traffic: who gets it again is looked at first, and on a whole way back time passes as on the way there.
+async fn restore(
+    context: &Context,
+    step: &Step,
+    (director, pool): (&str, &str),
+    changes: &[Change],
+    before: &Pool,
+    rails: &WayBack,
+    ramped: bool,
+) -> Effect {
+    for (host, checks) in &rails.checks {
+        match wait::check(context, step, host, checks).await {
+            Effect::Ended(StepResult::Done { .. }) => {}
+            other => return other,
         }
     }
-}
-
-/// The steps to undo, last one first in the queue's popping order, when this one has failed.
-pub(super) fn on_failure(steps: &BTreeMap<String, Arc<Step>>, state: &RunState, failed: &str) -> Vec<String> {
-    let Some(step) = steps.get(failed) else { return Vec::new() };
-    match &step.kind {
-        StepKind::Empty { on_deadline: OnDeadline::Restore, drained_by, .. } => back_to(state, drained_by),
-        _ => Vec::new(),
+    let applied = traffic::apply(context, director, pool, &traffic::back(changes, before), None).await;
+    if !matches!(applied, Effect::Ended(StepResult::Done { .. })) || !ramped {
+        return applied;
+    }
+    if rails.settle
+        && let other @ Effect::Interrupted = wait::settle(context, step, director, pool, None).await
+    {
+        return other;
+    }
+    match wait::watch(context, step, rails.hold, &rails.checks).await {
+        Effect::Ended(StepResult::Done { .. }) => applied,
+        other => other,
     }
 }
 
-/// Everything that has begun and depends on `first`, and `first` itself; the graph's order, so that popping goes backwards.
+fn ended(evidence: &str) -> Effect {
+    Effect::Ended(StepResult::Done { evidence: evidence.to_owned(), millis: 0 })
+}
+
+/// What a failed step makes the run put back, for popping from the end.
+pub(super) fn on_failure(state: &RunState, failed: &Step) -> Vec<String> {
+    if let StepKind::Empty { on_deadline: OnDeadline::Restore, drained_by, .. } = &failed.kind {
+        return back_to(state, drained_by);
+    }
+    if failed.on_failure != OnFailure::StepBack {
+        return Vec::new();
+    }
+    last_shift(state, failed).map(|shift| back_to(state, &shift)).unwrap_or_default()
+}
+
+/// The shift that came right before a step, for the same pairs.
+fn last_shift(state: &RunState, step: &Step) -> Option<String> {
+    let steps = &state.started.graph.steps;
+    let earlier = steps.iter().take_while(|s| s.id != step.id);
+    let same = earlier.filter(|s| s.service == step.service && s.pair == step.pair);
+    let shifts = same.filter(|s| matches!(s.kind, StepKind::Traffic { share: Some(_), .. }));
+    shifts.filter(|s| state.step(&s.id).state == StepState::Done && s.no_return.is_none()).last().map(|s| s.id.clone())
+}
+
+/// Everything that has begun and depends on `first`, and `first` itself.
 fn back_to(state: &RunState, first: &str) -> Vec<String> {
+    let reached = dependents(state, first);
+    begun(state).filter(|s| reached.contains(s.id.as_str())).map(|s| s.id.clone()).collect()
+}
+
+fn dependents<'a>(state: &'a RunState, first: &'a str) -> BTreeSet<&'a str> {
     let mut reached: BTreeSet<&str> = BTreeSet::from([first]);
-    let mut order = Vec::new();
     for step in &state.started.graph.steps {
-        if step.id == first || step.after.iter().any(|a| reached.contains(a.as_str())) {
+        if step.after.iter().any(|a| reached.contains(a.as_str())) {
             reached.insert(&step.id);
-            if state.step(&step.id).state != StepState::Waiting {
-                order.push(step.id.clone());
-            }
         }
     }
-    order
+    reached
+}
+
+/// Steps that are in effect, or may be.
+fn begun(state: &RunState) -> impl Iterator<Item = &Step> {
+    state.started.graph.steps.iter().filter(|s| state.step(&s.id).state != StepState::Waiting)
+}
+
+/// What is left to undo of a run that goes back, for popping from the end; also what an interrupted step back has left over.
+pub(super) fn left(state: &RunState) -> Vec<String> {
+    match &state.direction {
+        Direction::Forward => {
+            begun(state).filter(|s| state.step(&s.id).state == StepState::Undoing).map(|s| s.id.clone()).collect()
+        }
+        Direction::Back { to } => way_back(state, to.as_deref()).map(|s| s.id.clone()).collect(),
+    }
+}
+
+fn way_back<'a>(state: &'a RunState, to: Option<&'a str>) -> impl Iterator<Item = &'a Step> {
+    let reached = to.map(|to| dependents(state, to));
+    begun(state).filter(move |s| {
+        reached.as_ref().is_none_or(|reached| Some(s.id.as_str()) != to && reached.contains(s.id.as_str()))
+    })
+}
+
+/// The steps that going back would undo, last first; an error when a point of no return lies among them.
+pub fn rollback_steps(state: &RunState, to: Option<&str>) -> Result<Vec<String>, NoWayBack> {
+    let mut steps = Vec::new();
+    for step in way_back(state, to) {
+        if let Some(why) = &step.no_return {
+            return Err(NoWayBack { step: step.id.clone(), why: why.clone() });
+        }
+        steps.push(step.id.clone());
+    }
+    steps.reverse();
+    Ok(steps)
 }

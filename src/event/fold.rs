@@ -22,7 +22,23 @@ pub struct RunState {
     pub records: u64,
     /// Where it stands as a whole.
     pub status: Status,
+    /// Which way it goes.
+    pub direction: Direction,
     steps: BTreeMap<String, StepRecord>,
+}
+
+/// Which way a run goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// To the end of the plan.
+    #[default]
+    Forward,
+    /// Back.
+    Back {
+        /// To right after this step; `None` to the start.
+        to: Option<String>,
+    },
 }
 
 /// A run as a whole.
@@ -39,6 +55,8 @@ pub enum Status {
         why: String,
         /// What to do next.
         hint: Option<String>,
+        /// An undo failed.
+        stuck: bool,
     },
     /// Was asked to stop.
     Stopped {
@@ -47,6 +65,8 @@ pub enum Status {
     },
     /// Everything is done.
     Finished,
+    /// Everything is as it was at the start.
+    RolledBack,
 }
 
 /// What is known of one step.
@@ -62,7 +82,7 @@ pub struct StepRecord {
     pub ended: Option<Timestamp>,
     /// Attempts that failed for certain since it was last undone.
     pub failures: u32,
-    /// What the first attempt that saw it found before.
+    /// What was there before the first attempt.
     pub before: Option<Before>,
     /// What was seen at the end, or why it failed.
     pub says: String,
@@ -117,6 +137,7 @@ impl RunState {
             last_at: first.at,
             records: 1,
             status: Status::Running,
+            direction: Direction::Forward,
             steps,
         })
     }
@@ -139,18 +160,28 @@ impl RunState {
         if seq != self.records {
             return Err(illegal(format!("its number should be {}", self.records)));
         }
-        if self.status == Status::Finished {
-            return Err(illegal("the run has finished".into()));
+        match (&self.status, &record.event) {
+            (Status::Finished, Event::RollbackBegan { .. }) => {}
+            (Status::Finished | Status::RolledBack, _) => return Err(illegal("the run has ended".into())),
+            _ => {}
         }
         match record.event {
             Event::Started(_) => return Err(illegal("the run has already started".into())),
             Event::Resumed { .. } => self.status = Status::Running,
-            Event::Intent { step, attempt, undo } => self.intend(&step, attempt, undo, record.at).map_err(illegal)?,
+            Event::Intent { step, attempt, undo, before } => {
+                self.intend(&step, attempt, undo, before, record.at).map_err(illegal)?;
+            }
             Event::Outcome { step, attempt, undo, result } => {
                 self.conclude(&step, attempt, undo, result, record.at).map_err(illegal)?;
             }
-            Event::Held { step, why, hint } => self.status = Status::Held { step, why, hint },
+            Event::Held { step, why, hint, stuck } => self.status = Status::Held { step, why, hint, stuck },
             Event::Stopped { by } => self.status = Status::Stopped { by },
+            Event::RollbackBegan { to, .. } => {
+                self.status = Status::Running;
+                self.direction = Direction::Back { to };
+            }
+            Event::RolledBack => self.end_rollback().map_err(illegal)?,
+            Event::Resolved { step, done, why, .. } => self.resolve(&step, done, why, record.at).map_err(illegal)?,
             Event::Finished => {
                 if let Some((id, _)) = self.steps.iter().find(|(_, s)| s.state != StepState::Done) {
                     return Err(illegal(format!("{id} is not done")));
@@ -163,11 +194,21 @@ impl RunState {
         Ok(())
     }
 
-    fn intend(&mut self, id: &str, attempt: u32, undo: bool, at: Timestamp) -> Result<(), String> {
+    fn intend(
+        &mut self,
+        id: &str,
+        attempt: u32,
+        undo: bool,
+        before: Option<Before>,
+        at: Timestamp,
+    ) -> Result<(), String> {
         if self.status != Status::Running {
             return Err(format!("{id} begins while the run does not run"));
         }
         if !undo {
+            if self.direction != Direction::Forward {
+                return Err(format!("{id} begins while the run goes back"));
+            }
             self.check_order(id)?;
         }
         let step = self.steps.get_mut(id).ok_or_else(|| format!("there is no step {id}"))?;
@@ -178,13 +219,48 @@ impl RunState {
             (false, StepState::Waiting | StepState::Running | StepState::Failed | StepState::Unknown) => {
                 StepState::Running
             }
+            (false, state) => return Err(format!("{id} begins but is {state:?}")),
             (true, StepState::Waiting) => return Err(format!("{id} is undone before it was done")),
             (true, _) => StepState::Undoing,
-            (false, state) => return Err(format!("{id} begins but is {state:?}")),
         };
         step.attempts = attempt;
         step.began = Some(at);
         step.ended = None;
+        // A second attempt sees what the first one left: only the first sight is what was there before.
+        step.before = step.before.take().or(before);
+        Ok(())
+    }
+
+    fn end_rollback(&mut self) -> Result<(), String> {
+        let Direction::Back { to } = std::mem::take(&mut self.direction) else {
+            return Err("the run does not go back".into());
+        };
+        self.status = match to {
+            Some(step) => {
+                let why = format!("it was rolled back to {step}");
+                Status::Held { step: Some(step), why, hint: None, stuck: false }
+            }
+            None => match self.steps.iter().find(|(_, s)| s.state != StepState::Waiting) {
+                Some((id, _)) => return Err(format!("{id} is not undone")),
+                None => Status::RolledBack,
+            },
+        };
+        Ok(())
+    }
+
+    fn resolve(&mut self, id: &str, done: bool, why: String, at: Timestamp) -> Result<(), String> {
+        let step = self.steps.get_mut(id).ok_or_else(|| format!("there is no step {id}"))?;
+        step.state = match (step.state, done) {
+            (StepState::Undoing, true) | (StepState::Unknown | StepState::Running | StepState::Failed, false) => {
+                StepState::Waiting
+            }
+            (StepState::Undoing, false) | (StepState::Unknown | StepState::Running | StepState::Failed, true) => {
+                StepState::Done
+            }
+            (StepState::Waiting | StepState::Done, _) => return Err(format!("the outcome of {id} is known")),
+        };
+        step.ended = Some(at);
+        step.says = why;
         Ok(())
     }
 
@@ -210,20 +286,23 @@ impl RunState {
         if step.state != expected || step.attempts != attempt {
             return Err(format!("{id}: an outcome of attempt {attempt} without its intent"));
         }
-        let (state, says, before) = match result {
-            StepResult::Done { evidence, before, .. } => (StepState::Done, evidence, before),
-            StepResult::Failed { why, before, .. } => (StepState::Failed, why, before),
-            StepResult::Unknown { why, before, .. } => (StepState::Unknown, why, before),
-        };
-        step.state = match (undo, state) {
-            (true, StepState::Done) => StepState::Waiting,
-            (_, state) => state,
+        let (state, says) = match result {
+            StepResult::Done { evidence, .. } => (StepState::Done, evidence),
+            StepResult::Failed { why, .. } => (StepState::Failed, why),
+            StepResult::Unknown { why, .. } => (StepState::Unknown, why),
         };
         step.failures += u32::from(!undo && state == StepState::Failed);
         step.says = says;
         step.ended = Some(at);
-        // A second attempt sees what the first one left: only the first sight is what was there before.
-        step.before = if undo && step.state == StepState::Waiting { None } else { step.before.take().or(before) };
+        step.state = match (undo, state) {
+            (true, StepState::Done) => StepState::Waiting,
+            // Still in effect, as far as anybody knows: the undo is tried again.
+            (true, _) => StepState::Undoing,
+            (false, state) => state,
+        };
+        if step.state == StepState::Waiting {
+            (step.before, step.failures) = (None, 0);
+        }
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use crate::planner::graph::Graph;
 use crate::spec::model::Input;
 use crate::traffic::Pool;
 
-pub use fold::{IllegalTransition, RunState, Status, StepState};
+pub use fold::{Direction, IllegalTransition, RunState, Status, StepState};
 
 /// One record of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub enum Event {
         attempt: u32,
         /// Whether its effect is being undone.
         undo: bool,
+        /// What is there before it acts, for the undo and for later steps. On disk before the effect: afterwards it cannot be seen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Before>,
     },
     /// A step has come to an end.
     Outcome {
@@ -67,6 +70,31 @@ pub enum Event {
         why: String,
         /// What to do next.
         hint: Option<String>,
+        /// An undo failed: the run can neither go on nor back by itself.
+        #[serde(default)]
+        stuck: bool,
+    },
+    /// The run goes back from here on.
+    RollbackBegan {
+        /// Who and where; the controller's own when the plan's policy asked for it.
+        by: Operator,
+        /// The step after which it ends; `None` goes back to the start.
+        to: Option<String>,
+        /// Who or what wanted it.
+        why: String,
+    },
+    /// Everything that was to be undone has been.
+    RolledBack,
+    /// An operator says what became of a step whose outcome is unknown.
+    Resolved {
+        /// Its id.
+        step: String,
+        /// Whether it took hold (or, while it was being undone, whether the undo did).
+        done: bool,
+        /// Who and where.
+        by: Operator,
+        /// How they know.
+        why: String,
     },
     /// The controller was asked to stop and did, at a safe point.
     Stopped {
@@ -113,9 +141,6 @@ pub enum StepResult {
     Done {
         /// What was seen, in one line.
         evidence: String,
-        /// What was there before, for the undo and for later steps.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        before: Option<Before>,
         /// How long it took.
         millis: u64,
     },
@@ -125,9 +150,6 @@ pub enum StepResult {
         why: String,
         /// What to do next.
         hint: Option<String>,
-        /// What was there before, when the effect may have taken hold in part.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        before: Option<Before>,
     },
     /// Nobody can tell whether it did.
     Unknown {
@@ -135,9 +157,6 @@ pub enum StepResult {
         why: String,
         /// What to do next.
         hint: Option<String>,
-        /// What was there before, when it was seen.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        before: Option<Before>,
     },
 }
 

@@ -137,6 +137,8 @@ mod tests {
             kind: StepKind::Watch { hold: Default::default(), checks: Default::default() },
             after: after.iter().map(|a| (*a).to_owned()).collect(),
             urgent: false,
+            on_failure: Default::default(),
+            no_return: None,
         }
     }
 
@@ -156,11 +158,11 @@ mod tests {
     }
 
     fn intent(step: &str, attempt: u32) -> Event {
-        Event::Intent { step: step.into(), attempt, undo: false }
+        Event::Intent { step: step.into(), attempt, undo: false, before: None }
     }
 
     fn done(step: &str, attempt: u32) -> Event {
-        let result = StepResult::Done { evidence: "seen".into(), before: None, millis: 1 };
+        let result = StepResult::Done { evidence: "seen".into(), millis: 1 };
         Event::Outcome { step: step.into(), attempt, undo: false, result }
     }
 

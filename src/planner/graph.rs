@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::model::{HealthCheck, HookPoint, OnDeadline, Pair, SecretRef};
+use crate::spec::model::{HealthCheck, HookPoint, OnDeadline, OnFailure, Pair, SecretRef};
 use crate::text;
 use crate::traffic::{Change, Mode};
 
@@ -43,6 +43,10 @@ pub struct Step {
     pub after: Vec<String>,
     /// Whether a run must not stop right before this step: its pair is frozen.
     pub urgent: bool,
+    /// What happens when it fails.
+    pub on_failure: OnFailure,
+    /// Why there is no way back once this step may have been done; `None` when there is one.
+    pub no_return: Option<String>,
 }
 
 /// Everything a step can be.
@@ -70,6 +74,8 @@ pub enum StepKind {
         changes: Vec<Change>,
         /// Percent of the full weight that targets have afterwards; `None` when the step drains.
         share: Option<u8>,
+        /// What the way back has to respect.
+        back: WayBack,
     },
     /// Lowers the TTL of a pool for the time of the move.
     LowerTtl {
@@ -137,6 +143,17 @@ pub enum StepKind {
     },
 }
 
+/// The rails of a traffic step's undo: going back is moving traffic, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayBack {
+    /// Hosts that get traffic again, and must pass these checks before.
+    pub checks: BTreeMap<String, Vec<HealthCheck>>,
+    /// Time to let pass afterwards, as on the way there.
+    pub hold: Duration,
+    /// Whether caches must run out before the next step back.
+    pub settle: bool,
+}
+
 /// One tree to carry, with its paths filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyStep {
@@ -189,6 +206,8 @@ pub struct HookStep {
     pub idempotent: bool,
     /// A script that exits 0 when the work is already done.
     pub done_when: Option<String>,
+    /// The script that takes it back.
+    pub undo: Option<String>,
     /// Environment variables from secrets.
     pub secrets: BTreeMap<String, SecretRef>,
 }
@@ -222,6 +241,15 @@ impl StepKind {
             Self::Hook(hook) if hook.done_when.is_some() => Class::Probed,
             Self::Hook(hook) if hook.idempotent => Class::Convergent,
             Self::Hook(_) => Class::Keyed,
+        }
+    }
+
+    /// Whether undoing it does anything.
+    pub fn has_undo(&self) -> bool {
+        match self {
+            Self::Traffic { .. } | Self::LowerTtl { .. } | Self::RestoreTtl { .. } => true,
+            Self::Hook(hook) => hook.undo.is_some(),
+            _ => false,
         }
     }
 

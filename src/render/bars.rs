@@ -9,7 +9,7 @@ use super::Watch;
 use super::lines::record_line;
 use super::paint::Paint;
 use crate::copy::CopyProgress;
-use crate::event::{Event, Notice, Record, RunState, StepState};
+use crate::event::{Event, Notice, Record, RunState, StepResult, StepState};
 use crate::planner::graph::Graph;
 
 /// Shows a run with indicatif.
@@ -69,21 +69,20 @@ impl Bars {
                     bar.finish_and_clear();
                     self.all.remove(&bar);
                 }
-                if matches!(
-                    &record.event,
-                    Event::Outcome { result: crate::event::StepResult::Done { .. }, undo: false, .. }
-                ) {
-                    self.whole.inc(1);
+                match &record.event {
+                    Event::Outcome { result: StepResult::Done { .. }, undo: false, .. } => self.whole.inc(1),
+                    Event::Outcome { result: StepResult::Done { .. }, undo: true, .. } => self.whole.dec(1),
+                    _ => {}
                 }
                 if let Some(line) = record_line(&self.graph, record, self.paint) {
                     let _ = self.all.println(line);
                 }
             }
-            Event::Started(_)
-            | Event::Resumed { .. }
-            | Event::Held { .. }
-            | Event::Stopped { .. }
-            | Event::Finished => {}
+            _ => {
+                if let Some(line) = record_line(&self.graph, record, self.paint) {
+                    let _ = self.all.println(line);
+                }
+            }
         }
     }
 }

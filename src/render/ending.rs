@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::report::RunReport;
 use crate::engine::Ending;
-use crate::event::{RunState, Status, StepState};
+use crate::event::{Direction, RunState, Status, StepState};
 use crate::text;
 
 /// What is said before a run is taken up again.
@@ -15,11 +15,13 @@ pub fn resuming(state: &RunState) -> String {
     let why = match &state.status {
         Status::Running => "its controller ended without a word".to_owned(),
         Status::Held { why, .. } => format!("it was held: {why}"),
+        Status::RolledBack => "it has been rolled back".to_owned(),
         Status::Stopped { by } => format!("it was stopped by {by}"),
         Status::Finished => "it has finished".to_owned(),
     };
     let run = &state.started.run;
-    format!("Going on with run {run}, begun {}: {done} of {total} steps are done; {why}\n", when(state.started_at))
+    let going = if state.direction == Direction::Forward { "Going on" } else { "Going on back" };
+    format!("{going} with run {run}, begun {}: {done} of {total} steps are done; {why}\n", when(state.started_at))
 }
 
 /// What is said at the end.
@@ -36,9 +38,18 @@ pub fn ending(state: &RunState, ending: &Ending, command: &str) -> String {
                 let _ = writeln!(out, "  {} {} moved{}", pair.service, pair.pair, freeze.unwrap_or_default());
             }
         }
-        Ending::Held { step, why, hint } => {
+        Ending::RolledBack => match &state.status {
+            Status::RolledBack => {
+                let _ = writeln!(out, "\nRolled back: run {run}. Everything that could be put back is as it was.");
+            }
+            _ => {
+                let _ = writeln!(out, "\nRolled back as far as asked: run {run}.\n  go forward again with: {command}");
+            }
+        },
+        Ending::Held { step, why, hint, stuck } => {
             let at = step.as_ref().map(|s| format!(" at {s}")).unwrap_or_default();
-            let _ = writeln!(out, "\nHeld{at}: {why}");
+            let word = if *stuck { "Stuck" } else { "Held" };
+            let _ = writeln!(out, "\n{word}{at}: {why}");
             if let Some(hint) = hint {
                 let _ = writeln!(out, "  help: {hint}");
             }

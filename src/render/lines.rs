@@ -83,7 +83,17 @@ pub fn record_line(graph: &Graph, record: &Record, paint: Paint) -> Option<Strin
             }
         }
         Event::Resumed { by } => format!("{at} resumed by {}@{} (pid {})", by.user, by.host, by.pid),
-        Event::Started(_) | Event::Held { .. } | Event::Stopped { .. } | Event::Finished => return None,
+        Event::RollbackBegan { to, why, .. } => {
+            let to = to.as_ref().map_or("the start".to_owned(), |to| format!("right after {to}"));
+            format!("{at} going back to {to}: {why}")
+        }
+        Event::Resolved { step, done, by, why } => {
+            let word = if *done { "done" } else { "not done" };
+            format!("{at} {step}: {}@{} says it is {word}: {why}", by.user, by.host)
+        }
+        Event::RolledBack | Event::Started(_) | Event::Held { .. } | Event::Stopped { .. } | Event::Finished => {
+            return None;
+        }
     };
     Some(line)
 }

@@ -17,7 +17,7 @@ use crate::text;
 pub struct RunRow {
     /// Its name.
     pub run: String,
-    /// `finished`, `held`, `stopped`, `running`, `interrupted`, `unreadable`.
+    /// `finished`, `rolled back`, `held`, `stuck`, `stopped`, `running`, `interrupted`, `unreadable`.
     pub status: String,
     /// Steps done.
     pub done: usize,
@@ -58,9 +58,11 @@ fn word(status: &Status, live: bool) -> &'static str {
     match status {
         Status::Running if live => "running",
         Status::Running => "interrupted",
+        Status::Held { stuck: true, .. } => "stuck",
         Status::Held { .. } => "held",
         Status::Stopped { .. } => "stopped",
         Status::Finished => "finished",
+        Status::RolledBack => "rolled back",
     }
 }
 

@@ -147,6 +147,8 @@ pub struct Service {
     pub shift: Shift,
     /// Commands around the phases.
     pub hooks: Vec<Hook>,
+    /// What happens when a step of it fails.
+    pub on_failure: OnFailure,
 }
 
 /// One source host and the target host that takes its place.
@@ -308,8 +310,36 @@ pub struct Hook {
     pub idempotent: bool,
     /// A command that tells (exit 0) whether the hook's work is already done.
     pub done_when: Option<Template>,
+    /// How its work is taken back.
+    pub undo: Undo,
     /// Environment variables of the command, from secrets.
     pub secrets: BTreeMap<String, SecretRef>,
+}
+
+/// How the work of a hook is taken back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undo {
+    /// The plan does not say: there is no way back behind the hook.
+    #[default]
+    Unsaid,
+    /// There is nothing to take back.
+    Nothing,
+    /// A command on the same host.
+    Run(Template),
+}
+
+/// What happens when a step fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// Stop and ask.
+    #[default]
+    Hold,
+    /// Put the last shift back, then stop and ask.
+    StepBack,
+    /// Put everything back.
+    Rollback,
 }
 
 /// The points of a pair's move that hooks can be tied to, in order.

@@ -14,7 +14,7 @@ pub async fn run(context: &Context, step: &Step, hook: &HookStep, found: &Found)
         Ok(host) => host,
         Err(effect) => return effect,
     };
-    let command = match command(context, step, hook, found) {
+    let command = match command(context, step, hook, &hook.run, found) {
         Ok(command) => command,
         Err(effect) => return effect,
     };
@@ -28,8 +28,21 @@ pub async fn run(context: &Context, step: &Step, hook: &HookStep, found: &Found)
     plain(context, host, &command, hook).await
 }
 
+/// Takes a hook's work back, as the plan says.
+pub async fn undo(context: &Context, step: &Step, hook: &HookStep, found: &Found) -> Effect {
+    let Some(script) = &hook.undo else { return done("there is nothing to take back, as the plan says") };
+    let host = match context.host(&hook.host) {
+        Ok(host) => host,
+        Err(effect) => return effect,
+    };
+    match command(context, step, hook, script, found) {
+        Ok(command) => plain(context, host, &command, hook).await,
+        Err(effect) => effect,
+    }
+}
+
 /// The script with its environment: secrets, and what tells one run of it from another.
-fn command(context: &Context, step: &Step, hook: &HookStep, found: &Found) -> Result<Command, Effect> {
+fn command(context: &Context, step: &Step, hook: &HookStep, script: &str, found: &Found) -> Result<Command, Effect> {
     let mut env = BTreeMap::from([
         ("MIGRATE_RUN".to_owned(), context.run.clone()),
         ("MIGRATE_STEP".to_owned(), step.id.clone()),
@@ -39,7 +52,7 @@ fn command(context: &Context, step: &Step, hook: &HookStep, found: &Found) -> Re
         let secret = context.world.secrets.resolve(reference).map_err(|e| failed(e.to_string(), None))?;
         env.insert(name.clone(), secret.reveal().to_owned());
     }
-    Ok(Command { script: hook.run.clone(), args: Vec::new(), env, timeout: Some(hook.timeout) })
+    Ok(Command { script: script.to_owned(), args: Vec::new(), env, timeout: Some(hook.timeout) })
 }
 
 async fn already_done(context: &Context, host: &Host, probe: &str, hook: &HookStep) -> Result<bool, SshError> {

@@ -5,14 +5,16 @@
 mod copy;
 mod hook;
 pub(super) mod traffic;
-mod wait;
+pub(super) mod wait;
+
+pub(super) use hook::undo as undo_hook;
 
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
 use super::{Stop, World};
-use crate::event::{Before, Notice, RunState, StepResult};
+use crate::event::{Before, Direction, Notice, RunState, StepResult};
 use crate::planner::graph::{Step, StepKind};
 use crate::spec::model::Host;
 
@@ -30,12 +32,16 @@ pub enum Effect {
     Ended(StepResult),
     /// Asked to stop while it only waited: it can be begun again as if nothing had been.
     Interrupted,
+    /// What is there before the step acts; it has not acted yet.
+    Looked(Before),
 }
 
 /// What earlier steps and attempts found, as far as this step needs it.
 pub struct Found {
-    /// What this step's first attempt found before it acted.
+    /// What was there before this step's first attempt.
     pub before: Option<Before>,
+    /// Whether the whole run goes back, in steps, as it came.
+    pub ramped: bool,
     /// The TTL that the step named by `found_by` or `outlast` found.
     pub ttl: Option<Duration>,
     /// How often this step has failed for certain: a new try of a command is a new key.
@@ -54,8 +60,25 @@ impl Found {
             _ => None,
         });
         let record = state.step(&step.id);
-        Self { before: record.before.clone(), ttl, failures: record.failures }
+        let ramped = matches!(state.direction, Direction::Back { .. });
+        Self { before: record.before.clone(), ramped, ttl, failures: record.failures }
     }
+}
+
+/// Sees what is there before a step acts, where its undo or a later step will need that. Changes nothing.
+pub async fn look(context: &Context, step: &Step) -> Effect {
+    match &step.kind {
+        StepKind::Traffic { director, pool, .. } => traffic::look(context, director, pool).await,
+        StepKind::LowerTtl { director, pool, .. } | StepKind::RestoreTtl { director, pool, .. } => {
+            traffic::look_at_ttl(context, director, pool).await
+        }
+        _ => failed("there is nothing to look at", None),
+    }
+}
+
+/// Whether a step has to look before it acts.
+pub fn looks(kind: &StepKind) -> bool {
+    matches!(kind, StepKind::Traffic { .. } | StepKind::LowerTtl { .. } | StepKind::RestoreTtl { .. })
 }
 
 /// Runs a step to its end.
@@ -69,7 +92,9 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
         StepKind::Copy(tree) => copy::copy(context, step, tree).await,
         StepKind::Verify(tree) => copy::verify(context, step, tree).await,
         StepKind::CleanUp { hosts, jobs } => copy::clean_up(context, hosts, jobs).await,
-        StepKind::Traffic { director, pool, changes, .. } => traffic::apply(context, director, pool, changes).await,
+        StepKind::Traffic { director, pool, changes, .. } => {
+            traffic::apply(context, director, pool, changes, found.before.as_ref()).await
+        }
         StepKind::LowerTtl { director, pool, ttl } => traffic::set_ttl(context, director, pool, *ttl).await,
         StepKind::RestoreTtl { director, pool, .. } => match found.ttl {
             Some(ttl) => traffic::set_ttl(context, director, pool, ttl).await,
@@ -82,9 +107,9 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
 
 fn timed(effect: Effect, began: Instant, ended: Instant) -> Effect {
     match effect {
-        Effect::Ended(StepResult::Done { evidence, before, .. }) => {
+        Effect::Ended(StepResult::Done { evidence, .. }) => {
             let millis = u64::try_from(ended.saturating_duration_since(began).as_millis()).unwrap_or(u64::MAX);
-            Effect::Ended(StepResult::Done { evidence, before, millis })
+            Effect::Ended(StepResult::Done { evidence, millis })
         }
         other => other,
     }
@@ -118,13 +143,13 @@ impl Context {
 }
 
 fn done(evidence: impl Into<String>) -> Effect {
-    Effect::Ended(StepResult::Done { evidence: evidence.into(), before: None, millis: 0 })
+    Effect::Ended(StepResult::Done { evidence: evidence.into(), millis: 0 })
 }
 
 fn failed(why: impl Into<String>, hint: Option<String>) -> Effect {
-    Effect::Ended(StepResult::Failed { why: why.into(), hint, before: None })
+    Effect::Ended(StepResult::Failed { why: why.into(), hint })
 }
 
 fn unknown(why: impl Into<String>, hint: Option<String>) -> Effect {
-    Effect::Ended(StepResult::Unknown { why: why.into(), hint, before: None })
+    Effect::Ended(StepResult::Unknown { why: why.into(), hint })
 }

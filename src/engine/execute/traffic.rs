@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Context, Effect, failed};
-use crate::event::{Before, StepResult};
+use super::{Context, Effect, done, failed, unknown};
+use crate::event::Before;
 use crate::traffic::{Change, Director, Member, Mode, Pool, TrafficError, TrafficErrorKind};
 
 /// Tries of an absolute write whose outcome is unknown, before an operator is asked.
@@ -20,35 +20,56 @@ impl Context {
     }
 }
 
-/// Applies changes; what was there before is part of the outcome, whatever it is.
-pub async fn apply(context: &Context, director: &str, pool: &str, changes: &[Change]) -> Effect {
+/// What a pool is before it is changed.
+pub async fn look(context: &Context, director: &str, pool: &str) -> Effect {
     let director = match context.director(director) {
         Ok(director) => director,
         Err(effect) => return effect,
     };
-    let before = match director.observe(pool).await {
-        Ok(before) => before,
-        Err(e) => return not_done(e, None),
+    director.observe(pool).await.map_or_else(not_done, |pool| Effect::Looked(Before::Pool(pool)))
+}
+
+/// What a pool's TTL is before it is changed.
+pub async fn look_at_ttl(context: &Context, director: &str, pool: &str) -> Effect {
+    match look(context, director, pool).await {
+        Effect::Looked(Before::Pool(Pool { ttl: Some(ttl), .. })) => Effect::Looked(Before::Ttl(ttl)),
+        Effect::Looked(_) => failed(format!("{director} {pool} has no TTL"), None),
+        other => other,
+    }
+}
+
+/// Applies changes and says what became of each member.
+pub async fn apply(
+    context: &Context,
+    director: &str,
+    pool: &str,
+    changes: &[Change],
+    before: Option<&Before>,
+) -> Effect {
+    let director = match context.director(director) {
+        Ok(director) => director,
+        Err(effect) => return effect,
     };
     for attempt in 1.. {
         match director.apply(pool, changes).await {
-            Ok(after) => return finished(pool, changes, before, &after),
+            Ok(after) => return done(evidence(pool, changes, before, &after)),
             Err(e) if e.kind == TrafficErrorKind::Unknown && attempt < TRIES => {
                 context.world.clock.sleep(Duration::from_secs(attempt.into())).await;
             }
-            Err(e) => return not_done(e, Some(Before::Pool(before))),
+            Err(e) => return not_done(e),
         }
     }
     failed("no attempt was made", None)
 }
 
-fn finished(pool: &str, changes: &[Change], before: Pool, after: &Pool) -> Effect {
-    let lines: Vec<String> = changes
-        .iter()
-        .map(|c| format!("{}: {} → {}", c.member, shown(before.member(&c.member)), shown(after.member(&c.member))))
-        .collect();
-    let evidence = format!("{pool} {}", lines.join(", "));
-    Effect::Ended(StepResult::Done { evidence, before: Some(Before::Pool(before)), millis: 0 })
+fn evidence(pool: &str, changes: &[Change], before: Option<&Before>, after: &Pool) -> String {
+    let was = |name: &str| match before {
+        Some(Before::Pool(pool)) => format!("{} → ", shown(pool.member(name))),
+        _ => String::new(),
+    };
+    let lines: Vec<String> =
+        changes.iter().map(|c| format!("{}: {}{}", c.member, was(&c.member), shown(after.member(&c.member)))).collect();
+    format!("{pool} {}", lines.join(", "))
 }
 
 /// A member's setting in a few characters.
@@ -61,40 +82,32 @@ fn shown(member: Option<&Member>) -> String {
     }
 }
 
-/// Puts the members of `changes` back to what they were, in reverse order.
-pub async fn restore(context: &Context, director: &str, pool: &str, changes: &[Change], before: &Pool) -> Effect {
+/// The settings that put the members of `changes` back to what they were, in reverse order.
+pub fn back(changes: &[Change], before: &Pool) -> Vec<Change> {
     let back = changes.iter().rev().map(|change| match before.member(&change.member) {
         Some(m) => Change { member: m.name.clone(), weight: m.weight, mode: m.mode },
         None => Change { member: change.member.clone(), weight: 0, mode: Mode::Ready },
     });
-    apply(context, director, pool, &back.collect::<Vec<_>>()).await
+    back.collect()
 }
 
-/// Sets a TTL; the one found is part of the outcome.
+/// Sets a TTL.
 pub async fn set_ttl(context: &Context, director: &str, pool: &str, ttl: Duration) -> Effect {
     let director = match context.director(director) {
         Ok(director) => director,
         Err(effect) => return effect,
     };
-    let found = match director.observe(pool).await {
-        Ok(pool) => pool.ttl.unwrap_or(ttl),
-        Err(e) => return not_done(e, None),
-    };
-    let before = Some(Before::Ttl(found));
     match director.set_ttl(pool, ttl).await {
-        Ok(_) => {
-            let evidence = format!("{pool} TTL {} s → {} s", found.as_secs(), ttl.as_secs());
-            Effect::Ended(StepResult::Done { evidence, before, millis: 0 })
-        }
-        Err(e) => not_done(e, before),
+        Ok(_) => done(format!("{pool} TTL is {} s", ttl.as_secs())),
+        Err(e) => not_done(e),
     }
 }
 
 /// A refusal changed nothing; everything else leaves it open what the director has now.
-pub(super) fn not_done(error: TrafficError, before: Option<Before>) -> Effect {
-    let (why, hint) = (format!("{}: {}", error.director, error.what), error.hint);
-    Effect::Ended(match error.kind {
-        TrafficErrorKind::Refused | TrafficErrorKind::Conflict => StepResult::Failed { why, hint, before },
-        TrafficErrorKind::Unknown | TrafficErrorKind::Disagrees => StepResult::Unknown { why, hint, before },
-    })
+pub(super) fn not_done(error: TrafficError) -> Effect {
+    let why = format!("{}: {}", error.director, error.what);
+    match error.kind {
+        TrafficErrorKind::Refused | TrafficErrorKind::Conflict => failed(why, error.hint),
+        TrafficErrorKind::Unknown | TrafficErrorKind::Disagrees => unknown(why, error.hint),
+    }
 }

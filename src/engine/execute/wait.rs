@@ -124,7 +124,7 @@ pub async fn settle(context: &Context, step: &Step, director: &str, pool: &str, 
     let ttl = match (outlast, director.observe(pool).await) {
         (Some(ttl), _) => ttl,
         (None, Ok(pool)) => pool.ttl.unwrap_or_default(),
-        (None, Err(e)) => return not_done(e, None),
+        (None, Err(e)) => return not_done(e),
     };
     context.waiting(step, format!("the TTL of {} to run out", text::duration(ttl)));
     if context.pass(step, ttl + TTL_SLACK).await {
@@ -213,7 +213,7 @@ async fn count(context: &Context, step: &Step) -> Result<Held, Effect> {
     let seen = match director.observe(pool).await {
         Ok(now) => now.member(member).and_then(|m| m.connections),
         Err(e) if e.kind == TrafficErrorKind::Unknown => return Ok(Held { count: None, by: vec![e.what] }),
-        Err(e) => return Err(not_done(e, None)),
+        Err(e) => return Err(not_done(e)),
     };
     let Some(port) = *port else {
         let by = if seen == Some(0) { Vec::new() } else { director.blockers(pool, member).await.unwrap_or_default() };

@@ -1,7 +1,7 @@
 //! Building blocks: steps in a row.
 
 use crate::planner::graph::{Step, StepKind};
-use crate::spec::model::Pair;
+use crate::spec::model::{OnFailure, Pair};
 
 /// All steps so far.
 #[derive(Default)]
@@ -14,12 +14,34 @@ pub struct Chain {
     pair: Option<Pair>,
     ends: Vec<String>,
     urgent: bool,
+    on_failure: OnFailure,
 }
 
 impl Chain {
     /// Begins behind `after`.
     pub fn new(wave: &str, service: &str, pair: Option<&Pair>, after: Vec<String>) -> Self {
-        Self { wave: wave.to_owned(), service: service.to_owned(), pair: pair.cloned(), ends: after, urgent: false }
+        Self {
+            wave: wave.to_owned(),
+            service: service.to_owned(),
+            pair: pair.cloned(),
+            ends: after,
+            urgent: false,
+            on_failure: OnFailure::Hold,
+        }
+    }
+
+    /// What happens when one of its steps fails.
+    #[must_use]
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
+        self
+    }
+
+    /// Says why there is no way back behind the step that was added last.
+    pub fn no_return(steps: &mut Steps, why: String) {
+        if let Some(step) = steps.0.last_mut() {
+            step.no_return = Some(why);
+        }
     }
 
     /// Adds a step behind the ones before.
@@ -32,6 +54,8 @@ impl Chain {
             kind,
             after: std::mem::take(&mut self.ends),
             urgent: self.urgent,
+            on_failure: self.on_failure,
+            no_return: None,
         });
         self.ends = vec![id.to_owned()];
         id.to_owned()

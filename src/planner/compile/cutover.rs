@@ -2,11 +2,13 @@
 //!
 //! seed → (slot) → catch up → drain → empty → freeze → last pass → verify → thaw → check → shift in steps → retire.
 
+use std::time::Duration;
+
 use super::pool::{self, PoolPlan};
 use super::service::{PairPlan, ServicePlan};
 use super::{Chain, Slots, Steps, sharing};
 use crate::planner::finding::Finding;
-use crate::planner::graph::{CopyPhase, StepKind};
+use crate::planner::graph::{CopyPhase, StepKind, WayBack};
 use crate::spec::model::HookPoint;
 use crate::traffic::Mode;
 
@@ -79,7 +81,9 @@ fn hand_over(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, chain: &mut Chain, ste
 /// Takes the source out of its pool and waits until nothing is connected.
 pub fn empty_source(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, chain: &mut Chain, steps: &mut Steps) {
     let (Some(pool), Some((source, _))) = (&plan.pool, &pair.members) else { return };
-    let drained_by = chain.add(steps, &plan.id(pair, "drain"), pool.step(vec![pool::drain(source, pool.can)], None));
+    let back = plan.way_back(std::iter::once(pair), Duration::ZERO);
+    let drain = pool.step(vec![pool::drain(source, pool.can)], None, back);
+    let drained_by = chain.add(steps, &plan.id(pair, "drain"), drain);
     settle(pool, chain, steps, &plan.id(pair, "drain-settle"));
     wait_empty(plan, pair, chain, steps, drained_by);
 }
@@ -127,14 +131,20 @@ fn shift(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, chain: &mut Chain, steps: 
             if last.as_ref() == Some(&change) {
                 continue;
             }
-            chain.add(steps, &plan.id(pair, &format!("shift-{share}")), pool.step(vec![change.clone()], Some(*share)));
+            let back = WayBack { settle: pool.can.ttl, hold: plan.service.shift.hold, ..WayBack::default() };
+            let step = pool.step(vec![change.clone()], Some(*share), back);
+            chain.add(steps, &plan.id(pair, &format!("shift-{share}")), step);
+            if last.is_none() && !pair.trees.is_empty() {
+                let (source, target) = (&pair.source.name, &pair.target.name);
+                Chain::no_return(steps, format!("{target} may have taken writes that {source} does not have"));
+            }
             chain.urgent(false);
             settle(pool, chain, steps, &plan.id(pair, &format!("shift-{share}-settle")));
             chain.add(steps, &plan.id(pair, &format!("watch-{share}")), plan.watch(std::iter::once(pair)));
             last = Some(change);
         }
         if pool.can.drain {
-            chain.add(steps, &plan.id(pair, "retire"), pool.step(vec![pool::retire(source)], None));
+            chain.add(steps, &plan.id(pair, "retire"), pool.step(vec![pool::retire(source)], None, WayBack::default()));
         }
     }
     chain.urgent(false);

@@ -3,7 +3,7 @@
 use super::Scope;
 use super::service::fill;
 use crate::planner::finding::Finding;
-use crate::planner::graph::StepKind;
+use crate::planner::graph::{StepKind, WayBack};
 use crate::spec::model::{Host, Service, Traffic};
 use crate::traffic::{Capabilities, Change, Mode, Pool, Weights};
 
@@ -69,8 +69,9 @@ impl<'a> PoolPlan<'a> {
     }
 
     /// A step with these changes.
-    pub fn step(&self, changes: Vec<Change>, share: Option<u8>) -> StepKind {
-        StepKind::Traffic { director: self.traffic.director.clone(), pool: self.traffic.pool.clone(), changes, share }
+    pub fn step(&self, changes: Vec<Change>, share: Option<u8>, back: WayBack) -> StepKind {
+        let (director, pool) = (self.traffic.director.clone(), self.traffic.pool.clone());
+        StepKind::Traffic { director, pool, changes, share, back }
     }
 
     /// Whether a pair has nothing left to do here: the target has its full weight and the source gets nothing.

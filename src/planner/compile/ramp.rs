@@ -1,11 +1,13 @@
 //! `ramp`: both sides serve, weights move in steps, then the sources are drained.
 
+use std::time::Duration;
+
 use super::cutover::{settle, wait_empty};
 use super::pool::{self, Member, PoolPlan};
 use super::service::{PairPlan, ServicePlan};
 use super::{Chain, Steps};
 use crate::planner::finding::Finding;
-use crate::planner::graph::{CopyPhase, StepKind};
+use crate::planner::graph::{CopyPhase, StepKind, WayBack};
 use crate::spec::model::HookPoint;
 use crate::traffic::{Change, Mode, Weights};
 
@@ -92,7 +94,8 @@ fn shift(
             merged.push(format!("{share} %"));
             continue;
         }
-        chain.add(steps, &id(format!("shift-{share}")), pool.step(changes.clone(), Some(*share)));
+        let back = plan.way_back(plan.pairs.iter(), plan.service.shift.hold);
+        chain.add(steps, &id(format!("shift-{share}")), pool.step(changes.clone(), Some(*share), back));
         settle(pool, chain, steps, &id(format!("shift-{share}-settle")));
         chain.add(steps, &id(format!("watch-{share}")), plan.watch(plan.pairs.iter()));
         last = Some(changes);
@@ -141,12 +144,14 @@ fn conclude(
     plan.hooks(chain, steps, pair, HookPoint::AfterShift)?;
     plan.hooks(chain, steps, pair, HookPoint::BeforeDrain)?;
     if let (Some(pool), Some((source, _))) = (&plan.pool, &pair.members) {
-        let drained = chain.add(steps, &plan.id(pair, "drain"), pool.step(vec![pool::drain(source, pool.can)], None));
+        let back = plan.way_back(std::iter::once(pair), Duration::ZERO);
+        let drain = pool.step(vec![pool::drain(source, pool.can)], None, back);
+        let drained = chain.add(steps, &plan.id(pair, "drain"), drain);
         settle(pool, chain, steps, &plan.id(pair, "drain-settle"));
         wait_empty(plan, pair, chain, steps, drained);
         plan.hooks(chain, steps, pair, HookPoint::AfterDrain)?;
         if pool.can.drain {
-            chain.add(steps, &plan.id(pair, "retire"), pool.step(vec![pool::retire(source)], None));
+            chain.add(steps, &plan.id(pair, "retire"), pool.step(vec![pool::retire(source)], None, WayBack::default()));
         }
     }
     plan.hooks(chain, steps, pair, HookPoint::AfterPair)?;

@@ -1,10 +1,12 @@
 //! One service with everything filled in: hosts, members, paths, weights. What is missing is refused here, once.
 
+use std::time::Duration;
+
 use super::pool::{Member, PoolPlan};
 use super::{Chain, Scope, Steps};
 use crate::planner::finding::Finding;
-use crate::planner::graph::{CopyPhase, CopyStep, HookStep, StepKind};
-use crate::spec::model::{DirectoryState, HookPoint, Host, Pair, Service, Side, State, Template};
+use crate::planner::graph::{CopyPhase, CopyStep, HookStep, StepKind, WayBack};
+use crate::spec::model::{DirectoryState, HookPoint, Host, Pair, Service, Side, State, Template, Undo};
 
 /// A service ready to be laid out in steps.
 pub struct ServicePlan<'a> {
@@ -46,7 +48,7 @@ impl<'a> ServicePlan<'a> {
 
     /// A chain for one pair.
     pub fn chain(&self, pair: Option<&Pair>, after: Vec<String>) -> Chain {
-        Chain::new(&self.scope.wave.name, &self.service.name, pair, after)
+        Chain::new(&self.scope.wave.name, &self.service.name, pair, after).on_failure(self.service.on_failure)
     }
 
     /// The id of a step of a pair.
@@ -72,10 +74,17 @@ impl<'a> ServicePlan<'a> {
                 timeout: hook.timeout,
                 idempotent: hook.idempotent,
                 done_when: hook.done_when.as_ref().map(|d| fill_shell(d, host)).transpose()?,
+                undo: match &hook.undo {
+                    Undo::Run(script) => Some(fill_shell(script, host)?),
+                    Undo::Nothing | Undo::Unsaid => None,
+                },
                 secrets: hook.secrets.clone(),
             };
             let name = if n == 0 { at.name().to_owned() } else { format!("{}-{}", at.name(), n + 1) };
             chain.add(steps, &self.id(pair, &name), StepKind::Hook(step));
+            if hook.undo == Undo::Unsaid {
+                Chain::no_return(steps, format!("the hook {name} on {} says nothing of its `undo`", host.name));
+            }
         }
         Ok(())
     }
@@ -103,6 +112,15 @@ impl<'a> ServicePlan<'a> {
             let kind = StepKind::Check { host: pair.target.name.clone(), checks: self.service.health.clone() };
             chain.add(steps, &self.id(pair, "check"), kind);
         }
+    }
+
+    /// What the way back of a step that takes traffic from these sources has to respect.
+    pub fn way_back<'p>(&self, pairs: impl Iterator<Item = &'p PairPlan<'p>>, hold: Duration) -> WayBack {
+        let checks = match self.service.health.is_empty() {
+            true => Default::default(),
+            false => pairs.map(|p| (p.source.name.clone(), self.service.health.clone())).collect(),
+        };
+        WayBack { checks, hold, settle: self.pool.as_ref().is_some_and(|p| p.can.ttl) }
     }
 
     /// A watch over the targets for the plan's hold.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::spec::model::{Hook, HookPoint, SecretRef, Side};
+use crate::spec::model::{Hook, HookPoint, SecretRef, Side, Undo};
 use crate::spec::reader::Value;
 use crate::spec::source::{At, Located};
 use crate::spec::{name, suggest, units};
@@ -51,8 +51,10 @@ pub fn read(value: Value<'_>) -> Option<HookDraft> {
         let timeout = m.get("timeout").and_then(|v| v.duration(Duration::from_millis(1)..=units::YEAR));
         let idempotent = m.get("idempotent").and_then(|v| v.bool());
         let done_when = m.get("done_when").map(command);
+        let undo = m.get("undo").map(|v| undo(v, command));
         let secrets = m.get("secrets").map(secrets).unwrap_or_default();
         let done_when = done_when.map_or(Some(None), |d| d.map(Some))?;
+        let (undo, undo_template) = undo.unwrap_or(Some((Undo::Unsaid, None)))?;
         let (at, on, run) = (at?, side?, run?);
         let hook = Hook {
             at: at.value,
@@ -61,10 +63,21 @@ pub fn read(value: Value<'_>) -> Option<HookDraft> {
             timeout: timeout.unwrap_or(TIMEOUT),
             idempotent: idempotent.unwrap_or(false),
             done_when: done_when.as_ref().map(|d| d.template.value.clone()),
+            undo,
             secrets,
         };
-        Some(HookDraft { hook, at: at.at, templates: std::iter::once(run).chain(done_when).collect() })
+        let templates = std::iter::once(run).chain(done_when).chain(undo_template).collect();
+        Some(HookDraft { hook, at: at.at, templates })
     })?
+}
+
+/// `none`, or a command.
+fn undo<'a>(value: Value<'a>, command: impl Fn(Value<'a>) -> Option<Use>) -> Option<(Undo, Option<Use>)> {
+    let command = command(value)?;
+    if command.template.value.0.trim() == "none" {
+        return Some((Undo::Nothing, None));
+    }
+    Some((Undo::Run(command.template.value.clone()), Some(command)))
 }
 
 /// The target for what happens once it takes over, else the source.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::spec::diagnostic::Diagnostic;
 use crate::spec::map::Map;
-use crate::spec::model::{Drain, OnDeadline, Shift, Strategy};
+use crate::spec::model::{Drain, OnDeadline, OnFailure, Shift, Strategy};
 use crate::spec::reader::Value;
 use crate::spec::source::Located;
 use crate::spec::units::YEAR;
@@ -17,6 +17,8 @@ use super::traffic::{self, TrafficDraft};
 
 const ZERO: Duration = Duration::ZERO;
 const MILLISECOND: Duration = Duration::from_millis(1);
+const ON_FAILURE: [(&str, OnFailure); 3] =
+    [("hold", OnFailure::Hold), ("step_back", OnFailure::StepBack), ("rollback", OnFailure::Rollback)];
 const STEPS: [u8; 5] = [1, 5, 25, 50, 100];
 
 /// A service before its names are resolved.
@@ -43,6 +45,7 @@ pub struct Settings {
     pub shift: Shift,
     pub has_hooks: bool,
     pub hooks: Vec<HookDraft>,
+    pub on_failure: OnFailure,
 }
 
 /// How sources are emptied, and whether that alone stops their writers.
@@ -79,6 +82,10 @@ pub fn settings(m: &Map<'_>) -> Settings {
         shift: m.get("shift").map_or_else(default_shift, shift),
         has_hooks: hooks.is_some(),
         hooks: hooks.map(|v| v.one_or_many().into_iter().filter_map(hook::read).collect()).unwrap_or_default(),
+        on_failure: m
+            .get("on_failure")
+            .and_then(|v| one_of(v, "a choice", "choices", &ON_FAILURE))
+            .map_or(OnFailure::Hold, |l| l.value),
     }
 }
 

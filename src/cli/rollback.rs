@@ -1,0 +1,115 @@
+//! `migrate rollback`: goes back, step by step, as it came.
+
+use std::path::PathBuf;
+
+use super::environment::Environment;
+use super::failure::advised;
+use super::output::{self, Format};
+use super::runs::{self, Run};
+use super::{Exit, apply, confirm, connect, control, load};
+use crate::engine::rollback_steps;
+use crate::event::{Direction, Event, RunState};
+use crate::journal::{Journal, Log};
+use crate::spec::model::Spec;
+use crate::text;
+
+/// Arguments of `migrate rollback`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Undoes everything that is done or may be done, last step first: weights go back through the same steps, to the values that were
+there before. A host gets traffic again only when it passes its check. What lies behind a point of no return is refused.
+
+Examples:
+  migrate rollback uploads-1
+  migrate rollback uploads-1 --to uploads/shift-25     then `migrate apply` goes forward again from there")]
+pub struct Args {
+    /// Name of a run, or of a plan for its newest run
+    run: String,
+
+    /// Go back only to where this step had just been done
+    #[arg(long, value_name = "STEP")]
+    to: Option<String>,
+
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT", default_value = "an operator asked for it")]
+    why: String,
+
+    /// Plan file, when it is not where it was when the run began
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+
+    /// Inventory, when the run began with another one than the plan names
+    #[arg(short, long, value_name = "FILE")]
+    inventory: Option<PathBuf>,
+
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+
+    /// How to show progress
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
+    let run = runs::find(environment, &args.run)?;
+    let (mut journal, mut state) = Journal::open(&run.journal)?;
+    let spec = load_as_it_was(args, environment, &run, &state)?;
+    let already = matches!(&state.direction, Direction::Back { to } if *to == args.to);
+    let steps = check(args, &state)?;
+    if steps.is_empty() && !already {
+        output::print(&format!("{}: nothing to roll back\n", run.name))?;
+        return Ok(Exit::Ok);
+    }
+    if args.format == Format::Text {
+        output::print(&describe(&run.name, &state, &steps))?;
+    }
+    if !args.yes && !confirm::confirm("Go back?")? {
+        eprintln!("nothing was changed");
+        return Ok(Exit::Error);
+    }
+    let by = environment.operator();
+    let event = match already {
+        true => Event::Resumed { by },
+        false => Event::RollbackBegan { by, to: args.to.clone(), why: args.why.clone() },
+    };
+    state.apply(journal.append(event)?)?;
+    let world = connect::connect(&spec, environment)?.into_world(spec.inventory.hosts.clone());
+    let command = format!("migrate rollback {}", run.name);
+    control::work(args.format, environment, world, journal, state, &command).await
+}
+
+/// The files that the run began with: a rollback with others would be another migration.
+fn load_as_it_was(args: &Args, environment: &Environment, run: &Run, state: &RunState) -> anyhow::Result<Spec> {
+    let recorded = state.started.inputs.first().map(|i| i.path.clone());
+    let Some(plan) = args.plan.clone().or(recorded) else {
+        return Err(advised("the journal does not name a plan file", "name it with --plan"));
+    };
+    let spec = load::load(&plan, args.inventory.as_deref(), environment)?;
+    apply::refuse_other_files(&run.name, &state.started.inputs, &spec.inputs)?;
+    Ok(spec)
+}
+
+fn check(args: &Args, state: &RunState) -> anyhow::Result<Vec<String>> {
+    if let Some(to) = &args.to
+        && state.started.graph.step(to).is_none()
+    {
+        return Err(advised(format!("there is no step {to}"), "`migrate status NAME --format json` lists the steps"));
+    }
+    rollback_steps(state, args.to.as_deref()).map_err(|e| {
+        advised(
+            e.to_string(),
+            "`--to` that step goes back as far as there is a way; what lies before it must be put back by hand",
+        )
+    })
+}
+
+fn describe(run: &str, state: &RunState, steps: &[String]) -> String {
+    let mut out = format!("Going back in run {run}: {} to undo\n", text::count(steps.len() as u64, "step"));
+    for step in steps.iter().filter_map(|id| state.started.graph.step(id)) {
+        if step.kind.has_undo() {
+            out.push_str(&format!("  {}: {}\n", step.id, step.kind.describe()));
+        }
+    }
+    out
+}
