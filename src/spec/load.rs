@@ -1,10 +1,12 @@
 //! From paths to a [`Spec`].
 
+use std::cell::Cell;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Sink};
 use super::model::{Input, Inventory, Spec};
+use super::name::MAX_NAMES;
 use super::node;
 use super::read::inventory::InventoryDraft;
 use super::read::plan::PlanDraft;
@@ -114,7 +116,7 @@ impl Loader<'_> {
 
     fn parse<T>(&self, source: &Arc<Source>, read: fn(Value<'_>) -> T) -> Option<T> {
         let node = node::parse(source, &self.sink)?;
-        let cx = Cx { source, sink: &self.sink, home: self.options.home.as_deref() };
+        let cx = Cx { source, sink: &self.sink, home: self.options.home.as_deref(), names_left: Cell::new(MAX_NAMES) };
         Some(read(Value::root(&cx, &node)))
     }
 }
