@@ -23,3 +23,6 @@ mod bounds;
 
 #[path = "spec/mutations.rs"]
 mod mutations;
+
+#[path = "spec/inventories.rs"]
+mod inventories;

@@ -255,7 +255,8 @@ impl Sink {
 
     /// Whether an error came in so far.
     pub fn has_errors(&self) -> bool {
-        self.kept.borrow().iter().any(|d| d.severity == Severity::Error) || self.dropped.borrow()[0] > 0
+        let [dropped, _] = *self.dropped.borrow();
+        dropped > 0 || self.kept.borrow().iter().any(|d| d.severity == Severity::Error)
     }
 
     /// Notes that a reader knows this key, so that a test can hold the documents against it.

@@ -136,3 +136,42 @@ fn ranges_do_not_multiply() {
     let said = Files::new("", &format!("hosts:\n{ranges}")).inventory_problems();
     assert!(said.contains("the ranges of this file stand for more than 100,000 names"), "{said}");
 }
+
+/// Each of these would take minutes if a check compared everything with everything.
+#[test]
+fn many_of_everything_stays_cheap() {
+    let many = |n: usize, piece: fn(usize) -> String| (0..n).map(piece).collect::<String>();
+    let head = "migration: x\ninventory: inventory.yaml\n";
+    let service = "  up: { move: { from: a, to: b }, traffic: { director: d, pool: p } }\n";
+    let base =
+        "hosts: { a: { address: 10.0.0.1 }, b: { address: 10.0.0.2 } }\ndirectors: { d: { haproxy: \"tcp:a:1\" } }\n";
+    let plans = [
+        format!(
+            "{head}services:\n{service}waves: [{}]",
+            many(25_000, |n| format!("{{name: w{n}, services: up, after: w{}}},", n + 1))
+        ),
+        format!("{head}services: {{ {} }}", many(30_000, |n| format!("s{}: {{}},", n / 2))),
+        format!("{head}services:\n  up: {{ move: {{ from: [{0}], to: [{0}] }} }}", many(90_000, |n| format!("h{n},"))),
+        format!("{head}services:\n  up: {{ move: {{ pair: {{ {} }} }} }}", many(60_000, |n| format!("h{n}: g{n},"))),
+        format!("{head}services:\n  up: {{ state: [{}] }}", many(60_000, |n| format!("directory: /srv/{n},"))),
+    ];
+    for plan in plans {
+        let said = Files::new(&plan, base).problems();
+        assert!(said.contains(" errors"), "{said}");
+    }
+    let hosts = "hosts:\n  h[1-10000]: { address: \"{{ name }}.a\", ssh: { jump: h1 } }\n";
+    let inventories = [
+        format!("{hosts}groups: {{ {} }}", many(30_000, |n| format!("g{n}: {{}},"))),
+        format!("{hosts}groups: {{ g: [{}] }}", many(90_000, |n| format!("x{n},"))),
+        format!(
+            "hosts:\n{}",
+            many(15_000, |n| format!("  h{n}: {{ address: h{n}.a, ssh: {{ jump: h{} }} }}\n", (n + 1) % 15_000))
+        ),
+        format!("hosts: {{ {} }}", many(20_000, |n| format!("h{n}: {{ secret: hunter{n}, adress: x }},"))),
+    ];
+    for inventory in inventories {
+        let said = Files::new("", &inventory).inventory_problems();
+        assert!(said.contains("error"), "{said}");
+        assert!(!said.contains("hunter"), "{said}");
+    }
+}

@@ -118,10 +118,10 @@ fn explicit(
     if pairs.is_empty() {
         sink.push(Diagnostic::error(&moves.at, "there are no pairs").hint("write `pair: {dal-1: fra-1}`"));
     }
-    let named = |pick: fn(&(Located<String>, Located<String>)) -> &Located<String>| -> Vec<&Located<String>> {
-        pairs.iter().map(pick).collect()
-    };
-    let sides = [("from", &moves.from, sources, named(|p| &p.0)), ("to", &moves.to, targets, named(|p| &p.1))];
+    let sides = [
+        ("from", &moves.from, sources, pairs.iter().map(|p| &p.0).collect::<Vec<_>>()),
+        ("to", &moves.to, targets, pairs.iter().map(|p| &p.1).collect()),
+    ];
     for (key, written, side, named) in sides {
         if !written.is_empty() && complete {
             same(key, &moves.at, &side, &named, sink);
