@@ -148,12 +148,12 @@ fn many_of_everything_stays_cheap() {
     let plans = [
         format!(
             "{head}services:\n{service}waves: [{}]",
-            many(25_000, |n| format!("{{name: w{n}, services: up, after: w{}}},", n + 1))
+            many(10_000, |n| format!("{{name: w{n}, services: up, after: w{}}},", n + 1))
         ),
-        format!("{head}services: {{ {} }}", many(30_000, |n| format!("s{}: {{}},", n / 2))),
+        format!("{head}services: {{ {} }}", many(15_000, |n| format!("s{}: {{}},", n / 2))),
         format!("{head}services:\n  up: {{ move: {{ from: [{0}], to: [{0}] }} }}", many(90_000, |n| format!("h{n},"))),
-        format!("{head}services:\n  up: {{ move: {{ pair: {{ {} }} }} }}", many(60_000, |n| format!("h{n}: g{n},"))),
-        format!("{head}services:\n  up: {{ state: [{}] }}", many(60_000, |n| format!("directory: /srv/{n},"))),
+        format!("{head}services:\n  up: {{ move: {{ pair: {{ {} }} }} }}", many(40_000, |n| format!("h{n}: g{n},"))),
+        format!("{head}services:\n  up: {{ state: [{}] }}", many(40_000, |n| format!("directory: /srv/{n},"))),
     ];
     for plan in plans {
         let said = Files::new(&plan, base).problems();
@@ -161,13 +161,13 @@ fn many_of_everything_stays_cheap() {
     }
     let hosts = "hosts:\n  h[1-10000]: { address: \"{{ name }}.a\", ssh: { jump: h1 } }\n";
     let inventories = [
-        format!("{hosts}groups: {{ {} }}", many(30_000, |n| format!("g{n}: {{}},"))),
+        format!("{hosts}groups: {{ {} }}", many(10_000, |n| format!("g{n}: {{}},"))),
         format!("{hosts}groups: {{ g: [{}] }}", many(90_000, |n| format!("x{n},"))),
         format!(
             "hosts:\n{}",
             many(15_000, |n| format!("  h{n}: {{ address: h{n}.a, ssh: {{ jump: h{} }} }}\n", (n + 1) % 15_000))
         ),
-        format!("hosts: {{ {} }}", many(20_000, |n| format!("h{n}: {{ secret: hunter{n}, adress: x }},"))),
+        format!("hosts: {{ {} }}", many(10_000, |n| format!("h{n}: {{ secret: hunter{n}, adress: x }},"))),
     ];
     for inventory in inventories {
         let said = Files::new("", &inventory).inventory_problems();
