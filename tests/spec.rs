@@ -17,3 +17,12 @@ mod model;
 
 #[path = "spec/problems.rs"]
 mod problems;
+
+#[path = "spec/bounds.rs"]
+mod bounds;
+
+#[path = "spec/mutations.rs"]
+mod mutations;
+
+#[path = "spec/inventories.rs"]
+mod inventories;

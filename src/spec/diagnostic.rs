@@ -56,6 +56,9 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// What to do next.
     pub hint: Option<String>,
+    /// Where `place` will be looked up: only for what is kept, since a line can be long.
+    #[serde(skip)]
+    at: Option<At>,
     #[serde(skip)]
     order: usize,
 }
@@ -89,12 +92,12 @@ impl Diagnostic {
     /// An error about a whole file.
     pub fn without_place(file: &Path, order: usize, message: impl Into<String>) -> Self {
         let (message, file) = (message.into(), file.to_owned());
-        Self { severity: Severity::Error, file, place: None, message, notes: Vec::new(), hint: None, order }
+        Self { severity: Severity::Error, file, place: None, message, notes: Vec::new(), hint: None, at: None, order }
     }
 
     fn at(severity: Severity, at: &At, message: String) -> Self {
-        let (file, place) = (at.source.path.clone(), Some(place(&at.source, at.span.clone())));
-        Self { severity, file, place, message, notes: Vec::new(), hint: None, order: at.source.order }
+        let (file, order) = (at.source.path.clone(), at.source.order);
+        Self { severity, file, place: None, message, notes: Vec::new(), hint: None, at: Some(at.clone()), order }
     }
 
     /// Adds what to do next.
@@ -240,9 +243,20 @@ impl Sink {
         }
     }
 
+    /// Whether nobody will see more than the number of further problems: what is costly to say can be left out.
+    pub fn is_full(&self) -> bool {
+        self.kept.borrow().len() >= MAX_KEPT
+    }
+
+    /// Whether further problems are not shown as text.
+    pub fn is_long(&self) -> bool {
+        self.kept.borrow().len() > 2 * MAX_SHOWN
+    }
+
     /// Whether an error came in so far.
     pub fn has_errors(&self) -> bool {
-        self.kept.borrow().iter().any(|d| d.severity == Severity::Error) || self.dropped.borrow()[0] > 0
+        let [dropped, _] = *self.dropped.borrow();
+        dropped > 0 || self.kept.borrow().iter().any(|d| d.severity == Severity::Error)
     }
 
     /// Notes that a reader knows this key, so that a test can hold the documents against it.
@@ -258,6 +272,9 @@ impl Sink {
     /// All problems, sorted by place.
     pub fn into_diagnostics(self) -> Diagnostics {
         let mut all = self.kept.into_inner();
+        for found in &mut all {
+            found.place = found.at.take().map(|at| place(&at.source, at.span));
+        }
         all.sort_by_key(Diagnostic::sort_key);
         let [errors, warnings] = self.dropped.into_inner();
         Diagnostics { all, dropped_errors: errors, dropped_warnings: warnings }

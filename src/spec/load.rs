@@ -1,10 +1,12 @@
 //! From paths to a [`Spec`].
 
+use std::cell::Cell;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Sink};
 use super::model::{Input, Inventory, Spec};
+use super::name::MAX_NAMES;
 use super::node;
 use super::read::inventory::InventoryDraft;
 use super::read::plan::PlanDraft;
@@ -114,7 +116,7 @@ impl Loader<'_> {
 
     fn parse<T>(&self, source: &Arc<Source>, read: fn(Value<'_>) -> T) -> Option<T> {
         let node = node::parse(source, &self.sink)?;
-        let cx = Cx { source, sink: &self.sink, home: self.options.home.as_deref() };
+        let cx = Cx { source, sink: &self.sink, home: self.options.home.as_deref(), names_left: Cell::new(MAX_NAMES) };
         Some(read(Value::root(&cx, &node)))
     }
 }
@@ -139,4 +141,69 @@ fn tidy(path: &Path) -> PathBuf {
         }
     }
     if same_file(&out, path) { out } else { path.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const DOCS: [&str; 2] = [include_str!("../../docs/plan.md"), include_str!("../../docs/inventory.md")];
+
+    /// Every key that reading a plan and an inventory asks for, with its concept.
+    fn known_keys() -> BTreeSet<(&'static str, &'static str)> {
+        let options = LoadOptions { home: Some("/home/user".into()) };
+        let loader = Loader { sink: Sink::default(), options: &options };
+        let plan = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spec/good/plan.yaml");
+        assert!(loader.plan(&plan, None).is_some());
+        loader.sink.known_keys()
+    }
+
+    /// The part of the documents under the heading of a concept.
+    fn section(concept: &str) -> &'static str {
+        let heading = match concept {
+            "defaults" | "site defaults" => "host",
+            "service defaults" => "service",
+            concept => concept,
+        };
+        let sections = DOCS.iter().flat_map(|doc| doc.split("\n## ").flat_map(|part| part.split("\n### ")));
+        let found = sections.into_iter().find(|s| s.lines().next().is_some_and(|h| h.eq_ignore_ascii_case(heading)));
+        found.unwrap_or_else(|| panic!("docs/ have no section `{heading}`"))
+    }
+
+    #[test]
+    fn every_key_is_documented_and_every_documented_key_is_known() {
+        let known = known_keys();
+        for (concept, key) in &known {
+            let row = format!("\n| `{key}` |");
+            assert!(section(concept).contains(&row), "docs/ do not tell of `{key}` in `{concept}`");
+        }
+        for (concept, _) in &known {
+            let rows = section(concept).lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+            for (key, rest) in rows {
+                let is_key = rest.matches('|').count() >= 2 && section(concept).contains("| key |");
+                let point = super::super::read::hook::POINTS.iter().any(|(point, _)| *point == key);
+                let there = known.iter().any(|(c, k)| *k == key && section(c) == section(concept));
+                assert!(!is_key || point || there, "docs/ tell of `{key}` in `{concept}`, which nobody reads");
+            }
+        }
+    }
+
+    #[test]
+    fn the_examples_of_the_documents_are_valid() {
+        let dir = tempfile::tempdir().unwrap();
+        let block =
+            |doc: &'static str, n: usize| doc.split("```").filter_map(|b| b.strip_prefix("yaml\n")).nth(n).unwrap();
+        std::fs::write(dir.path().join("inventory.yaml"), block(DOCS[0], 0)).unwrap();
+        std::fs::write(dir.path().join("plan.yaml"), block(DOCS[0], 1)).unwrap();
+        let (_, warnings) =
+            load(&dir.path().join("plan.yaml"), None, &LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+        assert!(warnings.is_empty(), "{warnings}");
+        let path = dir.path().join("large.yaml");
+        std::fs::write(&path, block(DOCS[1], 0)).unwrap();
+        let options = LoadOptions { home: Some("/home/user".into()) };
+        let (inventory, ..) = load_inventory(&[&path], &options).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(inventory.hosts.len(), 241);
+    }
 }

@@ -3,7 +3,9 @@
 /// Longest name.
 const MAX_LEN: usize = 128;
 /// Most names that one range stands for.
-pub const MAX_RANGE: usize = 10_000;
+const MAX_RANGE: usize = 10_000;
+/// Most names in one file, ranges expanded.
+pub const MAX_NAMES: usize = 100_000;
 /// The rule, for hints.
 pub const RULE: &str = "names begin with a letter or a digit and go on with letters, digits, `.`, `_` and `-`";
 
@@ -77,7 +79,8 @@ pub fn check_address(address: &str) -> Result<(), &'static str> {
 }
 
 /// The names a pattern stands for: `web-[01-03]` is `web-01`, `web-02`, `web-03`; a text without brackets is itself.
-pub fn expand(pattern: &str) -> Result<Vec<String>, &'static str> {
+/// At most `limit` of them.
+pub fn expand(pattern: &str, limit: usize) -> Result<Vec<String>, &'static str> {
     let Some((prefix, rest)) = pattern.split_once('[') else {
         return Ok(vec![pattern.to_owned()]);
     };
@@ -97,6 +100,9 @@ pub fn expand(pattern: &str) -> Result<Vec<String>, &'static str> {
     }
     if high - low >= MAX_RANGE {
         return Err("its range stands for more than 10,000 names");
+    }
+    if high - low >= limit {
+        return Err("the ranges of this file stand for more than 100,000 names");
     }
     Ok((low..=high).map(|n| format!("{prefix}{n:0width$}{suffix}")).collect())
 }
@@ -137,11 +143,11 @@ mod tests {
 
     #[test]
     fn ranges_keep_leading_zeros_and_stay_bounded() {
-        assert_eq!(expand("web-[08-11].x").unwrap(), ["web-08.x", "web-09.x", "web-10.x", "web-11.x"]);
-        assert_eq!(expand("10.0.0.[9-10]").unwrap(), ["10.0.0.9", "10.0.0.10"]);
-        assert_eq!(expand("plain").unwrap(), ["plain"]);
+        assert_eq!(expand("web-[08-11].x", MAX_NAMES).unwrap(), ["web-08.x", "web-09.x", "web-10.x", "web-11.x"]);
+        assert_eq!(expand("10.0.0.[9-10]", MAX_NAMES).unwrap(), ["10.0.0.9", "10.0.0.10"]);
+        assert_eq!(expand("plain", MAX_NAMES).unwrap(), ["plain"]);
         for bad in ["[1-20000]", "[5-1]", "[1-2][1-2]", "[a-b]", "[1-", "[1]", "[1-99999999999]"] {
-            assert!(expand(bad).is_err(), "{bad}");
+            assert!(expand(bad, MAX_NAMES).is_err(), "{bad}");
         }
     }
 }

@@ -233,10 +233,12 @@ impl Builder<'_> {
 
     fn repeated(&self, key: &Key, before: &Range<usize>) {
         let shown = crate::text::escape(key.text().as_bytes(), 60);
-        let found = Diagnostic::error(&self.at(key.node.span.clone()), format!("key `{shown}` is given twice"))
-            .note(format!("first at {}", self.at(before.clone()).short()))
-            .hint("remove one of the two");
-        self.sink.push(found);
+        let found = Diagnostic::error(&self.at(key.node.span.clone()), format!("key `{shown}` is given twice"));
+        if self.sink.is_full() {
+            return self.sink.push(found);
+        }
+        let first = format!("first at {}", self.at(before.clone()).short());
+        self.sink.push(found.note(first).hint("remove one of the two"));
     }
 
     /// The place of definition: for an alias that of its anchor, where the text is.
@@ -262,11 +264,14 @@ impl Builder<'_> {
         }
         let before = self.source.text.get(..span.start).unwrap_or_default();
         let head = before.trim_end();
-        let own_line = before.get(head.len()..).is_some_and(|gap| gap.contains(['\n', '\r']));
+        // Block text begins on a line of its own. Asked first: looking for the line before may be long.
+        if !before.get(head.len()..).is_some_and(|gap| gap.contains(['\n', '\r'])) {
+            return true;
+        }
         let line = head.rsplit(['\n', '\r']).next().unwrap_or_default();
         let line = line.split_once(" #").map_or(line, |(code, _)| code.trim_end());
         let last = line.rsplit([' ', '\t']).next().unwrap_or_default();
-        !(own_line && last.starts_with(['|', '>']))
+        !last.starts_with(['|', '>'])
     }
 
     fn at(&self, span: Range<usize>) -> At {

@@ -1,6 +1,6 @@
 //! Who takes whose place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Pairs by position, or the names that have no partner.
 pub fn by_order(sources: &[String], targets: &[String]) -> Result<Vec<(String, String)>, Unpaired> {
@@ -31,17 +31,19 @@ pub fn by_name(sources: &[String], targets: &[String]) -> Result<Vec<(String, St
     for (key, target) in target_keys.iter().zip(targets) {
         by_key.entry(key).or_default().push(target);
     }
+    let mut count: BTreeMap<&String, usize> = BTreeMap::new();
+    source_keys.iter().for_each(|key| *count.entry(key).or_default() += 1);
     let mut unpaired = Unpaired::default();
     let mut pairs = Vec::new();
     for (key, source) in source_keys.iter().zip(sources) {
-        let unique = source_keys.iter().filter(|k| *k == key).count() == 1;
+        let unique = count.get(key) == Some(&1);
         match by_key.get(key).map(Vec::as_slice) {
             Some([target]) if unique => pairs.push((source.clone(), (*target).clone())),
             _ => unpaired.sources.push(source.clone()),
         }
     }
-    let paired = |name: &String| pairs.iter().any(|(_, target)| target == name);
-    unpaired.targets = targets.iter().filter(|name| !paired(name)).cloned().collect();
+    let paired: BTreeSet<&String> = pairs.iter().map(|(_, target)| target).collect();
+    unpaired.targets = targets.iter().filter(|name| !paired.contains(name)).cloned().collect();
     if unpaired == Unpaired::default() { Ok(pairs) } else { Err(unpaired) }
 }
 

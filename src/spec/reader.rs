@@ -2,6 +2,7 @@
 //!
 //! Nothing here stops at the first problem. Mappings are read by [`super::map`].
 
+use std::cell::Cell;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,12 +22,21 @@ pub struct Cx<'a> {
     pub sink: &'a Sink,
     /// What `~/` stands for.
     pub home: Option<&'a Path>,
+    /// How many more names ranges may stand for.
+    pub names_left: Cell<usize>,
 }
 
 impl Cx<'_> {
     /// The place of a span in this file.
     pub fn at(&self, span: std::ops::Range<usize>) -> At {
         At { source: Arc::clone(self.source), span }
+    }
+
+    /// The names that a pattern stands for, as long as a file does not ask for too many.
+    pub fn expand(&self, pattern: &str) -> Result<Vec<String>, &'static str> {
+        let names = name::expand(pattern, self.names_left.get())?;
+        self.names_left.set(self.names_left.get().saturating_sub(names.len()));
+        Ok(names)
     }
 
     pub(super) fn error(&self, at: &At, message: impl Into<String>, hint: impl Into<String>) {

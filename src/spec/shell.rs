@@ -64,7 +64,8 @@ pub fn context(before: &str) -> Context {
             (_, '"') => scan.open.push(Open::Double),
             (_, '\'') => scan.open.push(Open::Single),
             (_, '#') if word_start => {
-                if !chars.by_ref().any(|c| c == '\n') {
+                let ends = chars.by_ref().any(|c| c == '\n');
+                if !ends {
                     return Context::Comment;
                 }
             }

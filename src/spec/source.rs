@@ -37,6 +37,14 @@ pub struct At {
     pub span: Range<usize>,
 }
 
+impl PartialEq for At {
+    fn eq(&self, other: &Self) -> bool {
+        self.span == other.span && Arc::ptr_eq(&self.source, &other.source)
+    }
+}
+
+impl Eq for At {}
+
 /// A value and where it was written.
 #[derive(Debug, Clone)]
 pub struct Located<T> {
@@ -140,13 +148,17 @@ impl Source {
     }
 
     /// Names what must not be shown when its line is. Only the first call counts.
-    pub fn hide(&self, ranges: Vec<Range<usize>>) {
+    pub fn hide(&self, mut ranges: Vec<Range<usize>>) {
+        ranges.sort_by_key(|range| range.start);
         let _ = self.hidden.set(ranges);
     }
 
     /// Whether the character at this offset must not be shown.
     pub fn is_hidden(&self, offset: usize) -> bool {
-        self.hidden.get().is_some_and(|ranges| ranges.iter().any(|range| range.contains(&offset)))
+        let Some(ranges) = self.hidden.get() else { return false };
+        // Scalars do not overlap: only the last one that begins before can hold it.
+        let after = ranges.partition_point(|range| range.start <= offset);
+        after.checked_sub(1).and_then(|i| ranges.get(i)).is_some_and(|range| range.contains(&offset))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Groups: by name, or by what their hosts have in common.
 
 use crate::inventory::Selector;
-use crate::spec::name;
 use crate::spec::reader::Value;
 use crate::spec::source::Located;
 
@@ -34,7 +33,7 @@ pub fn names(value: Value<'_>) -> Vec<Located<String>> {
 
 fn expand(value: Value<'_>) -> Vec<Located<String>> {
     let Some(written) = value.line("the name of a host", "dal-1") else { return Vec::new() };
-    match name::expand(&written.value) {
+    match value.cx.expand(&written.value) {
         Ok(names) => names.into_iter().map(|value| Located { value, at: written.at.clone() }).collect(),
         Err(why) => {
             value.error(format!("`{}` names no hosts: {why}", written.value), "for example `dal-[01-20]`");

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::spec::diagnostic::{Diagnostic, Sink};
+use crate::spec::diagnostic::Diagnostic;
 use crate::spec::map::Map;
 use crate::spec::model::{Money, SshTarget, Template};
 use crate::spec::name;
-use crate::spec::reader::Value;
+use crate::spec::reader::{Cx, Value};
 use crate::spec::source::Located;
 use crate::spec::units;
 
@@ -64,13 +64,13 @@ pub fn read(key: Value<'_>, value: Value<'_>) -> Result<Vec<HostDraft>, Vec<Stri
     let read = value.map("host", "dal-1: {address: 10.0.0.1}", |m| {
         let address =
             m.need("address", "10.0.0.1").and_then(|v| v.line("an IP address or a DNS name", "address: 10.0.0.1"));
-        (address.map(|a| (addresses(key.cx.sink, &a, &names), a.at)), settings(m, Scope::Host))
+        (address.map(|a| (addresses(key.cx, &a, &names), a.at)), settings(m, Scope::Host))
     });
     let broken = |names: Vec<Located<String>>| names.into_iter().map(|n| n.value).collect();
     let Some((Some((Some(addresses), at)), settings)) = read else { return Err(broken(names)) };
     // The address to dial is written as the host's own is: for a range it is a range, or holds the name.
     let dial = match &settings.ssh.address {
-        Some(written) => match addresses_or_none(key.cx.sink, written, &names) {
+        Some(written) => match addresses_or_none(key.cx, written, &names) {
             Some(dial) => dial,
             None => return Err(broken(names)),
         },
@@ -87,7 +87,7 @@ pub fn read(key: Value<'_>, value: Value<'_>) -> Result<Vec<HostDraft>, Vec<Stri
 
 fn names(key: Value<'_>) -> Vec<Located<String>> {
     let Some(written) = key.line("the name of a host", "dal-1") else { return Vec::new() };
-    let expanded = match name::expand(&written.value) {
+    let expanded = match key.cx.expand(&written.value) {
         Ok(names) => names,
         Err(why) => {
             key.error(format!("`{}` names no hosts: {why}", written.value), "for example `dal-[01-20]`");
@@ -105,17 +105,17 @@ fn names(key: Value<'_>) -> Vec<Located<String>> {
     expanded.into_iter().map(|value| Located { value, at: written.at.clone() }).collect()
 }
 
-fn addresses_or_none(sink: &Sink, written: &Located<String>, names: &[Located<String>]) -> Option<Vec<Option<String>>> {
-    addresses(sink, written, names).map(|all| all.into_iter().map(Some).collect())
+fn addresses_or_none(cx: &Cx<'_>, written: &Located<String>, names: &[Located<String>]) -> Option<Vec<Option<String>>> {
+    addresses(cx, written, names).map(|all| all.into_iter().map(Some).collect())
 }
 
 /// One address for each name. `{{ name }}` and a range of the same length make addresses for a range of hosts.
-fn addresses(sink: &Sink, written: &Located<String>, names: &[Located<String>]) -> Option<Vec<String>> {
+fn addresses(cx: &Cx<'_>, written: &Located<String>, names: &[Located<String>]) -> Option<Vec<String>> {
     let error = |message: String, hint: &str| {
-        sink.push(Diagnostic::error(&written.at, message).hint(hint));
+        cx.sink.push(Diagnostic::error(&written.at, message).hint(hint));
         None
     };
-    let expanded = match expand_address(&written.value, names) {
+    let expanded = match expand_address(cx, &written.value, names) {
         Ok(addresses) => addresses,
         Err(why) => {
             return error(
@@ -145,9 +145,9 @@ fn addresses(sink: &Sink, written: &Located<String>, names: &[Located<String>]) 
     }
 }
 
-fn expand_address(written: &str, names: &[Located<String>]) -> Result<Vec<String>, String> {
+fn expand_address(cx: &Cx<'_>, written: &str, names: &[Located<String>]) -> Result<Vec<String>, String> {
     if !written.contains("{{") {
-        return name::expand(written).map_err(str::to_owned);
+        return cx.expand(written).map_err(str::to_owned);
     }
     let template = Template(written.to_owned());
     let fill =

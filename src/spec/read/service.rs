@@ -75,18 +75,34 @@ pub fn settings(m: &Map<'_>) -> Settings {
         has_traffic: traffic.is_some(),
         traffic: traffic.and_then(traffic::read),
         has_state: state.is_some(),
-        state: state.map(|v| v.one_or_many().into_iter().filter_map(state::read).collect()).unwrap_or_default(),
+        state: state.map(|v| several(v, state::read)).unwrap_or_default(),
         drain: m.get("drain").and_then(drain).unwrap_or_else(default_drain),
         has_health: health.is_some(),
-        health: health.map(|v| v.one_or_many().into_iter().filter_map(health::read).collect()).unwrap_or_default(),
+        health: health.map(|v| several(v, health::read)).unwrap_or_default(),
         shift: m.get("shift").map_or_else(default_shift, shift),
         has_hooks: hooks.is_some(),
-        hooks: hooks.map(|v| v.one_or_many().into_iter().filter_map(hook::read).collect()).unwrap_or_default(),
+        hooks: hooks.map(|v| several(v, hook::read)).unwrap_or_default(),
         on_failure: m
             .get("on_failure")
             .and_then(|v| one_of(v, "a choice", "choices", &ON_FAILURE))
             .map_or(OnFailure::Hold, |l| l.value),
     }
+}
+
+/// One or a list, each read by `read`; empty lists and lists without end are reported.
+fn several<T>(value: Value<'_>, read: fn(Value<'_>) -> Option<T>) -> Vec<T> {
+    const MAX: usize = 100;
+    let items = value.one_or_many();
+    if items.len() > MAX {
+        value.error(
+            format!("`{}` has {} entries, more than the limit of {MAX}", value.name(), items.len()),
+            "make several services of it",
+        );
+    }
+    if items.is_empty() {
+        value.error(format!("`{}` is an empty list", value.name()), "leave it out");
+    }
+    items.into_iter().take(MAX).filter_map(read).collect()
 }
 
 fn default_drain() -> DrainDraft {

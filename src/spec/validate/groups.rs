@@ -7,10 +7,20 @@ use crate::spec::read::group::Members;
 
 use super::{Atlas, unknown};
 
+const MAX_GROUPS: usize = 1000;
+const MAX_MEMBERS: usize = 200_000;
+
 /// Every group has members, every name in it is a host, and no host is in it twice.
 pub fn resolve(atlas: &mut Atlas, sink: &Sink) {
     let mut resolved = Vec::new();
-    for (name, (at, members)) in &atlas.groups {
+    let mut left = MAX_MEMBERS;
+    for (number, (name, (at, members))) in atlas.groups.iter().enumerate() {
+        if number >= MAX_GROUPS || left == 0 {
+            let message =
+                format!("there are more than {MAX_GROUPS} groups, or more than {MAX_MEMBERS} members in them");
+            sink.push(Diagnostic::error(at, message).hint("leave groups out that no plan uses"));
+            break;
+        }
         if let Some(host) = atlas.hosts.get(name) {
             let found = Diagnostic::error(at, format!("group `{name}` has the name of a host"))
                 .note(format!("the host is at {}", host.name.at.short()))
@@ -47,6 +57,7 @@ pub fn resolve(atlas: &mut Atlas, sink: &Sink) {
                 sink.push(Diagnostic::error(at, format!("group `{name}` has no members")).hint(hint));
             }
         }
+        left = left.saturating_sub(names.len());
         resolved.push((name.clone(), names));
     }
     atlas.inventory.groups = resolved.into_iter().collect();

@@ -108,41 +108,38 @@ pub fn jumps_exist(atlas: &mut Atlas, sink: &Sink) {
 
 /// Following jump hosts from a host never comes back to it.
 pub fn no_jump_cycles(atlas: &mut Atlas, sink: &Sink) {
-    let mut reported: BTreeSet<String> = BTreeSet::new();
-    for (name, host) in &atlas.hosts {
-        if reported.contains(name) {
-            continue;
-        }
-        if let Some(path) = way_back(atlas, name) {
-            let at = host.settings.ssh.jump.iter().flatten().next().map_or(&host.name.at, |hop| &hop.at);
-            let message = format!("host `{name}` is reached through itself: {}", path.join(" → "));
-            sink.push(
-                Diagnostic::error(at, message)
-                    .hint("one of these hosts needs a way that does not go through the others"),
-            );
-            reported.extend(path);
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    for start in atlas.hosts.keys() {
+        let mut path: Vec<(&str, usize)> = vec![(start, 0)];
+        let mut on_path: BTreeSet<&str> = BTreeSet::from([start.as_str()]);
+        // Depth first: each host is entered once, and left when all its hops have been looked at.
+        while let Some((name, next)) = path.pop() {
+            let hop = atlas.hosts.get(name).and_then(|h| h.settings.ssh.jump.iter().flatten().nth(next));
+            let Some(hop) = hop.filter(|_| !done.contains(name)) else {
+                on_path.remove(name);
+                done.insert(name);
+                continue;
+            };
+            path.push((name, next + 1));
+            if on_path.contains(hop.value.as_str()) {
+                report_cycle(&path, hop, sink);
+            } else if !done.contains(hop.value.as_str()) {
+                on_path.insert(&hop.value);
+                path.push((&hop.value, 0));
+            }
         }
     }
 }
 
-/// The names on a way from a host over jump hosts to itself.
-fn way_back(atlas: &Atlas, start: &str) -> Option<Vec<String>> {
-    let mut seen: BTreeSet<&str> = BTreeSet::new();
-    let mut open: Vec<Vec<&str>> = vec![vec![start]];
-    while let Some(path) = open.pop() {
-        let host = path.last().and_then(|last| atlas.hosts.get(*last));
-        for hop in host.iter().flat_map(|h| h.settings.ssh.jump.iter().flatten()) {
-            let mut longer = path.clone();
-            longer.push(&hop.value);
-            if hop.value == start {
-                return Some(longer.into_iter().map(str::to_owned).collect());
-            }
-            if seen.insert(&hop.value) {
-                open.push(longer);
-            }
-        }
-    }
-    None
+fn report_cycle(path: &[(&str, usize)], hop: &Located<String>, sink: &Sink) {
+    const SHOWN: usize = 8;
+    let names = path.iter().map(|(name, _)| *name).skip_while(|name| *name != hop.value);
+    let mut way: Vec<&str> = names.take(SHOWN).collect();
+    way.push(if way.len() == SHOWN { "… " } else { &hop.value });
+    let message = format!("host `{}` is reached through itself: {}", hop.value, way.join(" → "));
+    sink.push(
+        Diagnostic::error(&hop.at, message).hint("one of these hosts needs a way that does not go through the others"),
+    );
 }
 
 /// Every host that a director's socket is on is a host.

@@ -94,8 +94,13 @@ pub fn plan(plan: &PlanDraft, atlas: &Atlas, sink: &Sink) -> Option<Plan> {
 
 /// Reports a name that nothing has.
 fn unknown<'a>(sink: &Sink, name: &Located<String>, kind: &str, candidates: impl IntoIterator<Item = &'a String>) {
+    let found = Diagnostic::error(&name.at, format!("unknown {kind} `{}`", name.value));
+    // Comparing with thousands of names takes its time, and nobody reads that far.
+    if sink.is_long() {
+        return sink.push(found);
+    }
     let hint = suggest::hint(&name.value, &format!("{kind}s"), candidates.into_iter().map(String::as_str));
-    sink.push(Diagnostic::error(&name.at, format!("unknown {kind} `{}`", name.value)).hint(hint));
+    sink.push(found.hint(hint));
 }
 
 /// `` `a`, `b` and 3 more ``.

@@ -1,6 +1,6 @@
 //! From where to where, and who takes whose place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::spec::diagnostic::{Diagnostic, Sink};
 use crate::spec::model::Pair;
@@ -11,10 +11,20 @@ use crate::spec::suggest;
 
 use super::{Atlas, Draft, some};
 
+const MAX_PAIRS: usize = 20_000;
+
 /// Makes the pairs of every service.
 pub fn resolve(draft: &mut Draft<'_>, sink: &Sink) {
-    let pairs = |moves: &Option<MoveDraft>| moves.as_ref().and_then(|moves| pairs(draft.atlas, moves, sink));
-    draft.pairs = draft.plan.services.iter().map(|service| pairs(&service.moves)).collect();
+    let mut left = MAX_PAIRS + 1;
+    for service in &draft.plan.services {
+        let pairs = service.moves.as_ref().filter(|_| left > 0).and_then(|moves| pairs(draft.atlas, moves, sink));
+        left = left.saturating_sub(pairs.as_ref().map_or(0, Vec::len));
+        if left == 0 {
+            let message = format!("the plan has more than {} pairs", crate::text::grouped(MAX_PAIRS as u64));
+            sink.push(Diagnostic::error(&service.name.at, message).hint("make it several plans"));
+        }
+        draft.pairs.push(pairs);
+    }
 }
 
 fn pairs(atlas: &Atlas, moves: &MoveDraft, sink: &Sink) -> Option<Vec<Pair>> {
@@ -49,6 +59,7 @@ fn report_unpaired(at: &At, unpaired: &Unpaired, sink: &Sink) {
 /// The hosts that names of groups and hosts stand for, in order.
 fn hosts(atlas: &Atlas, names: &[Located<String>], sink: &Sink) -> Option<Vec<String>> {
     let mut out: Vec<String> = Vec::new();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut complete = true;
     for name in names {
         let members = match atlas.inventory.groups.get(&name.value) {
@@ -61,7 +72,7 @@ fn hosts(atlas: &Atlas, names: &[Located<String>], sink: &Sink) -> Option<Vec<St
             }
         };
         for member in members {
-            if out.contains(&member) {
+            if !seen.insert(member.clone()) {
                 complete = false;
                 let message = format!("host `{member}` is on this side twice");
                 sink.push(Diagnostic::error(&name.at, message).hint("a host moves once"));
@@ -78,9 +89,13 @@ fn report_unknown(atlas: &Atlas, name: &Located<String>, sink: &Sink) {
     if atlas.broken.contains(&name.value) || atlas.groups.contains_key(&name.value) {
         return;
     }
+    let found = Diagnostic::error(&name.at, format!("`{}` is neither a group nor a host", name.value));
+    if sink.is_long() {
+        return sink.push(found);
+    }
     let there = atlas.groups.keys().chain(atlas.hosts.keys()).map(String::as_str);
     let hint = suggest::hint(&name.value, "groups and hosts", there);
-    sink.push(Diagnostic::error(&name.at, format!("`{}` is neither a group nor a host", name.value)).hint(hint));
+    sink.push(found.hint(hint));
 }
 
 fn explicit(
@@ -103,10 +118,10 @@ fn explicit(
     if pairs.is_empty() {
         sink.push(Diagnostic::error(&moves.at, "there are no pairs").hint("write `pair: {dal-1: fra-1}`"));
     }
-    let named = |pick: fn(&(Located<String>, Located<String>)) -> &Located<String>| -> Vec<&Located<String>> {
-        pairs.iter().map(pick).collect()
-    };
-    let sides = [("from", &moves.from, sources, named(|p| &p.0)), ("to", &moves.to, targets, named(|p| &p.1))];
+    let sides = [
+        ("from", &moves.from, sources, pairs.iter().map(|p| &p.0).collect::<Vec<_>>()),
+        ("to", &moves.to, targets, pairs.iter().map(|p| &p.1).collect()),
+    ];
     for (key, written, side, named) in sides {
         if !written.is_empty() && complete {
             same(key, &moves.at, &side, &named, sink);
@@ -121,7 +136,9 @@ fn explicit(
 
 /// Explicit pairs name exactly the hosts of `from` and `to`, where these are given.
 fn same(key: &str, at: &At, side: &[String], named: &[&Located<String>], sink: &Sink) {
-    let missing: Vec<String> = side.iter().filter(|host| !named.iter().any(|n| n.value == **host)).cloned().collect();
+    let names: BTreeSet<&String> = named.iter().map(|n| &n.value).collect();
+    let side: BTreeSet<&String> = side.iter().collect();
+    let missing: Vec<String> = side.difference(&names).map(|host| (*host).clone()).collect();
     if !missing.is_empty() {
         let message = format!(
             "{} of `{key}` without a pair: {}",

@@ -184,23 +184,18 @@ fn overlaps(draft: &Draft<'_>, service: &ServiceDraft, pairs: &[Pair], sink: &Si
 }
 
 fn overlap(roots: &[(&Use, String)], host: &str, sink: &Sink) -> bool {
-    let holds = |outer: &str, inner: &str| {
-        let inner: Vec<&str> = components(inner).collect();
-        inner.starts_with(&components(outer).collect::<Vec<_>>())
-    };
-    for (i, (later, b)) in roots.iter().enumerate() {
-        for (earlier, a) in roots.iter().take(i) {
-            if holds(a, b) || holds(b, a) {
-                let (a, b) = (crate::text::escape(a.as_bytes(), 80), crate::text::escape(b.as_bytes(), 80));
-                let found = Diagnostic::error(
-                    &later.template.at,
-                    format!("on `{host}` the directories `{a}` and `{b}` overlap"),
-                )
-                .note(format!("the other one is at {}", earlier.template.at.short()))
+    let mut sorted: Vec<(Vec<&str>, &(&Use, String))> = roots.iter().map(|r| (components(&r.1).collect(), r)).collect();
+    // Stable: of equal ones the first written stays the first. What holds another one stands right before it.
+    sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    for (outer, inner) in sorted.iter().zip(sorted.iter().skip(1)) {
+        if inner.0.starts_with(&outer.0) {
+            let (a, b) = (crate::text::escape(outer.1.1.as_bytes(), 80), crate::text::escape(inner.1.1.as_bytes(), 80));
+            let message = format!("on `{host}` the directories `{a}` and `{b}` overlap");
+            let found = Diagnostic::error(&inner.1.0.template.at, message)
+                .note(format!("the other one is at {}", outer.1.0.template.at.short()))
                 .hint("copy the outer one only; `exclude` leaves parts of it out");
-                sink.push(found);
-                return true;
-            }
+            sink.push(found);
+            return true;
         }
     }
     false

@@ -26,8 +26,9 @@ pub fn order(draft: &mut Draft<'_>, sink: &Sink) {
     names_once(&waves, sink);
     services_once(draft, &waves, complete, sink);
     let mut known = true;
+    let names: BTreeSet<&String> = waves.iter().map(|w| &w.name.value).collect();
     for after in waves.iter().flat_map(|w| &w.after) {
-        if !waves.iter().any(|w| w.name.value == after.value) && complete {
+        if !names.contains(&after.value) && complete {
             known = false;
             unknown(sink, after, "wave", waves.iter().map(|w| &w.name.value));
         }
@@ -61,7 +62,7 @@ fn names_once(waves: &[&WaveDraft], sink: &Sink) {
 }
 
 fn services_once(draft: &Draft<'_>, waves: &[&WaveDraft], complete: bool, sink: &Sink) {
-    let services: Vec<&String> = draft.plan.services.iter().map(|s| &s.name.value).collect();
+    let services: BTreeSet<&String> = draft.plan.services.iter().map(|s| &s.name.value).collect();
     let mut seen: BTreeMap<&str, &At> = BTreeMap::new();
     for service in waves.iter().flat_map(|w| &w.services) {
         if let Some(first) = seen.get(service.value.as_str()) {
@@ -71,7 +72,7 @@ fn services_once(draft: &Draft<'_>, waves: &[&WaveDraft], complete: bool, sink: 
             continue;
         }
         seen.insert(&service.value, &service.at);
-        if draft.plan.complete && !services.contains(&&service.value) {
+        if draft.plan.complete && !services.contains(&service.value) {
             unknown(sink, service, "service", services.iter().copied());
         }
     }
@@ -86,39 +87,56 @@ fn services_once(draft: &Draft<'_>, waves: &[&WaveDraft], complete: bool, sink: 
 
 /// File order, moved only where `after` asks for it. `None` when waves wait for each other, which is reported if `report`.
 fn sort<'a>(waves: &[&'a WaveDraft], report: bool, sink: &Sink) -> Option<Vec<&'a WaveDraft>> {
-    let mut done: BTreeSet<&str> = BTreeSet::new();
-    let mut left: Vec<&WaveDraft> = waves.to_vec();
-    let mut out = Vec::new();
-    while !left.is_empty() {
-        let ready = left.iter().position(|w| w.after.iter().all(|a| done.contains(a.value.as_str())));
-        let Some(ready) = ready else {
-            if report {
-                report_cycle(&left, sink);
-            }
-            return None;
-        };
-        let wave = left.remove(ready);
-        done.insert(&wave.name.value);
-        out.push(wave);
+    let index: BTreeMap<&str, usize> = waves.iter().enumerate().map(|(i, w)| (w.name.value.as_str(), i)).collect();
+    let waits_for =
+        |w: &WaveDraft| w.after.iter().filter_map(|a| index.get(a.value.as_str()).copied()).collect::<BTreeSet<_>>();
+    let mut waiting: Vec<BTreeSet<usize>> = waves.iter().map(|w| waits_for(w)).collect();
+    let mut followers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (i, after) in waiting.iter().enumerate() {
+        after.iter().for_each(|a| followers.entry(*a).or_default().push(i));
     }
-    Some(out)
+    let mut ready: BTreeSet<usize> = waiting.iter().enumerate().filter(|(_, a)| a.is_empty()).map(|(i, _)| i).collect();
+    let mut out = Vec::new();
+    while let Some(i) = ready.pop_first() {
+        out.extend(waves.get(i).copied());
+        for follower in followers.remove(&i).unwrap_or_default() {
+            if let Some(after) = waiting.get_mut(follower)
+                && after.remove(&i)
+                && after.is_empty()
+            {
+                ready.insert(follower);
+            }
+        }
+    }
+    if out.len() == waves.len() {
+        return Some(out);
+    }
+    let left: Vec<&WaveDraft> = waves.iter().zip(&waiting).filter(|(_, a)| !a.is_empty()).map(|(w, _)| *w).collect();
+    if report {
+        report_cycle(&left, sink);
+    }
+    None
 }
 
 /// Every wave that is left waits for another one that is left: following them leads into a cycle.
 fn report_cycle(left: &[&WaveDraft], sink: &Sink) {
-    let find = |name: &str| left.iter().find(|w| w.name.value == name).copied();
+    const SHOWN: usize = 8;
+    let by_name: BTreeMap<&str, &WaveDraft> = left.iter().map(|w| (w.name.value.as_str(), *w)).collect();
     let mut path: Vec<&WaveDraft> = Vec::new();
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut next = left.first().copied();
     while let Some(wave) = next {
-        if let Some(start) = path.iter().position(|w| w.name.value == wave.name.value) {
-            let mut names: Vec<&str> = path.iter().skip(start).map(|w| w.name.value.as_str()).collect();
-            names.push(&wave.name.value);
-            let at = wave.after.iter().find(|a| find(&a.value).is_some()).map_or(&wave.name.at, |a| &a.at);
+        if let Some(start) = seen.get(wave.name.value.as_str()) {
+            let mut names: Vec<&str> = path.iter().skip(*start).take(SHOWN).map(|w| w.name.value.as_str()).collect();
+            names.push(if names.len() == SHOWN { "…" } else { &wave.name.value });
+            let at =
+                wave.after.iter().find(|a| by_name.contains_key(a.value.as_str())).map_or(&wave.name.at, |a| &a.at);
             let message = format!("waves wait for each other: {}", names.join(" after "));
             sink.push(Diagnostic::error(at, message).hint("remove one `after`"));
             return;
         }
+        seen.insert(&wave.name.value, path.len());
         path.push(wave);
-        next = wave.after.iter().find_map(|a| find(&a.value));
+        next = wave.after.iter().find_map(|a| by_name.get(a.value.as_str()).copied());
     }
 }

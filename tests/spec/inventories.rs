@@ -1,0 +1,86 @@
+//! What is said about inventories that are wrong.
+
+use crate::support::Files;
+
+/// A snapshot of what is said about an inventory.
+macro_rules! inventory {
+    ($name:ident, $text:expr) => {
+        #[test]
+        fn $name() {
+            insta::with_settings!({ omit_expression => true }, {
+                insta::assert_snapshot!(Files::new("", $text).inventory_problems());
+            });
+        }
+    };
+}
+
+inventory!(
+    hosts_cannot_be_named_or_reached_like_options,
+    "\
+hosts:
+  -rf: { address: 10.0.0.1 }
+  \"a b\": { address: 10.0.0.1 }
+  a: { address: -oProxyCommand=x }
+  b: { address: 10.0.0.256 }
+  c: { address: \"web 1\" }
+  d: { address: 10.0.0.1, ssh: { user: -l, port: 70000, jump: nobody, key: ~root/key, work_dir: tmp } }
+  e: { address: 10.0.0.1:22 }
+  f: {}
+  g:
+  h: { address: 10.0.0.1, site: nowhere, capacity: lots, cost_per_month: 412.50, tags: [\"a b\"], vars: { name: x, a-b: y, c: [1] } }
+  web-[1-3]: { address: \"10.0.0.[1-2]\" }
+  db-[1-2]: { address: 10.0.0.9 }
+  x-[5-1]: { address: 10.0.0.9 }
+  y-[1-99999]: { address: 10.0.0.9 }
+  z-[1-2]: { address: \"{{ nmae }}.example.com\" }
+defaults: { ssh: { address: 10.0.0.1 } }
+"
+);
+
+inventory!(
+    jump_hosts_do_not_go_round_in_circles,
+    "\
+hosts:
+  a: { address: 10.0.0.1, ssh: { jump: b } }
+  b: { address: 10.0.0.2, ssh: { jump: [c] } }
+  c: { address: 10.0.0.3, ssh: { jump: a } }
+  d: { address: 10.0.0.4, ssh: { jump: a } }
+  e: { address: 10.0.0.5, ssh: { jump: e } }
+"
+);
+
+inventory!(
+    groups_have_members_that_exist,
+    "\
+sites: { dal: }
+hosts:
+  a: { address: 10.0.0.1, site: dal }
+  b: { address: 10.0.0.2 }
+groups:
+  a: [a]
+  empty: []
+  twice: [a, b, a]
+  gone: [c]
+  nobody: { tags: [web] }
+  nowhere: { site: dall }
+  bad: { name: \"[\" , excpet: [a] }
+  range: [\"x-[1-\"]
+"
+);
+
+inventory!(
+    directors_have_a_kind_and_an_address,
+    "\
+hosts: { lb-1: { address: 10.0.0.1 } }
+directors:
+  none: {}
+  both: { haproxy: \"unix:/x\", dns: {} }
+  envoy: { envoy: \"tcp:10.0.0.1:1\" }
+  bare: { haproxy: /run/haproxy.sock }
+  tcp: { haproxy: [\"tcp:10.0.0.1\", \"tcp:10.0.0.1:0\", \"tcp:::1:80\", \"unix:\", \"ssh:lb-2:/x\", \"ssh:lb-1\"] }
+  nothing: { haproxy: [] }
+  zone: { dns: { zone: \"a b\", primary: ns1.example.com, key: { name: k, algorithm: md5, secret: hunter2-very-secret } } }
+  tsig: { dns: { zone: a.example, primary: 10.0.0.1, resolvers: [10.0.0.1:x], key: { secret: { env: \"A-B\", file: x }, colour: red } } }
+  exec: { dns: { zone: a.example, primary: 10.0.0.1, key: { name: k, secret: { exec: pass show x } } } }
+"
+);
