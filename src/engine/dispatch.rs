@@ -94,7 +94,7 @@ impl Engine {
         let graph = &state.started.graph;
         let steps = graph.steps.iter().map(|s| (s.id.clone(), Arc::new(s.clone()))).collect();
         let run = state.started.run.clone();
-        let context = Arc::new(Context { world, run, notices: notices.clone(), stop: stop.clone() });
+        let context = Arc::new(Context::new(world, run, notices.clone(), stop.clone()));
         Self {
             journal,
             state,

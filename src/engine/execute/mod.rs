@@ -7,9 +7,10 @@ mod hook;
 pub(super) mod traffic;
 mod wait;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{Stop, World};
 use crate::event::{Before, Notice, RunState, StepResult};
@@ -22,6 +23,8 @@ pub struct Context {
     pub run: String,
     pub notices: mpsc::UnboundedSender<Notice>,
     pub stop: watch::Receiver<Stop>,
+    /// One writer a director, by its name.
+    turns: BTreeMap<String, Mutex<()>>,
 }
 
 /// How a step came back.
@@ -91,6 +94,12 @@ fn timed(effect: Effect, began: Instant, ended: Instant) -> Effect {
 }
 
 impl Context {
+    /// For the steps of one run.
+    pub fn new(world: World, run: String, notices: mpsc::UnboundedSender<Notice>, stop: watch::Receiver<Stop>) -> Self {
+        let turns = world.directors.keys().map(|name| (name.clone(), Mutex::default())).collect();
+        Self { world, run, notices, stop, turns }
+    }
+
     /// The host of that name. The plan was checked against the inventory, so a missing one is a damaged journal.
     fn host(&self, name: &str) -> Result<&Host, Effect> {
         self.world.hosts.get(name).ok_or_else(|| failed(format!("host {name} is not in the inventory any more"), None))

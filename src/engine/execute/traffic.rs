@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::MutexGuard;
+
 use super::{Context, Effect, failed};
 use crate::event::{Before, StepResult};
 use crate::traffic::{Change, Director, Member, Mode, Pool, TrafficError, TrafficErrorKind};
@@ -18,10 +20,20 @@ impl Context {
             .get(name)
             .ok_or_else(|| failed(format!("director {name} is not in the inventory any more"), None))
     }
+
+    /// Waits until no other step of this run writes to the director: what one step reads before it writes must not be changed by
+    /// another one in between.
+    async fn turn(&self, director: &str) -> Option<MutexGuard<'_, ()>> {
+        match self.turns.get(director) {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        }
+    }
 }
 
 /// Applies changes; what was there before is part of the outcome, whatever it is.
 pub async fn apply(context: &Context, director: &str, pool: &str, changes: &[Change]) -> Effect {
+    let _turn = context.turn(director).await;
     let director = match context.director(director) {
         Ok(director) => director,
         Err(effect) => return effect,
@@ -72,6 +84,7 @@ pub async fn restore(context: &Context, director: &str, pool: &str, changes: &[C
 
 /// Sets a TTL; the one found is part of the outcome.
 pub async fn set_ttl(context: &Context, director: &str, pool: &str, ttl: Duration) -> Effect {
+    let _turn = context.turn(director).await;
     let director = match context.director(director) {
         Ok(director) => director,
         Err(effect) => return effect,
