@@ -9,6 +9,10 @@ mod bad;
 mod crash;
 #[path = "migration/moves.rs"]
 mod moves;
+#[path = "migration/plan.rs"]
+mod plan;
+#[path = "migration/stop.rs"]
+mod stop;
 
 use lab::command::Migrate;
 use lab::fleet::{Fleet, Size};
