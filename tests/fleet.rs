@@ -4,7 +4,8 @@
 mod lab;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -84,6 +85,67 @@ fn users_notice_one_wrong_byte() {
     let report = load.stop();
     assert!(report.failed > 0);
     assert!(report.failures.iter().all(|f| f.contains(&files[3].0)), "{:?}", report.failures);
+}
+
+/// Answers the first request of each connection, and closes it in the middle of the second one.
+fn closing_server() -> SocketAddr {
+    let listener = TcpListener::bind((lab::sshd::next_address(), 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let Some(body) = request(&mut socket) else { return };
+                let answer = match body.is_empty() {
+                    true => "always the same".to_owned(),
+                    false => format!("dal-1 {}\n", blake3::hash(&body)),
+                };
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len());
+                let _ = socket.write_all((head + &answer).as_bytes());
+                let _ = request(&mut socket);
+            });
+        }
+    });
+    addr
+}
+
+/// Reads one request; its body.
+fn request(socket: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut reader = BufReader::new(socket);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(body)
+}
+
+#[test]
+fn a_connection_closed_under_a_request_is_forgiven_once_for_a_read_and_never_for_an_upload() {
+    let addr = closing_server();
+    let files = [("same".to_owned(), blake3::hash(b"always the same"))];
+    let report = {
+        let load = users(addr, 0, &files);
+        load.wait_for(200);
+        load.stop()
+    };
+    assert_eq!(report.failed, 0, "{:?}", report.failures);
+    assert!(report.retried > 0, "{report:?}");
+    let report = {
+        let load = users(addr, 100, &files);
+        load.wait_for(200);
+        load.stop()
+    };
+    assert!(report.failed > 0 && report.retried == 0, "{report:?}");
 }
 
 #[test]

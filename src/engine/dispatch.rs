@@ -188,11 +188,12 @@ impl Engine {
             && step.after.iter().all(|a| self.state.step(a).state == StepState::Done)
     }
 
+    /// Some steps do not go well beside others: seeds share links and disks, and what one write to a director reads before it
+    /// writes must not be changed by another one in between.
     fn has_room(&self, id: &str) -> bool {
-        let seeds = |id: &str| {
-            self.steps.get(id).is_some_and(|s| matches!(&s.kind, StepKind::Copy(c) if c.phase == CopyPhase::Seed))
-        };
-        !seeds(id) || self.active.iter().filter(|a| seeds(a)).count() < PARALLEL_SEEDS
+        let lane = |id: &str| self.steps.get(id).and_then(|s| lane(&s.kind));
+        let Some((name, limit)) = lane(id) else { return true };
+        self.active.iter().filter(|a| lane(a).is_some_and(|(other, _)| other == name)).count() < limit
     }
 
     /// Looks first, where the step's undo will need what is there; else acts.
@@ -314,6 +315,17 @@ impl Engine {
         };
         self.record(event)?;
         Ok(ending)
+    }
+}
+
+/// What a step shares with others, and how many of them may be under way.
+fn lane(kind: &StepKind) -> Option<(&str, usize)> {
+    match kind {
+        StepKind::Copy(tree) if tree.phase == CopyPhase::Seed => Some(("", PARALLEL_SEEDS)),
+        StepKind::Traffic { director, .. }
+        | StepKind::LowerTtl { director, .. }
+        | StepKind::RestoreTtl { director, .. } => Some((director, 1)),
+        _ => None,
     }
 }
 

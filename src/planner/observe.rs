@@ -97,7 +97,8 @@ async fn look_at(director: &dyn Director, pool: &str) -> Result<Pool, TrafficErr
 }
 
 fn silent<T>(error: &TrafficError) -> Seen<T> {
-    Seen::Failed { why: error.what.clone(), hint: error.hint.clone() }
+    // With the director's address: what cannot be reached must be named.
+    Seen::Failed { why: error.to_string(), hint: error.hint.clone() }
 }
 
 async fn trees(spec: &Spec, sight: &Sight<'_>) -> BTreeMap<String, Seen<TreeSize>> {

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 
 use super::place::Place;
 
@@ -71,7 +71,8 @@ impl Migrate {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot run {}: {e}", self.program.display()));
         let lines = BufReader::new(child.stdout.take().expect("a pipe"));
-        Running { child, lines, said: String::new() }
+        let errors = BufReader::new(child.stderr.take().expect("a pipe"));
+        Running { child, lines, errors, said: String::new(), complained: String::new() }
     }
 
     /// The journal of a run.
@@ -83,12 +84,14 @@ impl Migrate {
 /// A program that runs. It is killed with its handle.
 pub struct Running {
     child: Child,
-    lines: BufReader<std::process::ChildStdout>,
+    lines: BufReader<ChildStdout>,
+    errors: BufReader<ChildStderr>,
     said: String,
+    complained: String,
 }
 
 impl Running {
-    /// Reads on until a line holds `text`; `None` when it ends before.
+    /// Reads its output up to the line that is wanted; `None` when it ends before.
     pub fn read_until(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Option<String> {
         loop {
             let mut line = String::new();
@@ -99,6 +102,15 @@ impl Running {
             if wanted(&line) {
                 return Some(line);
             }
+        }
+    }
+
+    /// Reads its complaints up to a line that holds `text`.
+    pub fn read_errors_until(&mut self, text: &str) {
+        let from = self.complained.len();
+        while !self.complained[from..].contains(text) {
+            let read = self.errors.read_line(&mut self.complained).expect("its errors can be read");
+            assert!(read > 0, "it ended without {text:?}: {}", self.complained);
         }
     }
 
@@ -118,11 +130,9 @@ impl Running {
 
     /// Waits for its end.
     pub fn finish(mut self) -> Ended {
-        let mut stdout = std::mem::take(&mut self.said);
+        let (mut stdout, mut stderr) = (std::mem::take(&mut self.said), std::mem::take(&mut self.complained));
         self.lines.read_to_string(&mut stdout).expect("its output can be read");
-        let mut stderr = String::new();
-        let errors = self.child.stderr.take().map(|mut e| e.read_to_string(&mut stderr));
-        errors.transpose().expect("its errors can be read");
+        self.errors.read_to_string(&mut stderr).expect("its errors can be read");
         Ended { status: self.child.wait().expect("a child has an end"), stdout, stderr }
     }
 }

@@ -1,0 +1,72 @@
+//! `kill -9` in the middle of every phase, then `apply` again: it ends where an undisturbed run ends.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::lab::command::Migrate;
+use super::lab::fleet::{Fleet, Size, Storage};
+use super::lab::place::Place;
+use super::{assert_kept, migrate};
+
+const SIZE: Size = Size { pairs: 2, common: 300, own: 300 };
+const USERS: usize = 32;
+
+/// Applies until it is done, and kills it once in each step that it begins: the first time soon after the step's intent is in the
+/// journal, so that its effect may or may not have happened.
+fn apply_with_kills(migrate: &Migrate, plan: &str) -> BTreeSet<String> {
+    let mut killed = BTreeSet::new();
+    for round in 0u64.. {
+        assert!(round < 200, "it does not come to an end; killed in {killed:?}");
+        let mut apply = migrate.start(&["apply", plan, "--yes", "--format", "json"]);
+        let begun = apply.read_until(|line| step_begun(line).is_some_and(|step| !killed.contains(&step)));
+        match begun {
+            Some(line) => {
+                // Sometimes at once, sometimes when the effect is under way or over.
+                std::thread::sleep(Duration::from_millis(round % 4 * 40));
+                apply.kill();
+                killed.insert(step_begun(&line).unwrap());
+            }
+            None => {
+                apply.finish().expect(0);
+                return killed;
+            }
+        }
+    }
+    unreachable!("the loop has no end of its own")
+}
+
+/// The step that a line says is about to act.
+fn step_begun(line: &str) -> Option<String> {
+    let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("not JSON: {e}: {line}"));
+    let event = &line["event"];
+    (event["event"] == "intent").then(|| event["step"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn killed_once_in_every_step_a_cutover_still_ends_well_and_nobody_notices() {
+    let fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Own);
+    fleet.place.edit("plans/uploads.yaml", "hold: 2s", "hold: 200ms");
+    let load = fleet.load(USERS);
+    load.wait_for(500);
+    let killed = apply_with_kills(&migrate(&fleet), "plans/uploads.yaml");
+    for phase in ["seed", "catch-up", "drain", "empty", "freeze", "last-pass", "verify", "thaw", "check", "shift-100"] {
+        for source in ["dal-1", "dal-2"] {
+            let step = format!("uploads/{source}/{phase}");
+            assert!(killed.contains(&step), "never killed in {step}, only in {killed:?}");
+        }
+    }
+    load.wait_for(load.requests() + 500);
+    assert_kept(&fleet, &load.stop());
+}
+
+#[test]
+fn killed_once_in_every_step_a_ramp_still_ends_well_and_nobody_notices() {
+    let fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Shared);
+    fleet.place.edit("plans/web.yaml", "hold: 2s", "hold: 200ms");
+    let load = fleet.load(USERS);
+    load.wait_for(500);
+    let killed = apply_with_kills(&migrate(&fleet), "plans/web.yaml");
+    assert!(killed.len() >= 8, "{killed:?}");
+    load.wait_for(load.requests() + 500);
+    assert_kept(&fleet, &load.stop());
+}

@@ -1,0 +1,95 @@
+//! `plan` never lies and never writes: what it shows is what `apply` does, or `apply` says why not.
+
+use std::fs;
+
+use super::lab::fleet::{Fleet, Size, Storage};
+use super::lab::place::Place;
+use super::lab::tree::{self, Tree};
+use super::migrate;
+use super::moves::weights;
+
+const SIZE: Size = Size { pairs: 2, common: 20, own: 10 };
+const RAMP: &str = "plans/web.yaml";
+const CUTOVER: &str = "plans/uploads.yaml";
+
+/// Everything below the lab's root, but for the logs of its servers.
+fn everything(fleet: &Fleet) -> Tree {
+    let mut all = tree::read(fleet.place.root());
+    all.retain(|path, _| !path.ends_with(".log"));
+    all
+}
+
+#[test]
+fn plan_writes_nothing_anywhere_and_its_exit_status_says_whether_there_is_something_to_do() {
+    let fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Own);
+    let migrate = migrate(&fleet);
+    let (before, traffic) = (everything(&fleet), weights(&fleet));
+    for format in ["text", "json", "markdown"] {
+        migrate.run(&["plan", CUTOVER, "--format", format]).expect(0);
+    }
+    migrate.run(&["plan", CUTOVER, "--detailed-exitcode"]).expect(2);
+    migrate.run(&["validate", CUTOVER]).expect(0);
+    let difference = tree::compare(&before, &everything(&fleet));
+    assert!(difference.is_none(), "{difference:#?}");
+    assert_eq!(traffic, weights(&fleet));
+}
+
+#[test]
+fn plan_offline_and_validate_contact_nothing() {
+    let mut fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Own);
+    for host in fleet.sources.iter_mut().chain(&mut fleet.targets) {
+        host.sshd.stop();
+        host.service.stop();
+    }
+    fs::remove_file(fleet.place.root().join("haproxy.sock")).unwrap();
+    migrate(&fleet).run(&["validate", CUTOVER]).expect(0);
+    let offline = migrate(&fleet).run(&["plan", CUTOVER, "--offline"]).expect(0);
+    let verified = offline.stdout.lines().any(|line| line.starts_with("    ✓"));
+    assert!(!verified, "says that it has seen what it cannot have seen:\n{}", offline.stdout);
+    migrate(&fleet).run(&["plan", CUTOVER]).expect(1);
+}
+
+#[test]
+fn a_saved_plan_does_what_it_says_and_is_refused_when_the_world_has_changed() {
+    let fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Shared);
+    fleet.place.edit(RAMP, "hold: 2s", "hold: 100ms");
+    let migrate = migrate(&fleet);
+    migrate.run(&["plan", RAMP, "--out", "web.plan"]).expect(0);
+
+    fleet.haproxy().command("set weight uploads/dal-2 60");
+    let (before, traffic) = (everything(&fleet), weights(&fleet));
+    let refused = migrate.run(&["apply", "web.plan", "--yes"]).expect(1);
+    assert!(refused.stderr.contains("changed since"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("dal-2") && refused.stderr.contains("60"), "{}", refused.stderr);
+    assert_eq!(traffic, weights(&fleet));
+    assert!(tree::compare(&before, &everything(&fleet)).is_none());
+
+    fleet.haproxy().command("set weight uploads/dal-2 100");
+    migrate.run(&["apply", "web.plan", "--yes"]).expect(0);
+    for target in &fleet.targets {
+        let weight = fleet.haproxy().command(&format!("get weight uploads/{}", target.name));
+        assert!(weight.starts_with("100 "), "{weight}");
+    }
+    migrate.run(&["plan", RAMP, "--detailed-exitcode"]).expect(0);
+}
+
+#[test]
+fn a_saved_plan_is_refused_when_its_files_have_been_edited() {
+    let fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Shared);
+    let migrate = migrate(&fleet);
+    migrate.run(&["plan", RAMP, "--out", "web.plan"]).expect(0);
+    fleet.place.edit(RAMP, "hold: 2s", "hold: 3s");
+    let traffic = weights(&fleet);
+    let refused = migrate.run(&["apply", "web.plan", "--yes"]).expect(1);
+    assert!(refused.stderr.contains("plans/web.yaml has been edited"), "{}", refused.stderr);
+    assert_eq!(traffic, weights(&fleet));
+}
+
+#[test]
+fn without_a_terminal_nothing_is_applied_unasked() {
+    let fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Shared);
+    let traffic = weights(&fleet);
+    let ended = migrate(&fleet).run(&["apply", RAMP]).expect(1);
+    assert!(ended.stderr.contains("--yes"), "{}", ended.stderr);
+    assert_eq!(traffic, weights(&fleet));
+}
