@@ -12,12 +12,18 @@
 
 mod lab;
 
+#[path = "ssh/facts.rs"]
+mod facts;
 #[path = "ssh/lab_host.rs"]
 mod lab_host;
 #[path = "ssh/login.rs"]
 mod login;
+#[path = "ssh/receipts.rs"]
+mod receipts;
 #[path = "ssh/run.rs"]
 mod run;
+#[path = "ssh/streams.rs"]
+mod streams;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

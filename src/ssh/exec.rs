@@ -71,7 +71,7 @@ impl Parcel {
 }
 
 /// The text that the remote shell runs.
-fn payload(command: &Command) -> Result<String, String> {
+pub(super) fn payload(command: &Command) -> Result<String, String> {
     let mut text = format!(": {}\n", random_word()?);
     for (name, value) in &command.env {
         if !is_variable_name(name) {
@@ -220,7 +220,7 @@ fn not_started(label: &str, marker: &str, stdout: &[u8], exit: &Exit) -> SshErro
     if find(&exit.stderr, format!("{marker}-cut").as_bytes()).is_some() {
         return SshError::new(
             label,
-            SshErrorKind::Unreachable,
+            SshErrorKind::Failed,
             "the script arrived cut or changed, so the host refused it: nothing was run",
         );
     }
@@ -232,6 +232,6 @@ fn not_started(label: &str, marker: &str, stdout: &[u8], exit: &Exit) -> SshErro
         false => format!("it printed: {}", escape(&said, 300)),
     };
     let what = format!("the login worked, but the account's shell did not start the command ({status}); {said}");
-    SshError::new(label, SshErrorKind::LoginRefused, what)
+    SshError::new(label, SshErrorKind::Failed, what)
         .with_hint("the account needs a working login shell, /bin/sh, and a key without a forced command")
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the verdict about a host's key. Must never write to a file, and never trust a key because nothing is known about the host.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit, Mac};
 use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, Marker};
@@ -71,14 +71,14 @@ pub async fn read(files: &[PathBuf], known_as: &KnownAs) -> Known {
     known
 }
 
-async fn read_file(file: &PathBuf) -> std::io::Result<String> {
+async fn read_file(file: &Path) -> std::io::Result<String> {
     if tokio::fs::metadata(file).await?.len() > MAX_FILE {
         return Err(std::io::Error::other("is larger than 64 MiB"));
     }
     Ok(String::from_utf8_lossy(&tokio::fs::read(file).await?).into_owned())
 }
 
-fn matching_lines<'a>(file: &'a PathBuf, text: &'a str, known_as: &'a KnownAs) -> impl Iterator<Item = Line> + 'a {
+fn matching_lines<'a>(file: &'a Path, text: &'a str, known_as: &'a KnownAs) -> impl Iterator<Item = Line> + 'a {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));
     lines.filter_map(move |(n, line)| {
         // Fields may be parted by any white space; lines that cannot be read are skipped, as OpenSSH does.
@@ -89,7 +89,7 @@ fn matching_lines<'a>(file: &'a PathBuf, text: &'a str, known_as: &'a KnownAs) -
             return None;
         }
         let key = PublicKey::new(entry.public_key().key_data().clone(), "");
-        Some(Line { file: file.clone(), number: n + 1, marker: entry.marker().copied(), key, confirms_only: !exact })
+        Some(Line { file: file.to_owned(), number: n + 1, marker: entry.marker().copied(), key, confirms_only: !exact })
     })
 }
 
