@@ -60,7 +60,11 @@ async fn a_lost_connection_is_an_error_for_reader_and_writer() {
     lab.sshd.cut_connections();
     assert_eq!(reader.chunk().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     writes.await.unwrap();
-    assert_eq!(ending.wait().await.unwrap_err().to_string(), "x");
+    let error = ending.wait().await.unwrap_err();
+    assert_eq!(
+        (error.kind, error.what.as_str()),
+        (migrate::ssh::SshErrorKind::Interrupted, "the connection was closed")
+    );
 }
 
 #[tokio::test]
