@@ -83,6 +83,13 @@ impl Lab {
         let text = text
             .replace(&format!("`{}`", lab::sshd::user()), "`USER`")
             .replace(&format!("~{}/", lab::sshd::user()), "~USER/");
+        let text = match text.split_once("@ADDRESS:") {
+            Some((before, after)) => format!(
+                "{before}@ADDRESS:PORT{}",
+                after.trim_start_matches("PORT").trim_start_matches(|c: char| c.is_ascii_digit())
+            ),
+            None => text,
+        };
         let words = text.split(' ').map(|word| match word.find("SHA256:") {
             Some(at) => {
                 let end = word[at + 7..].find(|c: char| !c.is_ascii_alphanumeric() && !"+/".contains(c));

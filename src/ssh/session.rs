@@ -202,9 +202,8 @@ fn handshake_error(endpoint: &Endpoint, error: &russh::Error) -> SshError {
             unreachable(endpoint, format!("offers only host keys that are not supported ({theirs})"))
                 .with_hint("give the host an Ed25519 key: ssh-keygen -A on the host, then restart its sshd")
         }
-        russh::Error::IO(e) => unreachable(endpoint, format!("no SSH answer: {}", io_reason(e)))
+        e => unreachable(endpoint, format!("no SSH connection: {}", describe(e)))
             .with_hint("is it really an SSH server that listens there?"),
-        e => unreachable(endpoint, format!("no SSH connection: {}", describe(e))),
     }
 }
 
@@ -275,7 +274,7 @@ pub(super) fn unreachable(endpoint: &Endpoint, what: String) -> SshError {
 fn io_reason(e: &std::io::Error) -> String {
     match e.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset => {
+        std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe => {
             "the connection was closed".to_owned()
         }
         _ => escape(e.to_string().as_bytes(), 200),

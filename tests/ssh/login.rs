@@ -58,6 +58,13 @@ impl Lab {
         path
     }
 
+    /// The host, but at the port of something else.
+    fn at_port_of(&self, listener: &std::net::TcpListener) -> Host {
+        let mut host = self.host.clone();
+        host.ssh.port = Some(listener.local_addr().unwrap().port());
+        host
+    }
+
     fn authorize(&self, key: &Path) {
         std::fs::write(self.sshd.home().join(".ssh/authorized_keys"), public(key)).unwrap();
     }
@@ -234,16 +241,16 @@ async fn a_host_that_cannot_be_reached_says_why() {
     Unreachable: dal-1 (USER@ADDRESS:PORT): cannot connect: connection refused
     hint: is sshd running there, and is `port` under `ssh` in the inventory right?
     "#);
-    let silent = std::net::TcpListener::bind(lab.sshd.addr()).unwrap();
-    assert_snapshot!(lab.shown(&lab.error(&lab.host).await), @r#"
+    let silent = std::net::TcpListener::bind((lab.sshd.addr().ip(), 0)).unwrap();
+    assert_snapshot!(lab.shown(&lab.error(&lab.at_port_of(&silent)).await), @r#"
     Unreachable: dal-1 (USER@ADDRESS:PORT): no SSH answer within 300 ms
     hint: -
     "#);
-    drop(silent);
-    let rude = std::net::TcpListener::bind(lab.sshd.addr()).unwrap();
-    std::thread::spawn(move || while rude.accept().is_ok_and(|(stream, _)| drop(stream) == ()) {});
-    assert_snapshot!(lab.shown(&lab.error(&lab.host).await), @r#"
-    Unreachable: dal-1 (USER@ADDRESS:PORT): no SSH answer: the connection was closed
+    let rude = std::net::TcpListener::bind((lab.sshd.addr().ip(), 0)).unwrap();
+    let host = lab.at_port_of(&rude);
+    std::thread::spawn(move || rude.incoming().for_each(drop));
+    assert_snapshot!(lab.shown(&lab.error(&host).await), @r#"
+    Unreachable: dal-1 (USER@ADDRESS:PORT): no SSH connection: the connection was closed
     hint: is it really an SSH server that listens there?
     "#);
     let mut nowhere = lab.host.clone();

@@ -145,7 +145,7 @@ async fn output_is_bounded() {
 /// Every step appends a line of its own; connections are cut at random all the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn steps_run_exactly_once_while_connections_are_cut() {
-    let runs: u32 = std::env::var("MIGRATE_KEYED_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let runs: u32 = std::env::var("MIGRATE_KEYED_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
     let lab = lab();
     let (done, mut stop) = tokio::sync::oneshot::channel::<()>();
     let work = async {
