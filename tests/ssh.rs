@@ -12,19 +12,25 @@
 
 mod lab;
 
+#[path = "ssh/facts.rs"]
+mod facts;
 #[path = "ssh/lab_host.rs"]
 mod lab_host;
 #[path = "ssh/login.rs"]
 mod login;
+#[path = "ssh/receipts.rs"]
+mod receipts;
 #[path = "ssh/run.rs"]
 mod run;
+#[path = "ssh/streams.rs"]
+mod streams;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lab::sshd::Sshd;
 use migrate::spec::model::Host;
-use migrate::ssh::{Command, Environment, Options, Output, Pool, Remote};
+use migrate::ssh::{Command, Environment, Options, Output, Pool, Remote, SshError};
 
 /// What the tests know about the user: nothing of whoever runs them.
 fn environment(dir: &Path) -> Environment {
@@ -62,6 +68,36 @@ impl Lab {
     async fn run(&self, script: &str) -> Output {
         let command = Command { script: script.to_owned(), ..Command::default() };
         self.pool.run(&self.host, &command).await.unwrap()
+    }
+
+    async fn error(&self, host: &Host) -> SshError {
+        self.pool.run(host, &Command { script: "echo ran".to_owned(), ..Command::default() }).await.unwrap_err()
+    }
+
+    /// An error as a user sees it, without what differs between runs.
+    fn shown(&self, error: &SshError) -> String {
+        let text = format!("{:?}: {error}\nhint: {}", error.kind, error.hint.as_deref().unwrap_or("-"));
+        let addr = self.sshd.addr();
+        let text = text.replace(self.dir.path().to_str().unwrap(), "$DIR").replace(&addr.ip().to_string(), "ADDRESS");
+        let text = text.replace(&addr.port().to_string(), "PORT").replace(&format!("{}@", lab::sshd::user()), "USER@");
+        let text = text
+            .replace(&format!("`{}`", lab::sshd::user()), "`USER`")
+            .replace(&format!("~{}/", lab::sshd::user()), "~USER/");
+        let text = match text.split_once("@ADDRESS:") {
+            Some((before, after)) => format!(
+                "{before}@ADDRESS:PORT{}",
+                after.trim_start_matches("PORT").trim_start_matches(|c: char| c.is_ascii_digit())
+            ),
+            None => text,
+        };
+        let words = text.split(' ').map(|word| match word.find("SHA256:") {
+            Some(at) => {
+                let end = word[at + 7..].find(|c: char| !c.is_ascii_alphanumeric() && !"+/".contains(c));
+                format!("{}FINGERPRINT{}", &word[..at], end.map_or("", |end| &word[at + 7 + end..]))
+            }
+            None => word.to_owned(),
+        });
+        words.collect::<Vec<_>>().join(" ")
     }
 }
 

@@ -74,7 +74,7 @@ pub struct KnownAs {
 }
 
 impl KnownAs {
-    fn new(address: &str, port: u16, alias: Option<&str>) -> Self {
+    pub(super) fn new(address: &str, port: u16, alias: Option<&str>) -> Self {
         match alias {
             Some(alias) => Self { name: alias.to_lowercase(), without_port: None },
             None if port == 22 => Self { name: address.to_lowercase(), without_port: None },

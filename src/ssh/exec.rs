@@ -71,7 +71,7 @@ impl Parcel {
 }
 
 /// The text that the remote shell runs.
-fn payload(command: &Command) -> Result<String, String> {
+pub(super) fn payload(command: &Command) -> Result<String, String> {
     let mut text = format!(": {}\n", random_word()?);
     for (name, value) in &command.env {
         if !is_variable_name(name) {
@@ -130,7 +130,7 @@ async fn deliver(stream: Stream, parcel: Parcel, label: &str, limit: Duration) -
     };
     let exit = exit.map_err(|e| {
         let what = format!("the connection broke while a command ran: {}; whether it did its work is unknown", e.what);
-        SshError { what, ..e }
+        SshError { what, ..e }.with_hint("see on the host what it did before it is run again")
     })?;
     stdout.into_output(exit, &parcel.marker, label)
 }
@@ -220,7 +220,7 @@ fn not_started(label: &str, marker: &str, stdout: &[u8], exit: &Exit) -> SshErro
     if find(&exit.stderr, format!("{marker}-cut").as_bytes()).is_some() {
         return SshError::new(
             label,
-            SshErrorKind::Unreachable,
+            SshErrorKind::Failed,
             "the script arrived cut or changed, so the host refused it: nothing was run",
         );
     }
@@ -232,6 +232,70 @@ fn not_started(label: &str, marker: &str, stdout: &[u8], exit: &Exit) -> SshErro
         false => format!("it printed: {}", escape(&said, 300)),
     };
     let what = format!("the login worked, but the account's shell did not start the command ({status}); {said}");
-    SshError::new(label, SshErrorKind::LoginRefused, what)
+    SshError::new(label, SshErrorKind::Failed, what)
         .with_hint("the account needs a working login shell, /bin/sh, and a key without a forced command")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command as Process, Stdio};
+
+    use super::*;
+
+    /// What a shell does with a parcel of which only the first `sent` bytes arrive.
+    fn receive(parcel: &Parcel, sent: usize) -> (Option<i32>, Vec<u8>, Vec<u8>) {
+        let mut child = Process::new("/bin/sh")
+            .args(["-c", &parcel.line])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&parcel.payload[..sent]).unwrap();
+        let out = child.wait_with_output().unwrap();
+        (out.status.code(), out.stdout, out.stderr)
+    }
+
+    #[test]
+    fn a_script_cut_at_any_byte_does_nothing() {
+        let command = Command { script: "echo one; echo two".to_owned(), ..Command::default() };
+        let parcel = Parcel::new(&command).unwrap();
+        for sent in (0..parcel.payload.len()).step_by(3) {
+            let (status, stdout, stderr) = receive(&parcel, sent);
+            let refused = format!("{}-cut\n", parcel.marker);
+            assert_eq!((status, stdout, stderr), (Some(255), Vec::new(), refused.into_bytes()), "{sent} bytes");
+        }
+        let (status, stdout, _) = receive(&parcel, parcel.payload.len());
+        assert_eq!((status, stdout), (Some(0), format!("{}\none\ntwo\n", parcel.marker).into_bytes()));
+    }
+
+    #[test]
+    fn a_changed_script_of_the_same_length_does_nothing() {
+        let mut parcel = Parcel::new(&Command { script: "echo one".to_owned(), ..Command::default() }).unwrap();
+        parcel.payload = String::from_utf8(parcel.payload.to_vec()).unwrap().replace("one", "two").into();
+        assert_eq!(receive(&parcel, parcel.payload.len()).0, Some(255));
+    }
+
+    #[test]
+    fn neither_values_nor_their_plain_hash_are_in_the_command_line() {
+        let command = Command {
+            script: "true".to_owned(),
+            args: vec!["argument-canary".to_owned()],
+            env: [("TOKEN".to_owned(), "secret-canary".to_owned())].into(),
+            ..Command::default()
+        };
+        let (one, two) = (Parcel::new(&command).unwrap(), Parcel::new(&command).unwrap());
+        assert!(!one.line.contains("canary"), "{}", one.line);
+        assert_ne!(Sha256::digest(&one.payload), Sha256::digest(&two.payload), "the hash is salted");
+    }
+
+    #[test]
+    fn noise_before_the_start_is_dropped_however_it_is_cut_up() {
+        for size in 1..20 {
+            let mut collector = Collector::new("marker");
+            b"welcome marker no\nmarker\nmine\nmarker\n".chunks(size).for_each(|chunk| collector.push(chunk));
+            assert_eq!(collector.bytes, b"mine\nmarker\n", "{size}");
+        }
+    }
 }

@@ -30,8 +30,9 @@ for p in "$@"; do
   [ -d "$p" ] && say "$n.directory" yes
   [ -r "$p" ] && say "$n.readable" yes
   [ -w "$p" ] && say "$n.writable" yes
-  while [ ! -e "$p" ] && [ -n "$p" ]; do p=${p%/*}; done
-  [ -n "$p" ] || p=/
+  while [ ! -e "$p" ]; do
+    case $p in /*/*) p=${p%/*} ;; *) p=/ ;; esac
+  done
   [ -w "$p" ] && say "$n.nearest_writable" yes
   say "$n.nearest" "$p"
   say "$n.space" "$(df -Pk -- "$p" 2>/dev/null | tail -n 1)"

@@ -2,7 +2,7 @@
 //!
 //! Owns the verdict about a host's key. Must never write to a file, and never trust a key because nothing is known about the host.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit, Mac};
 use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, Marker};
@@ -71,14 +71,14 @@ pub async fn read(files: &[PathBuf], known_as: &KnownAs) -> Known {
     known
 }
 
-async fn read_file(file: &PathBuf) -> std::io::Result<String> {
+async fn read_file(file: &Path) -> std::io::Result<String> {
     if tokio::fs::metadata(file).await?.len() > MAX_FILE {
         return Err(std::io::Error::other("is larger than 64 MiB"));
     }
     Ok(String::from_utf8_lossy(&tokio::fs::read(file).await?).into_owned())
 }
 
-fn matching_lines<'a>(file: &'a PathBuf, text: &'a str, known_as: &'a KnownAs) -> impl Iterator<Item = Line> + 'a {
+fn matching_lines<'a>(file: &'a Path, text: &'a str, known_as: &'a KnownAs) -> impl Iterator<Item = Line> + 'a {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));
     lines.filter_map(move |(n, line)| {
         // Fields may be parted by any white space; lines that cannot be read are skipped, as OpenSSH does.
@@ -89,7 +89,7 @@ fn matching_lines<'a>(file: &'a PathBuf, text: &'a str, known_as: &'a KnownAs) -
             return None;
         }
         let key = PublicKey::new(entry.public_key().key_data().clone(), "");
-        Some(Line { file: file.clone(), number: n + 1, marker: entry.marker().copied(), key, confirms_only: !exact })
+        Some(Line { file: file.to_owned(), number: n + 1, marker: entry.marker().copied(), key, confirms_only: !exact })
     })
 }
 
@@ -234,4 +234,121 @@ impl Known {
 
 fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    const B: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G1sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
+    const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBHwf2HMM5TRXvo2SQJjsNkiDD5KqiiNjrGVv3UUh+mMT5RHxiRtOnlqvjhQtBq0VpmpCV/PwUdhOig4vkbqAcEc=";
+
+    fn known(text: &str, host: &str, port: u16, alias: Option<&str>) -> Known {
+        let name = KnownAs::new(host, port, alias);
+        let file = Path::new("/kh");
+        Known { lines: matching_lines(file, text, &name).collect(), files: vec![(file.to_owned(), None)] }
+    }
+
+    fn verdict(text: &str, host: &str, port: u16) -> Verdict {
+        known(text, host, port, None).verdict(&key(A))
+    }
+
+    fn key(line: &str) -> PublicKey {
+        PublicKey::from_openssh(line).unwrap()
+    }
+
+    fn changed(at: &str, line: &str) -> Verdict {
+        Verdict::Changed(vec![(at.to_owned(), key(line))])
+    }
+
+    #[test]
+    fn a_plain_name_is_known_on_its_port_only() {
+        let text = format!("web1 {A}\n[web2]:2201 {A} with a comment\n");
+        assert_eq!(verdict(&text, "WEB1", 22), Verdict::Trusted);
+        assert_eq!(verdict(&text, "web2", 2201), Verdict::Trusted);
+        assert_eq!(verdict(&text, "web2", 22), Verdict::Unknown);
+        assert_eq!(verdict(&text, "web", 22), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_line_without_port_confirms_a_key_on_another_port_but_does_not_contradict_one() {
+        assert_eq!(verdict(&format!("web1 {A}\n"), "web1", 2201), Verdict::Trusted);
+        assert_eq!(verdict(&format!("web1 {B}\n"), "web1", 2201), Verdict::Unknown);
+        assert_eq!(verdict(&format!("[web1]:2201 {B}\nweb1 {A}\n"), "web1", 2201), Verdict::Trusted);
+    }
+
+    #[test]
+    fn wildcards_and_negation_are_understood() {
+        let text = format!("# web1 {A}\n  *.example.org,!db.example.org\t{A}\n");
+        assert_eq!(verdict(&text, "web.example.org", 22), Verdict::Trusted);
+        assert_eq!(verdict(&text, "db.example.org", 22), Verdict::Unknown);
+        assert_eq!(verdict(&text, "example.org", 22), Verdict::Unknown);
+        assert_eq!(verdict(&format!("10.0.0.? {A}\n"), "10.0.0.7", 22), Verdict::Trusted);
+        assert_eq!(verdict(&format!("10.0.0.? {A}\n"), "10.0.0.77", 22), Verdict::Unknown);
+        assert_eq!(verdict(&format!("a*b*c {A}\n"), "aXbXbc", 22), Verdict::Trusted);
+        assert_eq!(verdict(&format!("a*b*c {A}\n"), "aXbXb", 22), Verdict::Unknown);
+    }
+
+    #[test]
+    fn hashed_names_are_known() {
+        // ssh-keygen -H of `example.com`.
+        let text = format!("|1|O33ESRMWPVkMYIwJ1Uw+n877jTo=|nuuC5vEqXlEZ/8BXQR7m619W6Ak= {A}\n");
+        assert_eq!(verdict(&text, "example.com", 22), Verdict::Trusted);
+        assert_eq!(verdict(&text, "example.org", 22), Verdict::Unknown);
+    }
+
+    #[test]
+    fn several_keys_of_a_host_are_all_good_and_another_one_is_a_change() {
+        assert_eq!(verdict(&format!("web1 {B}\nweb1 {A}\n"), "web1", 22), Verdict::Trusted);
+        assert_eq!(verdict(&format!("other {A}\nweb1 {B}\n"), "web1", 22), changed("/kh:2", B));
+        assert_eq!(verdict(&format!("web1 {ECDSA}\n"), "web1", 22), changed("/kh:1", ECDSA));
+    }
+
+    #[test]
+    fn revoked_keys_are_refused_even_where_they_are_listed() {
+        let text = format!("web1 {A}\n@revoked * {A}\n");
+        assert_eq!(verdict(&text, "web1", 22), Verdict::Revoked("/kh:2".to_owned()));
+        assert_eq!(verdict(&format!("web1 {A}\n@revoked * {B}\n"), "web1", 22), Verdict::Trusted);
+    }
+
+    #[test]
+    fn certificate_authorities_vouch_for_nothing() {
+        let known = known(&format!("@cert-authority * {A}\n"), "web1", 22, None);
+        assert_eq!(known.verdict(&key(A)), Verdict::Unknown);
+        assert!(known.why_unknown().contains("host certificates are not supported"));
+    }
+
+    #[test]
+    fn an_alias_is_looked_up_without_port() {
+        let known = known(&format!("cluster {A}\n"), "10.0.0.1", 2201, Some("Cluster"));
+        assert_eq!(known.verdict(&key(A)), Verdict::Trusted);
+    }
+
+    #[test]
+    fn algorithms_of_known_keys_are_asked_for_first() {
+        let known = known(&format!("web1 {ECDSA}\n"), "web1", 22, None);
+        assert_eq!(known.algorithms().first(), Some(&Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }));
+        assert_eq!(known.algorithms().len(), ALGORITHMS.len());
+    }
+
+    #[test]
+    fn nothing_in_a_file_makes_a_panic_or_trust() {
+        let strange = [
+            "web1",
+            "web1 ssh-ed25519",
+            "web1 ssh-ed25519 AAAA",
+            "|1|x|y z w",
+            "@revoked",
+            "@x web1 y z",
+            "\u{0}",
+            "!web1 a b",
+        ];
+        for text in strange {
+            assert_eq!(verdict(text, "web1", 22), Verdict::Unknown, "{text:?}");
+        }
+        proptest::proptest!(|(text in "(web1|\\*|!|@revoked|\\|1\\||#|,| |\n|ssh-ed25519|[A-Za-z=]{0,8}){0,12}")| {
+            proptest::prop_assert_eq!(verdict(&text, "web1", 22), Verdict::Unknown);
+        });
+    }
 }

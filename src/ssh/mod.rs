@@ -12,8 +12,10 @@ pub mod known_hosts;
 mod openssh;
 pub mod pool;
 mod quote;
+pub mod receipt;
 mod session;
 pub mod stream;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,8 +25,12 @@ use async_trait::async_trait;
 use crate::spec::model::Host;
 
 pub use config::Environment;
+pub use connections::{ConnectionCount, connections};
+pub use facts::{Facts, PathFacts, facts};
 pub use pool::{Options, Pool};
+pub use receipt::{Key, KeyedOutcome};
 pub use stream::{Exit, Stream};
+pub use upload::Upload;
 
 /// A command for a remote POSIX shell.
 #[derive(Debug, Clone, Default)]
@@ -102,4 +108,6 @@ pub enum SshErrorKind {
     Failed,
     /// Settings on this side are wrong (key file, ssh_config): the command did not run.
     Config,
+    /// The host was reached, but what was asked for cannot be done there: nothing was done.
+    Failed,
 }

@@ -215,3 +215,82 @@ pub(super) fn parse_jump(text: &str) -> Result<(String, SshTarget), String> {
     }
     Ok((address.to_owned(), SshTarget { user, port, ..SshTarget::default() }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env() -> Environment {
+        Environment {
+            home: Some("/home/ops".into()),
+            ssh_auth_sock: Some("/run/agent".into()),
+            user: Some("ops".to_owned()),
+            ..Environment::default()
+        }
+    }
+
+    #[test]
+    fn the_output_of_ssh_is_understood() {
+        let text = "host web1\nuser deploy\nhostname 10.0.0.7\nport 2201\nidentitiesonly yes\nidentityfile ~/.ssh/id_%r_%h\n\
+                    identityfile none\nidentityfile /keys/%%d\nuserknownhostsfile /a /b\nglobalknownhostsfile none\n\
+                    hostkeyalias web\nproxyjump ops@hop:22,[::1]:2222\nproxycommand none\nidentityagent none\n";
+        let found = parse(&env(), "web1", text).unwrap();
+        let expected = Resolved {
+            address: "10.0.0.7".to_owned(),
+            port: 2201,
+            user: "deploy".to_owned(),
+            identity_files: vec!["/home/ops/.ssh/id_deploy_10.0.0.7".into(), "/keys/%d".into()],
+            identities_only: true,
+            agent: None,
+            known_hosts: vec!["/a".into(), "/b".into()],
+            host_key_alias: Some("web".to_owned()),
+            proxy_jump: Some("ops@hop:22,[::1]:2222".to_owned()),
+            proxy_command: None,
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_agent_is_the_users_unless_the_configuration_says_otherwise() {
+        let agent = |value: &str| parse(&env(), "x", &format!("identityagent {value}\n")).unwrap().agent;
+        assert_eq!(parse(&env(), "x", "").unwrap().agent, Some("/run/agent".into()));
+        assert_eq!(agent("SSH_AUTH_SOCK"), Some("/run/agent".into()));
+        assert_eq!(agent("~/a.sock"), Some("/home/ops/a.sock".into()));
+    }
+
+    #[test]
+    fn paths_that_cannot_be_expanded_are_named() {
+        let fail = |value: &str| parse(&env(), "x", &format!("identityfile {value}\n")).unwrap_err();
+        assert_eq!(fail("%C/id"), "ssh_config has the path `%C/id`: this % token is not supported");
+        assert_eq!(
+            fail("~bob/id"),
+            "ssh_config has the path `~bob/id`: the home directory of another user is not supported"
+        );
+    }
+
+    #[test]
+    fn jumps_are_read_in_all_their_forms() {
+        let jump = |text: &str| {
+            let (address, ssh) = parse_jump(text).unwrap();
+            (address, ssh.user, ssh.port)
+        };
+        assert_eq!(jump("hop"), ("hop".to_owned(), None, None));
+        assert_eq!(jump("a@b@hop:2201"), ("hop".to_owned(), Some("a@b".to_owned()), Some(2201)));
+        assert_eq!(jump("ssh://ops@hop:22/"), ("hop".to_owned(), Some("ops".to_owned()), Some(22)));
+        assert_eq!(jump("[2001:db8::1]:22"), ("2001:db8::1".to_owned(), None, Some(22)));
+        assert_eq!(jump("2001:db8::1"), ("2001:db8::1".to_owned(), None, None));
+        for bad in ["", "@hop", "hop:x", "hop:99999", "[::1", "user@"] {
+            assert!(parse_jump(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_an_openssh_client_its_defaults_hold() {
+        let env = Environment { ssh_program: Some("/no/such/ssh".into()), ..env() };
+        let found = resolve(&env, "web1", &SshTarget::default()).await.unwrap();
+        assert_eq!((found.user.as_str(), found.port, found.address.as_str()), ("ops", 22, "web1"));
+        assert_eq!(found.known_hosts.first(), Some(&PathBuf::from("/home/ops/.ssh/known_hosts")));
+        let nobody = Environment { user: None, ..env };
+        assert!(resolve(&nobody, "web1", &SshTarget::default()).await.unwrap_err().contains("has no login name"));
+    }
+}

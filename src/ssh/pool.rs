@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::config::{self, Endpoint, Environment};
 use super::quote;
-use super::session::{Session, describe, unreachable};
+use super::session::{Session, describe};
 use super::stream::Stream;
 use super::{SshError, SshErrorKind};
 use crate::spec::model::{Host, SshTarget};
@@ -261,7 +261,7 @@ impl Request<'_> {
     fn refused(self, endpoint: &Endpoint, why: &ChannelOpenFailure) -> SshError {
         let (to, setting) = match self {
             Self::Command(_) => {
-                return unreachable(endpoint, format!("does not start a session ({why:?})"))
+                return failed(endpoint, format!("does not start a session ({why:?})"))
                     .with_hint("look at `MaxSessions` in its sshd_config, and into its log");
             }
             Self::Unix(path) => {
@@ -271,11 +271,11 @@ impl Request<'_> {
         };
         match why {
             ChannelOpenFailure::AdministrativelyProhibited => {
-                unreachable(endpoint, format!("does not allow connections to {to}")).with_hint(format!(
+                failed(endpoint, format!("does not allow connections to {to}")).with_hint(format!(
                     "set `{setting} yes` in its sshd_config, and look at the options of the login key"
                 ))
             }
-            _ => unreachable(endpoint, format!("cannot connect to {to}"))
+            _ => failed(endpoint, format!("cannot connect to {to}"))
                 .with_hint(format!("does it exist there, and may `{}` use it?", endpoint.user)),
         }
     }
@@ -320,6 +320,10 @@ async fn within<T>(
         Ok(opened) => Ok(opened?),
         Err(_) => Err(NotOpened::Gone(format!("no answer within {}", duration(limit)))),
     }
+}
+
+fn failed(endpoint: &Endpoint, what: String) -> SshError {
+    SshError::new(endpoint.to_string(), SshErrorKind::Failed, what)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

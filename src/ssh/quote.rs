@@ -38,3 +38,45 @@ fn encoded(argv: &[&str]) -> String {
     let octal: String = format!("exec {}", words.join(" ")).bytes().map(|b| format!("\\{b:03o}")).collect();
     format!("/bin/sh -c 'eval \"$(printf \"$1\")\"' sh '{octal}'")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_words_stay_readable() {
+        assert_eq!(
+            command_line(&["/root/.migrate/agent", "--root", "/srv/a b"]).unwrap(),
+            "/root/.migrate/agent --root '/srv/a b'"
+        );
+    }
+
+    #[test]
+    fn what_shells_disagree_on_is_encoded() {
+        for word in ["it's", "a\\b", "hey!", "two\nlines", "\u{1}"] {
+            let line = command_line(&["echo", word]).unwrap();
+            assert!(line.starts_with("/bin/sh -c 'eval ") && !line.contains(word), "{line}");
+        }
+        assert_eq!(command_line(&["a\0b"]), None);
+    }
+
+    /// The shells that are installed here agree on every word.
+    #[test]
+    fn every_login_shell_gives_the_words_back() {
+        let shells =
+            ["/bin/sh", "/bin/bash", "/bin/dash", "/bin/zsh", "/bin/csh", "/bin/tcsh", "/usr/bin/fish", "/bin/ksh"];
+        let shells: Vec<&str> = shells.into_iter().filter(|shell| std::path::Path::new(shell).exists()).collect();
+        assert!(!shells.is_empty());
+        let config = proptest::test_runner::Config { cases: 64, ..Default::default() };
+        proptest::proptest!(config, |(words in proptest::collection::vec("[^\0]{0,20}|[-'\"$\\\\!=~%^ \n]{0,8}", 1..4))| {
+            let mut argv = vec!["printf", "%s\\0"];
+            argv.extend(words.iter().map(String::as_str));
+            let line = command_line(&argv).unwrap();
+            for shell in &shells {
+                let out = std::process::Command::new(shell).args(["-c", &line]).output().unwrap();
+                let expected: String = words.iter().map(|word| format!("{word}\0")).collect();
+                proptest::prop_assert_eq!(String::from_utf8_lossy(&out.stdout), expected, "{} {}", shell, line);
+            }
+        });
+    }
+}

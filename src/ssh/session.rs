@@ -3,9 +3,10 @@
 //! Owns the transport. Must never go on with a host key that `known_hosts` does not vouch for.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use russh::client::{self, Handle, Msg};
 use russh::keys::PublicKeyOrCertificate;
@@ -21,8 +22,11 @@ use super::stream::Stream;
 use super::{SshError, SshErrorKind};
 use crate::text::{duration, escape};
 
-/// Receive window per channel: what one channel can pull in one round trip. Memory is bounded by `CHANNEL_BUFFER`, not by it.
-const WINDOW: u32 = 64 << 20;
+/// Receive window of a channel: what it can pull in one round trip. sshd reads ahead as much as the window lets it, and moves it
+/// all for every packet, so that a large window makes a near host slow.
+const WINDOW: RangeInclusive<u32> = 2 << 20..=64 << 20;
+/// What the window is made for, in bytes per second.
+const WINDOW_RATE: f64 = 512.0 * 1024.0 * 1024.0;
 /// Messages (of at most 32 KiB) that wait for a reader before the connection stops reading.
 const CHANNEL_BUFFER: usize = 256;
 /// russh panics above this many bytes per key.
@@ -139,18 +143,18 @@ async fn shake_hands(
     options: &Options,
 ) -> Result<Shaken, SshError> {
     let known = known_hosts::read(&endpoint.known_hosts, &endpoint.known_as).await;
-    let config = Arc::new(client_config(&known, options));
     let refused = Arc::new(Mutex::new(None));
     let (ended_tx, ended) = watch::channel(None);
-    let client = Client { endpoint: endpoint.clone(), known, refused: refused.clone(), ended: ended_tx };
+    let client = Client { endpoint: endpoint.clone(), known: known.clone(), refused: refused.clone(), ended: ended_tx };
+    let start = Instant::now();
     let connected = match via {
         None => {
             let socket = dial(endpoint).await?;
-            client::connect_stream(config, socket, client).await
+            client::connect_stream(config(&known, options, start.elapsed()), socket, client).await
         }
         Some(via) => {
             let tunnel = tunnel(endpoint, via).await?;
-            client::connect_stream(config, tunnel, client).await
+            client::connect_stream(config(&known, options, start.elapsed()), tunnel, client).await
         }
     };
     let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -198,16 +202,15 @@ fn handshake_error(endpoint: &Endpoint, error: &russh::Error) -> SshError {
             unreachable(endpoint, format!("offers only host keys that are not supported ({theirs})"))
                 .with_hint("give the host an Ed25519 key: ssh-keygen -A on the host, then restart its sshd")
         }
-        russh::Error::IO(e) => unreachable(endpoint, format!("no SSH answer: {}", io_reason(e)))
+        e => unreachable(endpoint, format!("no SSH connection: {}", describe(e)))
             .with_hint("is it really an SSH server that listens there?"),
-        e => unreachable(endpoint, format!("no SSH connection: {}", describe(e))),
     }
 }
 
-fn client_config(known: &Known, options: &Options) -> client::Config {
-    client::Config {
+fn config(known: &Known, options: &Options, round_trip: Duration) -> Arc<client::Config> {
+    Arc::new(client::Config {
         limits: Limits::new(REKEY_BYTES, REKEY_BYTES, REKEY_TIME),
-        window_size: WINDOW,
+        window_size: window(round_trip),
         channel_buffer_size: CHANNEL_BUFFER,
         preferred: Preferred {
             key: Cow::Owned(known.algorithms()),
@@ -221,9 +224,13 @@ fn client_config(known: &Known, options: &Options) -> client::Config {
         inactivity_timeout: Some(
             options.keepalive.saturating_mul(u32::try_from(options.keepalive_max + 1).unwrap_or(4)),
         ),
-        nodelay: true,
         ..client::Config::default()
-    }
+    })
+}
+
+fn window(round_trip: Duration) -> u32 {
+    let bytes = round_trip.as_secs_f64() * WINDOW_RATE;
+    (bytes as u32).clamp(*WINDOW.start(), *WINDOW.end())
 }
 
 /// AES-GCM is twice as fast as ChaCha20 where the processor has AES, and slower where it has not.
@@ -267,7 +274,7 @@ pub(super) fn unreachable(endpoint: &Endpoint, what: String) -> SshError {
 fn io_reason(e: &std::io::Error) -> String {
     match e.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset => {
+        std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe => {
             "the connection was closed".to_owned()
         }
         _ => escape(e.to_string().as_bytes(), 200),

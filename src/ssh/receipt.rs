@@ -1,0 +1,317 @@
+//! Commands that run at most once per key, whatever happens to the connection or to this side.
+//!
+//! Owns the receipts on hosts: `WORK_DIR/receipts/RUN/STEP/`. Must never let a key run twice, never let a run begin whose fence is
+//! older than one the host has seen, and never keep a script or its environment there.
+//!
+//! One hard link decides: whoever makes `go` first, the runner (with its process id) or a seal, has decided for ever. The runner
+//! is detached from the connection; it looks at the fences only after it has won, so that a newer controller, which leaves its
+//! fence before it looks at any key, sees every start that it did not prevent. `go` is on disk before the script starts.
+
+use std::time::{Duration, Instant};
+
+use super::exec::payload;
+use super::{Command, Output, Remote, SshError, SshErrorKind};
+use crate::spec::model::Host;
+use crate::text::escape;
+
+/// How long one question waits for an answer on the host.
+const POLL: Duration = Duration::from_secs(20);
+/// Time that a question takes beside its waiting.
+const MARGIN: Duration = Duration::from_secs(20);
+/// How much longer than the command may take its result is waited for.
+const GRACE: Duration = Duration::from_secs(15);
+/// Pause before a host that was cut off is asked again.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// What is kept of each output.
+const KEPT: usize = 64_000;
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The name of one execution: a run and a step in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    run: String,
+    step: String,
+}
+
+impl Key {
+    /// Letters, digits, `.`, `_` and `-`, at most 100, not starting with `.` or `-`; for both.
+    pub fn new(run: impl Into<String>, step: impl Into<String>) -> Result<Self, String> {
+        let key = Self { run: run.into(), step: step.into() };
+        for part in [&key.run, &key.step] {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            if part.is_empty() || part.len() > 100 || !part.chars().all(plain) || part.starts_with(['.', '-']) {
+                return Err(format!("`{}` cannot be part of a receipt's key", escape(part.as_bytes(), 120)));
+            }
+        }
+        Ok(key)
+    }
+}
+
+/// What a host knows about a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyedOutcome {
+    /// It ran to its end. Status 124: it was stopped at its timeout.
+    Finished(Output),
+    /// It still runs.
+    Running,
+    /// Nothing has started, but a start may be on its way: seal the key to prevent it.
+    NotClaimed,
+    /// It never started, and never will under this key: sealed, or stopped by a newer fence.
+    NeverStarted,
+    /// It started and is gone without a result: it was killed, or the host was.
+    Unknown,
+    /// The host has seen a newer fence; nothing was done.
+    Fenced {
+        /// The newest fence on the host.
+        newest: u64,
+    },
+}
+
+/// Runs a command under a key, unless it ran before, and waits for its result. Safe to call again after any error.
+pub async fn run_keyed(
+    remote: &dyn Remote,
+    host: &Host,
+    key: &Key,
+    fence: u64,
+    command: &Command,
+) -> Result<KeyedOutcome, SshError> {
+    let script = payload(command).map_err(|what| SshError::new(host.name.clone(), SshErrorKind::Config, what))?;
+    let limit = command.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let (seconds, length) = (limit.as_secs().max(1).to_string(), script.len().to_string());
+    let question = Question { host, key, fence };
+    let until = Instant::now() + limit + GRACE;
+    loop {
+        let args = [RUNNER, script.as_str(), length.as_str(), seconds.as_str()];
+        let wait = POLL.min(until.saturating_duration_since(Instant::now()));
+        match question.ask(remote, START, wait, &args).await {
+            Ok(KeyedOutcome::Running | KeyedOutcome::NotClaimed) if Instant::now() < until => {}
+            // The key makes asking again safe; whether it can be asked shows when connecting.
+            Err(e) if e.kind == SshErrorKind::Interrupted && Instant::now() < until => {
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Asks for the result, and waits up to `wait` for a command that runs.
+pub async fn fetch(
+    remote: &dyn Remote,
+    host: &Host,
+    key: &Key,
+    fence: u64,
+    wait: Duration,
+) -> Result<KeyedOutcome, SshError> {
+    Question { host, key, fence }.ask(remote, "", wait.min(POLL), &[]).await
+}
+
+/// Sees to it that a command which has not started never does; tells what is known about it.
+pub async fn seal(remote: &dyn Remote, host: &Host, key: &Key, fence: u64) -> Result<KeyedOutcome, SshError> {
+    Question { host, key, fence }.ask(remote, SEAL, Duration::ZERO, &[]).await
+}
+
+/// Removes all receipts of a run; refused while one of its commands runs.
+pub async fn remove(remote: &dyn Remote, host: &Host, run: &str) -> Result<(), SshError> {
+    let key = Key::new(run, "x").map_err(|what| SshError::new(host.name.clone(), SshErrorKind::Config, what))?;
+    let args = vec![work_dir(host), key.run];
+    let output = remote.run(host, &Command { script: format!("{COMMON}{REMOVE}"), args, ..Command::default() }).await?;
+    match output.status {
+        0 => Ok(()),
+        _ => Err(failed(host, &format!("its receipts were not removed: {}", escape(&output.stderr, 300)))),
+    }
+}
+
+fn work_dir(host: &Host) -> String {
+    host.ssh.work_dir.clone().unwrap_or_else(|| "~/.migrate".to_owned())
+}
+
+fn failed(host: &Host, what: &str) -> SshError {
+    SshError::new(host.name.clone(), SshErrorKind::Failed, what)
+}
+
+/// A question about one key.
+struct Question<'a> {
+    host: &'a Host,
+    key: &'a Key,
+    fence: u64,
+}
+
+impl Question<'_> {
+    async fn ask(
+        &self,
+        remote: &dyn Remote,
+        act: &str,
+        wait: Duration,
+        more: &[&str],
+    ) -> Result<KeyedOutcome, SshError> {
+        // Shells count with signed 64-bit numbers.
+        if i64::try_from(self.fence).is_err() {
+            return Err(SshError::new(
+                self.host.name.clone(),
+                SshErrorKind::Config,
+                format!("the fence {} is too large", self.fence),
+            ));
+        }
+        let ticks = wait.as_millis() / 100;
+        let mut args = vec![work_dir(self.host), self.key.run.clone(), self.key.step.clone()];
+        args.extend([self.fence.to_string(), ticks.to_string()]);
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        let script = format!("{COMMON}{ENTER}{act}{ANSWER}");
+        let command = Command { script, args, timeout: Some(wait + MARGIN), ..Command::default() };
+        let output = remote.run(self.host, &command).await?;
+        read(output).map_err(|why| failed(self.host, &why))
+    }
+}
+
+/// The first line says what is known; a result's outputs follow on both outputs.
+fn read(output: Output) -> Result<KeyedOutcome, String> {
+    let (line, stdout) = match output.stdout.iter().position(|b| *b == b'\n') {
+        Some(end) if output.status == 0 => output.stdout.split_at(end),
+        _ => return Err(format!("its receipts cannot be used: {}", escape(&output.stderr, 300))),
+    };
+    let line = String::from_utf8_lossy(line);
+    let number = |text: &str| text.parse().map_err(|_| format!("its receipt holds `{}`", escape(text.as_bytes(), 80)));
+    match line.split_once(' ').unwrap_or((&line, "")) {
+        ("finished", status) => {
+            let stdout = stdout.get(1..).unwrap_or_default().to_vec();
+            let full = |bytes: &[u8]| bytes.len() >= KEPT;
+            let truncated = full(&stdout) || full(&output.stderr);
+            let status =
+                status.parse().map_err(|_| format!("its receipt holds status `{}`", escape(status.as_bytes(), 80)))?;
+            Ok(KeyedOutcome::Finished(Output { status, stdout, stderr: output.stderr, truncated }))
+        }
+        ("running", _) => Ok(KeyedOutcome::Running),
+        ("free", _) => Ok(KeyedOutcome::NotClaimed),
+        ("sealed", _) => Ok(KeyedOutcome::NeverStarted),
+        ("unknown", _) => Ok(KeyedOutcome::Unknown),
+        ("fenced", newest) => Ok(KeyedOutcome::Fenced { newest: number(newest)? }),
+        (odd, _) => Err(format!("its receipt holds `{}`", escape(odd.as_bytes(), 80))),
+    }
+}
+
+/// What the scripts share: where receipts are, whether a runner lives, what is known about a key.
+const COMMON: &str = r#"
+case $1 in "~/"*) W=$HOME/${1#"~/"} ;; *) W=$1 ;; esac
+R=$W/receipts/$2
+BOOT=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+started() {
+  { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+  set -- ${line##*) }
+  [ "$1" != Z ] && echo "${20}"
+}
+lives() { [ "$3" = "$BOOT" ] && [ "$(started "$1")" = "$2" ]; }
+known() {
+  [ -f "$K/rc" ] && { echo "finished $(cat "$K/rc")"; return; }
+  [ -e "$K/go" ] || { echo free; return; }
+  read -r what pid start boot <"$K/go"
+  if [ "$what" = sealed ] || [ -e "$K/fenced" ]; then echo sealed
+  elif lives "$pid" "$start" "$boot"; then echo running
+  elif [ -f "$K/rc" ]; then echo "finished $(cat "$K/rc")"
+  elif [ -e "$K/fenced" ]; then echo sealed
+  else echo unknown
+  fi
+}
+newest() {
+  m=0
+  for f in "$R"/fence.*; do
+    n=${f##*.}
+    [ "$n" != "*" ] && [ "$n" -gt "$m" ] && m=$n
+  done
+  echo "$m"
+}
+"#;
+
+/// `$3` step, `$4` fence, `$5` tenths of a second to wait. The fence is left before anything is looked at.
+const ENTER: &str = r#"
+K=$R/$3 F=$4 TICKS=$5
+U=$(umask)
+umask 077
+mkdir -p -- "$K" || exit 1
+: >"$R/fence.$F" || exit 1
+n=$(newest)
+if [ "$n" -gt "$F" ]; then echo "fenced $n"; exit 0; fi
+"#;
+
+const SEAL: &str = r#"
+t=$K/seal.$$
+echo sealed >"$t" && ln -- "$t" "$K/go" 2>/dev/null && { sync "$K/go" "$K" 2>/dev/null || sync; }
+rm -f -- "$t"
+[ -e "$K/go" ] || { echo "cannot make a hard link in $K" >&2; exit 1; }
+"#;
+
+/// `$6` the runner, `$7` the script, `$8` its length, `$9` seconds it may take. The script goes through a pipe: it is in no file,
+/// no argument and no environment of the host.
+const START: &str = r#"
+if [ ! -e "$K/go" ]; then
+  detach=; command -v setsid >/dev/null 2>&1 && detach=setsid
+  { trap '' HUP; printf %s "$7" | $detach /bin/sh -c "$6" migrate-step "$K" "$R" "$F" "$8" "$9" "$U"; } </dev/null >/dev/null 2>&1 &
+fi
+"#;
+
+/// Waits for a result, and tells it.
+const ANSWER: &str = r#"
+nap() { sleep 0.1 2>/dev/null || sleep 1; }
+k=$(known)
+while [ "$TICKS" -gt 0 ]; do
+  case $k in running | free) nap ;; *) break ;; esac
+  TICKS=$((TICKS - 1))
+  k=$(known)
+done
+case $k in
+finished*)
+  n=20
+  while [ ! -e "$K/done" ] && [ "$n" -gt 0 ]; do nap; n=$((n - 1)); done
+  echo "$k"
+  cat -- "$K/out" 2>/dev/null
+  cat -- "$K/err" "$K/err2" 2>/dev/null | tail -c 64000 >&2
+  ;;
+*) echo "$k" ;;
+esac
+exit 0
+"#;
+
+/// Detached. `$1` receipt, `$2` run, `$3` fence, `$4` length of the script on standard input, `$5` seconds, `$6` umask.
+const RUNNER: &str = r#"
+K=$1 R=$2 F=$3 N=$4 U=$6
+umask 077
+s=$(cat; echo x)
+s=${s%x}
+[ "$(printf %s "$s" | wc -c)" -eq "$N" ] || exit 1
+read -r line </proc/$$/stat
+set -- "$5" ${line##*) }
+t=$K/try.$$
+echo "run $$ ${21} $(cat /proc/sys/kernel/random/boot_id)" >"$t" || exit 1
+ln -- "$t" "$K/go" 2>/dev/null || { rm -f -- "$t"; exit 0; }
+rm -f -- "$t"
+for f in "$R"/fence.*; do
+  [ "${f##*.}" -gt "$F" ] && { : >"$K/fenced"; exit 0; }
+done
+sync "$K/go" "$K" "$R" 2>/dev/null || sync
+guard=
+timeout -k 1 1 true 2>/dev/null && guard="timeout -k 5 $1"
+# Byte by byte, so that what was printed is in the file even if a daemon holds the pipe open.
+keep() { dd bs=1 count=64000 2>/dev/null; }
+L='s=$(cat; echo x); s=${s%x}; [ "$(printf %s "$s" | wc -c)" -eq "$1" ] || exit 255; umask "$2"; set -- "$s"; unset s; eval "$1"'
+{
+  {
+    {
+      printf %s "$s" | $guard /bin/sh -c "$L" sh "$N" "$U" 3>&-
+      echo $? >"$K/rc.new"
+      sync "$K/rc.new" 2>/dev/null
+      mv -f -- "$K/rc.new" "$K/rc"
+    } 2>&3 | { keep >"$K/out"; cat >/dev/null; }
+  } 3>&1 >/dev/null | { keep >"$K/err"; tail -c 64000 >"$K/err2"; }
+}
+: >"$K/done"
+"#;
+
+const REMOVE: &str = r#"
+for K in "$R"/*/; do
+  K=${K%/}
+  [ -d "$K" ] || continue
+  [ "$(known)" != running ] || { echo "${K##*/} still runs" >&2; exit 1; }
+done
+rm -rf -- "$R" || exit 1
+rmdir -- "$W/receipts" "$W" 2>/dev/null
+exit 0
+"#;

@@ -1,0 +1,62 @@
+//! What hosts say about themselves.
+
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+
+use migrate::ssh::{connections, facts};
+
+use super::*;
+
+#[tokio::test]
+async fn a_host_tells_what_it_is_and_what_is_at_paths() {
+    let lab = lab();
+    let dir = lab.dir.path().join("a 'quoted' dir");
+    std::fs::create_dir(&dir).unwrap();
+    let missing = dir.join("not/there/yet");
+    let paths = [&dir, &missing].map(|path| path.to_str().unwrap().to_owned());
+    let paths = [paths.to_vec(), vec!["~/.ssh/authorized_keys".to_owned(), "relative".to_owned()]].concat();
+    let got = facts(&lab.pool, &lab.host, &paths).await.unwrap();
+    assert_eq!(got.user, lab::sshd::user());
+    assert_eq!(got.uid, rustix::process::getuid().as_raw());
+    assert!(got.kernel.starts_with("Linux ") && got.cpus.unwrap() > 0 && got.memory.unwrap() > 1 << 20);
+    assert!(got.clock.millis.unsigned_abs() <= got.clock.error_millis, "one clock: {:?}", got.clock);
+    let [present, absent, file, relative] = &got.paths[..] else { panic!("{:?}", got.paths) };
+    assert!(present.exists && present.directory && present.readable && present.writable, "{present:?}");
+    assert!(!absent.exists && absent.nearest == dir.to_str().unwrap() && absent.nearest_writable, "{absent:?}");
+    assert!(absent.free_bytes.is_some() && present.free_bytes.is_some());
+    assert!(
+        file.exists
+            && !file.directory
+            && file.nearest == lab.sshd.home().join(".ssh/authorized_keys").to_str().unwrap()
+    );
+    assert!(!relative.exists);
+}
+
+#[tokio::test]
+async fn connections_to_a_service_are_counted_by_its_own_address() {
+    let lab = lab();
+    let (ours, other) = (lab::sshd::next_address(), lab::sshd::next_address());
+    let listener = TcpListener::bind((ours, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let elsewhere = TcpListener::bind((other, port)).unwrap();
+    let count = async |address| connections(&lab.pool, &lab.host, address, port).await.unwrap();
+    assert_eq!(count(Some(ours)).await, migrate::ssh::ConnectionCount::default());
+    let mut open: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect((ours, port)).unwrap()).collect();
+    open.push(TcpStream::connect((other, port)).unwrap());
+    open.iter_mut().for_each(|stream| stream.write_all(b"x").unwrap());
+    let got = count(Some(ours)).await;
+    assert_eq!((got.count, got.peers), (3, vec!["127.0.0.1 (3)".to_owned()]));
+    assert_eq!(count(None).await.count, 4);
+    drop((open, elsewhere));
+    assert_eq!(count(Some(ours)).await.count, 0);
+}
+
+#[tokio::test]
+async fn a_service_on_an_ipv6_socket_is_counted_by_its_ipv4_address() {
+    let lab = lab();
+    let Ok(listener) = TcpListener::bind("[::]:0") else { return };
+    let port = listener.local_addr().unwrap().port();
+    let ours = lab::sshd::next_address();
+    let _open = TcpStream::connect((ours, port)).unwrap();
+    assert_eq!(connections(&lab.pool, &lab.host, Some(ours), port).await.unwrap().count, 1);
+}

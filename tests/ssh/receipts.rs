@@ -1,0 +1,183 @@
+//! Commands that run once per key, whatever happens to connections and controllers.
+
+use std::time::Duration;
+
+use migrate::ssh::receipt::{fetch, remove, run_keyed, seal};
+use migrate::ssh::{Key, KeyedOutcome};
+
+use super::*;
+
+fn key(step: &str) -> Key {
+    Key::new("run-1", step).unwrap()
+}
+
+fn command(script: &str) -> Command {
+    Command { script: script.to_owned(), ..Command::default() }
+}
+
+fn finished(outcome: KeyedOutcome) -> Output {
+    let KeyedOutcome::Finished(output) = outcome else { panic!("{outcome:?}") };
+    output
+}
+
+/// How many times a script that appends to `count` has run.
+fn count(lab: &Lab, name: &str) -> usize {
+    std::fs::read_to_string(lab.sshd.home().join(name)).unwrap_or_default().lines().count()
+}
+
+#[tokio::test]
+async fn a_key_runs_once_and_gives_its_first_result_again() {
+    let lab = lab();
+    let command = Command {
+        args: vec!["a 'b'\nc".to_owned()],
+        env: [("TOKEN".to_owned(), "hunter2".to_owned())].into(),
+        ..command("echo ran >>$HOME/count; printf '%s|%s' \"$1\" \"$TOKEN\"; echo err >&2; exit 3")
+    };
+    for _ in 0..3 {
+        let output = finished(run_keyed(&lab.pool, &lab.host, &key("one"), 1, &command).await.unwrap());
+        assert_eq!(
+            (output.status, text(&output.stdout), text(&output.stderr)),
+            (3, "a 'b'\nc|hunter2".into(), "err\n".into())
+        );
+    }
+    assert_eq!(count(&lab, "count"), 1);
+    let fetched = fetch(&lab.pool, &lab.host, &key("one"), 1, Duration::ZERO).await.unwrap();
+    assert_eq!(finished(fetched).status, 3);
+}
+
+fn files_with(dir: &Path, text_to_find: &str) -> String {
+    text(&std::process::Command::new("grep").args(["-r", text_to_find]).arg(dir).output().unwrap().stdout)
+}
+
+/// Command lines of all processes that hold a text.
+fn arguments_with(text_to_find: &str) -> Vec<String> {
+    let lines = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| std::fs::read(entry.path().join("cmdline")));
+    lines.flatten().map(|line| text(&line)).filter(|line| line.contains(text_to_find)).collect()
+}
+
+#[tokio::test]
+async fn a_receipt_holds_no_secret_and_is_removed_with_its_run() {
+    let lab = lab();
+    let secret = "s3cret-canary";
+    let command = Command { env: [("TOKEN".to_owned(), secret.to_owned())].into(), ..command("sleep 1; : $TOKEN") };
+    let one = key("one");
+    let look = async {
+        let running = lab.sshd.home().join(".migrate/receipts/run-1/one/go");
+        while !running.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        (files_with(&lab.sshd.home(), secret), arguments_with(secret))
+    };
+    let (outcome, (files, arguments)) = tokio::join!(run_keyed(&lab.pool, &lab.host, &one, 1, &command), look);
+    assert_eq!((files, arguments), (String::new(), Vec::<String>::new()), "while it ran");
+    assert_eq!(finished(outcome.unwrap()).status, 0);
+    assert_eq!(files_with(&lab.sshd.home(), secret), "", "afterwards");
+    remove(&lab.pool, &lab.host, "run-1").await.unwrap();
+    assert!(!lab.sshd.home().join(".migrate").exists());
+}
+
+#[tokio::test]
+async fn a_sealed_key_never_runs() {
+    let lab = lab();
+    assert_eq!(fetch(&lab.pool, &lab.host, &key("s"), 1, Duration::ZERO).await.unwrap(), KeyedOutcome::NotClaimed);
+    assert_eq!(seal(&lab.pool, &lab.host, &key("s"), 1).await.unwrap(), KeyedOutcome::NeverStarted);
+    let late = run_keyed(&lab.pool, &lab.host, &key("s"), 1, &command("echo ran >>$HOME/count")).await.unwrap();
+    assert_eq!((late, count(&lab, "count")), (KeyedOutcome::NeverStarted, 0));
+}
+
+#[tokio::test]
+async fn a_key_that_ran_cannot_be_sealed() {
+    let lab = lab();
+    run_keyed(&lab.pool, &lab.host, &key("r"), 1, &command("exit 4")).await.unwrap();
+    assert_eq!(finished(seal(&lab.pool, &lab.host, &key("r"), 1).await.unwrap()).status, 4);
+}
+
+#[tokio::test]
+async fn an_older_fence_does_nothing() {
+    let lab = lab();
+    assert_eq!(fetch(&lab.pool, &lab.host, &key("x"), 10, Duration::ZERO).await.unwrap(), KeyedOutcome::NotClaimed);
+    let stale = run_keyed(&lab.pool, &lab.host, &key("y"), 9, &command("echo ran >>$HOME/count")).await.unwrap();
+    assert_eq!((stale, count(&lab, "count")), (KeyedOutcome::Fenced { newest: 10 }, 0));
+}
+
+#[tokio::test]
+async fn a_command_that_outlives_the_wait_is_running_and_one_that_was_killed_is_unknown() {
+    let lab = lab();
+    let slow = command("echo $PPID >$HOME/runner; echo $$ >>$HOME/runner; sleep 600");
+    let outcome =
+        tokio::time::timeout(Duration::from_secs(2), run_keyed(&lab.pool, &lab.host, &key("k"), 1, &slow)).await;
+    assert!(outcome.is_err(), "it cannot have ended");
+    let ask = async || fetch(&lab.pool, &lab.host, &key("k"), 1, Duration::ZERO).await.unwrap();
+    assert_eq!(ask().await, KeyedOutcome::Running);
+    let refused = remove(&lab.pool, &lab.host, "run-1").await.unwrap_err();
+    insta::assert_snapshot!(refused.what, @"its receipts were not removed: k still runs");
+    for pid in lab.sshd.session_processes() {
+        let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).output();
+    }
+    assert_eq!(ask().await, KeyedOutcome::Unknown);
+}
+
+#[tokio::test]
+async fn a_command_is_stopped_at_its_timeout() {
+    let lab = lab();
+    let slow = Command { timeout: Some(Duration::from_secs(1)), ..command("sleep 600") };
+    assert_eq!(finished(run_keyed(&lab.pool, &lab.host, &key("t"), 1, &slow).await.unwrap()).status, 124);
+}
+
+#[tokio::test]
+async fn a_daemon_that_a_command_leaves_behind_does_not_delay_its_result() {
+    let lab = lab();
+    let output = finished(
+        run_keyed(&lab.pool, &lab.host, &key("d"), 1, &command("sleep 600 & echo up; echo w >&2")).await.unwrap(),
+    );
+    assert_eq!((output.status, text(&output.stdout)), (0, "up\n".to_owned()));
+}
+
+#[tokio::test]
+async fn output_is_bounded() {
+    let lab = lab();
+    let loud = command("head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2; echo end >&2");
+    let output = finished(run_keyed(&lab.pool, &lab.host, &key("o"), 1, &loud).await.unwrap());
+    assert_eq!((output.stdout.len(), output.stderr.len(), output.truncated), (64_000, 64_000, true));
+    assert!(output.stderr.ends_with(b"end\n"));
+}
+
+/// Every step appends a line of its own; connections are cut at random all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_run_exactly_once_while_connections_are_cut() {
+    let runs: u32 = std::env::var("MIGRATE_KEYED_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
+    let lab = lab();
+    let (done, mut stop) = tokio::sync::oneshot::channel::<()>();
+    let work = async {
+        let mut asked = 0;
+        for n in 0..runs {
+            let step = key(&format!("step-{n}"));
+            let script = command(&format!("echo {n} >>$HOME/count; sleep 0.0$(({n} % 9))"));
+            loop {
+                asked += 1;
+                match run_keyed(&lab.pool, &lab.host, &step, 1, &script).await {
+                    Ok(outcome) => break assert_eq!(finished(outcome).status, 0),
+                    Err(error) => assert_ne!(error.kind, migrate::ssh::SshErrorKind::Failed, "{error}"),
+                }
+            }
+        }
+        drop(done);
+        asked
+    };
+    let cuts = async {
+        let mut cuts = 0;
+        while stop.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
+            let millis = (u64::from(cuts) * 7919) % 240;
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            lab.sshd.cut_connections();
+            cuts += 1u32;
+        }
+        cuts
+    };
+    let (asked, cuts) = tokio::join!(work, cuts);
+    println!("{runs} steps, asked {asked} times, {cuts} cuts");
+    let mut lines: Vec<u32> =
+        std::fs::read_to_string(lab.sshd.home().join("count")).unwrap().lines().map(|l| l.parse().unwrap()).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, (0..runs).collect::<Vec<_>>());
+}
