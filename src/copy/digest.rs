@@ -202,7 +202,9 @@ impl Walker<'_> {
     fn complete(&self, mut pending: Pending, hashes: &[Vec<[u8; 32]>]) {
         for ((nth, _), segments) in pending.files.iter().zip(hashes) {
             let mut hash = blake3::Hasher::new();
-            segments.iter().for_each(|s| drop(hash.update(s)));
+            for segment in segments {
+                hash.update(segment);
+            }
             if let Some(digest) = pending.hashed.digests.get_mut(*nth) {
                 *digest = join_tail(hash.finalize().as_bytes(), digest);
             }
