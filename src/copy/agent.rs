@@ -5,15 +5,18 @@
 //! ```text
 //! migrate agent send    --work DIR
 //! migrate agent receive --work DIR --job ID --root DIR [--delete]
+//! migrate agent clean   --work DIR JOB...
 //! ```
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
+use super::clean::clean;
 use super::failure::{Failure, Side};
 use super::receive::{self, Permit};
 use super::send;
@@ -23,7 +26,11 @@ use super::send;
 enum Role {
     Send { work: PathBuf },
     Receive(Permit),
+    Clean { work: PathBuf, jobs: Vec<String> },
 }
+
+/// The first bytes that an agent writes: what comes before is a login shell's.
+pub const PREAMBLE: &[u8] = b"\nmigrate agent 1\n";
 
 /// Runs the agent with the arguments behind `agent`; returns the exit status.
 pub fn agent_main(args: impl Iterator<Item = OsString>) -> u8 {
@@ -35,7 +42,6 @@ pub fn agent_main(args: impl Iterator<Item = OsString>) -> u8 {
         Ok(()) => 0,
         Err(failure) => {
             // The controller shows the end of this stream when the agent cannot say it otherwise.
-            use std::io::Write;
             let _ = writeln!(std::io::stderr(), "{}", failure.what);
             1
         }
@@ -44,14 +50,16 @@ pub fn agent_main(args: impl Iterator<Item = OsString>) -> u8 {
 
 fn run(role: Role) -> Result<(), Failure> {
     let side = match role {
-        Role::Send { .. } => Side::Source,
         Role::Receive(_) => Side::Target,
+        Role::Send { .. } | Role::Clean { .. } => Side::Source,
     };
     let no_stream = |e: std::io::Error| Failure::fatal(side, format!("cannot use the standard streams: {e}"));
     // Not the locked, buffered handles of the standard library: frames are large and cross threads.
     let mut input = stdio(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)).map_err(no_stream)?;
-    let output = stdio(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)).map_err(no_stream)?;
+    let mut output = stdio(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)).map_err(no_stream)?;
+    output.write_all(PREAMBLE).map_err(no_stream)?;
     match role {
+        Role::Clean { work, jobs } => clean(&work, &jobs),
         Role::Send { work } => send::serve(&work, Box::new(input), Box::new(output)),
         Role::Receive(permit) => receive::serve(&permit, &mut input, Box::new(output)),
     }
@@ -72,7 +80,7 @@ fn prepare() {
 fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
     let usage = |what: &str| Failure::fatal(Side::Source, format!("agent: {what}"));
     let role = args.next().ok_or_else(|| usage("no role"))?;
-    let (mut work, mut job, mut root, mut delete) = (None, None, None, false);
+    let (mut work, mut job, mut root, mut delete, mut jobs) = (None, None, None, false, Vec::new());
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| usage("an option without its value"));
         match arg.as_bytes() {
@@ -80,12 +88,16 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
             b"--job" => job = Some(value()?.into_string().map_err(|_| usage("a job id that is not UTF-8"))?),
             b"--root" => root = Some(PathBuf::from(value()?)),
             b"--delete" => delete = true,
+            id if role == "clean" => {
+                jobs.extend(std::str::from_utf8(id).ok().filter(|id| is_job_id(id)).map(str::to_owned))
+            }
             _ => return Err(usage("an unknown option")),
         }
     }
     let work = work.filter(|w| w.is_absolute()).ok_or_else(|| usage("no absolute --work"))?;
     match role.as_bytes() {
         b"send" => Ok(Role::Send { work }),
+        b"clean" => Ok(Role::Clean { work, jobs }),
         b"receive" => {
             let job = job.filter(|j| is_job_id(j)).ok_or_else(|| usage("no valid --job"))?;
             let root = root.filter(|r| r.is_absolute()).ok_or_else(|| usage("no absolute --root"))?;

@@ -247,7 +247,9 @@ impl<'a> Segments<'a> {
             }
             let hash = self.hash(walker, (dir, file, segment), &mut open, &mut buffer);
             let mut hashes = lock(&self.hashes);
-            if let Some(slot) = hashes.get_mut(dir).and_then(|d| d.get_mut(file)).and_then(|f| f.get_mut(segment as usize)) {
+            if let Some(slot) =
+                hashes.get_mut(dir).and_then(|d| d.get_mut(file)).and_then(|f| f.get_mut(segment as usize))
+            {
                 *slot = hash;
             }
         }
@@ -303,10 +305,7 @@ pub fn same_content(a: &Digest, b: &Digest) -> bool {
 }
 
 /// Hashes everything and reports it directory by directory.
-pub fn report(
-    hashing: &Hashing<'_>,
-    send: &(dyn Fn(Report) -> Result<(), Failure> + Sync),
-) -> Result<(), Failure> {
+pub fn report(hashing: &Hashing<'_>, send: &(dyn Fn(Report) -> Result<(), Failure> + Sync)) -> Result<(), Failure> {
     let totals = Totals::default();
     let failed = Mutex::new(None);
     let failures = hash_tree(hashing, &totals, &|hashed| {

@@ -52,7 +52,8 @@ impl Filter {
             return false;
         }
         let hits = self.set.matches(path);
-        let first = self.rules.iter().enumerate().find(|(n, rule)| hits.matched(*n) && (is_dir || !rule.directories_only));
+        let first =
+            self.rules.iter().enumerate().find(|(n, rule)| hits.matched(*n) && (is_dir || !rule.directories_only));
         first.is_some_and(|(_, rule)| !rule.keep)
     }
 

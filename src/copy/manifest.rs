@@ -70,7 +70,8 @@ impl Manifest {
 
     /// The listing of a directory.
     pub fn listing(&self, path: &[u8]) -> Option<&[u8]> {
-        let found = self.index.binary_search_by(|at| self.record(*at).map_or(std::cmp::Ordering::Less, |(p, _)| p.cmp(path)));
+        let found =
+            self.index.binary_search_by(|at| self.record(*at).map_or(std::cmp::Ordering::Less, |(p, _)| p.cmp(path)));
         self.index.get(found.ok()?).and_then(|at| self.record(*at)).map(|(_, listing)| listing)
     }
 

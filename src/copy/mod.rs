@@ -4,6 +4,8 @@
 //! pass as done before the target's disk has it.
 
 pub mod agent;
+mod clean;
+pub mod controller;
 pub mod digest;
 pub mod failure;
 pub mod filter;

@@ -9,7 +9,11 @@ pub const MAX_NAME: usize = 255;
 
 /// Whether `name` can be one entry of a directory.
 pub fn is_name(name: &[u8]) -> bool {
-    !name.is_empty() && name.len() <= MAX_NAME && name != b"." && name != b".." && !name.iter().any(|b| matches!(b, 0 | b'/'))
+    !name.is_empty()
+        && name.len() <= MAX_NAME
+        && name != b"."
+        && name != b".."
+        && !name.iter().any(|b| matches!(b, 0 | b'/'))
 }
 
 /// Whether `path` names something at or below the root: names joined by single slashes, or nothing for the root itself.

@@ -42,7 +42,9 @@ pub fn walk(tree: &Tree, side: Side, threads: usize, visitor: &dyn Visitor) {
     queue.push(vec![Task { parent: None, name: Vec::new(), path: Vec::new() }]);
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
-            scope.spawn(|| Worker { tree, side, visitor, queue: &queue, buffer: vec![MaybeUninit::uninit(); 64 << 10] }.run());
+            scope.spawn(|| {
+                Worker { tree, side, visitor, queue: &queue, buffer: vec![MaybeUninit::uninit(); 64 << 10] }.run()
+            });
         }
     });
 }

@@ -120,7 +120,8 @@ impl Header {
 impl OutFrame {
     /// A frame of `message` with `data` behind it.
     pub fn new<M: Serialize>(route: Route, message: &M, data: Vec<u8>) -> Result<Self, WireError> {
-        let meta = postcard::to_stdvec(message).map_err(|_| WireError::Malformed("a message that cannot be encoded"))?;
+        let meta =
+            postcard::to_stdvec(message).map_err(|_| WireError::Malformed("a message that cannot be encoded"))?;
         if meta.len() + data.len() > MAX_BODY {
             return Err(WireError::Malformed("a frame longer than allowed"));
         }

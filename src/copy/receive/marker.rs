@@ -74,6 +74,25 @@ impl Marker {
     }
 }
 
+/// Removes the records of roots that these jobs wrote last.
+pub fn forget_roots(work: &Path, jobs: &[String]) -> io::Result<()> {
+    let entries = match std::fs::read_dir(work.join("roots")) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    for entry in entries {
+        let file = entry?.path();
+        let record = std::fs::read(&file).ok().and_then(|bytes| postcard::from_bytes::<Record>(&bytes).ok());
+        if record.is_some_and(|record| jobs.contains(&record.job)) {
+            std::fs::remove_file(&file)?;
+            // Nobody holds it: the job is over.
+            let _ = std::fs::remove_file(file.with_extension("lock"));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,6 +34,8 @@ use super::scan::dev_of;
 use super::tree::Tree;
 use super::wire::{Frame, OutFrame, Route, VERSION, WireError};
 
+pub use self::marker::forget_roots;
+
 /// What the controller allows.
 #[derive(Debug, Clone)]
 pub struct Permit {

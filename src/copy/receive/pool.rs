@@ -23,7 +23,10 @@ struct State<J> {
 impl<J> Pool<J> {
     /// An empty queue.
     pub fn new() -> Self {
-        Self { state: Mutex::new(State { waiting: VecDeque::new(), running: 0, closed: false }), changed: Condvar::new() }
+        Self {
+            state: Mutex::new(State { waiting: VecDeque::new(), running: 0, closed: false }),
+            changed: Condvar::new(),
+        }
     }
 
     /// Adds a job; waits while the queue is full.

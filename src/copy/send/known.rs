@@ -80,7 +80,8 @@ fn reconcile(there: &[u8], sent: &[u8], privileged: bool) -> Vec<u8> {
 
 /// Whether an entry on the target looks like what was sent. Without privilege owners cannot be given, so they say nothing.
 fn agrees(there: &Entry<'_>, sent: &Entry<'_>, privileged: bool) -> bool {
-    let same = there.mode == sent.mode && there.size == sent.size && there.mtime == sent.mtime && there.rdev == sent.rdev;
+    let same =
+        there.mode == sent.mode && there.size == sent.size && there.mtime == sent.mtime && there.rdev == sent.rdev;
     same && (!privileged || (there.uid, there.gid) == (sent.uid, sent.gid))
 }
 

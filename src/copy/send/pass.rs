@@ -128,7 +128,9 @@ impl Pass<'_> {
                 false => (text::count(inodes, "inode"), text::count(free_inodes, "inode")),
             };
             let what = format!("{} has room for {have}, but {need} would have to go there", self.orders.to);
-            return Err(Failure::fatal(Side::Target, what).hint("free space there, then run again: nothing was sent yet"));
+            return Err(
+                Failure::fatal(Side::Target, what).hint("free space there, then run again: nothing was sent yet")
+            );
         }
         Ok(any)
     }
@@ -280,9 +282,10 @@ impl Pass<'_> {
         };
         let (dir, name) = path::split(path);
         let index = view.found.dirs.binary_search_by(|d| d.path.as_slice().cmp(dir));
-        let listing = index.ok().and_then(|at| view.found.dirs.get(at)).and_then(|d| {
-            d.listing.as_deref().or_else(|| view.known.listing(&d.path))
-        });
+        let listing = index
+            .ok()
+            .and_then(|at| view.found.dirs.get(at))
+            .and_then(|d| d.listing.as_deref().or_else(|| view.known.listing(&d.path)));
         let scanned = match path.is_empty() {
             true => view.found.root.get(),
             false => Entries(listing.unwrap_or_default()).find(|e| e.name == name),

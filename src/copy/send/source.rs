@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, fstat, statat, syncfs};
@@ -135,7 +135,8 @@ impl Visitor for Scanner<'_> {
 
 /// Whether a directory's entries are all known, and no others.
 fn is_same(listing: &[u8], known: &[u8]) -> bool {
-    listing == known || merge(listing, known).all(|pair| matches!(pair, Pair::Both(now, then) if now.is_covered_by(&then)))
+    listing == known
+        || merge(listing, known).all(|pair| matches!(pair, Pair::Both(now, then) if now.is_covered_by(&then)))
 }
 
 /// One name of an inode that has several.
