@@ -14,6 +14,8 @@ mod lab;
 
 #[path = "copy/fidelity.rs"]
 mod fidelity;
+#[path = "copy/over_ssh.rs"]
+mod over_ssh;
 #[path = "copy/pair.rs"]
 mod pair;
 #[path = "copy/tree.rs"]
