@@ -3,6 +3,23 @@
 //! Owns scanning, the wire, sending, receiving and verifying. Must never write outside the target root, and never report a
 //! pass as done before the target's disk has it.
 
+pub mod agent;
+mod clean;
+pub mod controller;
+pub mod digest;
+pub mod failure;
+pub mod filter;
+pub mod listing;
+pub mod manifest;
+pub mod message;
+pub mod meta;
+pub mod path;
+pub mod receive;
+pub mod scan;
+pub mod send;
+pub mod tree;
+pub mod wire;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 

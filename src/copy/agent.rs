@@ -1,0 +1,143 @@
+//! The agent: the same binary on a host, doing one side of a copy on its standard input and output.
+//!
+//! Owns its command line, which only the controller writes. What the peer says can never widen what it allows.
+//!
+//! ```text
+//! migrate agent send    --work DIR
+//! migrate agent receive --work DIR --job ID --root DIR [--delete]
+//! migrate agent clean   --work DIR JOB...
+//! ```
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+
+use super::clean::clean;
+use super::failure::{Failure, Side};
+use super::receive::{self, Permit};
+use super::send;
+
+/// What a command line asks for.
+#[derive(Debug)]
+enum Role {
+    Send { work: PathBuf },
+    Receive(Permit),
+    Clean { work: PathBuf, jobs: Vec<String> },
+}
+
+/// The first bytes that an agent writes: what comes before is a login shell's.
+pub const PREAMBLE: &[u8] = b"\nmigrate agent 1\n";
+
+/// Runs the agent with the arguments behind `agent`; returns the exit status.
+pub fn agent_main(args: impl Iterator<Item = OsString>) -> u8 {
+    let result = parse(args).and_then(|role| {
+        prepare();
+        run(role)
+    });
+    match result {
+        Ok(()) => 0,
+        Err(failure) => {
+            // The controller shows the end of this stream when the agent cannot say it otherwise.
+            let _ = writeln!(std::io::stderr(), "{}", failure.what);
+            1
+        }
+    }
+}
+
+fn run(role: Role) -> Result<(), Failure> {
+    let side = match role {
+        Role::Receive(_) => Side::Target,
+        Role::Send { .. } | Role::Clean { .. } => Side::Source,
+    };
+    let no_stream = |e: std::io::Error| Failure::fatal(side, format!("cannot use the standard streams: {e}"));
+    // Not the locked, buffered handles of the standard library: frames are large and cross threads.
+    let mut input = stdio(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)).map_err(no_stream)?;
+    let mut output = stdio(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)).map_err(no_stream)?;
+    output.write_all(PREAMBLE).map_err(no_stream)?;
+    match role {
+        Role::Clean { work, jobs } => clean(&work, &jobs),
+        Role::Send { work } => send::serve(&work, Box::new(input), Box::new(output)),
+        Role::Receive(permit) => receive::serve(&permit, &mut input, Box::new(output)),
+    }
+}
+
+fn stdio(fd: rustix::io::Result<std::os::fd::OwnedFd>) -> std::io::Result<File> {
+    Ok(File::from(fd?))
+}
+
+/// New files get exactly the mode they are given, and there may be many open directories.
+fn prepare() {
+    umask(rustix::fs::Mode::empty());
+    let limit = getrlimit(Resource::Nofile);
+    // Without it only extremely deep trees fail, and say so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
+    let usage = |what: &str| Failure::fatal(Side::Source, format!("agent: {what}"));
+    let role = args.next().ok_or_else(|| usage("no role"))?;
+    let (mut work, mut job, mut root, mut delete, mut jobs) = (None, None, None, false, Vec::new());
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| usage("an option without its value"));
+        match arg.as_bytes() {
+            b"--work" => work = Some(PathBuf::from(value()?)),
+            b"--job" => job = Some(value()?.into_string().map_err(|_| usage("a job id that is not UTF-8"))?),
+            b"--root" => root = Some(PathBuf::from(value()?)),
+            b"--delete" => delete = true,
+            id if role == "clean" => {
+                jobs.extend(std::str::from_utf8(id).ok().filter(|id| is_job_id(id)).map(str::to_owned))
+            }
+            _ => return Err(usage("an unknown option")),
+        }
+    }
+    let work = work.filter(|w| w.is_absolute()).ok_or_else(|| usage("no absolute --work"))?;
+    match role.as_bytes() {
+        b"send" => Ok(Role::Send { work }),
+        b"clean" => Ok(Role::Clean { work, jobs }),
+        b"receive" => {
+            let job = job.filter(|j| is_job_id(j)).ok_or_else(|| usage("no valid --job"))?;
+            let root = root.filter(|r| r.is_absolute()).ok_or_else(|| usage("no absolute --root"))?;
+            Ok(Role::Receive(Permit { job, root, work, delete }))
+        }
+        _ => Err(usage("an unknown role")),
+    }
+}
+
+/// Letters, digits, `-`, `_` and `.`, so that it can be a file name.
+pub fn is_job_id(id: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !id.is_empty() && id.len() <= 200 && !id.starts_with('.') && id.chars().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(words: &str) -> Result<Role, Failure> {
+        parse(words.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn a_command_line_that_says_too_little_or_too_much_is_refused() {
+        assert!(parse_words("send --work /w").is_ok());
+        assert!(parse_words("receive --work /w --job a.b-1_c --root /r --delete").is_ok());
+        for bad in [
+            "",
+            "send",
+            "send --work w",
+            "other --work /w",
+            "receive --work /w --root /r",
+            "receive --work /w --job ../x --root /r",
+            "receive --work /w --job .. --root /r",
+            "receive --work /w --job a --root r",
+            "receive --work /w --job a --root /r --force",
+            "receive --work /w --job a --root",
+        ] {
+            assert!(parse_words(bad).is_err(), "{bad}");
+        }
+    }
+}

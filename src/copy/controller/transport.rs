@@ -1,0 +1,111 @@
+//! How the controller starts programs on hosts: over SSH, or as child processes where the host is this machine.
+//!
+//! Must never run anything through a shell that it did not name itself.
+
+use std::process::Stdio;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use crate::copy::CopyError;
+use crate::spec::model::Host;
+use crate::ssh::{Pool, SshError, SshErrorKind};
+use crate::text;
+
+/// What is kept of standard error.
+const STDERR_KEPT: usize = 16 << 10;
+
+/// Starts programs on hosts.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// Starts `argv` and gives its streams.
+    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError>;
+}
+
+/// A program under way. Dropping it ends the program or at least its input.
+pub struct Channel {
+    /// Its standard output.
+    pub reader: Box<dyn AsyncRead + Send + Unpin>,
+    /// Its standard input.
+    pub writer: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Its end.
+    pub ended: BoxFuture<'static, Result<Ended, CopyError>>,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Default)]
+pub struct Ended {
+    /// Exit status, 128 + n for signal n; `None` where nobody says.
+    pub status: Option<i32>,
+    /// The end of its standard error, escaped.
+    pub stderr: String,
+}
+
+#[async_trait]
+impl Transport for Pool {
+    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError> {
+        let stream = Pool::open(self, host, argv).await.map_err(|e| ssh_failed(host, e))?;
+        let (reader, writer, ending) = stream.into_parts();
+        let named = host.clone();
+        let ended = Box::pin(async move {
+            let exit = ending.wait().await.map_err(|e| ssh_failed(&named, e))?;
+            Ok(Ended { status: exit.status, stderr: text::escape(&exit.stderr, 2000) })
+        });
+        Ok(Channel { reader: Box::new(reader), writer: Box::new(writer), ended })
+    }
+}
+
+fn ssh_failed(host: &Host, e: SshError) -> CopyError {
+    let retryable = matches!(e.kind, SshErrorKind::Unreachable | SshErrorKind::Interrupted);
+    CopyError { host: host.name.clone(), what: e.what, hint: e.hint, retryable }
+}
+
+/// Every host is this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Local;
+
+#[async_trait]
+impl Transport for Local {
+    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError> {
+        let failed = |what: String| CopyError { host: host.name.clone(), what, hint: None, retryable: false };
+        let (program, args) = argv.split_first().ok_or_else(|| failed("no program was named".into()))?;
+        let mut child = tokio::process::Command::new(program)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| failed(format!("cannot start {program}: {e}")))?;
+        let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
+            return Err(failed(format!("{program} was started without its streams")));
+        };
+        let host = host.clone();
+        let ended = Box::pin(async move {
+            let stderr = tail(stderr).await;
+            let status = child.wait().await.map_err(|e| CopyError {
+                host: host.name.clone(),
+                what: format!("cannot wait for a child process: {e}"),
+                hint: None,
+                retryable: false,
+            })?;
+            let signal = std::os::unix::process::ExitStatusExt::signal(&status).map(|n| 128 + n);
+            Ok(Ended { status: status.code().or(signal), stderr })
+        });
+        Ok(Channel { reader: Box::new(stdout), writer: Box::new(stdin), ended })
+    }
+}
+
+/// The end of a stream, escaped.
+async fn tail(mut stream: impl AsyncRead + Unpin) -> String {
+    let mut kept = Vec::new();
+    let mut buf = [0; 4096];
+    while let Ok(n @ 1..) = stream.read(&mut buf).await {
+        kept.extend_from_slice(buf.get(..n).unwrap_or_default());
+        let over = kept.len().saturating_sub(STDERR_KEPT);
+        kept.drain(..over);
+    }
+    text::escape(&kept, 2000)
+}

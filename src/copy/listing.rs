@@ -1,0 +1,364 @@
+//! Directory listings packed into bytes: what a scan finds, what the manifest keeps, what a target reports.
+//!
+//! Owns the encoding, the order (bytewise by name) and the comparison of two listings. A million entries fit into some
+//! tens of megabytes, and a directory in which nothing changed encodes to the same bytes as before.
+
+use rustix::fs::{FileType, Stat};
+
+use super::path;
+
+/// Seconds and nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
+pub struct Stamp {
+    /// Seconds, negative before 1970.
+    pub sec: i64,
+    /// Nanoseconds within the second.
+    pub nsec: u32,
+}
+
+/// Bytes of a listing in one frame.
+const PER_FRAME: usize = 1 << 20;
+
+/// The target may not have what the entry says: take it again.
+pub const DIRTY: u8 = 1;
+/// The source has more than one name for the inode.
+pub const LINKED: u8 = 2;
+/// A hash of each block of the file is kept beside the manifest.
+pub const BLOCKS: u8 = 4;
+/// The directory is on another filesystem than its parent.
+pub const MOUNT: u8 = 8;
+/// The target has it, but what is in it was never compared with the source.
+pub const FOREIGN: u8 = 16;
+
+/// One entry of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// [`DIRTY`], [`LINKED`], [`BLOCKS`], [`MOUNT`], [`FOREIGN`].
+    pub flags: u8,
+    /// Type and permissions.
+    pub mode: u32,
+    /// Inode.
+    pub ino: u64,
+    /// Bytes of a regular file, 0 of everything else.
+    pub size: u64,
+    /// Time of the last change of its content.
+    pub mtime: Stamp,
+    /// Time of the last change of anything about it.
+    pub ctime: Stamp,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// What a device node stands for.
+    pub rdev: u64,
+}
+
+impl<'a> Entry<'a> {
+    /// What `stat` says about `name`.
+    #[allow(clippy::unnecessary_cast, reason = "the widths of these fields differ between architectures")]
+    pub fn of_stat(name: &'a [u8], st: &Stat) -> Self {
+        let kind = FileType::from_raw_mode(st.st_mode);
+        let is_device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
+        Self {
+            name,
+            flags: if st.st_nlink as u64 > 1 && kind != FileType::Directory { LINKED } else { 0 },
+            mode: st.st_mode,
+            ino: st.st_ino as u64,
+            size: if kind == FileType::RegularFile { st.st_size as u64 } else { 0 },
+            mtime: Stamp { sec: st.st_mtime as i64, nsec: st.st_mtime_nsec as u32 },
+            ctime: Stamp { sec: st.st_ctime as i64, nsec: st.st_ctime_nsec as u32 },
+            uid: st.st_uid,
+            gid: st.st_gid,
+            rdev: if is_device { st.st_rdev as u64 } else { 0 },
+        }
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.mode)
+    }
+
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.kind() == FileType::Directory
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.kind() == FileType::RegularFile
+    }
+
+    /// Whether the target has all of it, going by the source's `known` record of what it sent.
+    pub fn is_covered_by(&self, known: &Entry<'_>) -> bool {
+        let same = Entry { flags: self.flags, ..*known };
+        known.flags & (DIRTY | FOREIGN) == 0 && *self == same
+    }
+
+    /// Appends its encoding.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put(out, self.name.len() as u64);
+        out.extend_from_slice(self.name);
+        out.push(self.flags);
+        put(out, u64::from(self.mode));
+        put(out, self.ino);
+        put(out, self.size);
+        put_stamp(out, self.mtime);
+        put_stamp(out, self.ctime);
+        put(out, u64::from(self.uid));
+        put(out, u64::from(self.gid));
+        put(out, self.rdev);
+    }
+
+    /// Takes one encoded entry off the front of `bytes`; `None` when they are not one.
+    pub fn take(bytes: &mut &'a [u8]) -> Option<Self> {
+        let len = usize::try_from(take(bytes)?).ok()?;
+        let (name, rest) = bytes.split_at_checked(len)?;
+        let (flags, rest) = rest.split_first()?;
+        *bytes = rest;
+        Some(Self {
+            name,
+            flags: *flags,
+            mode: u32::try_from(take(bytes)?).ok()?,
+            ino: take(bytes)?,
+            size: take(bytes)?,
+            mtime: take_stamp(bytes)?,
+            ctime: take_stamp(bytes)?,
+            uid: u32::try_from(take(bytes)?).ok()?,
+            gid: u32::try_from(take(bytes)?).ok()?,
+            rdev: take(bytes)?,
+        })
+    }
+}
+
+/// An entry that owns its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedEntry(Vec<u8>);
+
+impl OwnedEntry {
+    /// A copy of `entry`.
+    pub fn new(entry: &Entry<'_>) -> Self {
+        let mut bytes = Vec::new();
+        entry.encode(&mut bytes);
+        Self(bytes)
+    }
+
+    /// The entry; `None` never, unless the bytes came from elsewhere.
+    pub fn get(&self) -> Option<Entry<'_>> {
+        Entry::take(&mut &self.0[..])
+    }
+}
+
+/// The entries of an encoded listing. Ends at the first byte that is not one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Entries<'a>(pub &'a [u8]);
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        Entry::take(&mut self.0)
+    }
+}
+
+/// Whether bytes from elsewhere are a listing: whole entries with valid names, in order, each name once.
+pub fn is_valid(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    let mut last: Option<&[u8]> = None;
+    while !rest.is_empty() {
+        let Some(entry) = Entry::take(&mut rest) else { return false };
+        if !path::is_name(entry.name) || last.is_some_and(|l| l >= entry.name) {
+            return false;
+        }
+        last = Some(entry.name);
+    }
+    true
+}
+
+/// A listing in pieces that fit into frames; an empty one is one piece.
+pub fn split(listing: &[u8]) -> Vec<&[u8]> {
+    let mut pieces = Vec::new();
+    let mut rest = listing;
+    loop {
+        let mut end = rest;
+        while rest.len() - end.len() < PER_FRAME && !end.is_empty() {
+            if Entry::take(&mut end).is_none() {
+                return pieces;
+            }
+        }
+        pieces.push(rest.get(..rest.len() - end.len()).unwrap_or_default());
+        if end.is_empty() {
+            return pieces;
+        }
+        rest = end;
+    }
+}
+
+/// One name in two listings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pair<'a, 'b> {
+    /// Only in the first.
+    Left(Entry<'a>),
+    /// Only in the second.
+    Right(Entry<'b>),
+    /// In both.
+    Both(Entry<'a>, Entry<'b>),
+}
+
+/// Walks two listings side by side.
+pub fn merge<'a, 'b>(left: &'a [u8], right: &'b [u8]) -> impl Iterator<Item = Pair<'a, 'b>> + use<'a, 'b> {
+    let (mut left, mut right) = (Entries(left).peekable(), Entries(right).peekable());
+    std::iter::from_fn(move || match (left.peek().copied(), right.peek().copied()) {
+        (None, None) => None,
+        (Some(l), Some(r)) if l.name == r.name => {
+            left.next();
+            right.next();
+            Some(Pair::Both(l, r))
+        }
+        (Some(l), Some(r)) if l.name > r.name => {
+            debug_assert!(l.name != r.name);
+            right.next();
+            Some(Pair::Right(r))
+        }
+        (Some(l), _) => {
+            left.next();
+            Some(Pair::Left(l))
+        }
+        (None, Some(r)) => {
+            right.next();
+            Some(Pair::Right(r))
+        }
+    })
+}
+
+/// Appends a variable-length number.
+pub fn put(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+/// Takes a variable-length number off the front.
+pub fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut n = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        n |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some(n);
+        }
+    }
+    None
+}
+
+fn put_stamp(out: &mut Vec<u8>, stamp: Stamp) {
+    out.extend_from_slice(&stamp.sec.to_le_bytes());
+    out.extend_from_slice(&stamp.nsec.to_le_bytes());
+}
+
+fn take_stamp(bytes: &mut &[u8]) -> Option<Stamp> {
+    let (sec, rest) = bytes.split_first_chunk::<8>()?;
+    let (nsec, rest) = rest.split_first_chunk::<4>()?;
+    *bytes = rest;
+    Some(Stamp { sec: i64::from_le_bytes(*sec), nsec: u32::from_le_bytes(*nsec) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(name: &[u8], size: u64) -> Entry<'_> {
+        Entry {
+            name,
+            flags: 0,
+            mode: 0o100_644,
+            ino: u64::MAX,
+            size,
+            mtime: Stamp { sec: -5, nsec: 999_999_999 },
+            ctime: Stamp { sec: 1 << 40, nsec: 1 },
+            uid: u32::MAX,
+            gid: 0,
+            rdev: 0,
+        }
+    }
+
+    fn listing(names: &std::collections::BTreeSet<Vec<u8>>) -> Vec<u8> {
+        let mut out = Vec::new();
+        names.iter().for_each(|n| entry(n, 1).encode(&mut out));
+        out
+    }
+
+    #[test]
+    fn only_an_untouched_entry_is_covered() {
+        let now = entry(b"a", 1);
+        assert!(now.is_covered_by(&now));
+        assert!(now.is_covered_by(&Entry { flags: BLOCKS, ..now }));
+        for other in [
+            Entry { flags: DIRTY, ..now },
+            Entry { flags: FOREIGN, ..now },
+            Entry { ino: 1, ..now },
+            Entry { size: 2, ..now },
+            Entry { ctime: Stamp { sec: 1 << 40, nsec: 2 }, ..now },
+            Entry { mode: 0o100_600, ..now },
+        ] {
+            assert!(!now.is_covered_by(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn names_out_of_order_or_twice_are_refused() {
+        let mut twice = Vec::new();
+        entry(b"b", 1).encode(&mut twice);
+        assert!(is_valid(&twice));
+        let mut cut = twice.clone();
+        cut.pop();
+        assert!(!is_valid(&cut));
+        entry(b"b", 1).encode(&mut twice);
+        assert!(!is_valid(&twice));
+        let mut slash = Vec::new();
+        entry(b"a/b", 1).encode(&mut slash);
+        assert!(!is_valid(&slash));
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_come_back(n: u64) {
+            let mut out = Vec::new();
+            put(&mut out, n);
+            prop_assert_eq!(take(&mut &out[..]), Some(n));
+        }
+
+        #[test]
+        fn merging_sees_every_name_once(
+            left in prop::collection::btree_set("[a-d]{1,3}".prop_map(String::into_bytes), 0..20),
+            right in prop::collection::btree_set("[a-d]{1,3}".prop_map(String::into_bytes), 0..20),
+        ) {
+            let (l, r) = (listing(&left), listing(&right));
+            let (mut seen_left, mut seen_right) = (Vec::new(), Vec::new());
+            for pair in merge(&l, &r) {
+                match pair {
+                    Pair::Left(e) => { prop_assert!(!right.contains(e.name)); seen_left.push(e.name.to_vec()) }
+                    Pair::Right(e) => { prop_assert!(!left.contains(e.name)); seen_right.push(e.name.to_vec()) }
+                    Pair::Both(a, b) => {
+                        prop_assert_eq!(a.name, b.name);
+                        seen_left.push(a.name.to_vec());
+                        seen_right.push(b.name.to_vec());
+                    }
+                }
+            }
+            prop_assert_eq!(seen_left, left.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(seen_right, right.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>) {
+            let _ = is_valid(&bytes);
+            let _ = Entries(&bytes).count();
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The source's own durable record of what the target has.
+//!
+//! Owns the file format: written to a temporary name, synced, renamed, with a BLAKE3 over all of it. Must never claim that
+//! something arrived before the target's disk has it. A manifest that is missing, damaged or of other rules is no manifest.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::listing::{put, take};
+
+const MAGIC: &[u8; 8] = b"migrman1";
+
+/// Identifies a state of the target: the source and the target both keep it, and it changes with every pass.
+pub type Generation = [u8; 16];
+
+/// What a manifest says about itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Digest of what the job carries by which rules; another digest makes the manifest worthless.
+    pub rules: [u8; 32],
+    /// The state of the target that it describes; `None` when a pass left the target in a state that nobody knows exactly.
+    pub generation: Option<Generation>,
+    /// The root's own entry, encoded.
+    pub root: Vec<u8>,
+}
+
+/// A manifest that was read back.
+#[derive(Debug, Default)]
+pub struct Manifest {
+    /// What it says about itself.
+    pub header: Header,
+    bytes: Vec<u8>,
+    /// Where each directory's record begins, in the order of paths.
+    index: Vec<usize>,
+}
+
+impl Manifest {
+    /// Reads the manifest of a job; an empty one when there is none that can be trusted.
+    pub fn load(file: &Path, rules: &[u8; 32]) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        match File::open(file) {
+            Ok(mut f) => f.read_to_end(&mut bytes)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(e) => return Err(e),
+        };
+        Ok(Self::parse(bytes).filter(|m| m.header.rules == *rules).unwrap_or_default())
+    }
+
+    fn parse(mut bytes: Vec<u8>) -> Option<Self> {
+        let (body, sum) = bytes.split_last_chunk::<32>()?;
+        if blake3::hash(body).as_bytes() != sum {
+            return None;
+        }
+        let rest = body.strip_prefix(MAGIC)?;
+        let (header, rest) = postcard::take_from_bytes::<Header>(rest).ok()?;
+        let begin = body.len() - rest.len();
+        let end = body.len();
+        bytes.truncate(end);
+        let mut index = Vec::new();
+        let mut at = bytes.get(begin..)?;
+        while !at.is_empty() {
+            index.push(end - at.len());
+            record(&mut at)?;
+        }
+        Some(Self { header, bytes, index })
+    }
+
+    /// The listing of a directory.
+    pub fn listing(&self, path: &[u8]) -> Option<&[u8]> {
+        let found =
+            self.index.binary_search_by(|at| self.record(*at).map_or(std::cmp::Ordering::Less, |(p, _)| p.cmp(path)));
+        self.index.get(found.ok()?).and_then(|at| self.record(*at)).map(|(_, listing)| listing)
+    }
+
+    /// All directories in the order of their paths.
+    pub fn directories(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.index.iter().filter_map(|at| self.record(*at))
+    }
+
+    /// Whether it knows nothing.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    fn record(&self, at: usize) -> Option<(&[u8], &[u8])> {
+        record(&mut self.bytes.get(at..)?)
+    }
+}
+
+fn record<'a>(bytes: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let mut part = || {
+        let len = usize::try_from(take(bytes)?).ok()?;
+        let (part, rest) = bytes.split_at_checked(len)?;
+        *bytes = rest;
+        Some(part)
+    };
+    Some((part()?, part()?))
+}
+
+/// Writes a manifest, directory by directory.
+pub struct Writer {
+    out: BufWriter<File>,
+    hash: blake3::Hasher,
+    scratch: Vec<u8>,
+}
+
+impl Writer {
+    /// Starts a manifest at `file`.
+    pub fn create(file: &Path, header: &Header) -> io::Result<Self> {
+        let out = BufWriter::with_capacity(256 << 10, File::create(file)?);
+        let mut writer = Self { out, hash: blake3::Hasher::new(), scratch: Vec::new() };
+        writer.put(MAGIC)?;
+        let header = postcard::to_stdvec(header).map_err(io::Error::other)?;
+        writer.put(&header)?;
+        Ok(writer)
+    }
+
+    /// Adds a directory; paths must rise.
+    pub fn directory(&mut self, path: &[u8], listing: &[u8]) -> io::Result<()> {
+        let mut head = std::mem::take(&mut self.scratch);
+        head.clear();
+        put(&mut head, path.len() as u64);
+        head.extend_from_slice(path);
+        put(&mut head, listing.len() as u64);
+        self.put(&head)?;
+        self.scratch = head;
+        self.put(listing)
+    }
+
+    /// Completes it: when this returns, the disk has it.
+    pub fn finish(mut self) -> io::Result<()> {
+        let sum = self.hash.finalize();
+        self.out.write_all(sum.as_bytes())?;
+        self.out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hash.update(bytes);
+        self.out.write_all(bytes)
+    }
+}
+
+/// Replaces `file` by `next` so that a crash leaves one or the other whole.
+pub fn replace(next: &Path, file: &Path) -> io::Result<()> {
+    std::fs::rename(next, file)?;
+    let dir = file.parent().unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(dir: &Path, header: &Header) -> std::path::PathBuf {
+        let file = dir.join("manifest");
+        let mut writer = Writer::create(&dir.join("next"), header).unwrap();
+        writer.directory(b"", b"root listing").unwrap();
+        writer.directory(b"a", b"").unwrap();
+        writer.directory(b"a/b", &[7; 1000]).unwrap();
+        writer.finish().unwrap();
+        replace(&dir.join("next"), &file).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_manifest_comes_back_and_its_directories_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let header = Header { rules: [1; 32], generation: Some([2; 16]), root: vec![3] };
+        let file = write(dir.path(), &header);
+        let m = Manifest::load(&file, &[1; 32]).unwrap();
+        assert_eq!(m.header, header);
+        assert_eq!(m.listing(b""), Some(&b"root listing"[..]));
+        assert_eq!(m.listing(b"a"), Some(&b""[..]));
+        assert_eq!(m.listing(b"a/b"), Some(&[7; 1000][..]));
+        assert_eq!(m.listing(b"b"), None);
+    }
+
+    #[test]
+    fn one_changed_bit_or_other_rules_make_it_worthless() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = write(dir.path(), &Header { rules: [1; 32], ..Header::default() });
+        assert!(Manifest::load(&file, &[9; 32]).unwrap().is_empty());
+        let whole = std::fs::read(&file).unwrap();
+        for at in (0..whole.len()).step_by(13) {
+            let mut bad = whole.clone();
+            bad[at] ^= 1;
+            std::fs::write(&file, &bad).unwrap();
+            assert!(Manifest::load(&file, &[1; 32]).unwrap().is_empty(), "bit at {at}");
+        }
+        assert!(Manifest::load(&dir.path().join("none"), &[1; 32]).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,278 @@
+//! What the two agents and the controller say to each other.
+//!
+//! Owns the vocabulary. Everything here can come from a hostile peer: whoever uses a path or a number from it checks it first.
+
+use serde::{Deserialize, Serialize};
+
+use super::failure::Failure;
+use super::listing::Stamp;
+use super::manifest::Generation;
+use super::{CopyProgress, PassReport, VerifyReport};
+
+/// A name or a relative path.
+pub type Path = Vec<u8>;
+
+/// What the controller tells the sending agent first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Task {
+    /// Bring the target up to date.
+    Pass(Orders),
+    /// Read both sides and compare.
+    Verify(Orders),
+}
+
+/// How a job is to be done.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Orders {
+    /// Identifies the job.
+    pub job: String,
+    /// Root on the source.
+    pub from: String,
+    /// Root on the target, for the record.
+    pub to: String,
+    /// The pair, for the record.
+    pub pair: (String, String),
+    /// Patterns of what stays behind.
+    pub exclude: Vec<String>,
+    /// Whether what the source does not have is removed.
+    pub delete: bool,
+    /// Whether that also holds when the source's root is empty.
+    pub allow_empty: bool,
+    /// Bytes per second; 0 for no limit.
+    pub bandwidth: u64,
+}
+
+/// What the sending agent tells the controller.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum News {
+    /// How far it is.
+    Progress(CopyProgress),
+    /// The pass is done.
+    Passed(PassReport),
+    /// The comparison is done.
+    Verified(VerifyReport),
+    /// It cannot be done.
+    Failed(Failure),
+}
+
+/// What the controller tells the sending agent while it works.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Control {
+    /// A new limit in bytes per second; 0 for none.
+    Bandwidth(u64),
+}
+
+/// What the sending agent tells the receiving one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Order {
+    /// First of all.
+    Begin(Begin),
+    /// Report what the target has.
+    List,
+    /// Small files whole, their contents one after the other in the frame's data.
+    Small(Batch),
+    /// A file whose content follows in parts.
+    Open(Open),
+    /// One of the parts, in the frame's data.
+    Part {
+        /// The file.
+        file: u32,
+        /// Where it belongs.
+        offset: u64,
+    },
+    /// No more parts.
+    Close(Close),
+    /// Entries without content.
+    Make {
+        /// To be confirmed.
+        seq: u32,
+        /// What to make.
+        items: Vec<Make>,
+    },
+    /// Entries to remove, directories with everything below.
+    Delete {
+        /// To be confirmed.
+        seq: u32,
+        /// What to remove.
+        paths: Vec<Path>,
+    },
+    /// Final attributes of directories, the deepest first.
+    Settle {
+        /// To be confirmed.
+        seq: u32,
+        /// Paths and attributes.
+        dirs: Vec<(Path, Meta)>,
+    },
+    /// Make it durable and close the pass.
+    Finish {
+        /// Whether the target is now exactly what the new generation describes.
+        exact: bool,
+    },
+    /// Report a digest of everything.
+    Digest {
+        /// Whether attributes that only root can set count.
+        privileged: bool,
+    },
+}
+
+/// The start of a pass.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Begin {
+    /// [`super::wire::VERSION`].
+    pub version: u16,
+    /// The state that the source believes the target to be in.
+    pub generation: Option<Generation>,
+    /// The state that it will be in at the end.
+    pub next: Generation,
+    /// Patterns whose matches on the target are left alone.
+    pub exclude: Vec<String>,
+    /// Whether anything will be written.
+    pub read_only: bool,
+}
+
+/// Owner, permissions, time and extended attributes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Type and permissions.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Time of last modification.
+    pub mtime: Stamp,
+    /// Extended attributes, ACLs among them.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Some small files.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Batch {
+    /// To be confirmed.
+    pub seq: u32,
+    /// Directories that the files are in.
+    pub dirs: Vec<Path>,
+    /// The files.
+    pub files: Vec<Small>,
+}
+
+/// A small file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Small {
+    /// Index of its directory in the batch.
+    pub dir: u32,
+    /// Its name.
+    pub name: Path,
+    /// Length of its content.
+    pub len: u32,
+    /// Its attributes.
+    pub meta: Meta,
+}
+
+/// A file that arrives in parts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Open {
+    /// Identifies it in this session.
+    pub file: u32,
+    /// Its directory.
+    pub dir: Path,
+    /// Its name.
+    pub name: Path,
+}
+
+/// The end of a file that arrived in parts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Close {
+    /// To be confirmed.
+    pub seq: u32,
+    /// The file.
+    pub file: u32,
+    /// Its length; what no part covered is a hole.
+    pub size: u64,
+    /// Its attributes; `None` when it must not take its final name.
+    pub meta: Option<Meta>,
+}
+
+/// An entry without content.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Make {
+    /// Its path.
+    pub path: Path,
+    /// What it is.
+    pub what: Node,
+}
+
+/// Kinds of entries without content.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Node {
+    /// A directory; its attributes follow with [`Order::Settle`].
+    Directory,
+    /// A symbolic link.
+    Symlink(Vec<u8>, Meta),
+    /// A fifo, socket or device node.
+    Special(u64, Meta),
+    /// One more name of a file that is there.
+    Link(Path),
+}
+
+/// What the receiving agent tells the sending one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Report {
+    /// Answer to [`Order::Begin`].
+    Ready(Ready),
+    /// A part of a directory's listing.
+    Listing {
+        /// The directory.
+        path: Path,
+        /// Its entries, or the next of them.
+        listing: Vec<u8>,
+    },
+    /// That was all.
+    Listed,
+    /// Something is done.
+    Done {
+        /// What.
+        seq: u32,
+        /// What of it failed: position and reason.
+        failures: Vec<(u32, Failure)>,
+        /// Entries removed.
+        deleted: u64,
+    },
+    /// The pass is closed and durable.
+    Finished,
+    /// Digests of a directory's entries, in the order of the listing.
+    Digests {
+        /// The directory.
+        path: Path,
+        /// Its entries, or the next of them.
+        listing: Vec<u8>,
+        /// One for each.
+        digests: Vec<[u8; 32]>,
+    },
+    /// That was all.
+    Digested {
+        /// Regular files hashed.
+        files: u64,
+        /// Bytes hashed.
+        bytes: u64,
+        /// What could not be read.
+        failures: Vec<Failure>,
+    },
+    /// Nothing more can be done.
+    Failed(Failure),
+}
+
+/// The state of the target before a pass.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ready {
+    /// [`super::wire::VERSION`].
+    pub version: u16,
+    /// Whether it is in the state that the source believes.
+    pub trusted: bool,
+    /// Whether it may set owners and make devices.
+    pub privileged: bool,
+    /// Bytes that may still be written.
+    pub free_bytes: u64,
+    /// Inodes that may still be made; `u64::MAX` where the filesystem makes them as needed.
+    pub free_inodes: u64,
+}

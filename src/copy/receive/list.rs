@@ -1,0 +1,52 @@
+//! What the target has, reported to the source when nobody knows it any more.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::target::Target;
+use crate::copy::failure::{Failure, Side};
+use crate::copy::listing::split;
+use crate::copy::message::Report;
+use crate::copy::scan::{Visit, Visitor, walk};
+
+/// Sends every directory's listing, and removes what runs of this job that were cut left behind.
+pub fn list(target: &Target, send: &(dyn Fn(Report) -> Result<(), Failure> + Sync)) -> Result<(), Failure> {
+    let lister = Lister { target, send, failure: Mutex::default() };
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+    walk(&target.tree, Side::Target, threads, &lister);
+    match lister.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(failure) => Err(Failure { fatal: true, ..failure }),
+        None => send(Report::Listed),
+    }
+}
+
+struct Lister<'a> {
+    target: &'a Target,
+    send: &'a (dyn Fn(Report) -> Result<(), Failure> + Sync),
+    failure: Mutex<Option<Failure>>,
+}
+
+impl Visitor for Lister<'_> {
+    fn skips(&self, dir: &[u8], name: &[u8], is_dir: bool) -> bool {
+        if self.target.temp.matches(name) {
+            if let Ok(fd) = self.target.tree.dir(dir) {
+                self.target.remove_leftover(&fd, name);
+            }
+            return true;
+        }
+        let filter = &self.target.filter;
+        !filter.is_empty() && filter.excludes(&crate::copy::path::join(dir, name), is_dir)
+    }
+
+    fn visit(&self, visit: Visit<'_>) {
+        for listing in split(&visit.listing) {
+            let report = Report::Listing { path: visit.path.to_vec(), listing: listing.to_vec() };
+            if let Err(failure) = (self.send)(report) {
+                self.problem(failure);
+            }
+        }
+    }
+
+    fn problem(&self, failure: Failure) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+    }
+}

@@ -1,0 +1,320 @@
+//! The receiving agent: does on the target what the sending one asks for, and nothing outside the root.
+//!
+//! Owns the session. The peer may be hostile: every path, length and order is checked, and what the controller allowed
+//! (root, job, deletion) cannot be changed by it.
+
+mod delete;
+mod files;
+mod list;
+mod marker;
+mod nodes;
+mod pool;
+mod target;
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{CWD, Mode, fstat, fstatvfs, mkdirat};
+use rustix::io::Errno;
+
+use self::files::{Ended, Partial, write_batch};
+use self::marker::Marker;
+use self::pool::Pool;
+use self::target::Target;
+use super::digest::{self, Hashing};
+use super::failure::{Failure, Side};
+use super::filter::Filter;
+use super::manifest::Generation;
+use super::message::{Batch, Begin, Order, Ready, Report};
+use super::meta::Rights;
+use super::path::TempNames;
+use super::scan::dev_of;
+use super::tree::Tree;
+use super::wire::{Frame, OutFrame, Route, VERSION, WireError};
+
+pub use self::marker::forget_roots;
+
+/// What the controller allows.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    /// The job.
+    pub job: String,
+    /// The only directory that is written, absolute.
+    pub root: PathBuf,
+    /// Where the record of the root is kept.
+    pub work: PathBuf,
+    /// Whether anything may be removed.
+    pub delete: bool,
+}
+
+/// A job for a worker.
+enum Job {
+    Batch(Batch, Frame),
+    Part(Arc<Partial>, u64, Frame),
+}
+
+/// Serves one sending agent until it closes the stream.
+pub fn serve(permit: &Permit, input: &mut dyn Read, output: Box<dyn Write + Send>) -> Result<(), Failure> {
+    let reports = Reports(Mutex::new(output));
+    let result = run(permit, input, &reports);
+    if let Err(failure) = &result {
+        // The peer may be gone already; the exit status tells the controller, too.
+        let _ = reports.send(&Report::Failed(failure.clone()), Vec::new());
+    }
+    result
+}
+
+fn run(permit: &Permit, input: &mut dyn Read, reports: &Reports) -> Result<(), Failure> {
+    let Some(Order::Begin(begin)) = next(input)?.map(|(order, _)| order) else {
+        return Err(Failure::protocol(Side::Source, "it does not begin"));
+    };
+    let session = Session::begin(permit, begin, reports)?;
+    let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+    std::thread::scope(|scope| {
+        for writer in 1..=workers {
+            let session = &session;
+            scope.spawn(move || session.pool.work(|job| session.perform(job, writer)));
+        }
+        let result = session.follow(input);
+        session.pool.close();
+        result
+    })
+}
+
+/// The next order; `None` at the end of the stream.
+fn next(input: &mut dyn Read) -> Result<Option<(Order, Frame)>, Failure> {
+    let frame = match Frame::read_from(input) {
+        Ok(frame) => frame,
+        Err(WireError::Closed) => return Ok(None),
+        Err(e @ WireError::Io(_)) => return Err(Failure::lost(Side::Source, e)),
+        Err(e) => return Err(Failure::protocol(Side::Source, e)),
+    };
+    let order = frame.message().map_err(|e| Failure::protocol(Side::Source, e))?;
+    Ok(Some((order, frame)))
+}
+
+/// Reports go out whole, from whichever thread.
+struct Reports(Mutex<Box<dyn Write + Send>>);
+
+impl Reports {
+    fn send(&self, report: &Report, data: Vec<u8>) -> Result<(), Failure> {
+        let frame = OutFrame::new(Route::Peer, report, data).map_err(|e| Failure::protocol(Side::Target, e))?;
+        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        frame.write_to(out.as_mut()).map_err(|e| Failure::lost(Side::Source, e))
+    }
+}
+
+/// One pass or comparison.
+struct Session<'a> {
+    target: Target,
+    marker: Option<Marker>,
+    next: Generation,
+    reports: &'a Reports,
+    pool: Pool<Job>,
+    /// The first failure that ends everything, found by a worker.
+    fatal: Mutex<Option<Failure>>,
+}
+
+impl<'a> Session<'a> {
+    fn begin(permit: &Permit, begin: Begin, reports: &'a Reports) -> Result<Self, Failure> {
+        if begin.version != VERSION {
+            return Err(Failure::fatal(Side::Target, "the agents on the two hosts are of different versions"));
+        }
+        let filter = Filter::new(&begin.exclude).map_err(|e| Failure::protocol(Side::Source, e))?;
+        let tree = open_root(permit, begin.read_only)?;
+        let rights = Rights::of_process();
+        let marker = match begin.read_only {
+            true => None,
+            false => Some(lock_root(permit, &tree)?),
+        };
+        let known = marker.as_ref().and_then(Marker::generation);
+        let ready = ready(&tree, rights, known.is_some() && known == begin.generation)?;
+        let target = Target::new(tree, TempNames::of_job(&permit.job), rights, filter, permit.delete);
+        reports.send(&Report::Ready(ready), Vec::new())?;
+        let (pool, fatal) = (Pool::new(), Mutex::default());
+        Ok(Self { target, marker, next: begin.next, reports, pool, fatal })
+    }
+
+    /// Follows orders until the stream ends.
+    fn follow(&self, input: &mut dyn Read) -> Result<(), Failure> {
+        let mut partials: HashMap<u32, Arc<Partial>> = HashMap::new();
+        let mut open = false;
+        while let Some((order, frame)) = next(input)? {
+            if let Some(failure) = self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+                return Err(failure);
+            }
+            let writes = !matches!(order, Order::List | Order::Digest { .. } | Order::Begin(_) | Order::Finish { .. });
+            if writes && !open {
+                // From here on nobody knows the state of the target until the pass is closed.
+                self.marker()?.set(None).map_err(marker_failed)?;
+                open = true;
+            }
+            self.obey(order, frame, &mut partials)?;
+        }
+        self.pool.drain();
+        match self.fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    fn obey(&self, order: Order, frame: Frame, partials: &mut HashMap<u32, Arc<Partial>>) -> Result<(), Failure> {
+        match order {
+            Order::Begin(_) => return Err(Failure::protocol(Side::Source, "it begins twice")),
+            Order::List => list::list(&self.target, &|report| self.reports.send(&report, Vec::new()))?,
+            Order::Small(batch) => self.pool.push(Job::Batch(batch, frame)),
+            Order::Open(open) => match Partial::open(&self.target, &open) {
+                Ok(partial) if partials.len() < 1024 => drop(partials.insert(open.file, Arc::new(partial))),
+                Ok(_) => return Err(Failure::protocol(Side::Source, "too many files at once")),
+                Err(failure) if failure.fatal => return Err(failure),
+                // Reported when the end of the file comes.
+                Err(failure) => drop(partials.insert(open.file, Arc::new(Partial::refused(failure)))),
+            },
+            Order::Part { file, offset } => {
+                let partial = known(partials.get(&file).cloned())?;
+                partial.expect_part();
+                self.pool.push(Job::Part(partial, offset, frame));
+            }
+            Order::Close(close) => {
+                let partial = known(partials.remove(&close.file))?;
+                self.ended(partial.close(&self.target, close));
+            }
+            Order::Make { seq, items } => self.done(seq, nodes::make_all(&self.target, &items), 0)?,
+            Order::Delete { seq, paths } => self.delete(seq, &paths)?,
+            Order::Settle { seq, dirs } => {
+                self.pool.drain();
+                self.target.close_again()?;
+                self.done(seq, nodes::settle_all(&self.target, &dirs), 0)?;
+            }
+            Order::Finish { exact } => self.finish(exact)?,
+            Order::Digest { privileged } => self.digest(privileged)?,
+        }
+        Ok(())
+    }
+
+    fn perform(&self, job: Job, writer: usize) {
+        match job {
+            Job::Batch(batch, frame) => {
+                let result = write_batch(&self.target, &batch, frame.data(), writer);
+                if let Err(failure) = self.done(batch.seq, result, 0) {
+                    self.give_up(failure);
+                }
+            }
+            Job::Part(partial, offset, frame) => self.ended(partial.write(&self.target, frame.data(), offset)),
+        }
+    }
+
+    fn ended(&self, ended: Option<Ended>) {
+        let Some((seq, failure)) = ended else { return };
+        let result = match failure {
+            Some(failure) if failure.fatal => Err(failure),
+            other => Ok(other.map(|failure| (0, failure)).into_iter().collect()),
+        };
+        if let Err(failure) = self.done(seq, result, 0) {
+            self.give_up(failure);
+        }
+    }
+
+    /// Confirms something; a fatal failure is reported at once, since the peer may be waiting for just this.
+    fn done(&self, seq: u32, result: Result<Vec<(u32, Failure)>, Failure>, deleted: u64) -> Result<(), Failure> {
+        self.reports.send(&Report::Done { seq, failures: result?, deleted }, Vec::new())
+    }
+
+    fn give_up(&self, failure: Failure) {
+        let _ = self.reports.send(&Report::Failed(failure.clone()), Vec::new());
+        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+    }
+
+    fn delete(&self, seq: u32, paths: &[Vec<u8>]) -> Result<(), Failure> {
+        self.pool.drain();
+        let mut deleted = 0;
+        let mut failures = Vec::new();
+        for (nth, path) in (0..).zip(paths) {
+            match self.target.delete(path) {
+                Ok(n) => deleted += n,
+                Err(failure) if failure.fatal => return Err(failure),
+                Err(failure) => failures.push((nth, failure)),
+            }
+        }
+        self.done(seq, Ok(failures), deleted)
+    }
+
+    /// Everything is on disk before the state has a name.
+    fn finish(&self, exact: bool) -> Result<(), Failure> {
+        self.pool.drain();
+        self.target.close_again()?;
+        rustix::fs::syncfs(self.target.tree.root()).map_err(|e| target::failed("sync", b"", e))?;
+        self.marker()?.set(exact.then_some(self.next)).map_err(marker_failed)?;
+        self.reports.send(&Report::Finished, Vec::new())
+    }
+
+    fn digest(&self, privileged: bool) -> Result<(), Failure> {
+        let Target { tree, filter, temp, .. } = &self.target;
+        let hashing = Hashing { tree, side: Side::Target, filter, temp, privileged };
+        digest::report(&hashing, &|report| self.reports.send(&report, Vec::new()))
+    }
+
+    fn marker(&self) -> Result<&Marker, Failure> {
+        self.marker.as_ref().ok_or_else(|| Failure::protocol(Side::Source, "it writes while it only compares"))
+    }
+}
+
+fn known(partial: Option<Arc<Partial>>) -> Result<Arc<Partial>, Failure> {
+    partial.ok_or_else(|| Failure::protocol(Side::Source, "a part of a file that was not opened"))
+}
+
+/// Opens the root and makes it where only itself is missing.
+fn open_root(permit: &Permit, read_only: bool) -> Result<Tree, Failure> {
+    let shown = permit.root.display();
+    let cannot = |doing: &str, e: Errno| {
+        let f = Failure::of(Side::Target, doing, permit.root.as_os_str().as_encoded_bytes(), e);
+        Failure { fatal: true, ..f }
+    };
+    match Tree::open(&permit.root) {
+        Err(Errno::NOENT) if !read_only => {}
+        other => return other.map_err(|e| cannot("open the target directory", e)),
+    }
+    match mkdirat(CWD, &permit.root, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => Tree::open(&permit.root).map_err(|e| cannot("open the target directory", e)),
+        Err(Errno::NOENT) => {
+            let f = Failure::fatal(Side::Target, format!("the parent of the target directory {shown} does not exist"));
+            Err(f.hint("make it on the target, or correct `to:` in the plan"))
+        }
+        Err(e) => Err(cannot("make the target directory", e)),
+    }
+}
+
+fn lock_root(permit: &Permit, tree: &Tree) -> Result<Marker, Failure> {
+    let st = fstat(tree.root()).map_err(|e| target::failed("look at", b"", e))?;
+    let root = std::fs::canonicalize(&permit.root).unwrap_or_else(|_| permit.root.clone());
+    #[allow(clippy::unnecessary_cast, reason = "its width differs between architectures")]
+    let id = (dev_of(&st), st.st_ino as u64);
+    match Marker::lock(&permit.work, &root, id, &permit.job) {
+        Ok(Some(marker)) => Ok(marker),
+        Ok(None) => {
+            let f = Failure::fatal(Side::Target, format!("another run is writing to {}", permit.root.display()));
+            Err(Failure { retryable: true, ..f }.hint("wait for it to end, or stop it"))
+        }
+        Err(e) => Err(marker_failed(e)),
+    }
+}
+
+fn marker_failed(e: std::io::Error) -> Failure {
+    Failure::fatal(Side::Target, format!("cannot keep the record of the copy in the work directory: {e}"))
+        .hint("free space there, or set `work_dir` of the host to a place that can be written")
+}
+
+#[allow(clippy::useless_conversion, reason = "the widths of these fields differ between architectures")]
+fn ready(tree: &Tree, rights: Rights, trusted: bool) -> Result<Ready, Failure> {
+    let vfs = fstatvfs(tree.root()).map_err(|e| target::failed("ask for free space of", b"", e))?;
+    let blocks = if rights.privileged { vfs.f_bfree } else { vfs.f_bavail };
+    Ok(Ready {
+        version: VERSION,
+        trusted,
+        privileged: rights.privileged,
+        free_bytes: u64::from(blocks).saturating_mul(vfs.f_frsize),
+        free_inodes: if vfs.f_files == 0 { u64::MAX } else { vfs.f_favail },
+    })
+}

@@ -1,0 +1,158 @@
+//! What was sent and not confirmed yet, what failed, and how far the pass is.
+//!
+//! Owns the numbers of requests. Nothing counts as arrived before the target has said so.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::copy::CopyProgress;
+use crate::copy::failure::Failure;
+
+/// An entry of the scan.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Item {
+    /// Index of its directory.
+    pub dir: u32,
+    /// Its name.
+    pub name: Vec<u8>,
+}
+
+/// Something that was sent.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// The entries, in the order of the request.
+    pub items: Vec<Item>,
+    /// How many of them are files with content.
+    pub files: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+}
+
+/// Requests under way and their ends.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Counters that are read for progress while others write.
+    pub scanned: AtomicU64,
+    /// Files to send.
+    pub files_total: AtomicU64,
+    /// Bytes to send.
+    pub bytes_total: AtomicU64,
+    files_done: AtomicU64,
+    bytes_done: AtomicU64,
+    /// Entries that changed while they were read.
+    pub unsettled: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u32,
+    sent: HashMap<u32, Sent>,
+    failed_items: Vec<Item>,
+    failures: Vec<Failure>,
+    failed: u64,
+    deleted: u64,
+    broken: Option<Failure>,
+}
+
+impl Ledger {
+    /// Numbers a request.
+    pub fn register(&self, sent: Sent) -> u32 {
+        let mut state = self.lock();
+        let seq = state.next;
+        state.next = state.next.wrapping_add(1);
+        state.sent.insert(seq, sent);
+        seq
+    }
+
+    /// The target has done a request.
+    pub fn confirm(&self, seq: u32, failures: Vec<(u32, Failure)>, deleted: u64) {
+        let mut state = self.lock();
+        let Some(sent) = state.sent.remove(&seq) else { return };
+        self.files_done.fetch_add(sent.files, Ordering::Relaxed);
+        self.bytes_done.fetch_add(sent.bytes, Ordering::Relaxed);
+        state.deleted += deleted;
+        for (nth, failure) in failures {
+            if let Some(item) = sent.items.get(nth as usize) {
+                state.failed_items.push(item.clone());
+            }
+            state.fail(failure);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// An entry could not be carried.
+    pub fn fail(&self, failure: Failure) {
+        self.lock().fail(failure);
+    }
+
+    /// Nothing more can be done; the first reason counts.
+    pub fn break_off(&self, failure: Failure) {
+        self.lock().broken.get_or_insert(failure);
+        self.changed.notify_all();
+    }
+
+    /// The reason why nothing more can be done.
+    pub fn broken(&self) -> Option<Failure> {
+        self.lock().broken.clone()
+    }
+
+    /// Waits until every request is confirmed.
+    pub fn settle(&self) -> Result<(), Failure> {
+        let mut state = self.lock();
+        loop {
+            if let Some(failure) = &state.broken {
+                return Err(failure.clone());
+            }
+            if state.sent.is_empty() {
+                return Ok(());
+            }
+            // The timeout only guards against a lost wake-up; nothing is decided by it.
+            let (guard, _) =
+                self.changed.wait_timeout(state, Duration::from_millis(500)).unwrap_or_else(PoisonError::into_inner);
+            state = guard;
+        }
+    }
+
+    /// Entries that failed on the target, how many failures there were in all, and the first of them.
+    pub fn failures(&self) -> (Vec<Item>, u64, Vec<Failure>) {
+        let state = self.lock();
+        (state.failed_items.clone(), state.failed, state.failures.clone())
+    }
+
+    /// Entries removed on the target.
+    pub fn deleted(&self) -> u64 {
+        self.lock().deleted
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> CopyProgress {
+        CopyProgress {
+            files_scanned: self.scanned.load(Ordering::Relaxed),
+            files_done: self.files_done.load(Ordering::Relaxed),
+            files_total: self.files_total.load(Ordering::Relaxed),
+            bytes_done: self.bytes_done.load(Ordering::Relaxed),
+            bytes_total: self.bytes_total.load(Ordering::Relaxed),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn fail(&mut self, failure: Failure) {
+        self.failed += 1;
+        if self.failures.len() < 20 {
+            self.failures.push(failure);
+        }
+    }
+}
+
+/// Shared by all threads of a pass.
+pub type SharedLedger = Arc<Ledger>;

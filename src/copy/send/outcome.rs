@@ -1,0 +1,116 @@
+//! What became of entries that did not go as the scan saw them, and the manifest that follows from it.
+//!
+//! Must never record an entry as sent whose content may be another than the record says.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::known::Known;
+use super::ledger::Item;
+use super::source::{Act, Found, Source};
+use crate::copy::listing::{DIRTY, Entry, OwnedEntry};
+use crate::copy::manifest::{self, Header, Writer};
+
+/// What is true of an entry on the target instead of what the scan saw.
+#[derive(Debug, Clone)]
+enum Outcome {
+    /// This was sent.
+    Sent(OwnedEntry),
+    /// Nothing was sent: the target has what it had.
+    Unsent,
+}
+
+/// Entries that went another way.
+#[derive(Debug, Default)]
+pub struct Outcomes(Mutex<HashMap<u32, HashMap<Vec<u8>, Outcome>>>);
+
+impl Outcomes {
+    /// `entry` was read and sent, and `settled` if it did not change meanwhile. Recorded only where the scan saw another.
+    pub fn sent(&self, source: &Source, dir: u32, scanned: &Entry<'_>, entry: &Entry<'_>, settled: bool) {
+        let settled = settled && !source.is_fresh(entry.ctime);
+        let flags = if settled { entry.flags } else { entry.flags | DIRTY };
+        let entry = Entry { flags, ..*entry };
+        if entry != *scanned {
+            self.record(dir, scanned.name, Outcome::Sent(OwnedEntry::new(&entry)));
+        }
+    }
+
+    /// Nothing of the entry reached the target.
+    pub fn unsent(&self, dir: u32, name: &[u8]) {
+        self.record(dir, name, Outcome::Unsent);
+    }
+
+    /// The target could not do it.
+    pub fn failed(&self, items: &[Item]) {
+        items.iter().for_each(|item| self.unsent(item.dir, &item.name));
+    }
+
+    fn record(&self, dir: u32, name: &[u8], outcome: Outcome) {
+        self.lock().entry(dir).or_default().insert(name.to_vec(), outcome);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, HashMap<Vec<u8>, Outcome>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Everything that the next manifest follows from.
+pub struct Result<'a> {
+    /// The source.
+    pub source: &'a Source,
+    /// The scan.
+    pub found: &'a Found,
+    /// What the target had before.
+    pub known: &'a Known,
+    /// What went another way.
+    pub outcomes: &'a Outcomes,
+    /// Whether what the source does not have was removed.
+    pub deleted: bool,
+}
+
+impl Result<'_> {
+    /// Writes the manifest of what the target has now.
+    pub fn save(&self, file: &Path, header: &Header) -> io::Result<()> {
+        let next = file.with_extension("next");
+        let mut writer = Writer::create(&next, header)?;
+        let mut listing = Vec::new();
+        for (nth, dir) in (0..).zip(&self.found.dirs) {
+            match (&dir.listing, self.known.listing(&dir.path)) {
+                (None, Some(known)) => writer.directory(&dir.path, known)?,
+                _ => {
+                    listing.clear();
+                    self.listing(nth, &mut listing);
+                    writer.directory(&dir.path, &listing)?;
+                }
+            }
+        }
+        writer.finish()?;
+        manifest::replace(&next, file)
+    }
+
+    fn listing(&self, nth: u32, out: &mut Vec<u8>) {
+        let outcomes = self.outcomes.lock();
+        let outcomes = outcomes.get(&nth);
+        for (act, old) in self.found.acts(nth, self.known) {
+            let unsent = old.map(|old| Entry { flags: old.flags | DIRTY, ..old });
+            let entry = match act {
+                Act::Nothing => old,
+                Act::Remove(_) if self.deleted => None,
+                Act::Remove(_) => old,
+                Act::Send(e) | Act::Make(e) | Act::Enter(e) | Act::Settle(e) | Act::Link(e, _) => {
+                    match outcomes.and_then(|o| o.get(e.name)) {
+                        Some(Outcome::Sent(entry)) => entry.get().or(unsent),
+                        Some(Outcome::Unsent) => unsent,
+                        None if self.source.is_fresh(e.ctime) => Some(Entry { flags: e.flags | DIRTY, ..e }),
+                        None => Some(e),
+                    }
+                }
+            };
+            if let Some(entry) = entry {
+                entry.encode(out);
+            }
+        }
+    }
+}

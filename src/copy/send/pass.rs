@@ -1,0 +1,438 @@
+//! One pass: look, send, link, delete, settle directories, make it durable, remember.
+//!
+//! Owns the order of these. Must never delete before everything else has arrived, and never remember before the target's
+//! disk has it.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use rustix::fs::FileType;
+
+use super::feed::Feed;
+use super::files::{Read, Reader};
+use super::known::{self, Known};
+use super::ledger::{Item, Ledger, Sent};
+use super::link::Link;
+use super::outcome::{Outcomes, Result as Outcome};
+use super::source::{Act, Found, Source, allocated};
+use crate::copy::PassReport;
+use crate::copy::failure::{Failure, Side, show};
+use crate::copy::filter::Filter;
+use crate::copy::listing::{Entries, Entry};
+use crate::copy::manifest::{Generation, Header, Manifest};
+use crate::copy::message::{Begin, Make, Meta, Node, Order, Orders, Ready, Report};
+use crate::copy::meta::{Object, meta_of, meta_of_open, read_xattrs};
+use crate::copy::path::{self, TempNames};
+use crate::copy::wire::VERSION;
+use crate::text;
+
+/// Entries in one request of those without content.
+const PER_ORDER: usize = 256;
+
+/// Everything that a pass works with.
+pub struct Pass<'a> {
+    /// What to do.
+    pub orders: &'a Orders,
+    /// The stream.
+    pub link: &'a Link,
+    /// Requests under way.
+    pub ledger: &'a Ledger,
+    /// Directory of the job's manifest.
+    pub work: PathBuf,
+}
+
+/// What is known once both sides were looked at.
+struct View<'a> {
+    source: &'a Source,
+    known: &'a Known,
+    found: &'a Found,
+    outcomes: &'a Outcomes,
+    ready: &'a Ready,
+}
+
+impl Pass<'_> {
+    /// Does it.
+    pub fn run(&self) -> Result<PassReport, Failure> {
+        let start = Instant::now();
+        let orders = self.orders;
+        let filter = Filter::new(&orders.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
+        let source = Source::open(&orders.from, filter, TempNames::of_job(&orders.job))?;
+        let file = self.work.join("manifest");
+        std::fs::create_dir_all(&self.work).map_err(|e| self.cannot_remember(&e))?;
+        let rules = rules(orders);
+        let manifest = Manifest::load(&file, &rules).map_err(|e| self.cannot_remember(&e))?;
+        let next = generation()?;
+        let begin = Begin {
+            version: VERSION,
+            generation: manifest.header.generation,
+            next,
+            exclude: orders.exclude.clone(),
+            read_only: false,
+        };
+        let ready = self.link.begin(begin)?;
+        let known = match ready.trusted {
+            true => Known::Manifest(manifest),
+            false => known::ask(self.link, &manifest, ready.privileged)?,
+        };
+        let found = source.scan(&known, self.ledger)?;
+        self.guard_empty(&known, &found)?;
+        let outcomes = Outcomes::default();
+        let view = View { source: &source, known: &known, found: &found, outcomes: &outcomes, ready: &ready };
+        if self.plan(&view)? {
+            let deleted = self.bring_up(&view)?;
+            let exact = self.ledger.failures().1 == 0;
+            self.finish(exact)?;
+            let header = Header { rules, generation: exact.then_some(next), root: Vec::new() };
+            let outcome = Outcome { source: &source, found: &found, known: &known, outcomes: &outcomes, deleted };
+            outcome.save(&file, &header).map_err(|e| self.cannot_remember(&e))?;
+        }
+        self.report(&found, start)
+    }
+
+    /// An empty root is more often a filesystem that is not mounted than a wish to delete everything.
+    fn guard_empty(&self, known: &Known, found: &Found) -> Result<(), Failure> {
+        let empty = found.size().0 == 0;
+        if !empty || known.is_empty() || !self.orders.delete || self.orders.allow_empty {
+            return Ok(());
+        }
+        let what = format!("{} is empty, but the target is not: nothing was deleted there", self.orders.from);
+        Err(Failure::fatal(Side::Source, what)
+            .hint("check that its filesystem is mounted; if it is meant to be empty, allow that for this copy"))
+    }
+
+    /// Counts what is to be sent and checks that the target has room; whether there is anything to do.
+    fn plan(&self, view: &View<'_>) -> Result<bool, Failure> {
+        let (mut any, mut files, mut bytes, mut room, mut inodes) = (!view.ready.trusted, 0, 0, 0, 0);
+        for (nth, dir) in (0..).zip(&view.found.dirs) {
+            for (act, old) in view.found.acts(nth, view.known) {
+                any |= act != Act::Nothing && (self.orders.delete || !matches!(act, Act::Remove(_)));
+                inodes += u64::from(old.is_none());
+                if let Act::Send(entry) = act {
+                    files += 1;
+                    bytes += entry.size;
+                    let there = old.map_or(0, |old| old.size);
+                    room += allocated(view.source, &dir.path, &entry).saturating_sub(there);
+                }
+            }
+        }
+        self.ledger.files_total.store(files, Ordering::Relaxed);
+        self.ledger.bytes_total.store(bytes, Ordering::Relaxed);
+        let (free, free_inodes) = (view.ready.free_bytes, view.ready.free_inodes);
+        if room > free || inodes > free_inodes {
+            let (need, have) = match room > free {
+                true => (text::bytes(room), text::bytes(free)),
+                false => (text::count(inodes, "inode"), text::count(free_inodes, "inode")),
+            };
+            let what = format!("{} has room for {have}, but {need} would have to go there", self.orders.to);
+            return Err(
+                Failure::fatal(Side::Target, what).hint("free space there, then run again: nothing was sent yet")
+            );
+        }
+        Ok(any)
+    }
+
+    /// Sends all that is missing; whether deletions were done.
+    fn bring_up(&self, view: &View<'_>) -> Result<bool, Failure> {
+        // What takes the place of a whole directory comes last, like the deletion that it is.
+        for replaces_directories in [false, true] {
+            self.send_contents(view, replaces_directories)?;
+            self.ledger.settle()?;
+        }
+        view.outcomes.failed(&self.ledger.failures().0);
+        self.make_links(view)?;
+        self.ledger.settle()?;
+        let (failed, failures, _) = self.ledger.failures();
+        view.outcomes.failed(&failed);
+        let deletes = self.orders.delete && failures == 0;
+        if deletes {
+            self.delete(view)?;
+            self.ledger.settle()?;
+        }
+        self.settle_directories(view)?;
+        self.ledger.settle()?;
+        view.outcomes.failed(&self.ledger.failures().0);
+        Ok(deletes)
+    }
+
+    fn send_contents(&self, view: &View<'_>, replaces_directories: bool) -> Result<(), Failure> {
+        let readers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+        let next_file = AtomicU32::new(if replaces_directories { 1 << 31 } else { 0 });
+        let reader = Reader {
+            source: view.source,
+            found: view.found,
+            outcomes: view.outcomes,
+            ledger: self.ledger,
+            link: self.link,
+            next_file: &next_file,
+        };
+        let (work, queue) = std::sync::mpsc::sync_channel::<Read>(2 * readers);
+        let queue = Mutex::new(Some(queue));
+        std::thread::scope(|scope| {
+            for _ in 0..readers {
+                scope.spawn(|| read_all(&reader, &queue));
+            }
+            let mut feed = Feed::new(&work);
+            let mut makes = Makes { pass: self, view, items: Vec::new(), sent: Sent::default() };
+            for nth in 0..u32::try_from(view.found.dirs.len()).unwrap_or(u32::MAX) {
+                for (act, old) in view.found.acts(nth, view.known) {
+                    let replaces = old.is_some_and(|old| old.is_dir());
+                    match act {
+                        Act::Send(entry) if replaces == replaces_directories => feed.add(nth, &entry)?,
+                        Act::Make(entry) if replaces == replaces_directories => makes.add(nth, &entry)?,
+                        Act::Enter(entry) if !replaces_directories => makes.add(nth, &entry)?,
+                        _ => {}
+                    }
+                }
+            }
+            makes.flush()?;
+            feed.flush()?;
+            drop(work);
+            Ok(())
+        })
+        .map_err(|failure: Failure| self.ledger.broken().unwrap_or(failure))
+    }
+
+    /// Gives inodes with several names their other ones, now that the first is there.
+    fn make_links(&self, view: &View<'_>) -> Result<(), Failure> {
+        let mut items = Vec::new();
+        let mut sent = Sent::default();
+        for nth in 0..u32::try_from(view.found.dirs.len()).unwrap_or(u32::MAX) {
+            for (act, _) in view.found.acts(nth, view.known) {
+                let Act::Link(entry, first) = act else { continue };
+                let Some(existing) = view.found.path_at(view.known, first) else { continue };
+                items.push(Make { path: self.path(view, nth, entry.name), what: Node::Link(existing) });
+                sent.items.push(Item { dir: nth, name: entry.name.to_vec() });
+                if items.len() == PER_ORDER {
+                    self.make(std::mem::take(&mut items), std::mem::take(&mut sent))?;
+                }
+            }
+        }
+        self.make(items, sent)
+    }
+
+    fn make(&self, items: Vec<Make>, sent: Sent) -> Result<(), Failure> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let seq = self.ledger.register(sent);
+        self.link.order(&Order::Make { seq, items }, Vec::new())
+    }
+
+    fn delete(&self, view: &View<'_>) -> Result<(), Failure> {
+        let mut paths = Vec::new();
+        for nth in 0..u32::try_from(view.found.dirs.len()).unwrap_or(u32::MAX) {
+            for (act, _) in view.found.acts(nth, view.known) {
+                if let Act::Remove(entry) = act {
+                    paths.push(self.path(view, nth, entry.name));
+                }
+            }
+        }
+        for paths in paths.chunks(PER_ORDER) {
+            let seq = self.ledger.register(Sent::default());
+            self.link.order(&Order::Delete { seq, paths: paths.to_vec() }, Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// Directories that changed, or in which something was done, get their attributes last and the deepest first.
+    fn settle_directories(&self, view: &View<'_>) -> Result<(), Failure> {
+        let mut touched = BTreeSet::new();
+        for (nth, dir) in (0..).zip(&view.found.dirs) {
+            for (act, _) in view.found.acts(nth, view.known) {
+                if act != Act::Nothing {
+                    touched.insert(dir.path.clone());
+                }
+                if let Act::Enter(entry) | Act::Settle(entry) = act {
+                    touched.insert(path::join(&dir.path, entry.name));
+                }
+            }
+        }
+        if !view.ready.trusted {
+            touched.insert(Vec::new());
+        }
+        let mut dirs: Vec<(Vec<u8>, Meta)> = Vec::new();
+        for path in touched.iter().rev() {
+            if let Some(meta) = self.directory_meta(view, path)? {
+                dirs.push((path.clone(), meta));
+            }
+            if dirs.len() == PER_ORDER {
+                self.settle(std::mem::take(&mut dirs))?;
+            }
+        }
+        self.settle(dirs)
+    }
+
+    fn settle(&self, dirs: Vec<(Vec<u8>, Meta)>) -> Result<(), Failure> {
+        if dirs.is_empty() {
+            return Ok(());
+        }
+        let seq = self.ledger.register(Sent::default());
+        self.link.order(&Order::Settle { seq, dirs }, Vec::new())
+    }
+
+    /// A directory's attributes as the scan recorded them; `None` when it is gone.
+    fn directory_meta(&self, view: &View<'_>, path: &[u8]) -> Result<Option<Meta>, Failure> {
+        let fd = match view.source.tree.dir(path) {
+            Ok(fd) => fd,
+            Err(_) => return Ok(None),
+        };
+        let (dir, name) = path::split(path);
+        let index = view.found.dirs.binary_search_by(|d| d.path.as_slice().cmp(dir));
+        let listing = index
+            .ok()
+            .and_then(|at| view.found.dirs.get(at))
+            .and_then(|d| d.listing.as_deref().or_else(|| view.known.listing(&d.path)));
+        let scanned = match path.is_empty() {
+            true => view.found.root.get(),
+            false => Entries(listing.unwrap_or_default()).find(|e| e.name == name),
+        };
+        let Some(entry) = scanned else { return Ok(None) };
+        match meta_of_open(&fd, &entry) {
+            Ok(meta) => Ok(Some(meta)),
+            Err(e) => {
+                self.ledger.fail(Failure::of(Side::Source, "read the attributes of", path, e));
+                Ok(None)
+            }
+        }
+    }
+
+    fn finish(&self, exact: bool) -> Result<(), Failure> {
+        self.link.order(&Order::Finish { exact }, Vec::new())?;
+        match self.link.report()? {
+            Report::Finished => Ok(()),
+            _ => Err(Failure::protocol(Side::Target, "an answer to another question")),
+        }
+    }
+
+    fn report(&self, found: &Found, start: Instant) -> Result<PassReport, Failure> {
+        let (_, count, failures) = self.ledger.failures();
+        if let Some(first) = failures.first() {
+            let shown: Vec<&str> = failures.iter().take(3).map(|f| f.what.as_str()).collect();
+            let more = if count > 3 { format!("; and {} more", count - 3) } else { String::new() };
+            let what = format!("{} could not be copied: {}{more}", entries(count), shown.join("; "));
+            return Err(Failure { what, fatal: true, ..first.clone() });
+        }
+        let (entries, bytes) = found.size();
+        let progress = self.ledger.progress();
+        Ok(PassReport {
+            entries,
+            bytes,
+            files_sent: progress.files_done,
+            bytes_sent: progress.bytes_done,
+            deleted: self.ledger.deleted(),
+            unsettled: self.ledger.unsettled.load(Ordering::Relaxed),
+            millis: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    fn path(&self, view: &View<'_>, dir: u32, name: &[u8]) -> Vec<u8> {
+        path::join(view.found.dirs.get(dir as usize).map_or(&[], |d| &d.path), name)
+    }
+
+    fn cannot_remember(&self, e: &std::io::Error) -> Failure {
+        let place = show(self.work.as_os_str().as_encoded_bytes());
+        Failure::fatal(Side::Source, format!("cannot keep the record of the copy in {place}: {e}"))
+            .hint("free space there, or set `work_dir` of the host to a place that can be written")
+    }
+}
+
+fn entries(n: u64) -> String {
+    if n == 1 { "1 entry".to_owned() } else { format!("{} entries", text::grouped(n)) }
+}
+
+/// Reads until there is no more work; the first failure ends everyone's.
+fn read_all(reader: &Reader<'_>, queue: &Mutex<Option<std::sync::mpsc::Receiver<Read>>>) {
+    loop {
+        let next = {
+            let queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.as_ref().and_then(|queue| queue.recv().ok())
+        };
+        let Some(read) = next else { return };
+        if let Err(failure) = reader.run(read) {
+            reader.ledger.break_off(failure);
+            // The feeder must not wait for a place in a queue that nobody empties.
+            queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return;
+        }
+    }
+}
+
+/// Collects entries without content into requests.
+struct Makes<'a> {
+    pass: &'a Pass<'a>,
+    view: &'a View<'a>,
+    items: Vec<Make>,
+    sent: Sent,
+}
+
+impl Makes<'_> {
+    fn add(&mut self, dir: u32, entry: &Entry<'_>) -> Result<(), Failure> {
+        let path = self.pass.path(self.view, dir, entry.name);
+        let what = match self.node(dir, entry) {
+            Ok(Some(what)) => what,
+            Ok(None) => {
+                self.view.outcomes.unsent(dir, entry.name);
+                self.pass.ledger.unsettled.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
+            Err(e) => {
+                self.view.outcomes.unsent(dir, entry.name);
+                self.pass.ledger.fail(Failure::of(Side::Source, "read", &path, e));
+                return Ok(());
+            }
+        };
+        self.items.push(Make { path, what });
+        self.sent.items.push(Item { dir, name: entry.name.to_vec() });
+        if self.items.len() == PER_ORDER { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.pass.make(std::mem::take(&mut self.items), std::mem::take(&mut self.sent))
+    }
+
+    /// What to make; `None` when it is gone or became something else.
+    fn node(&self, dir: u32, entry: &Entry<'_>) -> rustix::io::Result<Option<Node>> {
+        use rustix::io::Errno;
+        if entry.is_dir() {
+            return Ok(Some(Node::Directory));
+        }
+        let dir_path = self.view.found.dirs.get(dir as usize).map_or(&[][..], |d| &d.path);
+        let node = self.view.source.tree.dir(dir_path).and_then(|fd| {
+            let xattrs = match read_xattrs(Object::Named(fd.as_fd(), entry.name)) {
+                Err(Errno::NOTSUP | Errno::PERM) => Vec::new(),
+                other => other?,
+            };
+            let meta = meta_of(entry, xattrs);
+            match entry.kind() {
+                FileType::Symlink => {
+                    let to = rustix::fs::readlinkat(&fd, entry.name, Vec::new())?;
+                    Ok(Node::Symlink(to.into_bytes(), meta))
+                }
+                _ => Ok(Node::Special(entry.rdev, meta)),
+            }
+        });
+        match node {
+            Ok(node) => Ok(Some(node)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// A digest of what the job carries by which rules.
+fn rules(orders: &Orders) -> [u8; 32] {
+    let text = (VERSION, &orders.job, &orders.from, &orders.to, &orders.pair, &orders.exclude);
+    postcard::to_stdvec(&text).map_or([0; 32], |bytes| *blake3::hash(&bytes).as_bytes())
+}
+
+/// A name for the next state of the target.
+pub fn generation() -> Result<Generation, Failure> {
+    let mut random = [0; 16];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| Failure::of(Side::Source, "draw random numbers on", b"the source", e))?;
+    Ok(random)
+}

@@ -1,0 +1,267 @@
+//! What is on the source, and what of it the target lacks.
+//!
+//! Owns the question «must this entry be sent?» and the moment before which a change must have happened to count as read.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, FileType, fstat, statat, syncfs};
+
+use super::known::Known;
+use super::ledger::Ledger;
+use crate::copy::failure::{Failure, Side};
+use crate::copy::filter::Filter;
+use crate::copy::listing::{Entries, Entry, LINKED, OwnedEntry, Pair, Stamp, merge};
+use crate::copy::path::{self, TempNames};
+use crate::copy::scan::{Visit, Visitor, walk};
+use crate::copy::tree::Tree;
+
+/// The longest time between two ticks of the kernel's clock for file times.
+const TICK: Duration = Duration::from_millis(10);
+
+/// An open source.
+pub struct Source {
+    /// The tree.
+    pub tree: Tree,
+    /// What stays behind.
+    pub filter: Filter,
+    /// Names that are never sent.
+    pub temp: TempNames,
+    /// Changes at or after this moment may be missed by what is read in this pass, so that they are taken again.
+    pub since: Stamp,
+}
+
+impl Source {
+    /// Opens the root and makes sure that every later store, through a mapping too, moves the change time of its file.
+    pub fn open(root: &str, filter: Filter, temp: TempNames) -> Result<Self, Failure> {
+        let tree = Tree::open(std::path::Path::new(root)).map_err(|e| {
+            let failure = Failure::of(Side::Source, "open the source directory", root.as_bytes(), e);
+            Failure { fatal: true, ..failure }.hint("check `from:` in the plan, and that its filesystem is mounted")
+        })?;
+        let since = now();
+        // A change after this has a later time than `since`, whatever the kernel's tick.
+        std::thread::sleep(TICK);
+        syncfs(tree.root()).map_err(|e| Failure::of(Side::Source, "sync", root.as_bytes(), e))?;
+        Ok(Self { tree, filter, temp, since })
+    }
+
+    /// Whether something changed so lately that what was read of it may be older than the record of it.
+    pub fn is_fresh(&self, ctime: Stamp) -> bool {
+        // A filesystem that keeps whole seconds rounds down.
+        ctime >= self.since || ctime.nsec == 0 && ctime.sec >= self.since.sec
+    }
+
+    /// Reads the whole tree and compares it with what is known.
+    pub fn scan(&self, known: &Known, ledger: &Ledger) -> Result<Found, Failure> {
+        let st = fstat(self.tree.root()).map_err(|e| Failure::of(Side::Source, "look at", b"", e))?;
+        let scanner = Scanner { source: self, known, ledger, found: Mutex::default() };
+        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+        walk(&self.tree, Side::Source, threads, &scanner);
+        let mut dirs = scanner.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        dirs.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let links = links(&dirs);
+        Ok(Found { dirs, links, root: OwnedEntry::new(&Entry::of_stat(b"", &st)) })
+    }
+}
+
+fn now() -> Stamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp { sec: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), nsec: now.subsec_nanos() }
+}
+
+/// A directory of the source.
+pub struct FoundDir {
+    /// Its path.
+    pub path: Vec<u8>,
+    /// Its entries, unless they are just as they are known.
+    pub listing: Option<Vec<u8>>,
+    /// How many entries it has, and the bytes of its regular files.
+    pub size: (u64, u64),
+    links: Vec<Link>,
+}
+
+/// All directories of the source.
+pub struct Found {
+    /// In the order of their paths.
+    pub dirs: Vec<FoundDir>,
+    /// For every further name of an inode: where the first one is.
+    pub links: HashMap<(u32, u32), (u32, u32)>,
+    /// The root's own entry.
+    pub root: OwnedEntry,
+}
+
+impl Found {
+    /// Entries below the root, and the bytes of the regular files.
+    pub fn size(&self) -> (u64, u64) {
+        self.dirs.iter().fold((0, 0), |(entries, bytes), dir| (entries + dir.size.0, bytes + dir.size.1))
+    }
+}
+
+struct Scanner<'a> {
+    source: &'a Source,
+    known: &'a Known,
+    ledger: &'a Ledger,
+    found: Mutex<Vec<FoundDir>>,
+}
+
+impl Visitor for Scanner<'_> {
+    fn skips(&self, dir: &[u8], name: &[u8], is_dir: bool) -> bool {
+        let filter = &self.source.filter;
+        self.source.temp.matches(name) || !filter.is_empty() && filter.excludes(&path::join(dir, name), is_dir)
+    }
+
+    fn visit(&self, visit: Visit<'_>) {
+        let mut size = (0, 0);
+        let mut linked = false;
+        for entry in Entries(&visit.listing) {
+            size = (size.0 + 1, size.1 + entry.size);
+            linked |= entry.flags & LINKED != 0;
+        }
+        self.ledger.scanned.fetch_add(size.0, Ordering::Relaxed);
+        let known = self.known.listing(visit.path);
+        let links = if linked { links_of(&visit, known.unwrap_or_default()) } else { Vec::new() };
+        let same = known.is_some_and(|known| is_same(&visit.listing, known));
+        let listing = (linked || !same).then_some(visit.listing);
+        lock(&self.found).push(FoundDir { path: visit.path.to_vec(), listing, size, links });
+    }
+
+    fn problem(&self, failure: Failure) {
+        self.ledger.fail(failure);
+    }
+}
+
+/// Whether a directory's entries are all known, and no others.
+fn is_same(listing: &[u8], known: &[u8]) -> bool {
+    listing == known
+        || merge(listing, known).all(|pair| matches!(pair, Pair::Both(now, then) if now.is_covered_by(&then)))
+}
+
+/// One name of an inode that has several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Link {
+    dev: u64,
+    ino: u64,
+    /// Index of the directory.
+    dir: u32,
+    /// Position in its listing.
+    nth: u32,
+    /// Whether the target has it under this name.
+    covered: bool,
+}
+
+fn links_of(visit: &Visit<'_>, known: &[u8]) -> Vec<Link> {
+    let mut links = Vec::new();
+    let pairs = merge(&visit.listing, known).filter(|pair| !matches!(pair, Pair::Right(_)));
+    for (nth, pair) in (0..).zip(pairs) {
+        let (now, covered) = match pair {
+            Pair::Both(now, then) => (now, now.is_covered_by(&then)),
+            Pair::Left(now) | Pair::Right(now) => (now, false),
+        };
+        if now.flags & LINKED != 0 {
+            links.push(Link { dev: visit.dev, ino: now.ino, dir: 0, nth, covered });
+        }
+    }
+    links
+}
+
+/// Which entries are further names of which, for inodes of which the target lacks any name.
+fn links(dirs: &[FoundDir]) -> HashMap<(u32, u32), (u32, u32)> {
+    let numbered = (0..).zip(dirs).flat_map(|(dir, found)| found.links.iter().map(move |link| Link { dir, ..*link }));
+    let mut all: Vec<Link> = numbered.collect();
+    all.sort_unstable();
+    let mut first_of = HashMap::new();
+    for names in all.chunk_by(|a, b| (a.dev, a.ino) == (b.dev, b.ino)) {
+        let Some((first, others)) = names.split_first() else { continue };
+        if names.iter().any(|link| !link.covered) {
+            first_of.extend(others.iter().map(|link| ((link.dir, link.nth), (first.dir, first.nth))));
+        }
+    }
+    first_of
+}
+
+/// What is to be done about one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act<'a> {
+    /// The target has it.
+    Nothing,
+    /// A regular file whose content is sent.
+    Send(Entry<'a>),
+    /// A symlink or special file that is made.
+    Make(Entry<'a>),
+    /// A directory that is new.
+    Enter(Entry<'a>),
+    /// A directory whose attributes changed.
+    Settle(Entry<'a>),
+    /// One more name of the entry at that place.
+    Link(Entry<'a>, (u32, u32)),
+    /// The source does not have it.
+    Remove(Entry<'a>),
+}
+
+impl Act<'_> {
+    /// What `pair` (source, target) asks for; `first` is where the entry's inode has its first name, if that is another.
+    pub fn of<'a>(pair: Pair<'a, 'a>, first: Option<(u32, u32)>) -> Act<'a> {
+        let (now, then) = match pair {
+            Pair::Right(then) => return Act::Remove(then),
+            Pair::Left(now) => (now, None),
+            Pair::Both(now, then) => (now, Some(then)),
+        };
+        if first.is_none() && then.is_some_and(|then| now.is_covered_by(&then)) {
+            return Act::Nothing;
+        }
+        match (now.kind(), first) {
+            (FileType::Directory, _) if then.is_some_and(|then| then.is_dir()) => Act::Settle(now),
+            (FileType::Directory, _) => Act::Enter(now),
+            (_, Some(first)) => Act::Link(now, first),
+            (FileType::RegularFile, None) => Act::Send(now),
+            _ => Act::Make(now),
+        }
+    }
+}
+
+impl Found {
+    /// What is to be done in a directory, name by name, with the position in the source's listing.
+    pub fn acts<'a>(&'a self, nth_dir: u32, known: &'a Known) -> impl Iterator<Item = (Act<'a>, Option<Entry<'a>>)> {
+        let dir = self.dirs.get(nth_dir as usize);
+        let listing = dir.and_then(|d| d.listing.as_deref());
+        let then = dir.filter(|d| d.listing.is_some()).and_then(|d| known.listing(&d.path)).unwrap_or_default();
+        let mut nth = 0;
+        merge(listing.unwrap_or_default(), then).map(move |pair| {
+            let (first, old) = match pair {
+                Pair::Right(old) => (None, Some(old)),
+                Pair::Left(now) => (self.first(&now, nth_dir, nth), None),
+                Pair::Both(now, old) => (self.first(&now, nth_dir, nth), Some(old)),
+            };
+            nth += u32::from(!matches!(pair, Pair::Right(_)));
+            (Act::of(pair, first), old)
+        })
+    }
+
+    fn first(&self, now: &Entry<'_>, dir: u32, nth: u32) -> Option<(u32, u32)> {
+        (now.flags & LINKED != 0).then(|| self.links.get(&(dir, nth)).copied()).flatten()
+    }
+
+    /// The path of an entry by its place.
+    pub fn path_at(&self, known: &Known, (dir, nth): (u32, u32)) -> Option<Vec<u8>> {
+        let dir = self.dirs.get(dir as usize)?;
+        let listing = dir.listing.as_deref().or_else(|| known.listing(&dir.path))?;
+        Some(path::join(&dir.path, Entries(listing).nth(nth as usize)?.name))
+    }
+}
+
+/// Bytes that a file takes on disk, which for a sparse one is less than its length.
+pub fn allocated(source: &Source, dir: &[u8], entry: &Entry<'_>) -> u64 {
+    const WORTH_ASKING: u64 = 1 << 20;
+    if entry.size < WORTH_ASKING {
+        return entry.size;
+    }
+    let st = source.tree.dir(dir).and_then(|fd| statat(fd.as_fd(), entry.name, AtFlags::SYMLINK_NOFOLLOW));
+    st.map_or(entry.size, |st| entry.size.min(u64::try_from(st.st_blocks).unwrap_or(0) * 512))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

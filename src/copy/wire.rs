@@ -1,0 +1,278 @@
+//! Frames between two agents: a fixed header, a small structured part, then raw bytes that nobody copies more than needed.
+//!
+//! Owns the layout, its bounds and the check sum of every frame. Must never allocate by what a header claims: memory grows only
+//! with bytes that have arrived.
+//!
+//! ```text
+//! offset 0   4  8     12   13     16        16 + meta      16 + body
+//!        body meta crc32 route zero  meta (postcard)  data (raw)
+//! ```
+
+use std::io::{self, Read, Write};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Changes with every change of what frames mean. Both ends run the same binary, so they match or something is wrong.
+pub const VERSION: u16 = 1;
+/// Longest body of a frame.
+pub const MAX_BODY: usize = 16 << 20;
+/// How much content goes into one frame.
+pub const CHUNK: usize = 1 << 20;
+/// Bytes before the body.
+pub const HEADER: usize = 16;
+
+/// For whom a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// The agent at the other end.
+    Peer,
+    /// The controller between them.
+    Controller,
+}
+
+/// A frame to be written.
+#[derive(Debug)]
+pub struct OutFrame {
+    /// For whom.
+    pub route: Route,
+    /// The structured part, encoded.
+    pub meta: Vec<u8>,
+    /// The raw part.
+    pub data: Vec<u8>,
+}
+
+/// A frame that was read.
+#[derive(Debug)]
+pub struct Frame {
+    /// For whom.
+    pub route: Route,
+    body: Vec<u8>,
+    meta: usize,
+}
+
+/// Why reading a frame failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// The stream ended between two frames.
+    #[error("the other end closed it")]
+    Closed,
+    /// The stream ended or failed within a frame.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The bytes are not a frame.
+    #[error("{0}")]
+    Malformed(&'static str),
+}
+
+/// What a frame header says, checked against its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Bytes that follow.
+    pub body: usize,
+    /// How many of them are the structured part.
+    pub meta: usize,
+    /// Check sum of the body.
+    pub crc: u32,
+    /// For whom.
+    pub route: Route,
+}
+
+impl Header {
+    /// Reads a header and refuses what no sender writes.
+    pub fn parse(raw: &[u8; HEADER]) -> Result<Self, WireError> {
+        let [b0, b1, b2, b3, m0, m1, m2, m3, c0, c1, c2, c3, route, z0, z1, z2] = *raw;
+        let body = u32::from_le_bytes([b0, b1, b2, b3]) as usize;
+        let meta = u32::from_le_bytes([m0, m1, m2, m3]) as usize;
+        let route = match route {
+            0 => Route::Peer,
+            1 => Route::Controller,
+            _ => return Err(WireError::Malformed("a frame for nobody")),
+        };
+        if [z0, z1, z2] != [0; 3] {
+            return Err(WireError::Malformed("a frame header with unknown flags"));
+        }
+        if body > MAX_BODY || meta > body {
+            return Err(WireError::Malformed("a frame longer than allowed"));
+        }
+        Ok(Self { body, meta, crc: u32::from_le_bytes([c0, c1, c2, c3]), route })
+    }
+
+    fn encode(&self) -> [u8; HEADER] {
+        let mut raw = [0; HEADER];
+        let route = match self.route {
+            Route::Peer => 0,
+            Route::Controller => 1,
+        };
+        let parts = [
+            (self.body as u32).to_le_bytes(),
+            (self.meta as u32).to_le_bytes(),
+            self.crc.to_le_bytes(),
+            [route, 0, 0, 0],
+        ];
+        for (to, from) in raw.iter_mut().zip(parts.iter().flatten()) {
+            *to = *from;
+        }
+        raw
+    }
+}
+
+impl OutFrame {
+    /// A frame of `message` with `data` behind it.
+    pub fn new<M: Serialize>(route: Route, message: &M, data: Vec<u8>) -> Result<Self, WireError> {
+        let meta =
+            postcard::to_stdvec(message).map_err(|_| WireError::Malformed("a message that cannot be encoded"))?;
+        if meta.len() + data.len() > MAX_BODY {
+            return Err(WireError::Malformed("a frame longer than allowed"));
+        }
+        Ok(Self { route, meta, data })
+    }
+
+    /// Bytes on the wire.
+    pub fn len(&self) -> usize {
+        HEADER + self.meta.len() + self.data.len()
+    }
+
+    /// Whether it carries neither message nor data.
+    pub fn is_empty(&self) -> bool {
+        self.meta.is_empty() && self.data.is_empty()
+    }
+
+    /// Header and structured part in one piece; the data follows it.
+    pub fn head(&self) -> Vec<u8> {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&self.meta);
+        crc.update(&self.data);
+        let header = Header {
+            body: self.meta.len() + self.data.len(),
+            meta: self.meta.len(),
+            crc: crc.finalize(),
+            route: self.route,
+        };
+        let mut head = Vec::with_capacity(HEADER + self.meta.len());
+        head.extend_from_slice(&header.encode());
+        head.extend_from_slice(&self.meta);
+        head
+    }
+
+    /// Writes it whole.
+    pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(&self.head())?;
+        out.write_all(&self.data)?;
+        out.flush()
+    }
+}
+
+impl Frame {
+    /// Reads the next frame.
+    pub fn read_from(input: &mut dyn Read) -> Result<Self, WireError> {
+        let mut raw = [0; HEADER];
+        if !read_header(input, &mut raw)? {
+            return Err(WireError::Closed);
+        }
+        let header = Header::parse(&raw)?;
+        let mut body = Vec::with_capacity(header.body.min(CHUNK + (64 << 10)));
+        input.take(header.body as u64).read_to_end(&mut body)?;
+        if body.len() < header.body {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        Self::check(header, body)
+    }
+
+    /// A frame from its header and body.
+    pub fn check(header: Header, body: Vec<u8>) -> Result<Self, WireError> {
+        if crc32fast::hash(&body) != header.crc {
+            return Err(WireError::Malformed("a frame whose check sum does not match"));
+        }
+        Ok(Self { route: header.route, body, meta: header.meta })
+    }
+
+    /// The structured part.
+    pub fn message<M: DeserializeOwned>(&self) -> Result<M, WireError> {
+        let meta = self.body.get(..self.meta).unwrap_or_default();
+        match postcard::take_from_bytes(meta) {
+            Ok((message, [])) => Ok(message),
+            _ => Err(WireError::Malformed("a message that makes no sense")),
+        }
+    }
+
+    /// The raw part.
+    pub fn data(&self) -> &[u8] {
+        self.body.get(self.meta..).unwrap_or_default()
+    }
+}
+
+/// Reads all of `raw`; false when the stream ended before its first byte.
+fn read_header(input: &mut dyn Read, raw: &mut [u8; HEADER]) -> io::Result<bool> {
+    let mut have = 0;
+    while let Some(rest) = raw.get_mut(have..).filter(|rest| !rest.is_empty()) {
+        match input.read(rest) {
+            Ok(0) if have == 0 => return Ok(false),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => have += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(route: Route, message: &(u32, Vec<u8>), data: Vec<u8>) -> Vec<u8> {
+        let mut out = Vec::new();
+        OutFrame::new(route, message, data).unwrap().write_to(&mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn a_huge_length_costs_nothing_and_is_refused() {
+        let mut raw = [0xff; HEADER];
+        assert!(matches!(Frame::read_from(&mut &raw[..]), Err(WireError::Malformed(_))));
+        raw = Header { body: MAX_BODY, meta: 0, crc: 0, route: Route::Peer }.encode();
+        assert!(matches!(Frame::read_from(&mut &raw[..]), Err(WireError::Io(_))));
+    }
+
+    #[test]
+    fn an_end_between_frames_is_told_from_an_end_within() {
+        assert!(matches!(Frame::read_from(&mut &b""[..]), Err(WireError::Closed)));
+        let whole = written(Route::Peer, &(1, vec![]), vec![7; 10]);
+        for cut in 1..whole.len() {
+            assert!(matches!(Frame::read_from(&mut &whole[..cut]), Err(WireError::Io(_))), "cut at {cut}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_back_as_they_were(n: u32, name: Vec<u8>, data: Vec<u8>, controller: bool) {
+            let route = if controller { Route::Controller } else { Route::Peer };
+            let frame = Frame::read_from(&mut &written(route, &(n, name.clone()), data.clone())[..]).unwrap();
+            prop_assert_eq!(frame.message::<(u32, Vec<u8>)>().unwrap(), (n, name));
+            prop_assert_eq!(frame.data(), data);
+            prop_assert_eq!(frame.route, route);
+        }
+
+        #[test]
+        fn a_flipped_bit_is_noticed(n: u32, data: Vec<u8>, at: prop::sample::Index, bit in 0..8u32) {
+            let mut raw = written(Route::Peer, &(n, vec![]), data);
+            let at = at.index(raw.len());
+            raw[at] ^= 1 << bit;
+            if let Ok(frame) = Frame::read_from(&mut &raw[..]) {
+                // Only the bounds between meta and data and the route are outside the sum; they cannot make a valid message.
+                prop_assert!(at < HEADER);
+                let _ = frame.message::<(u32, Vec<u8>)>();
+            }
+        }
+
+        #[test]
+        fn no_input_makes_the_reader_panic(raw: Vec<u8>) {
+            let mut input = &raw[..];
+            while let Ok(frame) = Frame::read_from(&mut input) {
+                let _ = frame.message::<(u32, Vec<u8>, String)>();
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The copy engine with real agents: child processes on this machine, and hosts behind a real sshd.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs
+)]
+
+mod lab;
+
+#[path = "copy/fidelity.rs"]
+mod fidelity;
+#[path = "copy/over_ssh.rs"]
+mod over_ssh;
+#[path = "copy/pair.rs"]
+mod pair;
+#[path = "copy/tree.rs"]
+mod tree;
