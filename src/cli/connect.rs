@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyhow::Context as _;
+
 use super::environment::{Environment, ProcessSecrets};
-use crate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport};
+use crate::copy::{Copier, controller};
 use crate::engine::{SystemClock, World};
 use crate::health::{Checker, Health};
 use crate::secret::Secrets;
@@ -56,29 +58,9 @@ pub fn connect(spec: &Spec, environment: &Environment) -> anyhow::Result<Connect
     let context = traffic::Context { secrets: Arc::clone(&secrets), dial: Arc::new(OverSsh::new(pool.clone(), hosts)) };
     let directors = spec.inventory.directors.iter();
     let directors = directors.map(|(name, config)| (name.clone(), traffic::connect(name, config, &context))).collect();
+    let program = std::env::current_exe().context("this program cannot be found, and hosts need a copy of it")?;
+    let copier: Arc<dyn Copier> = Arc::new(controller::Engine::new(Arc::new(pool.clone()), program));
     let remote: Arc<dyn Remote> = Arc::new(pool);
     let health: Arc<dyn Health> = Arc::new(Checker::new(Arc::clone(&remote)));
-    Ok(Connections { remote, copier: Arc::new(NoCopier), health, directors, secrets })
-}
-
-/// Stands in until the copy engine is there: it carries nothing and says so.
-struct NoCopier;
-
-#[async_trait::async_trait]
-impl Copier for NoCopier {
-    async fn pass(&self, job: &CopyJob, _: OnProgress<'_>) -> Result<PassReport, CopyError> {
-        Err(no_copier(&job.source))
-    }
-
-    async fn verify(&self, job: &CopyJob, _: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
-        Err(no_copier(&job.source))
-    }
-
-    async fn clean_up(&self, _: &Host, _: &[String]) -> Result<(), CopyError> {
-        Ok(())
-    }
-}
-
-fn no_copier(host: &Host) -> CopyError {
-    CopyError { host: host.name.clone(), what: "this build cannot copy".into(), hint: None, retryable: false }
+    Ok(Connections { remote, copier, health, directors, secrets })
 }

@@ -102,7 +102,8 @@ impl Engine {
         let steps = graph.steps.iter().map(|s| (s.id.clone(), Arc::new(s.clone()))).collect();
         let run = state.started.run.clone();
         let undo = undo::left(&state);
-        let context = Arc::new(Context { world, run, notices: notices.clone(), stop: stop.clone() });
+        let context =
+            Arc::new(Context { world, run, fence: state.records, notices: notices.clone(), stop: stop.clone() });
         Self {
             journal,
             state,

@@ -134,7 +134,7 @@ pub enum StepKind {
     },
     /// A command of the plan on a host.
     Hook(HookStep),
-    /// Removes what the copy engine put on the pair's hosts.
+    /// Removes what was put on the pair's hosts: agents, manifests, receipts.
     CleanUp {
         /// Inventory names.
         hosts: Vec<String>,
@@ -304,7 +304,7 @@ impl StepKind {
                 format!("health of {} for {}", text::list(&hosts), text::duration(*hold))
             }
             Self::Hook(hook) => format!("on {}: {}", hook.host, text::escape(hook.run.as_bytes(), 100)),
-            Self::CleanUp { hosts, .. } => format!("the copy agent leaves {}", text::list(hosts)),
+            Self::CleanUp { hosts, .. } => format!("nothing of migrate is left on {}", text::list(hosts)),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::{Context, Effect, done, failed};
 use crate::copy::{CopyError, CopyJob, CopyProgress, PassReport};
 use crate::event::Notice;
 use crate::planner::graph::{CopyPhase, CopyStep, Step};
+use crate::ssh::receipt;
 use crate::text;
 
 /// Tries of a pass whose connection broke: each goes on where the one before ended.
@@ -120,7 +121,7 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
     failed(format!("source and target still differ after sending again: {}", examples.join("; ")), Some(hint.into()))
 }
 
-/// Removes agents and manifests. What stays behind does no harm, so trouble here is told and not held for.
+/// Removes agents, manifests and receipts. What stays behind does no harm, so trouble here is told and not held for.
 pub async fn clean_up(context: &Context, hosts: &[String], jobs: &[String]) -> Effect {
     let mut left = Vec::new();
     for name in hosts {
@@ -129,6 +130,9 @@ pub async fn clean_up(context: &Context, hosts: &[String], jobs: &[String]) -> E
             Err(effect) => return effect,
         };
         if let Err(e) = context.world.copier.clean_up(host, jobs).await {
+            left.push(e.to_string());
+        }
+        if let Err(e) = receipt::remove(context.world.remote.as_ref(), host, &context.run).await {
             left.push(e.to_string());
         }
     }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Context, Effect, Found, done, failed, unknown};
-use crate::planner::graph::{HookStep, Step};
+use crate::planner::graph::{Class, HookStep, Step};
 use crate::spec::model::Host;
+use crate::ssh::receipt::{self, Key, KeyedOutcome};
 use crate::ssh::{Command, Output, SshError, SshErrorKind};
 use crate::text;
 
@@ -25,7 +26,10 @@ pub async fn run(context: &Context, step: &Step, hook: &HookStep, found: &Found)
             Err(e) => return unknown(e.to_string(), e.hint),
         }
     }
-    plain(context, host, &command, hook).await
+    match step.kind.class() {
+        Class::Keyed => keyed(context, step, host, &command, &found.failures.to_string()).await,
+        _ => plain(context, host, &command, hook).await,
+    }
 }
 
 /// Takes a hook's work back, as the plan says.
@@ -36,7 +40,8 @@ pub async fn undo(context: &Context, step: &Step, hook: &HookStep, found: &Found
         Err(effect) => return effect,
     };
     match command(context, step, hook, script, found) {
-        Ok(command) => plain(context, host, &command, hook).await,
+        Ok(command) if hook.idempotent => plain(context, host, &command, hook).await,
+        Ok(command) => keyed(context, step, host, &command, &format!("undo.{}", found.failures)).await,
         Err(effect) => effect,
     }
 }
@@ -64,6 +69,35 @@ async fn already_done(context: &Context, host: &Host, probe: &str, hook: &HookSt
 async fn plain(context: &Context, host: &Host, command: &Command, hook: &HookStep) -> Effect {
     match context.world.remote.run(host, command).await {
         Ok(output) => ended(&hook.host, &output),
+        Err(e) => not_run(e),
+    }
+}
+
+/// A command that must run once: the host keeps a receipt for its key, and a new try after a failure is a new key.
+async fn keyed(context: &Context, step: &Step, host: &Host, command: &Command, nth: &str) -> Effect {
+    let digest = blake3::hash(step.id.as_bytes()).to_hex();
+    let name = format!("{}.{}.{nth}", step.kind.phase(), digest.get(..16).unwrap_or_default());
+    let key = match Key::new(context.run.as_str(), name) {
+        Ok(key) => key,
+        Err(why) => return failed(why, None),
+    };
+    let look = Some(format!(
+        "look on {}, then say `migrate resolve {} {} --done` or `--not-done`",
+        host.name, context.run, step.id
+    ));
+    match receipt::run_keyed(context.world.remote.as_ref(), host, &key, context.fence, command).await {
+        Ok(KeyedOutcome::Finished(output)) => ended(&host.name, &output),
+        Ok(KeyedOutcome::Running) => unknown(format!("{}: the command still runs", host.name), look),
+        Ok(KeyedOutcome::NotClaimed) => {
+            unknown(format!("{}: nobody can tell whether the command starts", host.name), look)
+        }
+        Ok(KeyedOutcome::NeverStarted) => {
+            failed(format!("{}: the command never started, and never will", host.name), None)
+        }
+        Ok(KeyedOutcome::Unknown) => unknown(format!("{}: the command was killed before its end", host.name), look),
+        Ok(KeyedOutcome::Fenced { .. }) => {
+            failed(format!("{}: a newer controller has this run", host.name), Some("leave it to that one".into()))
+        }
         Err(e) => not_run(e),
     }
 }

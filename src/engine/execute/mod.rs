@@ -22,6 +22,8 @@ use crate::spec::model::Host;
 pub struct Context {
     pub world: World,
     pub run: String,
+    /// Higher than that of every controller that had this run before.
+    pub fence: u64,
     pub notices: mpsc::UnboundedSender<Notice>,
     pub stop: watch::Receiver<Stop>,
 }

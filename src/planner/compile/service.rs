@@ -133,9 +133,9 @@ impl<'a> ServicePlan<'a> {
         StepKind::Watch { hold: self.service.shift.hold, checks }
     }
 
-    /// Adds the removal of the copy agents, if there was anything to copy.
+    /// Adds the removal of what was left on the hosts: agents, manifests, receipts.
     pub fn clean_up(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>) {
-        if !pair.trees.is_empty() {
+        if !pair.trees.is_empty() || !self.service.hooks.is_empty() {
             let kind = StepKind::CleanUp {
                 hosts: vec![pair.source.name.clone(), pair.target.name.clone()],
                 jobs: pair.trees.iter().map(|t| t.job.clone()).collect(),
