@@ -17,6 +17,7 @@
 //! - Every write is read back. Unknown is neither success nor failure: it holds.
 
 pub mod cli;
+pub mod control;
 pub mod copy;
 pub mod engine;
 pub mod event;

@@ -1,12 +1,16 @@
 //! Putting a controller to work on a run, and showing what it does.
 
-use indicatif::ProgressDrawTarget;
-use tokio::sync::mpsc;
+use std::time::Duration;
 
-use super::Exit;
+use anyhow::Context as _;
+use indicatif::ProgressDrawTarget;
+use tokio::sync::{mpsc, oneshot};
+
 use super::environment::Environment;
 use super::output::{self, Format};
-use super::signals;
+use super::{Exit, runs, signals};
+use crate::control::{self, LastSeen};
+use crate::engine::orders::{Given, Order};
 use crate::engine::{Ending, Engine, World};
 use crate::event::{Notice, RunState};
 use crate::journal::{self, Journal};
@@ -22,15 +26,22 @@ pub async fn work(
     command: &str,
 ) -> anyhow::Result<Exit> {
     let (notices, watching) = mpsc::unbounded_channel::<Notice>();
-    let watcher: Box<dyn Watch> = match (format, environment.terminal) {
-        (Format::Json, _) => Box::new(render::Json(std::io::stdout())),
-        (Format::Text, true) => Box::new(render::Bars::new(&state, environment.color, ProgressDrawTarget::stdout())),
-        (Format::Text, false) => Box::new(render::Lines::new(std::io::stdout(), state.started.graph.clone())),
-    };
-    let shown = tokio::task::spawn_blocking(move || watch(watcher, watching));
+    let (give, orders) = mpsc::channel(16);
+    let seen = LastSeen::default();
     let path = journal.path().to_owned();
-    let engine = Engine::new(world, Box::new(journal), state, environment.operator(), notices, signals::listen()?);
+    let socket = control::serve(&runs::socket(&path), give.clone(), seen.clone())
+        .context("the run's control socket cannot be made")?;
+    let by_switch = state.paused.as_ref().is_some_and(|p| p.why == switch_words(environment));
+    let switch = tokio::spawn(obey_switch(environment.clone(), by_switch, give));
+    let watcher = watcher(format, environment, &state);
+    let shown = tokio::task::spawn_blocking(move || watch(watcher, watching, &seen));
+    let operator = environment.operator();
+    let engine = Engine::new(world, Box::new(journal), state, operator, notices, signals::listen()?, orders);
     let ended = engine.run().await;
+    socket.abort();
+    switch.abort();
+    // Nobody listens there any more; a file that stays is taken away by the next controller.
+    let _ = std::fs::remove_file(runs::socket(&path));
     shown.await?;
     let ending = ended?;
     if format == Format::Text {
@@ -43,10 +54,40 @@ pub async fn work(
     })
 }
 
+fn watcher(format: Format, environment: &Environment, state: &RunState) -> Box<dyn Watch> {
+    match (format, environment.terminal) {
+        (Format::Json, _) => Box::new(render::Json(std::io::stdout())),
+        (Format::Text, true) => Box::new(render::Bars::new(state, environment.color, ProgressDrawTarget::stdout())),
+        (Format::Text, false) => Box::new(render::Lines::new(std::io::stdout(), state.started.graph.clone())),
+    }
+}
+
 /// Shows notices until the engine has ended.
-fn watch(mut watcher: Box<dyn Watch>, mut notices: mpsc::UnboundedReceiver<Notice>) {
+fn watch(mut watcher: Box<dyn Watch>, mut notices: mpsc::UnboundedReceiver<Notice>, seen: &LastSeen) {
     while let Some(notice) = notices.blocking_recv() {
+        seen.see(&notice);
         watcher.see(&notice);
     }
     watcher.close();
+}
+
+/// The switch that holds every run on the machine is a file: while it is there, this run is paused.
+async fn obey_switch(environment: Environment, mut paused: bool, give: mpsc::Sender<Given>) {
+    loop {
+        let thrown = runs::stop_switch(&environment).exists();
+        if thrown != paused {
+            let order = if thrown { Order::Pause { why: switch_words(&environment) } } else { Order::Resume };
+            let (answer, answered) = oneshot::channel();
+            if give.send(Given { order, by: environment.operator(), answer }).await.is_err() {
+                return;
+            }
+            // Refused when an operator has paused it already: then the pause is theirs.
+            paused = thrown && matches!(answered.await, Ok(Ok(())));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn switch_words(environment: &Environment) -> String {
+    format!("{} is there", runs::stop_switch(environment).display())
 }

@@ -11,8 +11,10 @@ mod connect;
 mod control;
 mod environment;
 mod exit;
+mod explain;
 mod failure;
 mod load;
+mod operate;
 mod output;
 mod plan;
 mod resolve;
@@ -52,6 +54,18 @@ enum Command {
     Apply(apply::Args),
     /// Show where runs stand
     Status(status::Args),
+    /// Say what a run waits for, since when, and what would end it
+    Explain(explain::Args),
+    /// Let a run begin nothing new
+    Pause(operate::Because),
+    /// Let a paused run go on
+    Resume(operate::Which),
+    /// Stop a run at the next safe point
+    Abort(operate::Because),
+    /// Say yes to a gate
+    Approve(operate::Approve),
+    /// Change a setting of a run while it goes on
+    Set(operate::Set),
     /// Go back, step by step, as it came
     Rollback(rollback::Args),
     /// Say what became of a step whose outcome is unknown
@@ -83,6 +97,12 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
         Command::Validate(args) => validate::run(&args, environment),
         Command::Completions(args) => completions::run(&args),
         Command::Status(args) => status::run(&args, environment),
+        Command::Explain(args) => explain::run(&args, environment),
+        Command::Pause(args) => operate::pause(&args, environment),
+        Command::Resume(args) => operate::resume(&args, environment),
+        Command::Abort(args) => operate::abort(&args, environment),
+        Command::Approve(args) => operate::approve(&args, environment),
+        Command::Set(args) => operate::set(&args, environment),
         Command::Resolve(args) => resolve::run(&args, environment),
         Command::Rollback(args) => block_on(rollback::run(&args, environment)),
         Command::Plan(args) => block_on(plan::run(&args, environment)),

@@ -30,6 +30,16 @@ impl Run {
     }
 }
 
+/// The control socket beside a journal.
+pub fn socket(journal: &Path) -> PathBuf {
+    journal.with_file_name("control.sock")
+}
+
+/// The file that holds every run on the machine while it is there.
+pub fn stop_switch(environment: &Environment) -> PathBuf {
+    environment.state_dir.join("STOP")
+}
+
 /// All runs, oldest first.
 pub fn all(environment: &Environment) -> anyhow::Result<Vec<Run>> {
     let dir = environment.state_dir.join("runs");

@@ -8,6 +8,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::World;
 use super::execute::{self, Context, Effect, Found};
+use super::orders::{Given, Order, Orders};
 use super::undo;
 use crate::event::{Before, Direction, Event, IllegalTransition, Notice, Operator, RunState, StepResult, StepState};
 use crate::journal::{JournalError, Log};
@@ -86,6 +87,7 @@ pub struct Engine {
     given_up: BTreeSet<String>,
     hold: Option<Ending>,
     undo: Vec<String>,
+    orders: Orders,
 }
 
 impl Engine {
@@ -97,13 +99,12 @@ impl Engine {
         operator: Operator,
         notices: mpsc::UnboundedSender<Notice>,
         stop: watch::Receiver<Stop>,
+        orders: Orders,
     ) -> Self {
         let graph = &state.started.graph;
         let steps = graph.steps.iter().map(|s| (s.id.clone(), Arc::new(s.clone()))).collect();
-        let run = state.started.run.clone();
         let undo = undo::left(&state);
-        let context =
-            Arc::new(Context { world, run, fence: state.records, notices: notices.clone(), stop: stop.clone() });
+        let context = Arc::new(Context::new(world, &state, notices.clone(), stop.clone()));
         Self {
             journal,
             state,
@@ -117,6 +118,7 @@ impl Engine {
             given_up: BTreeSet::new(),
             hold: None,
             undo,
+            orders,
         }
     }
 
@@ -124,17 +126,66 @@ impl Engine {
     pub async fn run(mut self) -> Result<Ending, EngineError> {
         loop {
             self.begin_ready()?;
-            if self.tasks.is_empty() {
+            if self.tasks.is_empty() && !self.waits_for_orders() {
                 return self.end();
             }
             tokio::select! {
-                ended = self.tasks.join_next() => self.conclude(ended)?,
-                changed = self.stop.changed() => if changed.is_err() {
-                    // Nobody can ask any more: wait for the work alone.
-                    let ended = self.tasks.join_next().await;
-                    self.conclude(ended)?;
-                },
+                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => self.conclude(ended)?,
+                Some(given) = self.orders.recv() => self.obey(given)?,
+                Ok(()) = self.stop.changed() => {}
+                else => return self.end(),
             }
+        }
+    }
+
+    /// A paused run stays, so that it can be told to go on.
+    fn waits_for_orders(&self) -> bool {
+        self.state.paused.is_some() && self.hold.is_none() && *self.stop.borrow() == Stop::No
+    }
+
+    fn obey(&mut self, given: Given) -> Result<(), EngineError> {
+        let Given { order, by, answer } = given;
+        let obeyed = match self.event_for(order, by) {
+            Ok(Some(event)) => self.record(event).map(Ok)?,
+            Ok(None) => Ok(()),
+            Err(why) => Err(why),
+        };
+        self.context.publish(&self.state);
+        // Whoever asked may have gone away.
+        let _ = answer.send(obeyed);
+        Ok(())
+    }
+
+    fn event_for(&mut self, order: Order, by: Operator) -> Result<Option<Event>, String> {
+        match order {
+            Order::Pause { .. } if self.state.paused.is_some() => Err("the run is paused already".into()),
+            Order::Pause { why } => Ok(Some(Event::Paused { by, why })),
+            Order::Resume if self.state.paused.is_none() => Err("the run is not paused".into()),
+            Order::Resume => Ok(Some(Event::Unpaused { by })),
+            Order::Approve { step, why } => {
+                self.check_approval(&step, &by).map(|()| Some(Event::Approved { step, by, why }))
+            }
+            Order::Set { setting } => Ok(Some(Event::Tuned { setting, by })),
+            Order::Abort { why } => {
+                let why = format!("{}@{} aborted it: {why}", by.user, by.host);
+                let hint = Some("`migrate apply` goes on, `migrate rollback` goes back".to_owned());
+                self.hold.get_or_insert(Ending::Held { step: None, why, hint, stuck: false });
+                self.context.interrupt();
+                Ok(None)
+            }
+        }
+    }
+
+    fn check_approval(&self, step: &str, by: &Operator) -> Result<(), String> {
+        match self.steps.get(step).map(|s| &s.kind) {
+            Some(StepKind::Gate(_)) => {}
+            Some(_) => return Err(format!("{step} is not a gate")),
+            None => return Err(format!("there is no step {step}")),
+        }
+        let given = self.state.approvals.get(step).into_iter().flatten();
+        match given.into_iter().any(|a| a.by.user == by.user) {
+            true => Err(format!("{} has approved {step} already", by.user)),
+            false => Ok(()),
         }
     }
 
@@ -147,7 +198,7 @@ impl Engine {
     }
 
     fn stopping(&self) -> bool {
-        self.hold.is_some() || *self.stop.borrow() != Stop::No
+        self.hold.is_some() || self.state.paused.is_some() || *self.stop.borrow() != Stop::No
     }
 
     fn begin_ready(&mut self) -> Result<(), EngineError> {
@@ -183,10 +234,33 @@ impl Engine {
     fn is_ready(&self, id: &str) -> bool {
         let Some(step) = self.steps.get(id) else { return false };
         let open = self.state.step(id).state != StepState::Done;
-        open && !self.active.contains(id)
+        open && self.has_slot(step)
+            && !self.active.contains(id)
             && !self.given_up.contains(id)
             && (step.urgent || !self.stopping())
             && step.after.iter().all(|a| self.state.step(a).state == StepState::Done)
+    }
+
+    /// Whether one more pair may leave service, where an operator has set fewer than the plan allows.
+    fn has_slot(&self, step: &Step) -> bool {
+        let (Some(most), StepKind::Traffic { share: None, .. }) = (self.state.tuning.max_unavailable, &step.kind)
+        else {
+            return true;
+        };
+        let out = self.steps.values().filter(|s| matches!(s.kind, StepKind::Empty { .. }) && self.is_out(s)).count();
+        out < most || matches!(self.state.step(&step.id).state, StepState::Running)
+    }
+
+    /// Whether the pair of this drain has left service and not come back on its target.
+    fn is_out(&self, drained: &Step) -> bool {
+        let StepKind::Empty { drained_by, .. } = &drained.kind else { return false };
+        let back = self.steps.values().any(|s| {
+            let full = matches!(s.kind, StepKind::Traffic { share: Some(100), .. });
+            full && s.pair == drained.pair
+                && s.service == drained.service
+                && self.state.step(&s.id).state == StepState::Done
+        });
+        drained.pair.is_some() && !back && self.state.step(drained_by).state != StepState::Waiting
     }
 
     /// Some steps do not go well beside others: seeds share links and disks, and what one write to a director reads before it
@@ -228,11 +302,10 @@ impl Engine {
         self.tasks.spawn(async move { (id, effect.await) });
     }
 
-    fn conclude(&mut self, ended: Option<Result<(String, Effect), JoinError>>) -> Result<(), EngineError> {
+    fn conclude(&mut self, ended: Result<(String, Effect), JoinError>) -> Result<(), EngineError> {
         let (id, effect) = match ended {
-            None => return Ok(()),
-            Some(Ok(ended)) => ended,
-            Some(Err(e)) => {
+            Ok(ended) => ended,
+            Err(e) => {
                 let step = self.active.iter().next().cloned().unwrap_or_default();
                 return Err(EngineError::Broken { step, why: e.to_string() });
             }
@@ -241,10 +314,7 @@ impl Engine {
         let Some(step) = self.steps.get(&id).cloned() else { return Ok(()) };
         match effect {
             // Interrupted while it only waited: the intent stays open and is taken up again.
-            Effect::Interrupted => {
-                self.given_up.insert(id);
-                Ok(())
-            }
+            Effect::Interrupted => Ok(()),
             Effect::Looked(before) => self.act_if_still_wanted(step, before),
             Effect::Ended(result) => {
                 let undo = self.state.step(&id).state == StepState::Undoing;

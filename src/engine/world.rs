@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::copy::Copier;
 use crate::health::Health;
@@ -36,6 +37,10 @@ pub struct World {
 pub trait Clock: Send + Sync {
     /// Monotonic time.
     fn now(&self) -> Instant;
+    /// The time of the calendar.
+    fn wall(&self) -> Timestamp {
+        Timestamp::now()
+    }
     /// Lets time pass.
     async fn sleep(&self, duration: Duration);
 }

@@ -4,10 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Before, Event, Record, Started, StepResult};
+use super::{Before, Event, Operator, Record, Setting, Started, StepResult};
+use crate::planner::graph::StepKind;
 
 /// Where a run stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +27,12 @@ pub struct RunState {
     pub status: Status,
     /// Which way it goes.
     pub direction: Direction,
+    /// Who keeps it from beginning anything new, if somebody does.
+    pub paused: Option<Pause>,
+    /// Who has said yes to which gate.
+    pub approvals: BTreeMap<String, Vec<Approval>>,
+    /// What has been set while it went on.
+    pub tuning: Tuning,
     steps: BTreeMap<String, StepRecord>,
 }
 
@@ -39,6 +48,47 @@ pub enum Direction {
         /// To right after this step; `None` to the start.
         to: Option<String>,
     },
+}
+
+/// Who keeps a run from beginning anything new.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pause {
+    /// Who and where.
+    pub by: Operator,
+    /// Why.
+    pub why: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Somebody's yes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Approval {
+    /// Who and where.
+    pub by: Operator,
+    /// Why.
+    pub why: String,
+}
+
+/// What has been set while a run went on; `None` leaves it to the plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Tuning {
+    /// As in [`Setting::Hold`].
+    pub hold: Option<Duration>,
+    /// As in [`Setting::Bandwidth`].
+    pub bandwidth: Option<u64>,
+    /// As in [`Setting::MaxUnavailable`].
+    pub max_unavailable: Option<usize>,
+}
+
+impl Tuning {
+    fn set(&mut self, setting: Setting) {
+        match setting {
+            Setting::Hold(hold) => self.hold = Some(hold),
+            Setting::Bandwidth(bytes) => self.bandwidth = Some(bytes),
+            Setting::MaxUnavailable(pairs) => self.max_unavailable = Some(pairs),
+        }
+    }
 }
 
 /// A run as a whole.
@@ -138,6 +188,9 @@ impl RunState {
             records: 1,
             status: Status::Running,
             direction: Direction::Forward,
+            paused: None,
+            approvals: BTreeMap::new(),
+            tuning: Tuning::default(),
             steps,
         })
     }
@@ -182,6 +235,10 @@ impl RunState {
             }
             Event::RolledBack => self.end_rollback().map_err(illegal)?,
             Event::Resolved { step, done, why, .. } => self.resolve(&step, done, why, record.at).map_err(illegal)?,
+            Event::Paused { by, why } => self.paused = Some(Pause { by, why, since: record.at }),
+            Event::Unpaused { .. } => self.paused = None,
+            Event::Approved { step, by, why } => self.approve(step, by, why).map_err(illegal)?,
+            Event::Tuned { setting, .. } => self.tuning.set(setting),
             Event::Finished => {
                 if let Some((id, _)) = self.steps.iter().find(|(_, s)| s.state != StepState::Done) {
                     return Err(illegal(format!("{id} is not done")));
@@ -228,6 +285,16 @@ impl RunState {
         step.ended = None;
         // A second attempt sees what the first one left: only the first sight is what was there before.
         step.before = step.before.take().or(before);
+        Ok(())
+    }
+
+    fn approve(&mut self, step: String, by: Operator, why: String) -> Result<(), String> {
+        match self.started.graph.step(&step).map(|s| &s.kind) {
+            Some(StepKind::Gate(_)) => {}
+            Some(_) => return Err(format!("{step} is not a gate")),
+            None => return Err(format!("there is no step {step}")),
+        }
+        self.approvals.entry(step).or_default().push(Approval { by, why });
         Ok(())
     }
 

@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::copy::CopyProgress;
 use crate::planner::graph::Graph;
 use crate::spec::model::Input;
+use crate::text;
 use crate::traffic::Pool;
 
-pub use fold::{Direction, IllegalTransition, RunState, Status, StepState};
+pub use fold::{Approval, Direction, IllegalTransition, Pause, RunState, Status, StepState, Tuning};
 
 /// One record of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,6 +97,34 @@ pub enum Event {
         /// How they know.
         why: String,
     },
+    /// Nothing new begins until it is taken back.
+    Paused {
+        /// Who and where.
+        by: Operator,
+        /// Why.
+        why: String,
+    },
+    /// The pause is over.
+    Unpaused {
+        /// Who and where.
+        by: Operator,
+    },
+    /// Somebody says yes to a gate.
+    Approved {
+        /// Id of the gate's step.
+        step: String,
+        /// Who and where.
+        by: Operator,
+        /// Why.
+        why: String,
+    },
+    /// A setting of the run was changed while it goes on.
+    Tuned {
+        /// What was set.
+        setting: Setting,
+        /// Who and where.
+        by: Operator,
+    },
     /// The controller was asked to stop and did, at a safe point.
     Stopped {
         /// `interrupt`, `terminate`.
@@ -103,6 +132,30 @@ pub enum Event {
     },
     /// Everything is done.
     Finished,
+}
+
+/// A setting that can be changed while a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Setting {
+    /// Watch time after each shift, from the next one on.
+    Hold(Duration),
+    /// Bytes per second of each copy, from the next pass on; 0 for no limit.
+    Bandwidth(u64),
+    /// Pairs out of service at once; the plan's own number stays the most.
+    MaxUnavailable(usize),
+}
+
+impl Setting {
+    /// As in `migrate set`, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Hold(hold) => format!("hold to {}", text::duration(*hold)),
+            Self::Bandwidth(0) => "bandwidth to no limit".to_owned(),
+            Self::Bandwidth(bytes) => format!("bandwidth to {}/s", text::bytes(*bytes)),
+            Self::MaxUnavailable(pairs) => format!("max_unavailable to {pairs}"),
+        }
+    }
 }
 
 /// How a run began.

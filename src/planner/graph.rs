@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::model::{HealthCheck, HookPoint, OnDeadline, OnFailure, Pair, SecretRef};
+use crate::spec::model::{Gate, HealthCheck, HookPoint, OnDeadline, OnFailure, Pair, SecretRef};
 use crate::text;
 use crate::traffic::{Change, Mode};
 
@@ -132,6 +132,8 @@ pub enum StepKind {
         /// Checks by host; empty only waits.
         checks: BTreeMap<String, Vec<HealthCheck>>,
     },
+    /// Waits until people, the calendar and the clock say yes.
+    Gate(Gate),
     /// A command of the plan on a host.
     Hook(HookStep),
     /// Removes what was put on the pair's hosts: agents, manifests, receipts.
@@ -230,9 +232,12 @@ impl StepKind {
     /// The effect class.
     pub fn class(&self) -> Class {
         match self {
-            Self::Check { .. } | Self::Verify(_) | Self::Settle { .. } | Self::Empty { .. } | Self::Watch { .. } => {
-                Class::Reading
-            }
+            Self::Check { .. }
+            | Self::Verify(_)
+            | Self::Settle { .. }
+            | Self::Empty { .. }
+            | Self::Watch { .. }
+            | Self::Gate(_) => Class::Reading,
             Self::Copy(_)
             | Self::Traffic { .. }
             | Self::LowerTtl { .. }
@@ -272,6 +277,7 @@ impl StepKind {
             Self::Settle { .. } => "settle",
             Self::Empty { .. } => "empty",
             Self::Watch { .. } => "watch",
+            Self::Gate(_) => "gate",
             Self::Hook(hook) => hook.at.name(),
             Self::CleanUp { .. } => "clean up",
         }
@@ -303,10 +309,33 @@ impl StepKind {
                 let hosts: Vec<&String> = checks.keys().collect();
                 format!("health of {} for {}", text::list(&hosts), text::duration(*hold))
             }
+            Self::Gate(gate) => describe_gate(gate),
             Self::Hook(hook) => format!("on {}: {}", hook.host, text::escape(hook.run.as_bytes(), 100)),
             Self::CleanUp { hosts, .. } => format!("nothing of migrate is left on {}", text::list(hosts)),
         }
     }
+}
+
+/// What a gate waits for.
+pub fn describe_gate(gate: &Gate) -> String {
+    let mut asks = Vec::new();
+    match gate.approvals {
+        0 => {}
+        1 => asks.push("somebody approves".to_owned()),
+        n => asks.push(format!("{n} different people approve")),
+    }
+    if let Some(time) = gate.not_before {
+        asks.push(format!("it is {time}"));
+    }
+    if let Some(window) = &gate.window {
+        let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+        let names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+        let days: Vec<&str> =
+            (1_i8..).zip(names).filter(|(n, _)| window.days.contains(n)).map(|(_, name)| name).collect();
+        let days = if days.len() == 7 { "any day".to_owned() } else { text::list(&days) };
+        asks.push(format!("it is {days} between {} and {} in {}", clock(window.from), clock(window.to), window.zone));
+    }
+    format!("until {}", text::list(&asks))
 }
 
 fn describe_copy(c: &CopyStep) -> String {

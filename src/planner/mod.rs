@@ -26,6 +26,7 @@ pub fn propose(spec: &Spec, observed: Option<&Observed>) -> Proposal {
         findings.extend(preflight::check(spec, seen, &graph));
     }
     findings.extend(preflight::by_reading(spec));
+    findings.extend(preflight::no_return(&graph));
     findings.sort();
     findings.dedup();
     proposal::build(spec, observed, graph, findings)

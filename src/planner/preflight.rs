@@ -155,3 +155,17 @@ fn service_findings(service: &Service) -> Vec<Finding> {
     );
     findings
 }
+
+/// Where the way back ends. Pairs of a service are alike: the first of each kind stands for all.
+pub fn no_return(graph: &Graph) -> Vec<Finding> {
+    let mut named: Vec<(&str, &str)> = Vec::new();
+    let mut findings = Vec::new();
+    for step in &graph.steps {
+        let (Some(why), kind) = (&step.no_return, (step.service.as_str(), step.kind.phase())) else { continue };
+        if !named.contains(&kind) {
+            named.push(kind);
+            findings.push(Finding::note(&step.id, format!("is a point of no return: {why}")));
+        }
+    }
+    findings
+}

@@ -91,6 +91,10 @@ pub fn record_line(graph: &Graph, record: &Record, paint: Paint) -> Option<Strin
             let word = if *done { "done" } else { "not done" };
             format!("{at} {step}: {}@{} says it is {word}: {why}", by.user, by.host)
         }
+        Event::Paused { by, why } => format!("{at} paused by {}@{}: {why}", by.user, by.host),
+        Event::Unpaused { by } => format!("{at} {}@{} lets it go on", by.user, by.host),
+        Event::Approved { step, by, why } => format!("{at} {step}: approved by {}@{}: {why}", by.user, by.host),
+        Event::Tuned { setting, by } => format!("{at} {}@{} sets {}", by.user, by.host, setting.describe()),
         Event::RolledBack | Event::Started(_) | Event::Held { .. } | Event::Stopped { .. } | Event::Finished => {
             return None;
         }

@@ -4,6 +4,7 @@
 
 mod bars;
 mod ending;
+mod explain;
 mod json;
 mod lines;
 mod paint;
@@ -13,6 +14,7 @@ mod report;
 
 pub use bars::Bars;
 pub use ending::{ending, resuming};
+pub use explain::{Explanation, Wait, explain};
 pub use json::Json;
 pub use lines::Lines;
 pub use plan::plan_text;

@@ -21,7 +21,7 @@ pub mod shell;
 pub mod source;
 mod suggest;
 pub mod template;
-mod units;
+pub mod units;
 mod validate;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};

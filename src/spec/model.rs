@@ -147,6 +147,8 @@ pub struct Service {
     pub shift: Shift,
     /// Commands around the phases.
     pub hooks: Vec<Hook>,
+    /// Questions before the phases.
+    pub gates: Vec<Gate>,
     /// What happens when a step of it fails.
     pub on_failure: OnFailure,
 }
@@ -327,6 +329,32 @@ pub enum Undo {
     Nothing,
     /// A command on the same host.
     Run(Template),
+}
+
+/// A question that must be answered yes before a pair goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Where it stands.
+    pub at: HookPoint,
+    /// How many different people have to approve.
+    pub approvals: u8,
+    /// Closed before this time.
+    pub not_before: Option<jiff::Timestamp>,
+    /// Open only in this window of the week.
+    pub window: Option<Window>,
+}
+
+/// A weekly window of time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Days on which it opens, Monday is 1.
+    pub days: Vec<i8>,
+    /// Minute of the day at which it opens.
+    pub from: u16,
+    /// Minute of the day at which it closes; not after `from`: on the next day.
+    pub to: u16,
+    /// IANA name of the time zone.
+    pub zone: String,
 }
 
 /// What happens when a step fails.

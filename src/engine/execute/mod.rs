@@ -3,18 +3,20 @@
 //! Must never record anything: it acts, reads back and reports.
 
 mod copy;
+mod gate;
 mod hook;
 pub(super) mod traffic;
 pub(super) mod wait;
 
 pub(super) use hook::undo as undo_hook;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
 use super::{Stop, World};
-use crate::event::{Before, Direction, Notice, RunState, StepResult};
+use crate::event::{Approval, Before, Direction, Notice, RunState, StepResult, Tuning};
 use crate::planner::graph::{Step, StepKind};
 use crate::spec::model::Host;
 
@@ -26,6 +28,10 @@ pub struct Context {
     pub fence: u64,
     pub notices: mpsc::UnboundedSender<Notice>,
     pub stop: watch::Receiver<Stop>,
+    approvals: watch::Sender<BTreeMap<String, Vec<Approval>>>,
+    tuning: watch::Sender<Tuning>,
+    /// Set when the run is to stop waiting for another reason than a signal.
+    interrupted: watch::Sender<bool>,
 }
 
 /// How a step came back.
@@ -88,7 +94,10 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
     let began = context.world.clock.now();
     let effect = match &step.kind {
         StepKind::Check { host, checks } => wait::check(context, step, host, checks).await,
-        StepKind::Watch { hold, checks } => wait::watch(context, step, *hold, checks).await,
+        StepKind::Watch { hold, checks } => {
+            let hold = context.tuning.borrow().hold.unwrap_or(*hold);
+            wait::watch(context, step, hold, checks).await
+        }
         StepKind::Settle { director, pool, .. } => wait::settle(context, step, director, pool, found.ttl).await,
         StepKind::Empty { .. } => wait::empty(context, step).await,
         StepKind::Copy(tree) => copy::copy(context, step, tree).await,
@@ -102,6 +111,7 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
             Some(ttl) => traffic::set_ttl(context, director, pool, ttl).await,
             None => failed("the TTL from before the move is not in the journal", None),
         },
+        StepKind::Gate(gate) => gate::wait(context, step, gate).await,
         StepKind::Hook(hook) => hook::run(context, step, hook, found).await,
     };
     timed(effect, began, context.world.clock.now())
@@ -118,6 +128,31 @@ fn timed(effect: Effect, began: Instant, ended: Instant) -> Effect {
 }
 
 impl Context {
+    /// For one controller's work on a run.
+    pub fn new(
+        world: World,
+        state: &RunState,
+        notices: mpsc::UnboundedSender<Notice>,
+        stop: watch::Receiver<Stop>,
+    ) -> Self {
+        let (run, fence) = (state.started.run.clone(), state.records);
+        let (approvals, _) = watch::channel(state.approvals.clone());
+        let (tuning, _) = watch::channel(state.tuning);
+        let (interrupted, _) = watch::channel(false);
+        Self { world, run, fence, notices, stop, approvals, tuning, interrupted }
+    }
+
+    /// Lets steps under way see what operators have said.
+    pub fn publish(&self, state: &RunState) {
+        self.approvals.send_replace(state.approvals.clone());
+        self.tuning.send_replace(state.tuning);
+    }
+
+    /// Ends every wait that may end early.
+    pub fn interrupt(&self) {
+        self.interrupted.send_replace(true);
+    }
+
     /// The host of that name. The plan was checked against the inventory, so a missing one is a damaged journal.
     fn host(&self, name: &str) -> Result<&Host, Effect> {
         self.world.hosts.get(name).ok_or_else(|| failed(format!("host {name} is not in the inventory any more"), None))
@@ -130,17 +165,27 @@ impl Context {
 
     /// Lets time pass; `true` when a stop was asked for meanwhile and the step may end early.
     async fn pass(&self, step: &Step, duration: Duration) -> bool {
-        let mut stop = self.stop.clone();
+        let (mut stop, mut interrupted) = (self.stop.clone(), self.interrupted.subscribe());
         let asked = async {
-            // A sender that is gone never asks.
-            if step.urgent || stop.wait_for(|s| *s != Stop::No).await.is_err() {
+            if step.urgent {
                 std::future::pending::<()>().await;
+            }
+            tokio::select! {
+                () = until(&mut stop, |s| *s != Stop::No) => {}
+                () = until(&mut interrupted, |asked| *asked) => {}
             }
         };
         tokio::select! {
             () = self.world.clock.sleep(duration) => false,
             () = asked => true,
         }
+    }
+}
+
+/// Waits until a value is as wanted; for ever when it cannot change any more.
+async fn until<T>(values: &mut watch::Receiver<T>, wanted: impl FnMut(&T) -> bool) {
+    if values.wait_for(wanted).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -56,7 +56,7 @@ impl<'a> ServicePlan<'a> {
         format!("{}/{}/{name}", self.service.name, pair.source.name)
     }
 
-    /// Adds the hooks of a point, in the order of the plan.
+    /// Adds the gates and the hooks of a point, in the order of the plan.
     pub fn hooks(
         &self,
         chain: &mut Chain,
@@ -64,6 +64,10 @@ impl<'a> ServicePlan<'a> {
         pair: &PairPlan<'_>,
         at: HookPoint,
     ) -> Result<(), Finding> {
+        for (n, gate) in self.service.gates.iter().filter(|g| g.at == at).enumerate() {
+            let name = if n == 0 { format!("gate-{}", at.name()) } else { format!("gate-{}-{}", at.name(), n + 1) };
+            chain.add(steps, &self.id(pair, &name), StepKind::Gate(gate.clone()));
+        }
         let hooks: Vec<_> = self.service.hooks.iter().filter(|h| h.at == at).collect();
         for (n, hook) in hooks.iter().enumerate() {
             let host = if hook.on == Side::Source { pair.source } else { pair.target };

@@ -41,11 +41,9 @@ pub fn read(value: Value<'_>) -> Option<HealthDraft> {
 
 fn probe(kind: Value<'_>, http: Option<HttpProbe>) -> Option<(Probe, Use)> {
     let template = match kind.name() {
-        "http" => template::read(kind, Role::Url, Sides::Target, "a URL", "http: \"http://{{ address }}:8080/health\""),
-        "tcp" => {
-            template::read(kind, Role::HostPort, Sides::Target, "a host and a port", "tcp: \"{{ address }}:8080\"")
-        }
-        _ => template::read(kind, Role::Command, Sides::Target, "a command", "exec: systemctl is-active web"),
+        "http" => template::read(kind, Role::Url, Sides::Both, "a URL", "http: \"http://{{ address }}:8080/health\""),
+        "tcp" => template::read(kind, Role::HostPort, Sides::Both, "a host and a port", "tcp: \"{{ address }}:8080\""),
+        _ => template::read(kind, Role::Command, Sides::Both, "a command", "exec: systemctl is-active web"),
     }?;
     let text = template.template.value.clone();
     let probe = match (kind.name(), http) {

@@ -4,6 +4,7 @@
 //! a second file or another concept to be judged is left to [`super::validate`].
 
 pub mod director;
+pub mod gate;
 pub mod group;
 pub mod health;
 pub mod hook;

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use crate::spec::diagnostic::Diagnostic;
 use crate::spec::map::Map;
-use crate::spec::model::{Drain, OnDeadline, OnFailure, Shift, Strategy};
+use crate::spec::model::{Drain, Gate, OnDeadline, OnFailure, Shift, Strategy};
 use crate::spec::reader::Value;
 use crate::spec::source::Located;
 use crate::spec::units::YEAR;
 
+use super::gate;
 use super::health::{self, HealthDraft};
 use super::hook::{self, HookDraft, one_of};
 use super::moves::{self, MoveDraft};
@@ -45,6 +46,7 @@ pub struct Settings {
     pub shift: Shift,
     pub has_hooks: bool,
     pub hooks: Vec<HookDraft>,
+    pub gates: Vec<Gate>,
     pub on_failure: OnFailure,
 }
 
@@ -82,6 +84,7 @@ pub fn settings(m: &Map<'_>) -> Settings {
         shift: m.get("shift").map_or_else(default_shift, shift),
         has_hooks: hooks.is_some(),
         hooks: hooks.map(|v| several(v, hook::read)).unwrap_or_default(),
+        gates: m.get("gates").map(|v| several(v, gate::read)).unwrap_or_default(),
         on_failure: m
             .get("on_failure")
             .and_then(|v| one_of(v, "a choice", "choices", &ON_FAILURE))

@@ -20,6 +20,7 @@ pub fn plan(draft: Draft<'_>) -> Option<Plan> {
             health: settings.health.iter().map(|h| h.check.clone()).collect(),
             shift: settings.shift.clone(),
             hooks: settings.hooks.iter().map(|h| h.hook.clone()).collect(),
+            gates: settings.gates.clone(),
             on_failure: settings.on_failure,
         })
     });

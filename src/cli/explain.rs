@@ -1,0 +1,44 @@
+//! `migrate explain`: what a run waits for, since when, what was seen last, and what would end it.
+
+use std::collections::BTreeMap;
+
+use super::environment::Environment;
+use super::output::{self, Format};
+use super::{Exit, runs};
+use crate::control::{self, Answer, Request};
+use crate::render;
+
+/// Arguments of `migrate explain`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Name of a run, or of a plan for its newest run; without one, the newest run that has not ended
+    run: Option<String>,
+
+    /// How to show it
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
+    let found = match &args.run {
+        Some(name) => Some(runs::find(environment, name)?),
+        None => runs::all(environment)?.into_iter().rfind(|r| !r.has_ended()),
+    };
+    let Some(run) = found else {
+        output::print("No run waits for anything.\n")?;
+        return Ok(Exit::Ok);
+    };
+    let live = run.is_live();
+    let last_words = match control::ask(&runs::socket(&run.journal), &Request::Waiting) {
+        Ok(Answer::Waiting(words)) => words,
+        // Nobody there, or nothing to tell: the journal says the rest.
+        _ => BTreeMap::new(),
+    };
+    let state = run.state?;
+    let explanation = render::explain(&state, live, &last_words, jiff::Timestamp::now());
+    match args.format {
+        Format::Json => output::print_json(&explanation)?,
+        Format::Text => output::print(&explanation.to_string())?,
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,180 @@
+//! `migrate pause`, `resume`, `abort`, `approve`, `set`: what an operator asks of a run from another terminal.
+//!
+//! A live run is asked through its socket; for a run that nobody works on, the order goes into its journal and holds when it is
+//! taken up again.
+
+use super::environment::Environment;
+use super::failure::advised;
+use super::runs::{self, Run};
+use super::{Exit, output};
+use crate::control::{self, Answer, ControlError, Request};
+use crate::engine::orders::Order;
+use crate::event::{Event, Operator, Record, Setting};
+use crate::journal::{Journal, Log};
+use crate::spec::units;
+
+/// Arguments of `migrate pause` and `migrate abort`.
+#[derive(Debug, clap::Args)]
+pub struct Because {
+    /// Name of a run, or of a plan for its newest run
+    run: String,
+
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT", default_value = "an operator asked for it")]
+    why: String,
+}
+
+/// Arguments of `migrate resume`.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// Name of a run, or of a plan for its newest run
+    run: String,
+}
+
+/// Arguments of `migrate approve`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: migrate approve uploads-1 uploads/dal-1/gate-before_drain --why \"error rate is flat\""
+)]
+pub struct Approve {
+    /// Name of a run, or of a plan for its newest run
+    run: String,
+
+    /// Id of the gate's step, as `migrate explain` shows it
+    step: String,
+
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+}
+
+/// Arguments of `migrate set`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Settings:
+  hold=30s             watch time after each shift, from the next one on
+  bandwidth=50MiB      bytes per second of each copy, from the next pass on; 0 for no limit
+  max_unavailable=1    pairs out of service at once; the plan's own number stays the most
+
+Example: migrate set uploads bandwidth=20MiB")]
+pub struct Set {
+    /// Name of a run, or of a plan for its newest run
+    run: String,
+
+    /// What to set, as KEY=VALUE
+    #[arg(value_name = "KEY=VALUE")]
+    setting: String,
+}
+
+pub fn pause(args: &Because, environment: &Environment) -> anyhow::Result<Exit> {
+    let run = runs::find(environment, &args.run)?;
+    give(environment, &run, Order::Pause { why: args.why.clone() })?;
+    say(&format!(
+        "{} begins nothing new; frozen pairs are handed over first. Go on with: migrate resume {}",
+        run.name, run.name
+    ))
+}
+
+pub fn resume(args: &Which, environment: &Environment) -> anyhow::Result<Exit> {
+    let run = runs::find(environment, &args.run)?;
+    let live = give(environment, &run, Order::Resume)?;
+    say(&match live {
+        true => format!("{} goes on", run.name),
+        false => format!("{} is not paused any more; `migrate apply` goes on with it", run.name),
+    })
+}
+
+pub fn abort(args: &Because, environment: &Environment) -> anyhow::Result<Exit> {
+    let run = runs::find(environment, &args.run)?;
+    give(environment, &run, Order::Abort { why: args.why.clone() })?;
+    say(&format!(
+        "{} stops at the next safe point. Then: migrate rollback {}, or migrate apply to go on",
+        run.name, run.name
+    ))
+}
+
+pub fn approve(args: &Approve, environment: &Environment) -> anyhow::Result<Exit> {
+    let run = runs::find(environment, &args.run)?;
+    give(environment, &run, Order::Approve { step: args.step.clone(), why: args.why.clone() })?;
+    say(&format!("{} is approved by {}", args.step, environment.operator().user))
+}
+
+pub fn set(args: &Set, environment: &Environment) -> anyhow::Result<Exit> {
+    let setting = parse(&args.setting)?;
+    let run = runs::find(environment, &args.run)?;
+    give(environment, &run, Order::Set { setting })?;
+    say(&format!("{}: {} is set", run.name, args.setting))
+}
+
+fn say(line: &str) -> anyhow::Result<Exit> {
+    output::print(&format!("{line}\n"))?;
+    Ok(Exit::Ok)
+}
+
+fn parse(text: &str) -> anyhow::Result<Setting> {
+    let hint = "settings are hold=30s, bandwidth=50MiB and max_unavailable=1";
+    let wrong = |why: String| advised(format!("`{text}`: {why}"), hint);
+    let (key, value) = text.split_once('=').ok_or_else(|| wrong("there is no `=`".into()))?;
+    match key {
+        "hold" => units::duration(value).map(Setting::Hold).map_err(|bad| wrong(bad.why.into())),
+        "bandwidth" if value == "0" => Ok(Setting::Bandwidth(0)),
+        "bandwidth" => units::rate(value).map(Setting::Bandwidth).map_err(|bad| wrong(bad.why.into())),
+        "max_unavailable" => match value.parse() {
+            Ok(n) if n >= 1 => Ok(Setting::MaxUnavailable(n)),
+            _ => Err(wrong("a whole number from 1 is wanted".into())),
+        },
+        _ => Err(wrong(format!("there is no setting `{key}`"))),
+    }
+}
+
+/// Gives an order; whether a controller was there to take it.
+fn give(environment: &Environment, run: &Run, order: Order) -> anyhow::Result<bool> {
+    let by = environment.operator();
+    let request = Request::Order { order: order.clone(), by: by.clone() };
+    match control::ask(&runs::socket(&run.journal), &request) {
+        Ok(Answer::Obeyed) => Ok(true),
+        Ok(Answer::Refused(why)) => {
+            Err(advised(format!("{}: {why}", run.name), "`migrate explain` shows what it waits for"))
+        }
+        Ok(Answer::Waiting(_)) => Err(anyhow::anyhow!("the controller answered something else")),
+        Err(ControlError::NobodyThere { .. }) => write_down(run, order, by).map(|()| false),
+        Err(e) => Err(advised(e.to_string(), "look with `migrate explain`: the order may have been taken")),
+    }
+}
+
+/// For a run that nobody works on: the order goes into the journal.
+fn write_down(run: &Run, order: Order, by: Operator) -> anyhow::Result<()> {
+    let (mut journal, mut state) = Journal::open(&run.journal)?;
+    let event = match order {
+        Order::Pause { why } => Event::Paused { by, why },
+        Order::Resume => Event::Unpaused { by },
+        Order::Approve { step, why } => Event::Approved { step, by, why },
+        Order::Set { setting } => Event::Tuned { setting, by },
+        Order::Abort { why } => {
+            let why = format!("{}@{} aborted it: {why}", by.user, by.host);
+            let hint = Some("`migrate apply` goes on, `migrate rollback` goes back".to_owned());
+            Event::Held { step: None, why, hint, stuck: false }
+        }
+    };
+    // Folded first: a record that cannot follow must not get into the journal.
+    state.apply(Record { seq: state.records, at: jiff::Timestamp::now(), event: event.clone() })?;
+    journal.append(event)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn settings_are_read_with_their_units() {
+        assert_eq!(parse("hold=30s").unwrap(), Setting::Hold(Duration::from_secs(30)));
+        assert_eq!(parse("bandwidth=50MiB").unwrap(), Setting::Bandwidth(50 << 20));
+        assert_eq!(parse("max_unavailable=2").unwrap(), Setting::MaxUnavailable(2));
+        for bad in ["hold", "hold=30", "max_unavailable=0", "colour=red"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}
