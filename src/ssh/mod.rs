@@ -104,8 +104,6 @@ pub enum SshErrorKind {
     LoginRefused,
     /// The connection broke or time ran out while the command ran: whether it did its work is unknown.
     Interrupted,
-    /// The command ran, and what it answered cannot be used.
-    Failed,
     /// Settings on this side are wrong (key file, ssh_config): the command did not run.
     Config,
     /// The host was reached, but what was asked for cannot be done there: nothing was done.
