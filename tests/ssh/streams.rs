@@ -1,6 +1,6 @@
 //! Raw streams to commands and sockets on hosts.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,6 +64,22 @@ async fn a_lost_connection_is_an_error_for_reader_and_writer() {
     assert_eq!(
         (error.kind, error.what.as_str()),
         (migrate::ssh::SshErrorKind::Interrupted, "the connection was closed")
+    );
+}
+
+#[tokio::test]
+async fn a_writer_to_a_host_that_freezes_is_not_stuck_for_ever() {
+    let options = Options { keepalive: Duration::from_millis(200), keepalive_max: 2, ..Options::default() };
+    let lab = lab_with(&[], options);
+    let mut stream = lab.pool.open(&lab.host, &["sh", "-c", "exec cat >/dev/null"]).await.unwrap();
+    let block = Bytes::from(vec![0u8; 1 << 20]);
+    stream.send(block.clone()).await.unwrap();
+    lab.sshd.freeze();
+    while stream.send(block.clone()).await.is_ok() {}
+    let error = stream.finish().await.unwrap_err();
+    assert_eq!(
+        (error.kind, error.what.as_str()),
+        (migrate::ssh::SshErrorKind::Interrupted, "the host stopped answering")
     );
 }
 
