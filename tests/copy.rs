@@ -12,8 +12,14 @@
 
 mod lab;
 
+#[path = "copy/attacks.rs"]
+mod attacks;
+#[path = "copy/faults.rs"]
+mod faults;
 #[path = "copy/fidelity.rs"]
 mod fidelity;
+#[path = "copy/live.rs"]
+mod live;
 #[path = "copy/over_ssh.rs"]
 mod over_ssh;
 #[path = "copy/pair.rs"]

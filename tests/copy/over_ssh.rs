@@ -70,7 +70,7 @@ async fn a_tree_goes_from_host_to_host_and_the_agents_are_gone_afterwards() {
     assert_eq!(engine.pass(&job, &|_| {}).await.unwrap().files_sent, 1);
     assert_eq!(engine.verify(&job, &|_| {}).await.unwrap().different, 0);
     for (host, sshd) in [(&job.source, &hosts.source), (&job.target, &hosts.target)] {
-        engine.clean_up(host, &[job.id.clone()]).await.unwrap();
+        engine.clean_up(host, std::slice::from_ref(&job.id)).await.unwrap();
         assert!(!sshd.home().join(".migrate").exists());
     }
 }

@@ -77,7 +77,7 @@ impl Pair {
 
     pub fn clean_up(&self) {
         for host in [&self.job.source, &self.job.target] {
-            self.runtime.block_on(self.engine.clean_up(host, &[self.job.id.clone()])).unwrap();
+            self.runtime.block_on(self.engine.clean_up(host, std::slice::from_ref(&self.job.id))).unwrap();
         }
     }
 

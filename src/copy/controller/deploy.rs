@@ -55,11 +55,13 @@ pub struct Installed {
     pub work: String,
 }
 
+type Place = Arc<OnceCell<Installed>>;
+
 /// The program and the hosts that have it.
 pub struct Deployer {
     program: PathBuf,
     loaded: OnceCell<(Arc<Vec<u8>>, String)>,
-    ready: Mutex<HashMap<(String, String), Arc<OnceCell<Installed>>>>,
+    ready: Mutex<HashMap<(String, String), Place>>,
 }
 
 impl Deployer {

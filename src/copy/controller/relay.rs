@@ -89,14 +89,15 @@ async fn carry(
     let first = OutFrame::new(Route::Controller, task, Vec::new()).map_err(|e| stream(Side::Source, e))?;
     to_source.write_all(&first.head()).await.map_err(|e| stream(Side::Source, e))?;
     to_source.flush().await.map_err(|e| stream(Side::Source, e))?;
-    let mut up = pin!(async {
+    // Each direction owns its streams: a pipe ends only when its writer is dropped.
+    let mut up = pin!(async move {
         skip_noise(&mut from_source).await.map_err(|e| stream(Side::Source, e))?;
         let outcome = forward_up(&mut from_source, &mut to_target, progress).await?;
         // The receiving agent ends at the end of its input.
         let _ = to_target.shutdown().await;
         Ok(outcome)
     });
-    let mut down = pin!(async {
+    let mut down = pin!(async move {
         let result = async {
             skip_noise(&mut from_target).await?;
             forward_down(&mut from_target, &mut to_source).await

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir as ReadDir, FileType, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::target::{Target, failed, grant_owner};
+use super::target::{Target, failed, grant_owner, refused};
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::path;
 use crate::copy::tree::open_dir;
@@ -26,7 +26,7 @@ impl Target {
         let (dir, name) = path::split(path);
         self.check_name(name, path)?;
         if !path::is_relative(path) {
-            return Err(Failure::protocol(Side::Source, "a path that leaves the root"));
+            return Err(refused(path));
         }
         let parent = match self.tree.dir(dir) {
             Ok(fd) => fd,

@@ -44,10 +44,10 @@ pub fn write_batch(target: &Target, batch: &Batch, data: &[u8], writer: usize) -
 }
 
 fn directory(target: &Target, current: &mut Option<(u32, Dir)>, nth: u32, path: &[u8]) -> Result<Dir, Failure> {
-    if let Some((open, dir)) = current {
-        if *open == nth {
-            return Ok(dir.clone());
-        }
+    if let Some((open, dir)) = current
+        && *open == nth
+    {
+        return Ok(dir.clone());
     }
     let dir = target.dir(path)?;
     *current = Some((nth, dir.clone()));
@@ -151,10 +151,10 @@ impl Partial {
     pub fn write(&self, target: &Target, data: &[u8], offset: u64) -> Option<Ended> {
         if offset.checked_add(data.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
             self.fail(Failure::protocol(Side::Source, "a part beyond the end of all files"));
-        } else if let Some(place) = &self.place {
-            if let Err(failure) = write_at(&place.fd, data, offset, &place.path) {
-                self.fail(failure);
-            }
+        } else if let Some(place) = &self.place
+            && let Err(failure) = write_at(&place.fd, data, offset, &place.path)
+        {
+            self.fail(failure);
         }
         self.one_less(target)
     }

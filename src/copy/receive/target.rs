@@ -78,6 +78,9 @@ impl Target {
     /// The directory of an entry, and its checked name.
     pub fn parent<'a>(&self, path: &'a [u8]) -> Result<(Dir, &'a [u8]), Failure> {
         let (dir, name) = path::split(path);
+        if !path::is_relative(path) {
+            return Err(refused(path));
+        }
         self.check_name(name, path)?;
         Ok((self.dir(dir)?, name))
     }
@@ -203,7 +206,8 @@ pub fn failed(doing: &str, path: &[u8], errno: Errno) -> Failure {
     Failure::of(Side::Target, doing, path, errno)
 }
 
-fn refused(path: &[u8]) -> Failure {
+/// The answer to a path that no honest source sends.
+pub fn refused(path: &[u8]) -> Failure {
     Failure::fatal(Side::Target, format!("the source sent a path that cannot be below the root: {}", show(path)))
         .hint("the source host is broken or hostile: look at it before you run again")
 }

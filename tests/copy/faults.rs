@@ -1,0 +1,349 @@
+//! What goes wrong ends in a clear error, harms nothing, and is made good by the next run.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::pair::Pair;
+use crate::tree::{is_root, make_odd_tree, noise};
+
+fn many_files(root: &Path, seed: u64) {
+    for d in 0..20 {
+        let dir = root.join(format!("d{d}"));
+        fs::create_dir_all(&dir).unwrap();
+        for f in 0..30 {
+            fs::write(dir.join(format!("f{f}")), noise(seed + d * 100 + f, 3000)).unwrap();
+        }
+    }
+    for f in 0..3 {
+        fs::write(root.join(format!("large{f}")), noise(seed + f, 12 << 20)).unwrap();
+    }
+}
+
+/// Temporary files below a directory.
+fn leftovers(root: &Path) -> Vec<String> {
+    let out = Command::new("find").arg(root).args(["-name", ".migrate~*"]).output().unwrap();
+    String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
+}
+
+type Contents = std::collections::HashMap<std::path::PathBuf, Vec<blake3::Hash>>;
+
+/// Adds what the files of a tree hold now to what they may hold.
+fn remember(root: &Path, contents: &mut Contents) {
+    for file in walk(root).into_iter().filter(|path| path.is_file()) {
+        let hash = blake3::hash(&fs::read(&file).unwrap());
+        contents.entry(file.strip_prefix(root).unwrap().to_owned()).or_default().push(hash);
+    }
+}
+
+/// Every file under a final name must be whole: what the source had once.
+fn assert_no_half_file(target: &Path, contents: &Contents) {
+    for file in walk(target).into_iter().filter(|path| path.is_file()) {
+        let name = file.strip_prefix(target).unwrap();
+        if !name.file_name().unwrap().to_string_lossy().starts_with(".migrate~") {
+            let known = contents.get(name).is_some_and(|c| c.contains(&blake3::hash(&fs::read(&file).unwrap())));
+            assert!(known, "{} is half", name.display());
+        }
+    }
+}
+
+fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(walk(&path));
+        }
+        found.push(path);
+    }
+    found
+}
+
+fn kill(pid: u32) {
+    let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// The agents of a pair: processes whose command line names its work directory.
+fn agents(pair: &Pair, role: &str) -> Vec<u32> {
+    let work = pair.dir.path().to_str().unwrap().to_owned();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let words: Vec<String> = line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
+        if words.get(2).is_some_and(|w| w == role) && words.iter().any(|w| w.starts_with(&work)) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+fn seed() -> u64 {
+    std::env::var("COPY_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
+        u64::from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos())
+    })
+}
+
+fn rounds(default: u64) -> u64 {
+    std::env::var("COPY_ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn cut_at_any_instant_the_next_run_ends_where_an_undisturbed_one_does() {
+    let seed = seed();
+    println!("COPY_SEED={seed}");
+    let mut random = Random(seed);
+    for round in 0..rounds(12) {
+        let pair = Pair::new();
+        many_files(&pair.source(), seed + round);
+        let mut contents = Contents::new();
+        remember(&pair.source(), &mut contents);
+        if random.below(2) == 0 {
+            // A second pass over changes is cut instead of the first.
+            pair.pass();
+            fs::remove_dir_all(pair.source().join("d3")).unwrap();
+            many_files(&pair.source(), seed + round + 7);
+            fs::remove_file(pair.source().join("d4/f4")).unwrap();
+            remember(&pair.source(), &mut contents);
+        }
+        let role = if random.below(2) == 0 { "send" } else { "receive" };
+        let delay = Duration::from_millis(random.below(400));
+        let error = std::thread::scope(|scope| {
+            let pass = scope.spawn(|| pair.try_pass());
+            while agents(&pair, role).is_empty() && !pass.is_finished() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(delay);
+            agents(&pair, role).into_iter().for_each(kill);
+            pass.join().unwrap()
+        });
+        let what = format!("round {round}, {role} killed after {delay:?}: {error:?}");
+        assert_no_half_file(&pair.target(), &contents);
+        pair.pass();
+        pair.assert_same();
+        assert_eq!(leftovers(&pair.target()), Vec::<String>::new(), "{what}");
+        assert_eq!(pair.pass().files_sent, 0, "{what}");
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let hash = blake3::hash(&self.0.to_le_bytes());
+        u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap()) % n
+    }
+}
+
+#[test]
+fn what_was_copied_by_a_run_that_was_cut_and_then_removed_on_the_source_does_not_stay() {
+    let pair = Pair::new();
+    many_files(&pair.source(), 1);
+    std::thread::scope(|scope| {
+        let pass = scope.spawn(|| pair.try_pass());
+        while !pair.target().join("d1/f1").exists() && !pass.is_finished() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        agents(&pair, "send").into_iter().for_each(kill);
+        let _ = pass.join().unwrap();
+    });
+    fs::remove_dir_all(pair.source().join("d1")).unwrap();
+    pair.pass();
+    pair.assert_same();
+}
+
+#[test]
+fn a_full_disk_is_told_ahead_and_when_it_fills_up_meanwhile() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let mount = Mount::tmpfs(&pair.target(), "8m");
+    fs::write(pair.source().join("too large"), noise(1, 20 << 20)).unwrap();
+    let ahead = pair.try_pass().unwrap_err();
+    assert!(ahead.what.contains("has room for 8.0 MiB, but 20.0 MiB"), "{ahead:?}");
+    assert_eq!((ahead.host.as_str(), ahead.retryable), ("new", false));
+    assert_eq!(walk(&pair.target()), Vec::<std::path::PathBuf>::new(), "nothing was sent");
+    // Fits when it is looked at, but another writer is faster.
+    fs::write(pair.source().join("too large"), noise(1, 6 << 20)).unwrap();
+    for n in 0..300 {
+        fs::write(pair.source().join(format!("small {n}")), noise(n, 4097)).unwrap();
+    }
+    let full = pair.try_pass().unwrap_err();
+    assert!(full.what.contains("No space left on device"), "{full:?}");
+    assert!(full.hint.unwrap().contains("free space"));
+    let mut contents = Contents::new();
+    remember(&pair.source(), &mut contents);
+    assert_no_half_file(&pair.target(), &contents);
+    // With room again, it goes on.
+    mount.remount("size=64m");
+    pair.pass();
+    pair.assert_same();
+    assert_eq!(leftovers(&pair.target()), Vec::<String>::new());
+    drop(mount);
+}
+
+#[test]
+fn a_read_only_target_is_named() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let mount = Mount::tmpfs(&pair.target(), "1m");
+    fs::write(pair.source().join("a"), b"1").unwrap();
+    mount.remount("ro");
+    let error = pair.try_pass().unwrap_err();
+    assert!(error.what.contains("Read-only file system"), "{error:?}");
+    assert_eq!(error.host, "new");
+}
+
+/// A filesystem of its own, unmounted when dropped.
+struct Mount(std::path::PathBuf);
+
+impl Mount {
+    fn tmpfs(at: &Path, size: &str) -> Self {
+        fs::create_dir_all(at).unwrap();
+        let out = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(at).output();
+        let out = out.unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        Self(at.to_owned())
+    }
+
+    fn remount(&self, option: &str) {
+        let status = Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(&self.0).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_missing_source_and_a_missing_parent_of_the_target_change_nothing() {
+    let mut pair = Pair::new();
+    fs::remove_dir(pair.source()).unwrap();
+    let error = pair.try_pass().unwrap_err();
+    assert!(error.what.contains("cannot open the source directory"), "{error:?}");
+    assert!(error.what.contains("No such file") && error.host == "old", "{error:?}");
+    fs::create_dir(pair.source()).unwrap();
+    pair.job.to = pair.dir.path().join("no/where").to_str().unwrap().to_owned();
+    let error = pair.try_pass().unwrap_err();
+    assert!(error.what.contains("the parent of the target directory") && error.host == "new", "{error:?}");
+    fs::write(pair.dir.path().join("file"), b"x").unwrap();
+    pair.job.to = pair.dir.path().join("file").to_str().unwrap().to_owned();
+    let error = pair.try_pass().unwrap_err();
+    assert!(error.what.contains("Not a directory"), "{error:?}");
+    assert_eq!(fs::read(pair.dir.path().join("file")).unwrap(), b"x");
+}
+
+#[test]
+fn an_empty_source_never_empties_the_target() {
+    let pair = Pair::new();
+    fs::write(pair.source().join("a"), b"1").unwrap();
+    pair.pass();
+    fs::remove_file(pair.source().join("a")).unwrap();
+    let error = pair.try_pass().unwrap_err();
+    assert!(error.what.contains("is empty, but the target is not"), "{error:?}");
+    assert!(pair.target().join("a").exists());
+    fs::write(pair.source().join("b"), b"1").unwrap();
+    pair.pass();
+    pair.assert_same();
+}
+
+#[test]
+fn an_empty_source_to_an_empty_target_is_fine() {
+    let pair = Pair::new();
+    assert_eq!(pair.pass().entries, 0);
+    assert_eq!(pair.pass().entries, 0);
+    assert_eq!(pair.verify().different, 0);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_and_everything_else_arrives_but_nothing_is_deleted() {
+    if is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    fs::write(pair.source().join("old"), b"1").unwrap();
+    pair.pass();
+    fs::remove_file(pair.source().join("old")).unwrap();
+    fs::write(pair.source().join("closed"), b"1").unwrap();
+    fs::set_permissions(pair.source().join("closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::write(pair.source().join("open"), b"1").unwrap();
+    let error = pair.try_pass().unwrap_err();
+    assert!(error.what.contains("cannot open closed: Permission denied"), "{error:?}");
+    assert!(error.hint.is_some() && !error.retryable);
+    assert!(pair.target().join("open").exists() && pair.target().join("old").exists());
+    fs::set_permissions(pair.source().join("closed"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(pair.pass().deleted, 1);
+    pair.assert_same();
+}
+
+#[test]
+fn a_bad_job_is_refused_before_any_host_is_touched() {
+    let mut pair = Pair::new();
+    for (id, from, exclude) in [("../x", "/a", ""), ("", "/a", ""), ("a", "relative", ""), ("a", "/a", "[x")] {
+        pair.job.id = id.into();
+        pair.job.from = from.into();
+        pair.job.exclude = if exclude.is_empty() { vec![] } else { vec![exclude.into()] };
+        assert!(pair.try_pass().is_err(), "{id} {from} {exclude}");
+    }
+    assert!(!pair.dir.path().join("work-source").exists());
+}
+
+#[test]
+fn another_job_or_a_replaced_target_ends_the_trust_in_the_manifest() {
+    let mut pair = Pair::new();
+    make_odd_tree(&pair.source());
+    pair.pass();
+    // Someone throws the target away and starts it anew.
+    fs::rename(pair.target(), pair.dir.path().join("aside")).unwrap();
+    fs::create_dir(pair.target()).unwrap();
+    pair.pass();
+    pair.assert_same();
+    // Another job writes something else there.
+    let other = pair.dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("foreign"), b"x").unwrap();
+    let (id, from) = (pair.job.id.clone(), pair.job.from.clone());
+    pair.job.id = "job-2".into();
+    pair.job.from = other.to_str().unwrap().into();
+    pair.pass();
+    assert!(!pair.target().join("plain").exists());
+    (pair.job.id, pair.job.from) = (id, from);
+    pair.pass();
+    pair.assert_same();
+}
+
+#[test]
+fn a_damaged_manifest_is_no_manifest() {
+    let pair = Pair::new();
+    make_odd_tree(&pair.source());
+    pair.pass();
+    let file = pair.dir.path().join("work-source/jobs/job-1/manifest");
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    fs::write(&file, bytes).unwrap();
+    fs::remove_file(pair.source().join("plain")).unwrap();
+    pair.pass();
+    pair.assert_same();
+}
+
+#[test]
+fn a_removed_agent_is_put_there_again() {
+    let pair = Pair::new();
+    fs::write(pair.source().join("a"), b"1").unwrap();
+    pair.pass();
+    fs::remove_dir_all(pair.dir.path().join("work-target")).unwrap();
+    // The engine believes that it is still there, finds out, and looks again the next time.
+    let _ = pair.try_pass();
+    pair.pass();
+    pair.assert_same();
+}

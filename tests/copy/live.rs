@@ -1,0 +1,162 @@
+//! Files that change while passes run: after the freeze both sides are the same.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::pair::Pair;
+use crate::tree::{noise, set_mtime};
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+fn seeds() -> Vec<u64> {
+    if let Some(seed) = std::env::var("COPY_SEED").ok().and_then(|s| s.parse().ok()) {
+        return vec![seed];
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let rounds = std::env::var("COPY_ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(5);
+    (1..=rounds).map(|n| (u64::from(now.subsec_nanos()) << 8 | n) | 1).collect()
+}
+
+/// One random change; what is not possible just does not happen.
+fn change(root: &Path, random: &mut Random) {
+    let dir = root.join(format!("d{}", random.below(4)));
+    let path = dir.join(format!("f{}", random.below(12)));
+    let other = root.join(format!("d{}", random.below(4))).join(format!("f{}", random.below(12)));
+    let len = [0, 10, 5000, 300_000, 1_500_000][random.below(5) as usize];
+    match random.below(12) {
+        0 | 1 => drop(fs::write(&path, noise(random.0, len))),
+        2 => drop(fs::remove_file(&path)),
+        3 => drop(fs::rename(&path, &other)),
+        4 => drop(fs::hard_link(&path, &other)),
+        5 => drop(OpenOptions::new().append(true).open(&path).and_then(|mut f| f.write_all(&noise(random.0, 700)))),
+        6 => drop(OpenOptions::new().write(true).open(&path).and_then(|f| f.set_len(random.below(9000)))),
+        7 => {
+            // Same length, same time.
+            if let Ok(meta) = fs::metadata(&path) {
+                use std::os::unix::fs::MetadataExt;
+                if let Ok(mut file) = OpenOptions::new().write(true).open(&path) {
+                    let _ = file.seek(SeekFrom::Start(random.below(meta.len().max(1))));
+                    if meta.len() > 0 {
+                        let _ = file.set_len(meta.len());
+                        let _ = file.write_at(b"!", random.below(meta.len()));
+                    }
+                    set_mtime(&path, meta.mtime(), meta.mtime_nsec());
+                }
+            }
+        }
+        8 => {
+            let _ = fs::remove_file(&path);
+            let _ = fs::create_dir(&path);
+            let _ = fs::write(path.join("inside"), noise(random.0, len));
+        }
+        9 => drop(fs::remove_dir_all(&path)),
+        10 => drop(std::os::unix::fs::symlink("f1", &path)),
+        _ => {
+            use std::os::unix::fs::PermissionsExt;
+            let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o600 + random.below(0o100) as u32));
+        }
+    }
+}
+
+#[test]
+fn a_writer_changes_everything_while_passes_run_and_after_the_freeze_both_sides_are_the_same() {
+    for seed in seeds() {
+        println!("COPY_SEED={seed}");
+        let pair = Pair::new();
+        let root = pair.source();
+        for d in 0..4 {
+            fs::create_dir(root.join(format!("d{d}"))).unwrap();
+        }
+        let mut random = Random(seed);
+        (0..200).for_each(|_| change(&root, &mut random));
+        let frozen = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !frozen.load(Ordering::Relaxed) {
+                    change(&root, &mut random);
+                }
+            });
+            for _ in 0..3 {
+                pair.pass();
+            }
+            frozen.store(true, Ordering::Relaxed);
+        });
+        pair.pass();
+        pair.assert_same();
+        assert_eq!(pair.verify().different, 0, "seed {seed}");
+    }
+}
+
+/// Stores through a mapping, paced by lines on its input: «w N» writes byte N everywhere and answers.
+const MAPPED_WRITER: &str = r#"
+import mmap, sys
+f = open(sys.argv[1], "r+b")
+m = mmap.mmap(f.fileno(), 0)
+for line in sys.stdin:
+    m[0:4] = line.strip().encode()[:4].ljust(4)
+    print("ok", flush=True)
+"#;
+
+#[test]
+fn stores_through_a_mapping_between_passes_are_never_missed() {
+    let pair = Pair::new();
+    let path = pair.source().join("mapped");
+    fs::write(&path, vec![0; 8192]).unwrap();
+    let Ok(mut child) = Command::new("python3")
+        .args(["-c", MAPPED_WRITER])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+    else {
+        println!("skipped: python3 is not there");
+        return;
+    };
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut store = |text: &str| {
+        writeln!(stdin, "{text}").unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
+        assert_eq!(line, "ok\n");
+    };
+    for round in 0..6 {
+        // The second store goes into a page that is dirty already and moves no time stamp.
+        store(&format!("a{round}"));
+        pair.pass();
+        store(&format!("b{round}"));
+        store(&format!("c{round}"));
+        pair.pass();
+        pair.pass();
+        assert_eq!(fs::read(pair.target().join("mapped")).unwrap(), fs::read(&path).unwrap(), "round {round}");
+    }
+    drop(stdin);
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_store_right_after_the_seed_read_a_file_is_caught_up() {
+    // The same tick of the kernel's clock for both: only the distance to the start of the pass can tell.
+    let pair = Pair::new();
+    let path = pair.source().join("file");
+    for round in 0..20u8 {
+        File::create(&path).unwrap().write_all(&[round; 100]).unwrap();
+        pair.pass();
+        fs::write(&path, [round + 100; 100]).unwrap();
+        pair.pass();
+        assert_eq!(fs::read(pair.target().join("file")).unwrap(), [round + 100; 100]);
+    }
+}
