@@ -168,8 +168,16 @@ impl Bind {
     }
 
     /// Stops it as if its machine hung: it is there and does not answer.
-    pub fn pause(&self) {
+    pub fn pause(&mut self) {
         self.daemon.signal("STOP");
+        // On a busy machine its threads go on for a while.
+        let tasks = format!("/proc/{}/task", self.daemon.pid());
+        self.daemon.wait_until("standstill", || {
+            let states = std::fs::read_dir(&tasks).into_iter().flatten().flatten();
+            states
+                .map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default())
+                .all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+        });
     }
 
     /// Lets it go on after [`Bind::pause`].

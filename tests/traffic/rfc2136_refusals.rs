@@ -25,7 +25,7 @@ async fn an_unsigned_success_is_not_believed() {
 
 #[tokio::test]
 async fn a_server_that_hangs_is_given_up() {
-    let lab = Lab::start(&zone(), 0);
+    let mut lab = Lab::start(&zone(), 0);
     lab.primary.pause();
     let error = lab.director().observe("www").await.unwrap_err();
     lab.primary.resume();
