@@ -21,5 +21,7 @@ mod lab_works;
 mod meddling;
 #[path = "traffic/rfc2136.rs"]
 mod rfc2136;
+#[path = "traffic/rfc2136_refusals.rs"]
+mod rfc2136_refusals;
 #[path = "traffic/support.rs"]
 mod support;

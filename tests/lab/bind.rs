@@ -1,13 +1,14 @@
 //! Real BIND servers: a primary that takes signed updates, secondaries, and a resolver that caches.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use super::packages::program;
-use super::process::{Daemon, free_port};
+use super::process::Daemon;
 
 /// A TSIG key as `tsig-keygen` makes it.
 #[derive(Debug, Clone)]
@@ -167,8 +168,16 @@ impl Bind {
     }
 
     /// Stops it as if its machine hung: it is there and does not answer.
-    pub fn pause(&self) {
+    pub fn pause(&mut self) {
         self.daemon.signal("STOP");
+        // On a busy machine its threads go on for a while.
+        let tasks = format!("/proc/{}/task", self.daemon.pid());
+        self.daemon.wait_until("standstill", || {
+            let states = std::fs::read_dir(&tasks).into_iter().flatten().flatten();
+            states
+                .map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default())
+                .all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+        });
     }
 
     /// Lets it go on after [`Bind::pause`].
@@ -209,15 +218,23 @@ impl Bind {
     }
 }
 
+/// A port of 127.0.0.1, the only loopback address that `named` listens on by itself, below those that clients get.
 fn free_addr() -> SocketAddr {
-    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    SocketAddr::new(ip, free_port(ip))
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + u16::try_from(std::process::id() % 100).unwrap_or(0) * 200;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 10_000;
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(addr).is_ok() && UdpSocket::bind(addr).is_ok() {
+            return addr;
+        }
+    }
 }
 
 /// Whether anything comes back to a query for the root.
 fn answers(addr: SocketAddr) -> bool {
     let ask = || -> std::io::Result<usize> {
-        let socket = UdpSocket::bind((addr.ip(), 0))?;
+        let socket = UdpSocket::bind(("127.0.0.1", 0))?;
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         socket.send_to(&[0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1], addr)?;
         socket.recv(&mut [0; 512])

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::packages::program;
 use super::process::{Daemon, free_port};
+use super::sshd::next_address;
 
 /// A backend and the frontend that feeds it.
 #[derive(Debug, Clone)]
@@ -68,9 +69,9 @@ pub struct Haproxy {
 }
 
 impl Haproxy {
-    /// Starts it on 127.0.0.1.
+    /// Starts it on a loopback address of its own.
     pub fn start(backends: &[Backend]) -> Self {
-        Self::start_on(IpAddr::V4(Ipv4Addr::LOCALHOST), backends)
+        Self::start_on(next_address(), backends)
     }
 
     /// Starts it with all its ports on `ip`.

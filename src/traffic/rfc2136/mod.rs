@@ -28,6 +28,9 @@ use crate::spec::model::SecretRef;
 /// How long secondaries may need to follow the primary.
 const FOLLOW: Duration = Duration::from_secs(60);
 
+/// How often a swap is tried while the records go away from what we read and come back to it.
+const SWAPS: u32 = 5;
+
 /// Largest TTL there is (RFC 2181).
 const MAX_TTL: u64 = 0x7fff_ffff;
 
@@ -151,40 +154,46 @@ impl Zone {
     }
 
     async fn update(&self, target: &Target<'_>, before: &Addresses, after: &Addresses) -> Result<(), TrafficError> {
+        let primary = || self.asked("primary", self.config.primary, target);
         let update = Update { zone: &self.zone, owner: &target.owner, before, after: Some(after) };
-        let sent = update::send(self.config.primary, &update, self.signer.as_ref()).await;
-        let rejection = match sent {
-            Ok(Outcome::Done) => return Ok(()),
-            Ok(Outcome::Changed) => None,
-            Err(lost @ Rejection::Lost(_)) => Some(lost),
-            Err(other) => {
-                return Err(self.asked("primary", self.config.primary, target).rejected(other).nothing_changed());
+        for _ in 0..SWAPS {
+            let lost = match update::send(self.config.primary, &update, self.signer.as_ref()).await {
+                Ok(Outcome::Done) => return Ok(()),
+                Ok(Outcome::Changed) => None,
+                Err(lost @ Rejection::Lost(_)) => Some(lost),
+                Err(other) => return Err(primary().rejected(other).nothing_changed()),
+            };
+            // A lost answer, or an earlier run that got just this far: what is there now decides.
+            let now = self.primary(target).await?.addresses;
+            match lost {
+                _ if now.same_records(after) => return Ok(()),
+                Some(lost) => return Err(primary().rejected(lost)),
+                None if !now.same_records(before) => return Err(self.conflict(target, before, &now)),
+                // Somebody has changed it back in the meantime.
+                None => {}
             }
-        };
-        // A lost answer, or an earlier run that got just this far: what is there now decides.
-        let now = self.primary(target).await?.addresses;
-        match rejection {
-            _ if now.same_records(after) => Ok(()),
-            Some(lost) => Err(self.asked("primary", self.config.primary, target).rejected(lost)),
-            None => Err(self.conflict(target, before, &now)),
         }
+        Err(self.not_its_own(target, before))
     }
 
     fn conflict(&self, target: &Target<'_>, before: &Addresses, now: &Addresses) -> TrafficError {
-        let name = &target.text;
-        if now.same_records(before) {
-            let what = format!("{name} answers {} and yet has other records of its own", now.in_words());
-            return self.refused_for(what).nothing_changed().hint(format!(
-                "its addresses may come from a wildcard or another view: give {name} address records of its own"
-            ));
-        }
         let what = format!(
-            "{name} was changed by somebody else: it had {} and now has {}; nothing of ours was written",
+            "{} was changed by somebody else: it had {} and now has {}; nothing of ours was written",
+            target.text,
             before.in_words(),
             now.in_words()
         );
         TrafficError::new(format!("{} (primary {})", self.name, self.config.primary), TrafficErrorKind::Conflict, what)
             .hint("find out who else updates this name, then run again")
+    }
+
+    /// The server answers with addresses, and does not find them at the name.
+    fn not_its_own(&self, target: &Target<'_>, before: &Addresses) -> TrafficError {
+        let name = &target.text;
+        let what = format!("{name} answers {} and has other records of its own", before.in_words());
+        self.refused_for(what).nothing_changed().hint(format!(
+            "its addresses may come from a wildcard or another view: give {name} address records of its own"
+        ))
     }
 
     fn pool(&self, target: &Target<'_>, addresses: &Addresses) -> Pool {
