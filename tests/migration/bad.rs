@@ -178,15 +178,15 @@ fn a_frozen_zone() {
     refuses(&fleet, DNS, &["zone", "REFUSED", "rndc thaw"]);
 }
 
-/// Lets everything that comes by SSH find a file system of 256 KiB at `dir`; `None` where this user may not mount anything.
-fn with_little_room(fleet: &mut Fleet, dir: &str) -> Option<()> {
+/// Lets everything that comes by SSH find a small file system at `dir`; `None` where this user may not mount anything.
+fn with_little_room(fleet: &mut Fleet, dir: &str, limit: &str) -> Option<()> {
     let mine = Command::new("unshare").args(["--map-root-user", "--mount", "true"]).status();
     if !mine.is_ok_and(|status| status.success()) {
         eprintln!("not tried: this user may not mount anything, not even for itself");
         return None;
     }
     let host = &mut fleet.targets[0];
-    let mount = format!("mount -t tmpfs -o size=256k,mode=755 tmpfs {}", host.root.join(dir).display());
+    let mount = format!("mount -t tmpfs -o {limit},mode=755 tmpfs {}", host.root.join(dir).display());
     let force =
         format!("ForceCommand unshare --map-root-user --mount sh -c '{mount} && exec sh -c \"$SSH_ORIGINAL_COMMAND\"'");
     host.sshd.stop();
@@ -205,7 +205,7 @@ fn a_target_that_is_too_small() {
     for target in &fleet.targets {
         fs::create_dir_all(target.root.join("volume")).unwrap();
     }
-    if with_little_room(&mut fleet, "volume").is_some() {
+    if with_little_room(&mut fleet, "volume", "size=256k").is_some() {
         refuses(&fleet, PLAN, &["fra-1", "free", "make room"]);
     }
 }
@@ -213,8 +213,16 @@ fn a_target_that_is_too_small() {
 #[test]
 fn a_target_whose_disk_is_full() {
     let mut fleet = haproxy();
-    if with_little_room(&mut fleet, "data").is_some() {
-        holds_before_any_traffic_moves(&fleet, PLAN, &["fra-1", "No space left"]);
+    if with_little_room(&mut fleet, "data", "size=256k").is_some() {
+        holds_before_any_traffic_moves(&fleet, PLAN, &["fra-1", "has room for 256.0 KiB", "free space there"]);
+    }
+}
+
+#[test]
+fn a_target_with_room_for_the_bytes_but_not_for_so_many_files() {
+    let mut fleet = haproxy();
+    if with_little_room(&mut fleet, "data", "size=64m,nr_inodes=20").is_some() {
+        holds_before_any_traffic_moves(&fleet, PLAN, &["fra-1", "inodes", "free space there"]);
     }
 }
 
