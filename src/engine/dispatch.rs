@@ -8,7 +8,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::World;
 use super::execute::{self, Context, Effect, Found};
-use super::orders::{Given, Order, Orders};
+use super::orders::Orders;
 use super::undo;
 use crate::event::{Before, Direction, Event, IllegalTransition, Notice, Operator, RunState, StepResult, StepState};
 use crate::journal::{JournalError, Log};
@@ -75,17 +75,19 @@ pub enum Stop {
 /// One controller at work on one run.
 pub struct Engine {
     journal: Box<dyn Log>,
-    state: RunState,
+    pub(super) state: RunState,
     operator: Operator,
-    steps: Arc<BTreeMap<String, Arc<Step>>>,
-    context: Arc<Context>,
+    pub(super) steps: Arc<BTreeMap<String, Arc<Step>>>,
+    pub(super) context: Arc<Context>,
     notices: mpsc::UnboundedSender<Notice>,
-    stop: watch::Receiver<Stop>,
+    pub(super) stop: watch::Receiver<Stop>,
     tasks: JoinSet<(String, Effect)>,
     active: BTreeSet<String>,
     /// Steps that ended badly in this session: they are not begun again before an operator looks.
     given_up: BTreeSet<String>,
-    hold: Option<Ending>,
+    pub(super) hold: Option<Ending>,
+    /// Failures that the plan's budgets allow: other pairs go on meanwhile.
+    tolerated: Vec<Ending>,
     undo: Vec<String>,
     orders: Orders,
 }
@@ -117,6 +119,7 @@ impl Engine {
             active: BTreeSet::new(),
             given_up: BTreeSet::new(),
             hold: None,
+            tolerated: Vec::new(),
             undo,
             orders,
         }
@@ -138,58 +141,7 @@ impl Engine {
         }
     }
 
-    /// A paused run stays, so that it can be told to go on.
-    fn waits_for_orders(&self) -> bool {
-        self.state.paused.is_some() && self.hold.is_none() && *self.stop.borrow() == Stop::No
-    }
-
-    fn obey(&mut self, given: Given) -> Result<(), EngineError> {
-        let Given { order, by, answer } = given;
-        let obeyed = match self.event_for(order, by) {
-            Ok(Some(event)) => self.record(event).map(Ok)?,
-            Ok(None) => Ok(()),
-            Err(why) => Err(why),
-        };
-        self.context.publish(&self.state);
-        // Whoever asked may have gone away.
-        let _ = answer.send(obeyed);
-        Ok(())
-    }
-
-    fn event_for(&mut self, order: Order, by: Operator) -> Result<Option<Event>, String> {
-        match order {
-            Order::Pause { .. } if self.state.paused.is_some() => Err("the run is paused already".into()),
-            Order::Pause { why } => Ok(Some(Event::Paused { by, why })),
-            Order::Resume if self.state.paused.is_none() => Err("the run is not paused".into()),
-            Order::Resume => Ok(Some(Event::Unpaused { by })),
-            Order::Approve { step, why } => {
-                self.check_approval(&step, &by).map(|()| Some(Event::Approved { step, by, why }))
-            }
-            Order::Set { setting } => Ok(Some(Event::Tuned { setting, by })),
-            Order::Abort { why } => {
-                let why = format!("{}@{} aborted it: {why}", by.user, by.host);
-                let hint = Some("`migrate apply` goes on, `migrate rollback` goes back".to_owned());
-                self.hold.get_or_insert(Ending::Held { step: None, why, hint, stuck: false });
-                self.context.interrupt();
-                Ok(None)
-            }
-        }
-    }
-
-    fn check_approval(&self, step: &str, by: &Operator) -> Result<(), String> {
-        match self.steps.get(step).map(|s| &s.kind) {
-            Some(StepKind::Gate(_)) => {}
-            Some(_) => return Err(format!("{step} is not a gate")),
-            None => return Err(format!("there is no step {step}")),
-        }
-        let given = self.state.approvals.get(step).into_iter().flatten();
-        match given.into_iter().any(|a| a.by.user == by.user) {
-            true => Err(format!("{} has approved {step} already", by.user)),
-            false => Ok(()),
-        }
-    }
-
-    fn record(&mut self, event: Event) -> Result<(), EngineError> {
+    pub(super) fn record(&mut self, event: Event) -> Result<(), EngineError> {
         let record = self.journal.append(event)?;
         self.state.apply(record.clone())?;
         // A watcher that has gone away does not stop a run.
@@ -348,12 +300,35 @@ impl Engine {
             self.hold = Some(held);
             return Ok(());
         }
-        self.hold.get_or_insert(held);
         self.undo = undo::on_failure(&self.state, step);
+        if self.within_budget(step) {
+            self.tolerated.push(held);
+            return Ok(());
+        }
+        self.hold.get_or_insert(held);
         if step.on_failure == OnFailure::Rollback {
             self.roll_back(format!("{}: {why}", step.id))?;
         }
         Ok(())
+    }
+
+    /// Whether the pair of a failed step is one that may fail while others go on.
+    fn within_budget(&self, step: &Step) -> bool {
+        let budgets = &self.state.started.graph.budgets;
+        let failed: BTreeSet<_> = self
+            .given_up
+            .iter()
+            .filter_map(|id| self.steps.get(id))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|s| (&s.wave, &s.service, s.pair.as_ref().map(|p| &p.source)))
+            .collect();
+        let in_wave = failed.iter().filter(|(wave, _, _)| **wave == step.wave).count();
+        let wave = budgets.waves.get(&step.wave).copied().unwrap_or(0);
+        step.pair.is_some()
+            && step.on_failure == OnFailure::Hold
+            && in_wave <= wave
+            && budgets.all.is_none_or(|all| failed.len() <= all)
     }
 
     /// The plan's policy. Where there is no way back, the run holds as if it had none.
@@ -371,7 +346,8 @@ impl Engine {
     fn end(mut self) -> Result<Ending, EngineError> {
         let stop = self.stop.borrow().clone();
         let back = self.state.direction != Direction::Forward;
-        let (event, ending) = if let Some(held @ Ending::Held { .. }) = self.hold.take() {
+        let tolerated = self.tolerated.pop();
+        let (event, ending) = if let Some(held @ Ending::Held { .. }) = self.hold.take().or(tolerated) {
             (held_event(&held), held)
         } else if back && self.undo.is_empty() {
             (Event::RolledBack, Ending::RolledBack)

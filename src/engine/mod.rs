@@ -5,6 +5,7 @@
 
 mod dispatch;
 mod execute;
+mod obey;
 pub mod orders;
 mod undo;
 pub mod world;

@@ -151,7 +151,7 @@ mod tests {
             run: "r-1".into(),
             plan: "r".into(),
             inputs: Vec::new(),
-            graph: Graph { steps },
+            graph: Graph { steps, ..Graph::default() },
             by: operator(),
             version: "0".into(),
         }))

@@ -17,6 +17,18 @@ use crate::traffic::{Change, Mode};
 pub struct Graph {
     /// Steps in an order in which each stands behind all it waits for.
     pub steps: Vec<Step>,
+    /// Pairs that may fail before others are held, too.
+    #[serde(default)]
+    pub budgets: Budgets,
+}
+
+/// Pairs that may fail before others are held, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budgets {
+    /// By wave; none is 0.
+    pub waves: BTreeMap<String, usize>,
+    /// In all; `None` leaves it to the waves.
+    pub all: Option<usize>,
 }
 
 impl Graph {

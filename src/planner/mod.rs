@@ -10,6 +10,7 @@ pub mod observe;
 pub mod observed;
 mod preflight;
 pub mod proposal;
+mod rails;
 pub mod saved;
 
 use observed::Observed;

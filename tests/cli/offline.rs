@@ -103,8 +103,8 @@ services:
     assert_eq!(ran.code, 1);
     let refusal: Vec<&str> = ran.out.lines().skip_while(|l| !l.starts_with("refused")).take(2).collect();
     insta::assert_snapshot!(refusal.join("\n"), @r"
-    refused: edge uploads: has 1 member in service, and max_unavailable lets 1 be drained at once: nobody would be left, and its users would get errors
-        help: lower max_unavailable of the wave, or add a member to the pool that serves meanwhile
+    refused: edge uploads: at step uploads/dal-1/drain 0 of 100 capacity would serve, and 1 must: nobody would be left, and users would get errors
+        help: lower max_unavailable, give targets enough capacity, or set `min_capacity` to what is enough
     ");
 }
 
@@ -127,4 +127,51 @@ services:
     risk: files: has state that is not verified: a damaged copy would be noticed by its users
     risk: files: proceeds when its drain misses the deadline: connections that are left break
     ");
+}
+
+/// Three pairs behind one pool; what the rail says of them.
+fn refusal(capacity: &str, wave: &str, service: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let inventory = format!(
+        "
+hosts:
+  dal-[1-3]: {{ address: \"10.0.0.[1-3]\" }}
+  fra-[1-3]: {{ address: \"10.0.1.[1-3]\", capacity: {capacity} }}
+directors:
+  edge: {{ haproxy: \"unix:/run/haproxy.sock\" }}
+"
+    );
+    let plan = format!(
+        "
+migration: railed
+inventory: inv.yaml
+services:
+  uploads:
+    move: {{ from: \"dal-[1-3]\", to: \"fra-[1-3]\" }}
+    traffic: {{ director: edge, pool: uploads }}
+    health: {{ tcp: \"{{{{ address }}}}:80\" }}
+    {service}
+waves: [{{ name: all, services: [uploads], {wave} }}]
+"
+    );
+    std::fs::write(dir.path().join("inv.yaml"), inventory).unwrap();
+    std::fs::write(dir.path().join("plan.yaml"), plan).unwrap();
+    let ran = migrate_in(dir.path(), dir.path(), &["plan", "--offline", "plan.yaml"]);
+    assert_eq!(ran.err, "");
+    ran.out.lines().find(|l| l.starts_with("refused")).unwrap_or("fine").to_owned()
+}
+
+#[test]
+fn a_plan_that_cannot_keep_its_capacity_is_refused_with_step_and_number() {
+    let cutover = "state: {directory: /srv/uploads, delete: false}\n    drain: {stops_writes: true}";
+    assert_eq!(refusal("100", "max_unavailable: 1", cutover), "fine");
+    let two = refusal("100", "max_unavailable: 2", cutover);
+    assert!(two.contains("at step uploads/dal-1/drain 100 of 300 capacity would serve, and 200 must"), "{two}");
+    let enough = format!("{cutover}\n    min_capacity: 30%");
+    assert_eq!(refusal("100", "max_unavailable: 2", &enough), "fine");
+    // A step that is fine at first is not once targets that are too small have taken over.
+    let small = refusal("50", "max_unavailable: 1", cutover);
+    assert!(small.contains("at step uploads/dal-3/drain 100 of 300"), "{small}");
+    let ramp = refusal("50", "max_unavailable: 1", "strategy: ramp");
+    assert!(ramp.contains("150 of 300 capacity would serve, and 200 must"), "{ramp}");
 }

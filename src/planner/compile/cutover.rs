@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use super::pool::{self, PoolPlan};
 use super::service::{PairPlan, ServicePlan};
-use super::{Chain, Slots, Steps, sharing};
+use super::{Chain, Slots, Steps};
 use crate::planner::finding::Finding;
 use crate::planner::graph::{CopyPhase, StepKind, WayBack};
 use crate::spec::model::HookPoint;
-use crate::traffic::Mode;
 
 /// Adds the steps of a service; returns those that end it.
 pub fn compile(
@@ -23,9 +22,6 @@ pub fn compile(
     let pairs = remaining(plan, findings);
     if pairs.is_empty() {
         return Vec::new();
-    }
-    if let Some(pool) = &plan.pool {
-        findings.extend(leaves_nobody(plan, pool));
     }
     let mut chain = plan.chain(None, before.to_vec());
     let ttl = super::ramp::lower_ttl(plan, &mut chain, steps);
@@ -180,23 +176,4 @@ fn remaining<'p, 'a>(plan: &'p ServicePlan<'a>, findings: &mut Vec<Finding>) -> 
         left.push(pair);
     }
     left
-}
-
-/// A pool in which nobody serves while a pair is frozen answers with errors.
-fn leaves_nobody(plan: &ServicePlan<'_>, pool: &PoolPlan<'_>) -> Option<Finding> {
-    let serving = match pool.now {
-        Some(now) => now.members.iter().filter(|m| m.mode == Mode::Ready && m.weight > 0).count(),
-        None => sharing(plan.scope.spec, plan.service).map(|s| s.pairs.len()).sum(),
-    };
-    let out = plan.scope.wave.max_unavailable.min(plan.pairs.len());
-    (serving <= out).then(|| {
-        Finding::refused(
-            format!("{} {}", pool.traffic.director, pool.traffic.pool),
-            format!(
-                "has {} in service, and max_unavailable lets {out} be drained at once: nobody would be left, and its users would get errors",
-                crate::text::count(serving as u64, "member")
-            ),
-        )
-        .hint("lower max_unavailable of the wave, or add a member to the pool that serves meanwhile")
-    })
 }

@@ -11,9 +11,10 @@ mod service;
 use std::collections::VecDeque;
 
 use super::finding::Finding;
-use super::graph::{Graph, StepKind};
+use super::graph::{Budgets, Graph, StepKind};
 use super::observed::Observed;
-use crate::spec::model::{Service, Spec, Strategy, Wave};
+use super::rails;
+use crate::spec::model::{Spec, Strategy, Wave};
 use chain::{Chain, Steps};
 
 /// Compiles the whole plan. What cannot be compiled is among the findings, as refused.
@@ -26,7 +27,10 @@ pub fn compile(spec: &Spec, observed: &Observed) -> (Graph, Vec<Finding>) {
         // A wave in which nothing is left to do hands on what it was to wait for.
         before = if done.is_empty() { before } else { pause(&mut steps, wave, done) };
     }
-    (Graph { steps: steps.0 }, findings)
+    let waves = spec.plan.waves.iter().map(|w| (w.name.clone(), w.failure_budget)).collect();
+    let graph = Graph { steps: steps.0, budgets: Budgets { waves, all: spec.plan.failure_budget } };
+    findings.extend(rails::check(spec, observed, &graph));
+    (graph, findings)
 }
 
 /// What compiling a wave needs to know.
@@ -87,10 +91,4 @@ impl Slots {
     fn give(&mut self, ends: Vec<String>) {
         self.taken.push_back(ends);
     }
-}
-
-/// The services of the spec that share a pool with this one, itself included.
-fn sharing<'a>(spec: &'a Spec, service: &'a Service) -> impl Iterator<Item = &'a Service> {
-    let key = service.traffic.as_ref().map(|t| (&t.director, &t.pool));
-    spec.plan.services.iter().filter(move |s| s.traffic.as_ref().map(|t| (&t.director, &t.pool)) == key)
 }

@@ -22,6 +22,7 @@ pub struct PlanDraft {
     pub complete: bool,
     /// `None` for each that could not be read.
     pub waves: Option<Vec<Option<WaveDraft>>>,
+    pub failure_budget: Option<usize>,
 }
 
 /// A wave before its names are resolved.
@@ -32,6 +33,7 @@ pub struct WaveDraft {
     pub after: Vec<Located<String>>,
     pub max_unavailable: usize,
     pub pause: Duration,
+    pub failure_budget: usize,
 }
 
 /// Reads a plan.
@@ -65,7 +67,10 @@ pub fn read(root: Value<'_>) -> PlanDraft {
         let services: Vec<ServiceDraft> =
             entries.iter().filter_map(|(key, value)| service::read(*key, *value, defaults)).collect();
         let complete = services.len() == entries.len();
-        PlanDraft { name, description, inventories, services, complete, waves: m.get("waves").map(waves) }
+        let failure_budget = m.get("failure_budget").and_then(|v| v.integer(0..=100_000));
+        let failure_budget = failure_budget.and_then(|n| usize::try_from(n).ok());
+        let waves = m.get("waves").map(waves);
+        PlanDraft { name, description, inventories, services, complete, waves, failure_budget }
     });
     draft.unwrap_or_default()
 }
@@ -99,6 +104,8 @@ fn wave(value: Value<'_>) -> Option<WaveDraft> {
         let max_unavailable = m.get("max_unavailable").and_then(|v| v.integer(1..=100_000)).unwrap_or(1);
         let pause = m.get("pause").and_then(|v| v.duration(Duration::ZERO..=YEAR)).unwrap_or_default();
         let max_unavailable = usize::try_from(max_unavailable).unwrap_or(1);
-        Some(WaveDraft { name: name?, services: services?, after, max_unavailable, pause })
+        let failure_budget = m.get("failure_budget").and_then(|v| v.integer(0..=100_000)).unwrap_or(0);
+        let failure_budget = usize::try_from(failure_budget).unwrap_or(0);
+        Some(WaveDraft { name: name?, services: services?, after, max_unavailable, pause, failure_budget })
     })?
 }

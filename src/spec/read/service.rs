@@ -46,6 +46,7 @@ pub struct Settings {
     pub shift: Shift,
     pub has_hooks: bool,
     pub hooks: Vec<HookDraft>,
+    pub min_capacity: Option<u8>,
     pub gates: Vec<Gate>,
     pub on_failure: OnFailure,
 }
@@ -84,6 +85,7 @@ pub fn settings(m: &Map<'_>) -> Settings {
         shift: m.get("shift").map_or_else(default_shift, shift),
         has_hooks: hooks.is_some(),
         hooks: hooks.map(|v| several(v, hook::read)).unwrap_or_default(),
+        min_capacity: m.get("min_capacity").and_then(|v| v.percent()).map(|l| l.value),
         gates: m.get("gates").map(|v| several(v, gate::read)).unwrap_or_default(),
         on_failure: m
             .get("on_failure")

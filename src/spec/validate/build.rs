@@ -20,12 +20,19 @@ pub fn plan(draft: Draft<'_>) -> Option<Plan> {
             health: settings.health.iter().map(|h| h.check.clone()).collect(),
             shift: settings.shift.clone(),
             hooks: settings.hooks.iter().map(|h| h.hook.clone()).collect(),
+            min_capacity: settings.min_capacity,
             gates: settings.gates.clone(),
             on_failure: settings.on_failure,
         })
     });
     let services = services.collect::<Option<Vec<Service>>>()?;
-    Some(Plan { name: plan.name.as_ref()?.value.clone(), description: plan.description.clone(), services, waves })
+    Some(Plan {
+        name: plan.name.as_ref()?.value.clone(),
+        description: plan.description.clone(),
+        services,
+        waves,
+        failure_budget: plan.failure_budget,
+    })
 }
 
 fn traffic(service: &ServiceDraft, atlas: &Atlas) -> Option<Traffic> {

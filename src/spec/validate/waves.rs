@@ -18,6 +18,7 @@ pub fn order(draft: &mut Draft<'_>, sink: &Sink) {
             services: draft.plan.services.iter().map(|s| s.name.value.clone()).collect(),
             max_unavailable: 1,
             pause: Duration::ZERO,
+            failure_budget: 0,
         }];
         return;
     };
@@ -44,6 +45,7 @@ fn model(draft: &WaveDraft) -> Wave {
         services: draft.services.iter().map(|s| s.value.clone()).collect(),
         max_unavailable: draft.max_unavailable,
         pause: draft.pause,
+        failure_budget: draft.failure_budget,
     }
 }
 

@@ -1,0 +1,77 @@
+//! Sites, hosts, groups, directors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::traffic::DirectorConfig;
+
+/// Sites, hosts, groups and directors.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// Sites by name.
+    pub sites: BTreeMap<String, Site>,
+    /// Hosts by name.
+    pub hosts: BTreeMap<String, Host>,
+    /// Members of each group, in the order that pairing `by: order` uses.
+    pub groups: BTreeMap<String, Vec<String>>,
+    /// Traffic directors by name.
+    pub directors: BTreeMap<String, DirectorConfig>,
+}
+
+/// A place that hosts stand in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// One line for people.
+    pub description: Option<String>,
+}
+
+/// One machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// The name used in plans, journals and output.
+    pub name: String,
+    /// The site it stands in.
+    pub site: Option<String>,
+    /// IP address or DNS name that services and, unless `ssh` says otherwise, SSH use.
+    pub address: String,
+    /// How to log in.
+    pub ssh: SshTarget,
+    /// Labels for selectors.
+    pub tags: BTreeSet<String>,
+    /// Relative serving capacity; 100 unless given.
+    pub capacity: u32,
+    /// What keeping it costs, for the bill of running both sides.
+    pub cost_per_month: Option<Money>,
+    /// Values for `{{ name }}` in paths, URLs and commands. Holds `name` and `address` too.
+    pub vars: BTreeMap<String, String>,
+}
+
+/// How to reach a host by SSH. What is `None` comes from `~/.ssh/config`, then OpenSSH's defaults.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SshTarget {
+    /// Host name or address to dial, when it is not the host's `address`.
+    pub address: Option<String>,
+    /// Login name.
+    pub user: Option<String>,
+    /// TCP port.
+    pub port: Option<u16>,
+    /// Private key file. Without one: the agent, then the identity files of the configuration.
+    pub key: Option<PathBuf>,
+    /// Names of inventory hosts to go through, nearest first.
+    pub jump: Vec<String>,
+    /// `known_hosts` file to trust instead of the user's.
+    pub known_hosts: Option<PathBuf>,
+    /// Directory on the host for the agent and receipts; `~/.migrate` unless given.
+    pub work_dir: Option<String>,
+}
+
+/// An amount of money, in hundredths.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Money {
+    /// Hundredths of the currency's unit.
+    pub cents: u64,
+    /// ISO 4217 code.
+    pub currency: String,
+}

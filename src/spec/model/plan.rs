@@ -1,0 +1,211 @@
+//! Services, waves, and how they move.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Gate, Hook, OnFailure};
+
+/// What moves where, and under which rules.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Name of the migration; runs are filed under it.
+    pub name: String,
+    /// One line for people.
+    pub description: Option<String>,
+    /// Services in the order of the file.
+    pub services: Vec<Service>,
+    /// Waves in execution order; each service is in exactly one.
+    pub waves: Vec<Wave>,
+    /// Pairs that may fail in all before everything is held; `None` leaves it to the waves.
+    pub failure_budget: Option<usize>,
+}
+
+/// What moves at the same time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wave {
+    /// Name, unique in the plan.
+    pub name: String,
+    /// Names of its services.
+    pub services: Vec<String>,
+    /// Pairs that may be out of service (drained and not yet serving on the target) at once; at least 1.
+    pub max_unavailable: usize,
+    /// Pause after the wave, before the next one.
+    pub pause: Duration,
+    /// Pairs that may fail before the wave's other pairs are held, too.
+    pub failure_budget: usize,
+}
+
+/// A group of source hosts and a group of target hosts that move together.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Name, unique in the plan.
+    pub name: String,
+    /// How it moves.
+    pub strategy: Strategy,
+    /// Source and target hosts; each host at most once.
+    pub pairs: Vec<Pair>,
+    /// Who decides where its traffic goes. `None`: nothing directs traffic, only state moves.
+    pub traffic: Option<Traffic>,
+    /// What must be carried over, in order.
+    pub state: Vec<State>,
+    /// How sources are emptied.
+    pub drain: Drain,
+    /// What must hold on a target before and while it gets traffic.
+    pub health: Vec<HealthCheck>,
+    /// How weights rise.
+    pub shift: Shift,
+    /// Commands around the phases.
+    pub hooks: Vec<Hook>,
+    /// Percent of the sources' capacity that must serve at every moment; `None`: all but the largest host (N+1).
+    pub min_capacity: Option<u8>,
+    /// Questions before the phases.
+    pub gates: Vec<Gate>,
+    /// What happens when a step of it fails.
+    pub on_failure: OnFailure,
+}
+
+/// One source host and the target host that takes its place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Pair {
+    /// Inventory name of the source.
+    pub source: String,
+    /// Inventory name of the target.
+    pub target: String,
+}
+
+/// How a service moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// Both sides serve; weights move in steps.
+    Ramp,
+    /// One writer at a time; pair by pair, with a freeze.
+    Cutover,
+}
+
+/// The binding of a service to a director.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Inventory name of the director.
+    pub director: String,
+    /// HAProxy backend, or DNS owner name.
+    pub pool: String,
+    /// Template for a host's member name in the pool: server name, or address.
+    pub member: Template,
+    /// Local port of the service, so that connections can be counted on the host itself where the director cannot.
+    pub port: Option<Template>,
+    /// DNS only: the TTL during the move. `None` leaves the TTL as it is.
+    pub ttl: Option<Duration>,
+}
+
+/// Text with `{{ name }}` places, filled from a host's variables; validated for both sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Template(pub String);
+
+/// What must be carried over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// A directory tree.
+    Directory(DirectoryState),
+}
+
+/// A directory tree on the source that must be the same on the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryState {
+    /// Root on the source.
+    pub from: Template,
+    /// Root on the target.
+    pub to: Template,
+    /// Patterns of what stays behind.
+    pub exclude: Vec<String>,
+    /// Whether files that the source does not have are removed on the target; true unless given.
+    pub delete: bool,
+    /// Compare BLAKE3 of every file on both sides before the thaw; true unless given.
+    pub verify: bool,
+    /// Bytes per second, `None` for no limit.
+    pub bandwidth: Option<u64>,
+    /// Catch-up passes end when less than this many bytes are left.
+    pub settle_below: u64,
+    /// At most this many catch-up passes before the freeze.
+    pub max_passes: u32,
+}
+
+/// How a source is emptied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// How long connections may take to end by themselves.
+    pub deadline: Duration,
+    /// What happens at the deadline.
+    pub on_deadline: OnDeadline,
+    /// How often connections are counted.
+    pub interval: Duration,
+}
+
+/// What happens when a drain misses its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDeadline {
+    /// Leave it drained, stop and ask.
+    Hold,
+    /// Put its traffic back as it was, then stop and ask.
+    Restore,
+    /// Go on with the connections that are left.
+    Proceed,
+}
+
+/// How the targets' share rises.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shift {
+    /// Percent of the full weight, rising, the last one 100.
+    pub steps: Vec<u8>,
+    /// Watch time after each step, with health checks in between.
+    pub hold: Duration,
+}
+
+/// A check against a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// What is asked.
+    pub probe: Probe,
+    /// Consecutive passes that make a host healthy.
+    pub rise: u32,
+    /// Consecutive failures that make it unhealthy.
+    pub fall: u32,
+    /// Time between two probes.
+    pub interval: Duration,
+    /// Time one probe may take.
+    pub timeout: Duration,
+    /// How long a host that starts up may need until `rise` passes in a row; after that the check has failed.
+    pub within: Duration,
+}
+
+/// The question a check asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// An HTTP or HTTPS GET from the controller.
+    Http(HttpProbe),
+    /// A TCP connect from the controller to `host:port`.
+    Tcp(Template),
+    /// A command on the host; exit status 0 passes.
+    Exec(Template),
+}
+
+/// What an HTTP answer must look like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpProbe {
+    /// The URL.
+    pub url: Template,
+    /// Accepted status codes; 200 unless given.
+    pub status: Vec<u16>,
+    /// Text the body must hold (its first 64 KiB are looked at).
+    pub body: Option<String>,
+    /// Headers the answer must have, with these values.
+    pub headers: BTreeMap<String, String>,
+    /// Longest accepted time to the full answer.
+    pub latency: Option<Duration>,
+}
