@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::lab::command::Migrate;
-use super::lab::fleet::{Fleet, Size, Storage};
+use super::lab::fleet::{BACKEND, Fleet, Size, Storage};
 use super::lab::place::Place;
+use super::moves::{assert_done, assert_nothing_left_behind};
 use super::{assert_kept, migrate};
 
 const SIZE: Size = Size { pairs: 2, common: 300, own: 300 };
@@ -57,6 +58,39 @@ fn killed_once_in_every_step_a_cutover_still_ends_well_and_nobody_notices() {
     }
     load.wait_for(load.requests() + 500);
     assert_kept(&fleet, &load.stop());
+    assert_ended_well(&fleet, "plans/uploads.yaml");
+    assert_nothing_left_behind(&fleet);
+}
+
+/// As after a run that nobody disturbed.
+fn assert_ended_well(fleet: &Fleet, plan: &str) {
+    let state = fleet.haproxy().command(&format!("show servers state {BACKEND}"));
+    let column = |line: &str, n: usize| line.split(' ').nth(n).map(str::to_owned);
+    let servers: Vec<&str> = state.lines().filter(|line| line.contains(BACKEND)).collect();
+    assert_eq!(servers.len(), 2 * SIZE.pairs, "{state}");
+    for line in servers {
+        // Name, administrative state (1 is maintenance), weight.
+        let (name, mode, weight) = (column(line, 3).unwrap(), column(line, 6).unwrap(), column(line, 7).unwrap());
+        match name.starts_with("fra") {
+            true => assert_eq!((mode.as_str(), weight.as_str()), ("0", "100"), "{name}"),
+            false => assert_eq!(mode, "1", "{name}"),
+        }
+    }
+    assert_done(fleet, plan);
+}
+
+#[test]
+fn killed_once_in_every_step_a_move_in_dns_still_ends_well_and_nobody_notices() {
+    let fleet = Fleet::behind_dns(Place::private(), SIZE, Storage::Own, 2);
+    fleet.place.edit("plans/uploads-dns.yaml", "hold: 2s", "hold: 200ms");
+    let load = fleet.load(USERS);
+    load.wait_for(500);
+    let killed = apply_with_kills(&migrate(&fleet), "plans/uploads-dns.yaml");
+    assert!(killed.len() >= 20, "{killed:?}");
+    load.wait_for(load.requests() + 500);
+    assert_kept(&fleet, &load.stop());
+    assert_done(&fleet, "plans/uploads-dns.yaml");
+    assert_nothing_left_behind(&fleet);
 }
 
 #[test]
@@ -69,4 +103,5 @@ fn killed_once_in_every_step_a_ramp_still_ends_well_and_nobody_notices() {
     assert!(killed.len() >= 8, "{killed:?}");
     load.wait_for(load.requests() + 500);
     assert_kept(&fleet, &load.stop());
+    assert_ended_well(&fleet, "plans/web.yaml");
 }

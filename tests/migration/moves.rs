@@ -42,7 +42,7 @@ fn move_under_load(mut fleet: Fleet, plan: &str) -> Fleet {
 }
 
 /// A second apply finds that all is done.
-fn assert_done(fleet: &Fleet, plan: &str) {
+pub fn assert_done(fleet: &Fleet, plan: &str) {
     let before = weights(fleet);
     let ended = migrate(fleet).run(&["apply", plan, "--yes"]).expect(0);
     assert!(ended.stdout.contains("nothing to do"), "{}", ended.stdout);
@@ -121,7 +121,7 @@ fn start_again(fleet: &mut Fleet) {
 }
 
 /// The program takes along what it has put on the hosts.
-fn assert_nothing_left_behind(fleet: &Fleet) {
+pub fn assert_nothing_left_behind(fleet: &Fleet) {
     for host in fleet.sources.iter().chain(&fleet.targets) {
         let left = super::lab::command::files_below(&host.sshd.home().join(".migrate"));
         assert!(left.is_empty(), "{}: {left:?}", host.name);
