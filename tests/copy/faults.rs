@@ -274,7 +274,7 @@ fn a_file_that_cannot_be_read_is_named_and_everything_else_arrives_but_nothing_i
     pair.pass();
     fs::remove_file(pair.source().join("old")).unwrap();
     fs::write(pair.source().join("closed"), b"1").unwrap();
-    fs::set_permissions(pair.source().join("closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(pair.source().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
     fs::write(pair.source().join("open"), b"1").unwrap();
     let error = pair.try_pass().unwrap_err();
     assert!(error.what.contains("cannot open closed: Permission denied"), "{error:?}");
