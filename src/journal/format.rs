@@ -3,10 +3,12 @@
 //!
 //! The second checksum tells a frame that was torn by a crash from one whose length was altered.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::event::{IllegalTransition, Record};
+use crate::event::{Event, IllegalTransition, Record};
+use crate::text;
 
 /// The version that this program writes, and the newest it reads.
 pub const VERSION: u32 = 1;
@@ -79,21 +81,27 @@ pub enum JournalError {
     },
 }
 
-/// A record with the hash of the one before it.
-#[derive(Serialize, Deserialize)]
-struct Link {
+/// A record with the hash of the one before it. Spelled out, because a flattened record is read twice.
+#[derive(Serialize)]
+struct Link<'a> {
+    prev: &'a str,
+    seq: u64,
+    at: Timestamp,
+    event: &'a Event,
+}
+
+/// The same, read.
+#[derive(Deserialize)]
+struct ReadLink {
     prev: String,
-    #[serde(flatten)]
-    record: Record,
+    seq: u64,
+    at: Timestamp,
+    event: Event,
 }
 
 /// The SHA-256 of a payload, hex; the chain begins with that of nothing.
 pub fn hash(payload: &[u8]) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(payload).iter().fold(String::with_capacity(64), |mut out, b| {
-        let _ = write!(out, "{b:02x}");
-        out
-    })
+    text::hex(&Sha256::digest(payload))
 }
 
 /// The first line of a journal.
@@ -103,7 +111,7 @@ pub fn header() -> String {
 
 /// One frame, and the hash that the next one carries.
 pub fn encode(record: &Record, prev: &str) -> Result<(Vec<u8>, String), std::io::Error> {
-    let payload = serde_json::to_vec(&Link { prev: prev.to_owned(), record: record.clone() })?;
+    let payload = serde_json::to_vec(&Link { prev, seq: record.seq, at: record.at, event: &record.event })?;
     let length = u32::try_from(payload.len())
         .ok()
         .filter(|l| *l as usize <= MAX_FRAME)
@@ -136,12 +144,13 @@ pub fn decode(path: &str, bytes: &[u8]) -> Result<Decoded, JournalError> {
         let damaged = |why: String| JournalError::Damaged { path: path.to_owned(), frame, offset: at as u64, why };
         let Some((payload, next)) = split_frame(bytes, at).map_err(damaged)? else { break };
         let damaged = |why: String| JournalError::Damaged { path: path.to_owned(), frame, offset: at as u64, why };
-        let link: Link = serde_json::from_slice(payload).map_err(|e| damaged(e.to_string()))?;
-        if link.prev != head {
+        let ReadLink { prev, seq, at: time, event } =
+            serde_json::from_slice(payload).map_err(|e| damaged(e.to_string()))?;
+        if prev != head {
             return Err(damaged("it does not follow the record before it".into()));
         }
         head = hash(payload);
-        records.push(link.record);
+        records.push(Record { seq, at: time, event });
         at = next;
     }
     Ok(Decoded { records, head, length: at as u64 })
