@@ -22,6 +22,8 @@ fn step(n: usize) -> Step {
         kind: StepKind::Watch { hold: Duration::ZERO, checks: Default::default() },
         after: n.checked_sub(1).map(|n| format!("uploads/dal-{n:05}/watch")).into_iter().collect(),
         urgent: false,
+        no_return: None,
+        on_failure: Default::default(),
     }
 }
 
@@ -39,9 +41,9 @@ fn events(records: usize) -> Vec<Event> {
     };
     let mut events = vec![Event::Started(Box::new(started))];
     for step in ids {
-        events.push(Event::Intent { step: step.clone(), attempt: 1, undo: false });
+        events.push(Event::Intent { step: step.clone(), attempt: 1, undo: false, before: None });
         let evidence = "edge uploads dal-1: 100 → drain, as read back from both workers".to_owned();
-        let result = StepResult::Done { evidence, before: None, millis: 12 };
+        let result = StepResult::Done { evidence, millis: 12 };
         events.push(Event::Outcome { step, attempt: 1, undo: false, result });
     }
     events.push(Event::Finished);

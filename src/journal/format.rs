@@ -73,12 +73,34 @@ pub enum JournalError {
         /// The file.
         path: String,
     },
+    /// This controller may not write any more.
+    #[error("{why}")]
+    Fenced {
+        /// Why.
+        why: String,
+    },
     /// An earlier write failed.
     #[error("{path}: an earlier write failed; nothing more is written")]
     Poisoned {
         /// The file.
         path: String,
     },
+}
+
+impl JournalError {
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { .. } | Self::Poisoned { .. } => Some(
+                "nothing more is begun, and nothing was done that is not on disk as intended: make room or mend the file system, \
+                 then the same command goes on from there"
+                    .into(),
+            ),
+            Self::Locked { .. } => Some("`migrate lock show` tells who works on it".into()),
+            Self::Fenced { .. } => Some("`migrate status` shows where the run stands; `migrate apply` goes on with it".into()),
+            Self::NotAJournal { .. } | Self::Newer { .. } | Self::Damaged { .. } | Self::Illegal { .. } => None,
+        }
+    }
 }
 
 /// A record with the hash of the one before it. Spelled out, because a flattened record is read twice.
@@ -126,34 +148,65 @@ pub fn encode(record: &Record, prev: &str) -> Result<(Vec<u8>, String), std::io:
 }
 
 /// What a journal's bytes hold.
+#[derive(Default)]
 pub struct Decoded {
     /// All whole records.
     pub records: Vec<Record>,
-    /// Hash that the next record carries.
-    pub head: String,
+    /// The SHA-256 of each, hex.
+    pub hashes: Vec<String>,
     /// Bytes up to the end of the last whole frame; what is behind was torn by a crash.
     pub length: u64,
 }
 
+impl Decoded {
+    /// Hash that the next record carries.
+    pub fn head(&self) -> String {
+        self.hashes.last().cloned().unwrap_or_else(|| hash(b""))
+    }
+}
+
 /// Reads a whole journal.
 pub fn decode(path: &str, bytes: &[u8]) -> Result<Decoded, JournalError> {
-    let mut at = read_header(path, bytes)?;
-    let (mut records, mut head) = (Vec::new(), hash(b""));
-    while at < bytes.len() {
-        let frame = records.len() as u64;
-        let damaged = |why: String| JournalError::Damaged { path: path.to_owned(), frame, offset: at as u64, why };
-        let Some((payload, next)) = split_frame(bytes, at).map_err(damaged)? else { break };
-        let damaged = |why: String| JournalError::Damaged { path: path.to_owned(), frame, offset: at as u64, why };
-        let ReadLink { prev, seq, at: time, event } =
-            serde_json::from_slice(payload).map_err(|e| damaged(e.to_string()))?;
-        if prev != head {
-            return Err(damaged("it does not follow the record before it".into()));
-        }
-        head = hash(payload);
-        records.push(Record { seq, at: time, event });
-        at = next;
+    match scan(path, bytes) {
+        (decoded, None) => Ok(decoded),
+        (_, Some(error)) => Err(error),
     }
-    Ok(Decoded { records, head, length: at as u64 })
+}
+
+/// Reads a journal up to its end, or to the first thing that is wrong with it.
+pub fn scan(path: &str, bytes: &[u8]) -> (Decoded, Option<JournalError>) {
+    let mut decoded = Decoded::default();
+    let mut at = match read_header(path, bytes) {
+        Ok(at) => at,
+        Err(error) => return (decoded, Some(error)),
+    };
+    let mut head = hash(b"");
+    loop {
+        decoded.length = at as u64;
+        let next = match split_frame(bytes, at) {
+            Ok(None) => return (decoded, None),
+            Ok(Some((payload, next))) => read_payload(payload, &head).map(|record| (record, hash(payload), next)),
+            Err(why) => Err(why),
+        };
+        let (record, hash, next) = match next {
+            Ok(next) => next,
+            Err(why) => {
+                let (frame, offset) = (decoded.records.len() as u64, at as u64);
+                return (decoded, Some(JournalError::Damaged { path: path.to_owned(), frame, offset, why }));
+            }
+        };
+        decoded.records.push(record);
+        decoded.hashes.push(hash.clone());
+        (head, at) = (hash, next);
+    }
+}
+
+fn read_payload(payload: &[u8], head: &str) -> Result<Record, String> {
+    let ReadLink { prev, seq, at, event } = serde_json::from_slice(payload).map_err(|e| e.to_string())?;
+    match prev == head {
+        true => Ok(Record { seq, at, event }),
+        false => Err("it does not follow the record before it".to_owned()),
+    }
 }
 
 fn read_header(path: &str, bytes: &[u8]) -> Result<usize, JournalError> {

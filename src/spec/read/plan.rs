@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::spec::diagnostic::Diagnostic;
+use crate::spec::model::Audit;
 use crate::spec::reader::Value;
 use crate::spec::source::Located;
 use crate::spec::units::YEAR;
@@ -22,6 +23,7 @@ pub struct PlanDraft {
     pub complete: bool,
     /// `None` for each that could not be read.
     pub waves: Option<Vec<Option<WaveDraft>>>,
+    pub audit: Audit,
 }
 
 /// A wave before its names are resolved.
@@ -65,7 +67,9 @@ pub fn read(root: Value<'_>) -> PlanDraft {
         let services: Vec<ServiceDraft> =
             entries.iter().filter_map(|(key, value)| service::read(*key, *value, defaults)).collect();
         let complete = services.len() == entries.len();
-        PlanDraft { name, description, inventories, services, complete, waves: m.get("waves").map(waves) }
+        let waves = m.get("waves").map(waves);
+        let audit = m.get("audit").map(super::audit::read).unwrap_or_default();
+        PlanDraft { name, description, inventories, services, complete, waves, audit }
     });
     draft.unwrap_or_default()
 }

@@ -24,7 +24,13 @@ pub fn plan(draft: Draft<'_>) -> Option<Plan> {
         })
     });
     let services = services.collect::<Option<Vec<Service>>>()?;
-    Some(Plan { name: plan.name.as_ref()?.value.clone(), description: plan.description.clone(), services, waves })
+    Some(Plan {
+        name: plan.name.as_ref()?.value.clone(),
+        description: plan.description.clone(),
+        services,
+        waves,
+        audit: plan.audit.clone(),
+    })
 }
 
 fn traffic(service: &ServiceDraft, atlas: &Atlas) -> Option<Traffic> {
