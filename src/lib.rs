@@ -16,6 +16,7 @@
 //! - `async` only where there is I/O. Planning is pure.
 //! - Every write is read back. Unknown is neither success nor failure: it holds.
 
+pub mod audit;
 pub mod cli;
 pub mod control;
 pub mod copy;

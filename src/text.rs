@@ -86,6 +86,23 @@ pub fn grouped(n: u64) -> String {
     out
 }
 
+/// `00ff12`.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |n: u8| char::from_digit(n.into(), 16).unwrap_or('0');
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+}
+
+/// The bytes behind `00ff12`; `None` when it is anything else than pairs of lowercase digits.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |b: &u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    pairs.iter().map(|[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
+}
+
 /// `a, b and c`.
 pub fn list<S: AsRef<str>>(items: &[S]) -> String {
     match items {
@@ -107,6 +124,13 @@ mod tests {
         assert_eq!(escape(b"ok\x1b[2Jgone\r\n\xff", 80), "ok\\u{1b}[2Jgone\\u{d}⏎\u{fffd}");
         assert_eq!(escape("a\u{202e}b".as_bytes(), 80), "a\\u{202e}b");
         assert_eq!(escape(b"abcdef", 3), "abc…");
+    }
+
+    #[test]
+    fn hex_digits_come_back_and_nothing_else_does() {
+        assert_eq!(hex(&[0x00, 0xff, 0x12]), "00ff12");
+        assert_eq!(unhex("00ff12"), Some(vec![0x00, 0xff, 0x12]));
+        assert_eq!((unhex("0"), unhex("0G"), unhex("FF")), (None, None, None));
     }
 
     #[test]

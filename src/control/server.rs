@@ -34,6 +34,7 @@ impl LastSeen {
                 let says = format!("{done} of {} have arrived", text::bytes(progress.bytes_total));
                 words.insert(step.clone(), says);
             }
+            Notice::Warning { .. } => {}
             Notice::Recorded(record) => {
                 if let Event::Outcome { step, .. } = &record.event {
                     words.remove(step);

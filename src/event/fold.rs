@@ -2,7 +2,7 @@
 //!
 //! Must never guess: a record that cannot follow what is there is an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub struct RunState {
     /// What has been set while it went on.
     pub tuning: Tuning,
     steps: BTreeMap<String, StepRecord>,
+    /// Where in the graph each step stands.
+    positions: HashMap<String, usize>,
 }
 
 /// Which way a run goes.
@@ -177,7 +179,9 @@ impl RunState {
         let Event::Started(started) = first.event else {
             return Err(illegal("a journal begins with `started`"));
         };
-        let steps: BTreeMap<_, _> = started.graph.steps.iter().map(|s| (s.id.clone(), StepRecord::default())).collect();
+        let graph = &started.graph;
+        let steps: BTreeMap<_, _> = graph.steps.iter().map(|s| (s.id.clone(), StepRecord::default())).collect();
+        let positions = graph.steps.iter().enumerate().map(|(n, s)| (s.id.clone(), n)).collect();
         if steps.len() != started.graph.steps.len() {
             return Err(IllegalTransition { seq: 0, why: "two steps have the same id".into() });
         }
@@ -192,6 +196,7 @@ impl RunState {
             approvals: BTreeMap::new(),
             tuning: Tuning::default(),
             steps,
+            positions,
         })
     }
 
@@ -333,7 +338,8 @@ impl RunState {
 
     /// A step may only begin when all it waits for is done: a journal that says otherwise was not written by us.
     fn check_order(&self, id: &str) -> Result<(), String> {
-        let Some(step) = self.started.graph.step(id) else { return Err(format!("there is no step {id}")) };
+        let step = self.positions.get(id).and_then(|n| self.started.graph.steps.get(*n));
+        let Some(step) = step else { return Err(format!("there is no step {id}")) };
         match step.after.iter().find(|a| self.step(a).state != StepState::Done) {
             Some(a) => Err(format!("{id} begins before {a} is done")),
             None => Ok(()),

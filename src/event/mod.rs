@@ -243,4 +243,9 @@ pub enum Notice {
         /// `12 connections on dal-1, 10.0.0.7 among them`.
         what: String,
     },
+    /// Something beside the run does not work, and the run goes on.
+    Warning {
+        /// In one sentence.
+        what: String,
+    },
 }

@@ -38,7 +38,8 @@ impl Journal {
     pub fn open(path: &Path) -> Result<(Self, RunState), JournalError> {
         let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|e| io_error(path, e))?;
         lock(&file, path)?;
-        let Decoded { records, head, length } = read_all(&mut file, path)?;
+        let decoded = read_all(&mut file, path)?;
+        let (head, Decoded { records, length, .. }) = (decoded.head(), decoded);
         file.set_len(length).and_then(|()| file.sync_all()).map_err(|e| io_error(path, e))?;
         file.seek(SeekFrom::Start(length)).map_err(|e| io_error(path, e))?;
         let seq = records.len() as u64;
@@ -46,9 +47,33 @@ impl Journal {
         Ok((Self { file, path: path.to_owned(), head, seq, poisoned: false }, state))
     }
 
+    /// Opens a journal that a controller without a lease still has open: it was stopped, and may wake up.
+    ///
+    /// What is there goes on in a file of its own, which takes the name of the old one; whatever the other still writes goes
+    /// into a file that has no name any more. Only for who holds the lease of the run.
+    pub fn take_over(path: &Path) -> Result<(Self, RunState), JournalError> {
+        let mut old = File::open(path).map_err(|e| io_error(path, e))?;
+        let mut bytes = Vec::new();
+        old.read_to_end(&mut bytes).map_err(|e| io_error(path, e))?;
+        let whole = format::decode(&path.display().to_string(), &bytes)?.length;
+        bytes.truncate(usize::try_from(whole).unwrap_or(usize::MAX));
+        replace(path, &bytes).map_err(|e| io_error(path, e))?;
+        Self::open(path)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Number of records.
+    pub fn records(&self) -> u64 {
+        self.seq
+    }
+
+    /// SHA-256 of the last record, hex: by the chain it stands for all of them.
+    pub fn head(&self) -> &str {
+        &self.head
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
@@ -112,7 +137,18 @@ fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
     Err(JournalError::Locked { path: path.display().to_string() })
 }
 
-fn sync_directory(path: &Path) -> std::io::Result<()> {
+/// Gives a file a new body under its old name, durably: who has the old one open does not reach the new one.
+pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let next = path.with_extension("next");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&next, path)?;
+    sync_directory(path)
+}
+
+/// Makes a new name in the directory of `path` durable.
+pub fn sync_directory(path: &Path) -> std::io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 

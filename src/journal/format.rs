@@ -3,10 +3,12 @@
 //!
 //! The second checksum tells a frame that was torn by a crash from one whose length was altered.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::event::{IllegalTransition, Record};
+use crate::event::{Event, IllegalTransition, Record};
+use crate::text;
 
 /// The version that this program writes, and the newest it reads.
 pub const VERSION: u32 = 1;
@@ -71,6 +73,12 @@ pub enum JournalError {
         /// The file.
         path: String,
     },
+    /// This controller may not write any more.
+    #[error("{why}")]
+    Fenced {
+        /// Why.
+        why: String,
+    },
     /// An earlier write failed.
     #[error("{path}: an earlier write failed; nothing more is written")]
     Poisoned {
@@ -79,21 +87,43 @@ pub enum JournalError {
     },
 }
 
-/// A record with the hash of the one before it.
-#[derive(Serialize, Deserialize)]
-struct Link {
+impl JournalError {
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { .. } | Self::Poisoned { .. } => Some(
+                "nothing more is begun, and nothing was done that is not on disk as intended: make room or mend the file system, \
+                 then the same command goes on from there"
+                    .into(),
+            ),
+            Self::Locked { .. } => Some("`migrate lock show` tells who works on it".into()),
+            Self::Fenced { .. } => Some("`migrate status` shows where the run stands; `migrate apply` goes on with it".into()),
+            Self::NotAJournal { .. } | Self::Newer { .. } | Self::Damaged { .. } | Self::Illegal { .. } => None,
+        }
+    }
+}
+
+/// A record with the hash of the one before it. Spelled out, because a flattened record is read twice.
+#[derive(Serialize)]
+struct Link<'a> {
+    prev: &'a str,
+    seq: u64,
+    at: Timestamp,
+    event: &'a Event,
+}
+
+/// The same, read.
+#[derive(Deserialize)]
+struct ReadLink {
     prev: String,
-    #[serde(flatten)]
-    record: Record,
+    seq: u64,
+    at: Timestamp,
+    event: Event,
 }
 
 /// The SHA-256 of a payload, hex; the chain begins with that of nothing.
 pub fn hash(payload: &[u8]) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(payload).iter().fold(String::with_capacity(64), |mut out, b| {
-        let _ = write!(out, "{b:02x}");
-        out
-    })
+    text::hex(&Sha256::digest(payload))
 }
 
 /// The first line of a journal.
@@ -103,7 +133,7 @@ pub fn header() -> String {
 
 /// One frame, and the hash that the next one carries.
 pub fn encode(record: &Record, prev: &str) -> Result<(Vec<u8>, String), std::io::Error> {
-    let payload = serde_json::to_vec(&Link { prev: prev.to_owned(), record: record.clone() })?;
+    let payload = serde_json::to_vec(&Link { prev, seq: record.seq, at: record.at, event: &record.event })?;
     let length = u32::try_from(payload.len())
         .ok()
         .filter(|l| *l as usize <= MAX_FRAME)
@@ -118,33 +148,65 @@ pub fn encode(record: &Record, prev: &str) -> Result<(Vec<u8>, String), std::io:
 }
 
 /// What a journal's bytes hold.
+#[derive(Default)]
 pub struct Decoded {
     /// All whole records.
     pub records: Vec<Record>,
-    /// Hash that the next record carries.
-    pub head: String,
+    /// The SHA-256 of each, hex.
+    pub hashes: Vec<String>,
     /// Bytes up to the end of the last whole frame; what is behind was torn by a crash.
     pub length: u64,
 }
 
+impl Decoded {
+    /// Hash that the next record carries.
+    pub fn head(&self) -> String {
+        self.hashes.last().cloned().unwrap_or_else(|| hash(b""))
+    }
+}
+
 /// Reads a whole journal.
 pub fn decode(path: &str, bytes: &[u8]) -> Result<Decoded, JournalError> {
-    let mut at = read_header(path, bytes)?;
-    let (mut records, mut head) = (Vec::new(), hash(b""));
-    while at < bytes.len() {
-        let frame = records.len() as u64;
-        let damaged = |why: String| JournalError::Damaged { path: path.to_owned(), frame, offset: at as u64, why };
-        let Some((payload, next)) = split_frame(bytes, at).map_err(damaged)? else { break };
-        let damaged = |why: String| JournalError::Damaged { path: path.to_owned(), frame, offset: at as u64, why };
-        let link: Link = serde_json::from_slice(payload).map_err(|e| damaged(e.to_string()))?;
-        if link.prev != head {
-            return Err(damaged("it does not follow the record before it".into()));
-        }
-        head = hash(payload);
-        records.push(link.record);
-        at = next;
+    match scan(path, bytes) {
+        (decoded, None) => Ok(decoded),
+        (_, Some(error)) => Err(error),
     }
-    Ok(Decoded { records, head, length: at as u64 })
+}
+
+/// Reads a journal up to its end, or to the first thing that is wrong with it.
+pub fn scan(path: &str, bytes: &[u8]) -> (Decoded, Option<JournalError>) {
+    let mut decoded = Decoded::default();
+    let mut at = match read_header(path, bytes) {
+        Ok(at) => at,
+        Err(error) => return (decoded, Some(error)),
+    };
+    let mut head = hash(b"");
+    loop {
+        decoded.length = at as u64;
+        let next = match split_frame(bytes, at) {
+            Ok(None) => return (decoded, None),
+            Ok(Some((payload, next))) => read_payload(payload, &head).map(|record| (record, hash(payload), next)),
+            Err(why) => Err(why),
+        };
+        let (record, hash, next) = match next {
+            Ok(next) => next,
+            Err(why) => {
+                let (frame, offset) = (decoded.records.len() as u64, at as u64);
+                return (decoded, Some(JournalError::Damaged { path: path.to_owned(), frame, offset, why }));
+            }
+        };
+        decoded.records.push(record);
+        decoded.hashes.push(hash.clone());
+        (head, at) = (hash, next);
+    }
+}
+
+fn read_payload(payload: &[u8], head: &str) -> Result<Record, String> {
+    let ReadLink { prev, seq, at, event } = serde_json::from_slice(payload).map_err(|e| e.to_string())?;
+    match prev == head {
+        true => Ok(Record { seq, at, event }),
+        false => Err("it does not follow the record before it".to_owned()),
+    }
 }
 
 fn read_header(path: &str, bytes: &[u8]) -> Result<usize, JournalError> {

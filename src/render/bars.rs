@@ -96,6 +96,9 @@ impl Watch for Bars {
         match notice {
             Notice::Recorded(record) => self.record(record),
             Notice::Copying { step, progress } => self.copying(step, *progress),
+            Notice::Warning { what } => {
+                let _ = self.all.println(format!("{} {what}", self.paint.yellow("warning:")));
+            }
             Notice::Waiting { step, what } => {
                 if let Some(bar) = self.steps.get(step) {
                     bar.set_message(format!("waits for {what}"));

@@ -57,6 +57,7 @@ impl<W: Write + Send> Watch for Lines<W> {
                 self.say(&format!("         {step}: {done}, {files}"));
             }
             Notice::Waiting { step, what } if self.due(step) => self.say(&format!("         {step}: waits for {what}")),
+            Notice::Warning { what } => self.say(&format!("warning: {what}")),
             Notice::Copying { .. } | Notice::Waiting { .. } => {}
         }
     }

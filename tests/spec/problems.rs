@@ -428,3 +428,18 @@ fn problems_can_be_read_by_machines() {
     }
     insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap());
 }
+
+plan!(
+    checkpoints_are_copied_to_places_that_exist,
+    "\
+migration: x
+inventory: inventory.yaml
+services:
+  up:
+    move: { from: old, to: new }
+    traffic: { director: edge, pool: up }
+audit:
+  copy_to: [\"file:\", \"syslog:logs:0\", \"syslog:-x\", s3://bucket, 5, { file: x }, syslog: , \"~me/x\"]
+  copies: 3
+"
+);

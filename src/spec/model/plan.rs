@@ -1,6 +1,7 @@
 //! Services, waves, and how they move.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,36 @@ pub struct Plan {
     pub waves: Vec<Wave>,
     /// Pairs that may fail in all before everything is held; `None` leaves it to the waves.
     pub failure_budget: Option<usize>,
+    /// How its runs can be accounted for.
+    pub audit: Audit,
+}
+
+/// How runs can be accounted for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Where signed checkpoints are copied to, besides the run's own directory.
+    pub copy_to: Vec<CheckpointCopy>,
+}
+
+/// A place for copies of signed checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckpointCopy {
+    /// A file on the controller that lines are added to.
+    File(PathBuf),
+    /// The controller's own system log.
+    Syslog,
+    /// A log server that takes UDP, as `host:port`.
+    SyslogUdp(String),
+}
+
+impl std::fmt::Display for CheckpointCopy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Syslog => f.write_str("syslog:"),
+            Self::SyslogUdp(address) => write!(f, "syslog:{address}"),
+        }
+    }
 }
 
 /// What moves at the same time.

@@ -3,6 +3,7 @@
 //! A draft is the model with the places where things were written and with names still unresolved. What needs
 //! a second file or another concept to be judged is left to [`super::validate`].
 
+pub mod audit;
 pub mod director;
 pub mod gate;
 pub mod group;

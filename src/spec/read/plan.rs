@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::spec::diagnostic::Diagnostic;
+use crate::spec::model::Audit;
 use crate::spec::reader::Value;
 use crate::spec::source::Located;
 use crate::spec::units::YEAR;
@@ -23,6 +24,7 @@ pub struct PlanDraft {
     /// `None` for each that could not be read.
     pub waves: Option<Vec<Option<WaveDraft>>>,
     pub failure_budget: Option<usize>,
+    pub audit: Audit,
 }
 
 /// A wave before its names are resolved.
@@ -70,7 +72,8 @@ pub fn read(root: Value<'_>) -> PlanDraft {
         let failure_budget = m.get("failure_budget").and_then(|v| v.integer(0..=100_000));
         let failure_budget = failure_budget.and_then(|n| usize::try_from(n).ok());
         let waves = m.get("waves").map(waves);
-        PlanDraft { name, description, inventories, services, complete, waves, failure_budget }
+        let audit = m.get("audit").map(super::audit::read).unwrap_or_default();
+        PlanDraft { name, description, inventories, services, complete, waves, failure_budget, audit }
     });
     draft.unwrap_or_default()
 }

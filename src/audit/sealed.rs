@@ -1,0 +1,130 @@
+//! A journal whose records are sealed by checkpoints as they are written.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::{self, Checkpoint, EVERY};
+use super::copies::Copies;
+use super::key::Key;
+use super::verify::{self, Question};
+use crate::event::{Event, Operator, Record};
+use crate::journal::{self, Journal, JournalError, Log, format};
+
+/// Why a run cannot be taken up under seal.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The journal, or the file of checkpoints.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal is not what was signed.
+    #[error("the journal of run {run} is not what its checkpoints have sealed: {what}")]
+    Changed {
+        /// The run.
+        run: String,
+        /// The first thing that is wrong.
+        what: String,
+    },
+}
+
+/// Whether a record is sealed as soon as it is written: everything but the steps' own comings and goings.
+pub fn seals(event: &Event) -> bool {
+    !matches!(event, Event::Intent { .. } | Event::Outcome { .. })
+}
+
+/// A journal that writes a signed checkpoint after every record that [`seals`], and after every [`EVERY`] others.
+pub struct Sealed {
+    journal: Journal,
+    file: File,
+    path: PathBuf,
+    run: String,
+    by: Operator,
+    key: Key,
+    copies: Copies,
+    /// Number of the next checkpoint.
+    next: u64,
+    /// What it carries of the one before.
+    prev: String,
+    /// Hashes of the records since then.
+    open: Vec<String>,
+    poisoned: bool,
+}
+
+impl Sealed {
+    /// Takes an open journal over. Refuses one that is not what its checkpoints say: it was changed by somebody else.
+    ///
+    /// Signs nothing yet; a last line of the checkpoints that a crash has torn is cut.
+    pub fn open(journal: Journal, run: &str, by: Operator, key: Key, copies: Copies) -> Result<Self, AuditError> {
+        let path = journal.path().with_file_name(super::CHECKPOINTS);
+        let io = |source| AuditError::Journal(JournalError::Io { path: path.display().to_string(), source });
+        let mut text = match std::fs::read(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(io)?,
+        };
+        text.truncate(text.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1));
+        let bytes = std::fs::read(journal.path()).map_err(io)?;
+        refuse_changed(run, &bytes, &text, &key)?;
+        let mut hashes = format::decode(&journal.path().display().to_string(), &bytes)?.hashes;
+        // In a file of its own, so that a controller that was stopped and has lost the run writes into the old one.
+        journal::file::replace(&path, &text).map_err(io)?;
+        let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
+        let last = String::from_utf8_lossy(&text).lines().last().map(str::to_owned);
+        let (next, sealed, prev) = match last.as_deref().map(|l| (l, checkpoint::parse(l))) {
+            Some((line, Ok(signed))) => {
+                let checkpoint = signed.checkpoint;
+                (checkpoint.checkpoint + 1, checkpoint.seq + 1, checkpoint::link(line))
+            }
+            _ => (0, 0, checkpoint::link("")),
+        };
+        let open = hashes.split_off(usize::try_from(sealed).unwrap_or(usize::MAX).min(hashes.len()));
+        Ok(Self { journal, file, path, run: run.to_owned(), by, key, copies, next, prev, open, poisoned: false })
+    }
+
+    /// Signs what the journal holds now, if that is not sealed yet.
+    pub fn seal(&mut self) -> Result<(), JournalError> {
+        if self.poisoned {
+            return Err(JournalError::Poisoned { path: self.path.display().to_string() });
+        }
+        let Some(seq) = self.journal.records().checked_sub(1).filter(|_| !self.open.is_empty()) else { return Ok(()) };
+        let checkpoint = Checkpoint::new(self.next, &self.run, seq, &self.open, &self.prev, &self.by);
+        let io = |path: &Path, source| JournalError::Io { path: path.display().to_string(), source };
+        let line = checkpoint.sign(&self.key).map_err(|e| io(&self.path, e))?;
+        // As with the journal itself: what a failed sync left behind cannot be known.
+        self.poisoned = true;
+        let written = self.file.write_all(format!("{line}\n").as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(|e| io(&self.path, e))?;
+        self.poisoned = false;
+        self.next += 1;
+        self.prev = checkpoint::link(&line);
+        self.open.clear();
+        self.copies.send(&line);
+        Ok(())
+    }
+}
+
+impl Log for Sealed {
+    fn append(&mut self, event: Event) -> Result<Record, JournalError> {
+        if self.poisoned {
+            return Err(JournalError::Poisoned { path: self.path.display().to_string() });
+        }
+        let due = seals(&event);
+        let record = self.journal.append(event)?;
+        self.open.push(self.journal.head().to_owned());
+        if due || self.open.len() >= EVERY {
+            self.seal()?;
+        }
+        Ok(record)
+    }
+}
+
+/// A journal that somebody has changed is not gone on with. A key that has been replaced is no reason: `verify` tells it.
+fn refuse_changed(run: &str, journal: &[u8], checkpoints: &[u8], key: &Key) -> Result<(), AuditError> {
+    let expected = key.public();
+    let question = Question { run, journal, checkpoints, expected: &expected, outside: None, live: true };
+    match verify::verify(&question).findings.into_iter().find(|f| !f.is_about_the_key()) {
+        Some(finding) if !checkpoints.is_empty() => {
+            Err(AuditError::Changed { run: run.to_owned(), what: finding.to_string() })
+        }
+        _ => Ok(()),
+    }
+}
