@@ -34,7 +34,7 @@ pub fn started(steps: Vec<Step>) -> Event {
         run: RUN.into(),
         plan: "web".into(),
         inputs: Vec::new(),
-        graph: Graph { steps },
+        graph: Graph { steps, ..Graph::default() },
         by: operator(),
         version: "0".into(),
     }))
