@@ -35,7 +35,7 @@ fn events(records: usize) -> Vec<Event> {
         run: "bench-1".into(),
         plan: "bench".into(),
         inputs: Vec::new(),
-        graph: Graph { steps },
+        graph: Graph { steps, ..Graph::default() },
         by: Operator { user: "ada".into(), host: "desk".into(), pid: 1 },
         version: "0".into(),
     };
