@@ -5,7 +5,9 @@
 //! ```text
 //! migrate agent send    --work DIR
 //! migrate agent receive --work DIR --job ID --root DIR [--delete]
-//! migrate agent clean   --work DIR JOB...
+//! migrate agent clean   --work DIR --home DIR JOB...
+//! migrate agent allow   --work DIR --home DIR --job ID --line LINE
+//! migrate agent forbid  --work DIR --home DIR --job ID
 //! ```
 
 use std::ffi::OsString;
@@ -16,6 +18,7 @@ use std::path::PathBuf;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
+use super::authorize;
 use super::clean::clean;
 use super::failure::{Failure, Side};
 use super::receive::{self, Permit};
@@ -26,7 +29,9 @@ use super::send;
 enum Role {
     Send { work: PathBuf },
     Receive(Permit),
-    Clean { work: PathBuf, jobs: Vec<String> },
+    Clean { work: PathBuf, home: PathBuf, jobs: Vec<String> },
+    Allow { home: PathBuf, job: String, line: String },
+    Forbid { home: PathBuf, job: String },
 }
 
 /// The first bytes that an agent writes: what comes before is a login shell's.
@@ -50,8 +55,8 @@ pub fn agent_main(args: impl Iterator<Item = OsString>) -> u8 {
 
 fn run(role: Role) -> Result<(), Failure> {
     let side = match role {
-        Role::Receive(_) => Side::Target,
-        Role::Send { .. } | Role::Clean { .. } => Side::Source,
+        Role::Send { .. } => Side::Source,
+        _ => Side::Target,
     };
     let no_stream = |e: std::io::Error| Failure::fatal(side, format!("cannot use the standard streams: {e}"));
     // Not the locked, buffered handles of the standard library: frames are large and cross threads.
@@ -59,10 +64,16 @@ fn run(role: Role) -> Result<(), Failure> {
     let mut output = stdio(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)).map_err(no_stream)?;
     output.write_all(PREAMBLE).map_err(no_stream)?;
     match role {
-        Role::Clean { work, jobs } => clean(&work, &jobs),
+        Role::Clean { work, home, jobs } => clean(&work, &home, &jobs),
+        Role::Allow { home, job, line } => authorize::allow(&home, &job, &line).map_err(cannot_authorize),
+        Role::Forbid { home, job } => authorize::forbid(&home, &job).map_err(cannot_authorize),
         Role::Send { work } => send::serve(&work, Box::new(input), Box::new(output)),
         Role::Receive(permit) => receive::serve(&permit, &mut input, Box::new(output)),
     }
+}
+
+fn cannot_authorize(e: std::io::Error) -> Failure {
+    Failure::fatal(Side::Target, format!("cannot change authorized_keys: {e}"))
 }
 
 fn stdio(fd: rustix::io::Result<std::os::fd::OwnedFd>) -> std::io::Result<File> {
@@ -80,12 +91,15 @@ fn prepare() {
 fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
     let usage = |what: &str| Failure::fatal(Side::Source, format!("agent: {what}"));
     let role = args.next().ok_or_else(|| usage("no role"))?;
-    let (mut work, mut job, mut root, mut delete, mut jobs) = (None, None, None, false, Vec::new());
+    let (mut work, mut job, mut root, mut home, mut line) = (None, None, None, None, None);
+    let (mut delete, mut jobs) = (false, Vec::new());
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| usage("an option without its value"));
         match arg.as_bytes() {
             b"--work" => work = Some(PathBuf::from(value()?)),
             b"--job" => job = Some(value()?.into_string().map_err(|_| usage("a job id that is not UTF-8"))?),
+            b"--home" => home = Some(PathBuf::from(value()?)),
+            b"--line" => line = Some(value()?.into_string().map_err(|_| usage("a line that is not UTF-8"))?),
             b"--root" => root = Some(PathBuf::from(value()?)),
             b"--delete" => delete = true,
             id if role == "clean" => {
@@ -95,13 +109,16 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
         }
     }
     let work = work.filter(|w| w.is_absolute()).ok_or_else(|| usage("no absolute --work"))?;
+    let job = job.filter(|j| is_job_id(j)).ok_or_else(|| usage("no valid --job"));
+    let home = home.filter(|h| h.is_absolute()).ok_or_else(|| usage("no absolute --home"));
     match role.as_bytes() {
         b"send" => Ok(Role::Send { work }),
-        b"clean" => Ok(Role::Clean { work, jobs }),
+        b"clean" => Ok(Role::Clean { work, home: home?, jobs }),
+        b"allow" => Ok(Role::Allow { home: home?, job: job?, line: line.ok_or_else(|| usage("no --line"))? }),
+        b"forbid" => Ok(Role::Forbid { home: home?, job: job? }),
         b"receive" => {
-            let job = job.filter(|j| is_job_id(j)).ok_or_else(|| usage("no valid --job"))?;
             let root = root.filter(|r| r.is_absolute()).ok_or_else(|| usage("no absolute --root"))?;
-            Ok(Role::Receive(Permit { job, root, work, delete }))
+            Ok(Role::Receive(Permit { job: job?, root, work, delete }))
         }
         _ => Err(usage("an unknown role")),
     }

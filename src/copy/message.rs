@@ -40,11 +40,40 @@ pub struct Orders {
     pub allow_empty: bool,
     /// Bytes per second; 0 for no limit.
     pub bandwidth: u64,
+    /// The target's sshd, if the source may try to reach it itself.
+    pub dial: Option<Dial>,
+}
+
+/// How the source reaches the target's sshd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dial {
+    /// Host name or address.
+    pub address: String,
+    /// TCP port.
+    pub port: u16,
+    /// Login name.
+    pub user: String,
+    /// The keys that the controller knows the target by, as lines.
+    pub host_keys: Vec<String>,
 }
 
 /// What the sending agent tells the controller.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum News {
+    /// It reached the target and asks for its key to be let in.
+    Offer {
+        /// The key of this copy, as a line.
+        public_key: String,
+        /// The address that it comes from.
+        from: String,
+    },
+    /// It talks to the target itself.
+    Direct,
+    /// It cannot, and waits for the controller to relay.
+    Indirect {
+        /// Why.
+        reason: String,
+    },
     /// How far it is.
     Progress(CopyProgress),
     /// The pass is done.
@@ -58,6 +87,8 @@ pub enum News {
 /// What the controller tells the sending agent while it works.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Control {
+    /// The answer to an offer: whether the key is let in.
+    Admitted(bool),
     /// A new limit in bytes per second; 0 for none.
     Bandwidth(u64),
 }

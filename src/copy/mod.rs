@@ -4,6 +4,7 @@
 //! pass as done before the target's disk has it.
 
 pub mod agent;
+mod authorize;
 mod clean;
 pub mod controller;
 pub mod digest;

@@ -150,6 +150,11 @@ impl Known {
         order
     }
 
+    /// The keys by which the host is known and that were not revoked.
+    pub fn trusted(&self) -> Vec<PublicKey> {
+        self.plain().filter(|line| self.verdict(&line.key) == Verdict::Trusted).map(|line| line.key.clone()).collect()
+    }
+
     /// Whether this is the key of the host; the error says what to do.
     pub fn check(&self, endpoint: &Endpoint, offered: &PublicKey) -> Result<(), SshError> {
         let shown_key = format!("{} key {}", offered.algorithm(), fingerprint(offered));

@@ -28,7 +28,9 @@ pub use config::Environment;
 pub use connections::{ConnectionCount, connections};
 pub use facts::{Facts, PathFacts, facts};
 pub use pool::{Options, Pool};
+pub(crate) use quote::command_line;
 pub use receipt::{Key, KeyedOutcome};
+pub(crate) use session::ciphers;
 pub use stream::{Exit, Stream};
 pub use upload::Upload;
 

@@ -8,7 +8,7 @@ pub(crate) fn posix(word: &str) -> String {
 }
 
 /// A command line for a login shell that runs `argv`. `None`: an argument holds NUL, which no argument can.
-pub(super) fn command_line(argv: &[&str]) -> Option<String> {
+pub(crate) fn command_line(argv: &[&str]) -> Option<String> {
     if argv.iter().any(|word| word.contains('\0')) {
         return None;
     }

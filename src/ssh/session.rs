@@ -234,7 +234,7 @@ fn window(round_trip: Duration) -> u32 {
 }
 
 /// AES-GCM is twice as fast as ChaCha20 where the processor has AES, and slower where it has not.
-fn ciphers() -> &'static [cipher::Name] {
+pub(crate) fn ciphers() -> &'static [cipher::Name] {
     const AES: &[cipher::Name] = &[
         cipher::AES_256_GCM,
         cipher::AES_128_GCM,

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::lab::sshd::Sshd;
 use crate::pair::differences;
-use crate::tree::{DEEP, make_odd_tree};
+use crate::tree::{DEEP, make_odd_tree, noise};
 
 pub struct Hosts {
     pub source: Sshd,
@@ -55,10 +55,28 @@ impl Hosts {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tree_goes_from_host_to_host_and_the_agents_are_gone_afterwards() {
-    let hosts = Hosts::start();
-    let (engine, job) = (hosts.engine(), hosts.job());
+impl Hosts {
+    /// What the target's sshd has logged about keys of copies.
+    fn direct_logins(&self) -> usize {
+        let key = "Accepted publickey";
+        let log = self.target.log_text();
+        let own = fs::read_to_string(self.target.client_key().with_extension("pub")).unwrap();
+        let fingerprint = fingerprint(&own);
+        log.lines().filter(|line| line.contains(key) && !line.contains(&fingerprint)).count()
+    }
+
+    fn authorized_keys(&self) -> String {
+        fs::read_to_string(self.target.home().join(".ssh/authorized_keys")).unwrap()
+    }
+}
+
+fn fingerprint(public: &str) -> String {
+    let key = russh::keys::PublicKey::from_openssh(public.trim()).unwrap();
+    key.fingerprint(russh::keys::HashAlg::Sha256).to_string()
+}
+
+async fn copy_and_compare(hosts: &Hosts, engine: &Engine) {
+    let job = hosts.job();
     let (from, to) = (PathBuf::from(&job.from), PathBuf::from(&job.to));
     fs::create_dir(&from).unwrap();
     make_odd_tree(&from);
@@ -69,10 +87,85 @@ async fn a_tree_goes_from_host_to_host_and_the_agents_are_gone_afterwards() {
     fs::write(from.join("plain"), b"changed").unwrap();
     assert_eq!(engine.pass(&job, &|_| {}).await.unwrap().files_sent, 1);
     assert_eq!(engine.verify(&job, &|_| {}).await.unwrap().different, 0);
+    assert!(!hosts.authorized_keys().contains("migrate-copy"), "{}", hosts.authorized_keys());
     for (host, sshd) in [(&job.source, &hosts.source), (&job.target, &hosts.target)] {
         engine.clean_up(host, std::slice::from_ref(&job.id)).await.unwrap();
         assert!(!sshd.home().join(".migrate").exists());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_goes_straight_from_host_to_host_and_neither_key_nor_agent_stays() {
+    let hosts = Hosts::start();
+    copy_and_compare(&hosts, &hosts.engine()).await;
+    assert_eq!(hosts.direct_logins(), 3, "{}", hosts.target.log_text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_goes_through_the_controller_when_it_has_to() {
+    let hosts = Hosts::start();
+    copy_and_compare(&hosts, &hosts.engine().relaying()).await;
+    assert_eq!(hosts.direct_logins(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_source_cannot_log_in_the_controller_relays() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Sshd::start(&dir.path().join("a"), "old");
+    let at = lab_address();
+    // Keys of copies go to a file that this sshd does not read.
+    let keys = format!("AuthorizedKeysFile {}/b/etc/only_these", dir.path().display());
+    let target = Sshd::start_at(&dir.path().join("b"), "new", at, &[&keys]);
+    let own = dir.path().join("b/home/.ssh/authorized_keys");
+    fs::copy(&own, dir.path().join("b/etc/only_these")).unwrap();
+    let hosts = Hosts { source, target, dir };
+    copy_and_compare(&hosts, &hosts.engine()).await;
+    assert_eq!(hosts.direct_logins(), 0);
+}
+
+fn lab_address() -> std::net::SocketAddr {
+    let ip = crate::lab::sshd::next_address();
+    std::net::SocketAddr::new(ip, crate::lab::process::free_port(ip))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_left_by_a_killed_controller_goes_at_the_next_start_of_the_copy() {
+    let hosts = Hosts::start();
+    let (engine, job) = (hosts.engine(), hosts.job());
+    fs::create_dir(&job.from).unwrap();
+    fs::write(std::path::Path::new(&job.from).join("a"), b"1").unwrap();
+    let file = hosts.target.home().join(".ssh/authorized_keys");
+    let before = fs::read_to_string(&file).unwrap();
+    let stale = "restrict,command=\"true\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA== migrate-copy:over-ssh\n";
+    fs::write(&file, format!("{before}{stale}")).unwrap();
+    engine.pass(&job, &|_| {}).await.unwrap();
+    assert_eq!(hosts.authorized_keys(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_cut_on_the_direct_path_is_worth_another_try() {
+    let hosts = Hosts::start();
+    let (engine, job) = (hosts.engine(), hosts.job());
+    let (from, to) = (PathBuf::from(&job.from), PathBuf::from(&job.to));
+    fs::create_dir(&from).unwrap();
+    for n in 0..6 {
+        fs::write(from.join(format!("f{n}")), noise(n, 20 << 20)).unwrap();
+    }
+    let mut job = job;
+    job.bandwidth = Some(40 << 20);
+    let cut = async {
+        while !to.join(".").exists() || fs::read_dir(&to).unwrap().count() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        hosts.target.cut_connections();
+    };
+    let (result, ()) = tokio::join!(engine.pass(&job, &|_| {}), cut);
+    let error = result.unwrap_err();
+    assert!(error.retryable, "{error:?}");
+    job.bandwidth = None;
+    engine.pass(&job, &|_| {}).await.unwrap();
+    assert_eq!(differences(&from, &to, &[]), "");
+    assert!(!hosts.authorized_keys().contains("migrate-copy"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::transport::{Ended, Transport};
+use super::transport::{Channel, Ended, Transport};
 use crate::copy::CopyError;
 use crate::spec::model::Host;
 
@@ -25,7 +25,7 @@ const MARK: &str = "migrate:";
 const LOOK: &str = r#"set -eu; umask 077
 d=$1; case $d in "~") d=$HOME;; "~/"*) d=$HOME/${d#"~/"};; esac
 case $d in /*) ;; *) echo "the work directory $d is not absolute" >&2; exit 1;; esac
-mkdir -p "$d"; cd "$d"; echo "migrate:dir:$(pwd -P)"
+mkdir -p "$d"; cd "$d"; echo "migrate:dir:$(pwd -P)"; echo "migrate:home:$HOME"
 a=agent-$2
 if [ -x "$a" ] && [ "$(sha256sum < "$a" | cut -c1-64)" = "$2" ]; then echo migrate:there; else echo migrate:missing; fi"#;
 
@@ -41,7 +41,7 @@ const REMOVE: &str = r#"set -eu; umask 077
 d=$1; case $d in "~") d=$HOME;; "~/"*) d=$HOME/${d#"~/"};; esac
 [ -d "$d" ] || exit 0
 cd "$d"; d=$(pwd -P); a=agent-$2; shift 2
-if [ -x "$a" ] && [ "$(sha256sum < "$a" | cut -c1-64)" = "${a#agent-}" ]; then "./$a" agent clean --work "$d" "$@"; fi
+if [ -x "$a" ] && [ "$(sha256sum < "$a" | cut -c1-64)" = "${a#agent-}" ]; then "./$a" agent clean --work "$d" --home "$HOME" "$@"; fi
 rm -f "$a" "$a".*
 rmdir jobs roots 2>/dev/null || true
 cd /; rmdir "$d" 2>/dev/null || true"#;
@@ -53,6 +53,8 @@ pub struct Installed {
     pub agent: String,
     /// The work directory, absolute.
     pub work: String,
+    /// The home directory of the user who logs in there.
+    pub home: String,
 }
 
 type Place = Arc<OnceCell<Installed>>;
@@ -95,15 +97,16 @@ impl Deployer {
     async fn deploy(&self, transport: &dyn Transport, host: &Host) -> Result<Installed, CopyError> {
         let (bytes, hash) = self.load(host).await?;
         let said = run(transport, host, LOOK, &[work_dir(host), hash], &[]).await?;
-        let dir = said.iter().find_map(|line| line.strip_prefix("dir:"));
-        let work = dir.ok_or_else(|| failed(host, "the host did not say where its work directory is"))?.to_owned();
+        let find = |what: &str| said.iter().find_map(|line| line.strip_prefix(what)).map(str::to_owned);
+        let work = find("dir:").ok_or_else(|| failed(host, "the host did not say where its work directory is"))?;
+        let home = find("home:").unwrap_or_default();
         if !said.iter().any(|line| line == "there") {
             let said = run(transport, host, UPLOAD, &[&work, hash], bytes).await?;
             if !said.iter().any(|line| line == "there") {
                 return Err(failed(host, "the agent could not be put on the host"));
             }
         }
-        Ok(Installed { agent: format!("{work}/agent-{hash}"), work })
+        Ok(Installed { agent: format!("{work}/agent-{hash}"), work, home })
     }
 
     async fn load(&self, host: &Host) -> Result<&(Arc<Vec<u8>>, String), CopyError> {
@@ -118,6 +121,20 @@ impl Deployer {
             Ok((Arc::new(bytes), hash))
         };
         self.loaded.get_or_try_init(load).await
+    }
+}
+
+impl Installed {
+    /// Runs the agent to its end; what it says on failure is the error.
+    pub async fn run(&self, transport: &dyn Transport, host: &Host, args: &[&str]) -> Result<(), CopyError> {
+        let mut argv = vec![&*self.agent, "agent"];
+        argv.extend_from_slice(args);
+        let Channel { mut reader, writer, ended } = transport.open(host, &argv).await?;
+        drop(writer);
+        let mut output = Vec::new();
+        let _ = (&mut reader).take(OUTPUT).read_to_end(&mut output).await;
+        let Ended { status, stderr } = ended.await?;
+        if status == Some(0) { Ok(()) } else { Err(failed(host, &stderr)) }
     }
 }
 

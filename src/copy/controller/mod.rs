@@ -2,6 +2,7 @@
 //!
 //! Must never trust an agent with more than its own side of one job.
 
+mod admit;
 mod deploy;
 mod relay;
 mod transport;
@@ -11,10 +12,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use self::deploy::{Deployer, Installed};
-use self::relay::{Names, Outcome, relay};
+use self::admit::Admission;
+use self::deploy::Deployer;
+use self::relay::{Names, Outcome, conduct};
 use super::agent::is_job_id;
-use super::message::{Orders, Task};
+use super::message::{Dial, Orders, Task};
 use super::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport};
 use crate::spec::model::Host;
 
@@ -24,22 +26,44 @@ pub use self::transport::{Channel, Ended, Local, Transport};
 pub struct Engine {
     transport: Arc<dyn Transport>,
     deployer: Deployer,
+    direct: bool,
 }
 
 impl Engine {
     /// An engine that puts `program` (this very executable) on hosts that `transport` reaches.
     pub fn new(transport: Arc<dyn Transport>, program: PathBuf) -> Self {
-        Self { transport, deployer: Deployer::new(program) }
+        Self { transport, deployer: Deployer::new(program), direct: true }
     }
 
-    async fn perform(&self, job: &CopyJob, task: Task, progress: OnProgress<'_>) -> Result<Outcome, CopyError> {
+    /// Carries everything through the controller, even where the source could reach the target itself.
+    pub fn relaying(self) -> Self {
+        Self { direct: false, ..self }
+    }
+
+    async fn perform(
+        &self,
+        job: &CopyJob,
+        task: impl FnOnce(Orders) -> Task + Send,
+        progress: OnProgress<'_>,
+    ) -> Result<Outcome, CopyError> {
         check(job)?;
         let transport = self.transport.as_ref();
         let (on_source, on_target) = tokio::try_join!(
             self.deployer.install(transport, &job.source),
             self.deployer.install(transport, &job.target)
         )?;
-        let result = self.connect(job, &task, &on_source, &on_target, progress).await;
+        let dial = if self.direct { transport.dial(&job.target).await } else { None };
+        let (direct, task) = (dial.is_some(), task(orders(job, dial)));
+        let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
+        let broker = Admission::new(transport, job, &on_target);
+        let result = match transport.open(&job.source, &send).await {
+            Ok(source) => {
+                let names = Names { source: job.source.name.clone(), target: job.target.name.clone() };
+                conduct(source, &task, direct, &broker, &names, progress).await
+            }
+            Err(e) => Err(e),
+        };
+        broker.withdraw().await;
         if result.is_err() {
             // Perhaps someone removed the agent: look again next time.
             self.deployer.forget(&job.source).await;
@@ -47,29 +71,9 @@ impl Engine {
         }
         result
     }
-
-    async fn connect(
-        &self,
-        job: &CopyJob,
-        task: &Task,
-        on_source: &Installed,
-        on_target: &Installed,
-        progress: OnProgress<'_>,
-    ) -> Result<Outcome, CopyError> {
-        let mut receive =
-            vec![&*on_target.agent, "agent", "receive", "--work", &on_target.work, "--job", &job.id, "--root", &job.to];
-        if job.delete {
-            receive.push("--delete");
-        }
-        let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
-        let (source, target) =
-            tokio::try_join!(self.transport.open(&job.source, &send), self.transport.open(&job.target, &receive))?;
-        let names = Names { source: job.source.name.clone(), target: job.target.name.clone() };
-        relay(source, target, task, &names, progress).await
-    }
 }
 
-fn orders(job: &CopyJob) -> Orders {
+fn orders(job: &CopyJob, dial: Option<Dial>) -> Orders {
     Orders {
         job: job.id.clone(),
         from: job.from.clone(),
@@ -79,6 +83,7 @@ fn orders(job: &CopyJob) -> Orders {
         delete: job.delete,
         allow_empty: false,
         bandwidth: job.bandwidth.unwrap_or(0),
+        dial,
     }
 }
 
@@ -107,14 +112,14 @@ fn check(job: &CopyJob) -> Result<(), CopyError> {
 #[async_trait]
 impl Copier for Engine {
     async fn pass(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<PassReport, CopyError> {
-        match self.perform(job, Task::Pass(orders(job)), progress).await? {
+        match self.perform(job, Task::Pass, progress).await? {
             Outcome::Passed(report) => Ok(report),
             Outcome::Verified(_) => Err(mixed_up(job)),
         }
     }
 
     async fn verify(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
-        match self.perform(job, Task::Verify(orders(job)), progress).await? {
+        match self.perform(job, Task::Verify, progress).await? {
             Outcome::Verified(report) => Ok(report),
             Outcome::Passed(_) => Err(mixed_up(job)),
         }

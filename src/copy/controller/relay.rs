@@ -5,13 +5,15 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::transport::{Channel, Ended};
 use crate::copy::agent::PREAMBLE;
 use crate::copy::failure::{Failure, Side};
-use crate::copy::message::{News, Task};
+use crate::copy::message::{Control, News, Task};
 use crate::copy::wire::{Frame, HEADER, Header, OutFrame, Route, WireError};
 use crate::copy::{CopyError, OnProgress, PassReport, VerifyReport};
 
@@ -55,43 +57,111 @@ enum Broken {
     Stream(Side, String),
 }
 
-/// Has the two agents do a task.
-pub async fn relay(
+/// What the controller does for a sending agent that asks.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// Lets a key log in to the target, for this copy only; false when that cannot be done.
+    async fn admit(&self, public_key: &str, from: &str) -> bool;
+    /// Starts a receiving agent for the controller to relay to; `reason` is why the source cannot reach it itself.
+    async fn receiver(&self, reason: &str) -> Result<Channel, CopyError>;
+}
+
+/// Has the two agents do a task. `direct`: the sending agent tries to reach the target itself first.
+pub async fn conduct(
     source: Channel,
-    target: Channel,
     task: &Task,
+    direct: bool,
+    broker: &dyn Broker,
     names: &Names,
     progress: OnProgress<'_>,
 ) -> Result<Outcome, CopyError> {
-    let Channel { reader: from_source, writer: to_source, ended: source_ended } = source;
-    let Channel { reader: from_target, writer: to_target, ended: target_ended } = target;
-    let result = carry((from_source, to_source), (from_target, to_target), task, progress).await;
-    // Their streams are closed now, so that both agents end.
-    let goodbye = async { tokio::join!(timeout(GOODBYE, source_ended), timeout(GOODBYE, target_ended)) };
-    let (source, target) = goodbye.await;
-    let broken = match result {
-        Ok(outcome) => return Ok(outcome),
-        Err(broken) => broken,
+    let Channel { reader: mut from_source, writer: mut to_source, ended: source_ended } = source;
+    let receiver = async {
+        start(&mut from_source, &mut to_source, task).await?;
+        match direct {
+            true => agree(&mut from_source, &mut to_source, broker).await,
+            false => Ok(Some(String::new())),
+        }
     };
-    Err(explain(broken, names, source.ok(), target.ok()))
+    let target = match receiver.await {
+        Ok(None) => None,
+        Ok(Some(reason)) => Some(broker.receiver(&reason).await?),
+        Err(broken) => {
+            drop((from_source, to_source));
+            return Err(explain(broken, names, timeout(GOODBYE, source_ended).await.ok(), None));
+        }
+    };
+    let (result, target_ended) = match target {
+        None => (listen(from_source, to_source, progress).await, None),
+        Some(Channel { reader, writer, ended }) => {
+            (carry((from_source, to_source), (reader, writer), progress).await, Some(ended))
+        }
+    };
+    // The streams are closed now, so that both agents end.
+    let target_end = async {
+        match target_ended {
+            Some(ended) => timeout(GOODBYE, ended).await.ok(),
+            None => None,
+        }
+    };
+    let (source_end, target_end) = tokio::join!(timeout(GOODBYE, source_ended), target_end);
+    result.map_err(|broken| explain(broken, names, source_end.ok(), target_end))
 }
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
+async fn start(from_source: &mut Reader, to_source: &mut Writer, task: &Task) -> Result<(), Broken> {
+    tell(to_source, task).await?;
+    skip_noise(from_source).await.map_err(|e| stream(Side::Source, e))
+}
+
+async fn tell<M: Serialize + Sync>(to_source: &mut Writer, message: &M) -> Result<(), Broken> {
+    let frame = OutFrame::new(Route::Controller, message, Vec::new()).map_err(|e| stream(Side::Source, e))?;
+    write(to_source, &frame.head()).await.map_err(|e| stream(Side::Source, e))
+}
+
+/// Until the sending agent knows how it reaches the target; the reason why the controller has to relay, if it has to.
+async fn agree(
+    from_source: &mut Reader,
+    to_source: &mut Writer,
+    broker: &dyn Broker,
+) -> Result<Option<String>, Broken> {
+    let mut frame = Vec::new();
+    loop {
+        match next_news(from_source, &mut frame).await? {
+            Some(News::Offer { public_key, from }) => {
+                tell(to_source, &Control::Admitted(broker.admit(&public_key, &from).await)).await?;
+            }
+            Some(News::Direct) => return Ok(None),
+            Some(News::Indirect { reason }) => return Ok(Some(reason)),
+            Some(News::Failed(failure)) => return Err(Broken::Failed(failure)),
+            _ => return Err(stream(Side::Source, "the agent speaks before its turn")),
+        }
+    }
+}
+
+/// Follows an agent that talks to the target itself.
+async fn listen(mut from_source: Reader, to_source: Writer, progress: OnProgress<'_>) -> Result<Outcome, Broken> {
+    let mut frame = Vec::new();
+    loop {
+        let news = next_news(&mut from_source, &mut frame).await?;
+        if let Some(outcome) = news.and_then(|news| outcome(news, progress)) {
+            // Its input stays open until here: its end would mean that the controller is gone.
+            drop(to_source);
+            return outcome;
+        }
+    }
+}
+
+/// Relays between both agents.
 async fn carry(
-    source: (Reader, Writer),
-    target: (Reader, Writer),
-    task: &Task,
+    (mut from_source, mut to_source): (Reader, Writer),
+    (mut from_target, mut to_target): (Reader, Writer),
     progress: OnProgress<'_>,
 ) -> Result<Outcome, Broken> {
-    let ((mut from_source, mut to_source), (mut from_target, mut to_target)) = (source, target);
-    let first = OutFrame::new(Route::Controller, task, Vec::new()).map_err(|e| stream(Side::Source, e))?;
-    to_source.write_all(&first.head()).await.map_err(|e| stream(Side::Source, e))?;
-    to_source.flush().await.map_err(|e| stream(Side::Source, e))?;
     // Each direction owns its streams: a pipe ends only when its writer is dropped.
     let mut up = pin!(async move {
-        skip_noise(&mut from_source).await.map_err(|e| stream(Side::Source, e))?;
         let outcome = forward_up(&mut from_source, &mut to_target, progress).await?;
         // The receiving agent ends at the end of its input.
         let _ = to_target.shutdown().await;
@@ -138,19 +208,39 @@ async fn forward_up(
     // A target that takes no more says why on its other stream, and the source passes that on as news.
     let mut target_listens = true;
     loop {
-        let header = next(from_source, &mut frame).await.map_err(|e| stream(Side::Source, e))?;
-        if header.route == Route::Peer {
-            target_listens = target_listens && write(to_target, &frame).await.is_ok();
-            continue;
+        match next_news(from_source, &mut frame).await? {
+            None => target_listens = target_listens && write(to_target, &frame).await.is_ok(),
+            Some(news) => {
+                if let Some(outcome) = outcome(news, progress) {
+                    return outcome;
+                }
+            }
         }
-        let body = frame.split_off(HEADER);
-        let news = Frame::check(header, body).and_then(|f| f.message()).map_err(|e| stream(Side::Source, e))?;
-        match news {
-            News::Progress(now) => progress(now),
-            News::Passed(report) => return Ok(Outcome::Passed(report)),
-            News::Verified(report) => return Ok(Outcome::Verified(report)),
-            News::Failed(failure) => return Err(Broken::Failed(failure)),
+    }
+}
+
+/// The next frame of the sending agent: news for the controller, or `None` for what is to be passed on.
+async fn next_news(from_source: &mut Reader, frame: &mut Vec<u8>) -> Result<Option<News>, Broken> {
+    let header = next(from_source, frame).await.map_err(|e| stream(Side::Source, e))?;
+    if header.route == Route::Peer {
+        return Ok(None);
+    }
+    let body = frame.split_off(HEADER);
+    let news = Frame::check(header, body).and_then(|f| f.message()).map_err(|e| stream(Side::Source, e))?;
+    Ok(Some(news))
+}
+
+/// The end of the task, if this is it.
+fn outcome(news: News, progress: OnProgress<'_>) -> Option<Result<Outcome, Broken>> {
+    match news {
+        News::Progress(now) => {
+            progress(now);
+            None
         }
+        News::Passed(report) => Some(Ok(Outcome::Passed(report))),
+        News::Verified(report) => Some(Ok(Outcome::Verified(report))),
+        News::Failed(failure) => Some(Err(Broken::Failed(failure))),
+        News::Offer { .. } | News::Direct | News::Indirect { .. } => None,
     }
 }
 

@@ -9,8 +9,10 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use crate::copy::CopyError;
+use crate::copy::message::Dial;
 use crate::spec::model::Host;
-use crate::ssh::{Pool, SshError, SshErrorKind};
+use crate::ssh::config::Endpoint;
+use crate::ssh::{Pool, SshError, SshErrorKind, known_hosts};
 use crate::text;
 
 /// What is kept of standard error.
@@ -21,6 +23,11 @@ const STDERR_KEPT: usize = 16 << 10;
 pub trait Transport: Send + Sync {
     /// Starts `argv` and gives its streams.
     async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError>;
+
+    /// How another host could log in to this one by itself; `None` when that is not to be tried.
+    async fn dial(&self, _host: &Host) -> Option<Dial> {
+        None
+    }
 }
 
 /// A program under way. Dropping it ends the program or at least its input.
@@ -53,6 +60,18 @@ impl Transport for Pool {
             Ok(Ended { status: exit.status, stderr: text::escape(&exit.stderr, 2000) })
         });
         Ok(Channel { reader: Box::new(reader), writer: Box::new(writer), ended })
+    }
+
+    async fn dial(&self, host: &Host) -> Option<Dial> {
+        let endpoint = self.endpoint(host).await.ok()?;
+        // Another host may not use the controller's way through a jump host.
+        if endpoint.via.is_some() {
+            return None;
+        }
+        let known = known_hosts::read(&endpoint.known_hosts, &endpoint.known_as).await;
+        let host_keys: Vec<String> = known.trusted().iter().filter_map(|key| key.to_openssh().ok()).collect();
+        let Endpoint { address, port, user, .. } = endpoint.as_ref().clone();
+        (!host_keys.is_empty()).then_some(Dial { address, port, user, host_keys })
     }
 }
 

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::direct::Direct;
 use super::ledger::SharedLedger;
+use crate::copy::agent::PREAMBLE;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::message::{Begin, Control, News, Order, Ready, Report};
 use crate::copy::wire::{Frame, OutFrame, Route, WireError};
@@ -19,56 +21,119 @@ use crate::copy::wire::{Frame, OutFrame, Route, WireError};
 /// Frames that wait to be written, each up to a megabyte.
 const WAITING: usize = 8;
 
+/// What a login shell may print before the agent starts.
+const MAX_NOISE: usize = 64 << 10;
+
 /// The stream to the receiving agent and to the controller.
 pub struct Link {
-    outbox: SyncSender<OutFrame>,
+    orders: SyncSender<OutFrame>,
+    news: SyncSender<OutFrame>,
     reports: Mutex<Receiver<Report>>,
     ledger: SharedLedger,
 }
 
-/// The thread that writes; joined after the [`Link`] is dropped so that everything is out.
-pub struct Outgoing(JoinHandle<()>);
+/// The threads that write; joined after the [`Link`] is dropped so that everything is out.
+pub struct Outgoing(Vec<JoinHandle<()>>);
 
 impl Outgoing {
     /// Waits until everything is written.
     pub fn flush(self) {
-        // A panic there has been reported by the lack of an answer.
-        let _ = self.0.join();
+        for writer in self.0 {
+            // A panic there has been reported by the lack of an answer.
+            let _ = writer.join();
+        }
     }
 }
 
+/// The stream to and from the controller, which also leads to the receiving agent unless there is a direct one.
+pub struct Streams {
+    /// From the controller.
+    pub input: Box<dyn Read + Send>,
+    /// To the controller.
+    pub output: Box<dyn Write + Send>,
+    /// To and from the receiving agent.
+    pub direct: Option<Direct>,
+}
+
 /// Starts the threads. `rate` is in bytes per second, 0 for no limit; the controller can change it.
-pub fn start(
-    input: Box<dyn Read + Send>,
-    output: Box<dyn Write + Send>,
-    ledger: SharedLedger,
-    rate: Arc<AtomicU64>,
-) -> std::io::Result<(Link, Outgoing)> {
-    let (outbox, frames) = sync_channel(WAITING);
+pub fn start(streams: Streams, ledger: SharedLedger, rate: Arc<AtomicU64>) -> std::io::Result<(Link, Outgoing)> {
+    let Streams { input, mut output, direct } = streams;
     let (to_link, reports) = channel();
-    let (reader_ledger, writer_ledger) = (Arc::clone(&ledger), Arc::clone(&ledger));
-    let reader_rate = Arc::clone(&rate);
-    let spawn = std::thread::Builder::new;
-    let writing = spawn().name("write".into()).spawn(move || write(&frames, output, &writer_ledger, &rate))?;
+    let reports = Mutex::new(reports);
+    let (news, news_frames) = sync_channel(WAITING);
+    let mut writers = Vec::new();
+    let orders = match direct {
+        None => {
+            let (ledger, rate) = (Arc::clone(&ledger), Arc::clone(&rate));
+            writers.push(spawn("write", move || {
+                write(&news_frames, &mut |frame| frame.write_to(output.as_mut()), &ledger, &rate);
+            })?);
+            news.clone()
+        }
+        Some(direct) => {
+            let (mut from_target, mut to_target) = direct.split();
+            let (orders, order_frames) = sync_channel(WAITING);
+            let (write_ledger, write_rate) = (Arc::clone(&ledger), Arc::clone(&rate));
+            writers.push(spawn("write", move || {
+                write(&order_frames, &mut |frame| to_target.send(frame), &write_ledger, &write_rate);
+            })?);
+            let (tell_ledger, no_limit) = (Arc::clone(&ledger), AtomicU64::new(0));
+            writers.push(spawn("tell", move || {
+                write(&news_frames, &mut |frame| frame.write_to(output.as_mut()), &tell_ledger, &no_limit);
+            })?);
+            let (read_ledger, read_rate, to_link) = (Arc::clone(&ledger), Arc::clone(&rate), to_link.clone());
+            spawn("read", move || {
+                let skipped = skip_noise(&mut from_target);
+                read(&mut from_target, skipped, &to_link, &read_ledger, &read_rate, Side::Target);
+            })?;
+            orders
+        }
+    };
+    let (read_ledger, mut input) = (Arc::clone(&ledger), input);
+    let from = if writers.len() > 1 { Side::Source } else { Side::Target };
     // Ends with the process: it waits for bytes that nobody may ever send.
-    spawn().name("read".into()).spawn(move || read(input, &to_link, &reader_ledger, &reader_rate))?;
-    Ok((Link { outbox, reports: Mutex::new(reports), ledger }, Outgoing(writing)))
+    spawn("listen", move || read(input.as_mut(), Ok(()), &to_link, &read_ledger, &rate, from))?;
+    Ok((Link { orders, news, reports, ledger }, Outgoing(writers)))
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run)
+}
+
+/// Reads up to the agent's first own bytes: a login shell may print something before.
+fn skip_noise(input: &mut dyn Read) -> std::io::Result<()> {
+    let mut seen = Vec::new();
+    while !seen.ends_with(PREAMBLE) {
+        let mut byte = [0];
+        input.read_exact(&mut byte)?;
+        seen.extend_from_slice(&byte);
+        if seen.len() > MAX_NOISE {
+            return Err(std::io::Error::other("the agent did not start: something else is printed at login"));
+        }
+    }
+    Ok(())
 }
 
 impl Link {
     /// Sends an order to the receiving agent.
     pub fn order(&self, order: &Order, data: Vec<u8>) -> Result<(), Failure> {
-        self.send(Route::Peer, order, data)
+        self.send(&self.orders, Route::Peer, order, data)
     }
 
     /// Tells the controller something.
     pub fn news(&self, news: &News) -> Result<(), Failure> {
-        self.send(Route::Controller, news, Vec::new())
+        self.send(&self.news, Route::Controller, news, Vec::new())
     }
 
-    fn send<M: Serialize>(&self, route: Route, message: &M, data: Vec<u8>) -> Result<(), Failure> {
+    fn send<M: Serialize>(
+        &self,
+        to: &SyncSender<OutFrame>,
+        route: Route,
+        message: &M,
+        data: Vec<u8>,
+    ) -> Result<(), Failure> {
         let frame = OutFrame::new(route, message, data).map_err(|e| Failure::protocol(Side::Source, e))?;
-        self.outbox.send(frame).map_err(|_| self.why())
+        to.send(frame).map_err(|_| self.why())
     }
 
     /// Opens the pass.
@@ -90,11 +155,16 @@ impl Link {
     }
 }
 
-fn write(frames: &Receiver<OutFrame>, mut output: Box<dyn Write + Send>, ledger: &SharedLedger, rate: &AtomicU64) {
+fn write(
+    frames: &Receiver<OutFrame>,
+    send: &mut dyn FnMut(OutFrame) -> std::io::Result<()>,
+    ledger: &SharedLedger,
+    rate: &AtomicU64,
+) {
     let mut limit = Limit::default();
     while let Ok(frame) = frames.recv() {
         limit.wait(frame.len() as u64, rate);
-        if let Err(e) = frame.write_to(output.as_mut()) {
+        if let Err(e) = send(frame) {
             ledger.break_off(Failure::lost(Side::Target, e));
             return;
         }
@@ -126,12 +196,21 @@ impl Limit {
     }
 }
 
-fn read(mut input: Box<dyn Read + Send>, to_link: &Sender<Report>, ledger: &SharedLedger, rate: &AtomicU64) {
-    loop {
-        if let Err(failure) = read_one(input.as_mut(), to_link, ledger, rate) {
-            ledger.break_off(failure);
-            return;
-        }
+/// Reads frames until the stream ends, which breaks the pass off. `from` is whose silence it is.
+fn read(
+    input: &mut dyn Read,
+    started: std::io::Result<()>,
+    to_link: &Sender<Report>,
+    ledger: &SharedLedger,
+    rate: &AtomicU64,
+    from: Side,
+) {
+    let mut next = started.map_err(|e| Failure::lost(from, e));
+    while next.is_ok() {
+        next = read_one(input, to_link, ledger, rate, from);
+    }
+    if let Err(failure) = next {
+        ledger.break_off(failure);
     }
 }
 
@@ -140,15 +219,17 @@ fn read_one(
     to_link: &Sender<Report>,
     ledger: &SharedLedger,
     rate: &AtomicU64,
+    from: Side,
 ) -> Result<(), Failure> {
-    let broken = |e| Failure::protocol(Side::Target, e);
+    let broken = |e| Failure::protocol(from, e);
     let frame = Frame::read_from(input).map_err(|e| match e {
-        WireError::Closed | WireError::Io(_) => Failure::lost(Side::Target, e),
+        WireError::Closed | WireError::Io(_) => Failure::lost(from, e),
         WireError::Malformed(_) => broken(e),
     })?;
     if frame.route == Route::Controller {
-        let Control::Bandwidth(limit) = frame.message().map_err(broken)?;
-        rate.store(limit, Ordering::Relaxed);
+        if let Control::Bandwidth(limit) = frame.message().map_err(broken)? {
+            rate.store(limit, Ordering::Relaxed);
+        }
         return Ok(());
     }
     match frame.message().map_err(broken)? {

@@ -2,6 +2,7 @@
 //!
 //! Owns the manifest on the source. Must never write into the tree that it reads.
 
+mod direct;
 mod feed;
 mod files;
 mod known;
@@ -18,29 +19,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use self::direct::{Direct, Reached};
 use self::ledger::Ledger;
-use self::link::Link;
+use self::link::{Link, Streams};
 use self::pass::Pass;
 use super::agent::is_job_id;
 use super::failure::{Failure, Side};
-use super::message::{News, Orders, Task};
-use super::wire::Frame;
+use super::message::{Control, Dial, News, Orders, Task};
+use super::wire::{Frame, OutFrame, Route};
 
 /// How often the controller hears how far it is.
 const PROGRESS: Duration = Duration::from_millis(200);
 
 /// Serves one task from the controller; the receiving agent is reached through the same stream. `work` is where the job keeps
 /// its manifest.
-pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, output: Box<dyn Write + Send>) -> Result<(), Failure> {
+pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn Write + Send>) -> Result<(), Failure> {
     let first = Frame::read_from(input.as_mut()).map_err(|e| Failure::protocol(Side::Source, e))?;
     let task: Task = first.message().map_err(|e| Failure::protocol(Side::Source, e))?;
     let (Task::Pass(orders) | Task::Verify(orders)) = &task;
     if !is_job_id(&orders.job) {
         return Err(Failure::protocol(Side::Source, "a job id that cannot be one"));
     }
+    let direct = orders.dial.as_ref().map(|dial| negotiate(dial, input.as_mut(), output.as_mut())).transpose()?;
     let ledger = Arc::new(Ledger::default());
     let rate = Arc::new(AtomicU64::new(orders.bandwidth));
-    let (link, outgoing) = link::start(input, output, Arc::clone(&ledger), rate)
+    let streams = Streams { input, output, direct: direct.flatten() };
+    let (link, outgoing) = link::start(streams, Arc::clone(&ledger), rate)
         .map_err(|e| Failure::fatal(Side::Source, format!("cannot start a thread: {e}")))?;
     let result = perform(&task, work, &link, &ledger);
     let news = match &result {
@@ -52,6 +56,37 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, output: Box<dyn Write
     drop(link);
     outgoing.flush();
     result.map(drop)
+}
+
+/// Tries to talk to the target without the controller in between; `None` when it has to relay.
+fn negotiate(dial: &Dial, input: &mut dyn Read, output: &mut dyn Write) -> Result<Option<Direct>, Failure> {
+    let mut tell = |news: &News| {
+        let frame =
+            OutFrame::new(Route::Controller, news, Vec::new()).map_err(|e| Failure::protocol(Side::Source, e))?;
+        frame.write_to(output).map_err(|e| Failure::lost(Side::Source, e))
+    };
+    let offer = |reached: Reached| Ok((reached.public_key()?, reached.own_address()?, reached));
+    let result = match direct::reach(dial).and_then(offer) {
+        Ok((public_key, from, reached)) => {
+            tell(&News::Offer { public_key, from })?;
+            let answer = Frame::read_from(input).and_then(|frame| frame.message());
+            match answer.map_err(|e| Failure::lost(Side::Source, e))? {
+                Control::Admitted(true) => reached.log_in(dial),
+                _ => Err("its key cannot be let in".to_owned()),
+            }
+        }
+        Err(reason) => Err(reason),
+    };
+    match result {
+        Ok(direct) => {
+            tell(&News::Direct)?;
+            Ok(Some(direct))
+        }
+        Err(reason) => {
+            tell(&News::Indirect { reason })?;
+            Ok(None)
+        }
+    }
 }
 
 fn perform(task: &Task, work: &Path, link: &Link, ledger: &Ledger) -> Result<News, Failure> {
