@@ -1,6 +1,6 @@
 //! How long it takes to write, read, check and fold a journal. Prints numbers; judges nothing.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, missing_docs)]
 
 use std::time::{Duration, Instant};
 

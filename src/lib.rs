@@ -25,6 +25,7 @@ pub mod event;
 pub mod health;
 pub mod inventory;
 pub mod journal;
+pub mod lock;
 pub mod planner;
 pub mod render;
 pub mod secret;

@@ -14,3 +14,11 @@ mod support;
 
 #[path = "controller/audit.rs"]
 mod audit;
+#[path = "controller/audit_cli.rs"]
+mod audit_cli;
+#[path = "controller/failing_disk.rs"]
+mod failing_disk;
+#[path = "controller/lock.rs"]
+mod lock;
+#[path = "controller/stale.rs"]
+mod stale;

@@ -1,15 +1,17 @@
 //! `migrate apply`: does what the plan says, and goes on where an earlier run stopped.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::connect::{self, Connections};
+use super::custody::{self, Custody};
 use super::environment::Environment;
 use super::failure::advised;
 use super::output::{self, Format};
 use super::runs::{self, Run};
 use super::{Exit, confirm, control, load, plan};
 use crate::event::{Event, RunState, Started};
-use crate::journal::{Journal, Log};
+use crate::lock::{self, Lease};
 use crate::planner::graph::Graph;
 use crate::planner::proposal::Proposal;
 use crate::planner::saved::{self, SavedPlan};
@@ -53,10 +55,13 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
     if let Some(saved) = &saved {
         refuse_if("the files behind the saved plan have changed", &saved.changed_inputs(&spec.inputs))?;
     }
+    let command = format!("migrate apply {}", args.plan.display());
+    // First of all: what is looked at under the lock is still so when it is acted upon.
+    let lease = custody::lock(environment, lock::of_plan(&spec.plan), &command)?;
     let connections = connect::connect(&spec, environment)?;
     match runs::latest(environment, &spec.plan.name)?.filter(|r| !r.has_ended()) {
-        Some(run) => resume(args, environment, &spec, connections, run).await,
-        None => begin(args, environment, &spec, connections, saved).await,
+        Some(run) => resume(args, environment, &spec, connections, lease, run).await,
+        None => begin(args, environment, &spec, connections, lease, saved).await,
     }
 }
 
@@ -84,6 +89,7 @@ async fn begin(
     environment: &Environment,
     spec: &Spec,
     connections: Connections,
+    lease: Arc<Lease>,
     saved: Option<SavedPlan>,
 ) -> anyhow::Result<Exit> {
     let observed = plan::look(spec, &connections).await;
@@ -103,10 +109,10 @@ async fn begin(
         return Ok(Exit::Error);
     }
     let graph = saved.map_or(proposal.graph, |s| s.graph);
-    let (journal, state) = start(environment, spec, graph)?;
+    let (custody, state) = start(environment, spec, graph, lease)?;
     let command = format!("migrate apply {}", args.plan.display());
     let world = connections.into_world(spec.inventory.hosts.clone());
-    control::work(args.format, environment, world, journal, state, &command).await
+    control::work(args.format, environment, world, custody, state, &command).await
 }
 
 fn nothing_to_do(args: &Args, plan: &str) -> anyhow::Result<Exit> {
@@ -129,9 +135,14 @@ fn refuse(proposal: &Proposal) -> anyhow::Result<()> {
     Err(anyhow::anyhow!("the plan cannot be applied, and nothing was changed:{list}"))
 }
 
-fn start(environment: &Environment, spec: &Spec, graph: Graph) -> anyhow::Result<(Journal, RunState)> {
+fn start(
+    environment: &Environment,
+    spec: &Spec,
+    graph: Graph,
+    lease: Arc<Lease>,
+) -> anyhow::Result<(Custody, RunState)> {
     let (run, path) = runs::create(environment, &spec.plan.name)?;
-    let mut journal = Journal::create(&path)?;
+    let mut custody = custody::create(environment, lease, &run, &path, &spec.plan.audit.copy_to)?;
     let started = Started {
         run,
         plan: spec.plan.name.clone(),
@@ -140,8 +151,8 @@ fn start(environment: &Environment, spec: &Spec, graph: Graph) -> anyhow::Result
         by: environment.operator(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let record = journal.append(Event::Started(Box::new(started)))?;
-    Ok((journal, RunState::begin(record)?))
+    let record = custody.log.append(Event::Started(Box::new(started)))?;
+    Ok((custody, RunState::begin(record)?))
 }
 
 /// A run that was begun before: take it up with the graph that it began with.
@@ -150,9 +161,11 @@ async fn resume(
     environment: &Environment,
     spec: &Spec,
     connections: Connections,
+    lease: Arc<Lease>,
     run: Run,
 ) -> anyhow::Result<Exit> {
-    let (mut journal, mut state) = Journal::open(&run.journal)?;
+    let copy_to = &spec.plan.audit.copy_to;
+    let (mut custody, mut state) = custody::open(environment, lease, &run.name, &run.journal, copy_to)?;
     refuse_other_files(&run.name, &state.started.inputs, &spec.inputs)?;
     if args.format == Format::Text {
         output::print(&render::resuming(&state))?;
@@ -161,10 +174,10 @@ async fn resume(
         eprintln!("nothing was changed");
         return Ok(Exit::Error);
     }
-    state.apply(journal.append(Event::Resumed { by: environment.operator() })?)?;
+    state.apply(custody.log.append(Event::Resumed { by: environment.operator() })?)?;
     let command = format!("migrate apply {}", args.plan.display());
     let world = connections.into_world(spec.inventory.hosts.clone());
-    control::work(args.format, environment, world, journal, state, &command).await
+    control::work(args.format, environment, world, custody, state, &command).await
 }
 
 pub fn refuse_other_files(run: &str, then: &[Input], now: &[Input]) -> anyhow::Result<()> {

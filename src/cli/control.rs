@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use indicatif::ProgressDrawTarget;
 use tokio::sync::{mpsc, oneshot};
 
+use super::custody::Custody;
 use super::environment::Environment;
 use super::output::{self, Format};
 use super::{Exit, runs, signals};
@@ -13,7 +14,7 @@ use crate::control::{self, LastSeen};
 use crate::engine::orders::{Given, Order};
 use crate::engine::{Ending, Engine, World};
 use crate::event::{Notice, RunState};
-use crate::journal::{self, Journal};
+use crate::journal;
 use crate::render::{self, Watch};
 
 /// Works on a run until it has ended, is held or was stopped. `command` is what goes on with it.
@@ -21,14 +22,13 @@ pub async fn work(
     format: Format,
     environment: &Environment,
     world: World,
-    journal: Journal,
+    custody: Custody,
     state: RunState,
     command: &str,
 ) -> anyhow::Result<Exit> {
-    let (notices, watching) = mpsc::unbounded_channel::<Notice>();
+    let Custody { lease, log, journal: path, notices, watching } = custody;
     let (give, orders) = mpsc::channel(16);
     let seen = LastSeen::default();
-    let path = journal.path().to_owned();
     let socket = control::serve(&runs::socket(&path), give.clone(), seen.clone())
         .context("the run's control socket cannot be made")?;
     let by_switch = state.paused.as_ref().is_some_and(|p| p.why == switch_words(environment));
@@ -36,13 +36,15 @@ pub async fn work(
     let watcher = watcher(format, environment, &state);
     let shown = tokio::task::spawn_blocking(move || watch(watcher, watching, &seen));
     let operator = environment.operator();
-    let engine = Engine::new(world, Box::new(journal), state, operator, notices, signals::listen()?, orders);
+    let engine = Engine::new(world, log, state, operator, notices, signals::listen()?, orders);
     let ended = engine.run().await;
     socket.abort();
     switch.abort();
     // Nobody listens there any more; a file that stays is taken away by the next controller.
     let _ = std::fs::remove_file(runs::socket(&path));
     shown.await?;
+    // All is on disk: the next one may come.
+    drop(lease);
     let ending = ended?;
     if format == Format::Text {
         let state = journal::file::load(&path)?;

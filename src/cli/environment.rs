@@ -2,8 +2,10 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::event::Operator;
+use crate::lock;
 use crate::secret::{Secret, SecretError, Secrets};
 use crate::spec::model::SecretRef;
 
@@ -20,6 +22,8 @@ pub struct Environment {
     pub ssh_auth_sock: Option<PathBuf>,
     /// Whether colours may be used.
     pub color: bool,
+    /// How long locks last without being renewed.
+    pub lease: Duration,
     /// Whether people read standard output as it comes.
     pub terminal: bool,
 }
@@ -37,6 +41,7 @@ impl Environment {
         let terminal = std::io::stdout().is_terminal();
         Self {
             state_dir: state_dir.unwrap_or_else(state),
+            lease: lock::LENGTH,
             user: ["USER", "LOGNAME"].iter().find_map(|n| std::env::var(n).ok()).filter(|v| !v.is_empty()),
             ssh_auth_sock: path("SSH_AUTH_SOCK"),
             color: terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),

@@ -2,6 +2,9 @@
 
 use super::load::BadFiles;
 use crate::copy::CopyError;
+use crate::engine::EngineError;
+use crate::journal::JournalError;
+use crate::lock::LockError;
 use crate::ssh::SshError;
 use crate::traffic::TrafficError;
 
@@ -36,10 +39,21 @@ pub fn print(error: &anyhow::Error) {
     }
 }
 
-fn hint<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a str> {
-    let own = cause.downcast_ref::<Advised>().map(|e| e.hint.as_str());
-    let ssh = || cause.downcast_ref::<SshError>().and_then(|e| e.hint.as_deref());
-    let traffic = || cause.downcast_ref::<TrafficError>().and_then(|e| e.hint.as_deref());
-    let copy = || cause.downcast_ref::<CopyError>().and_then(|e| e.hint.as_deref());
-    own.or_else(ssh).or_else(traffic).or_else(copy)
+fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let own = cause.downcast_ref::<Advised>().map(|e| e.hint.clone());
+    let ssh = || cause.downcast_ref::<SshError>().and_then(|e| e.hint.clone());
+    let traffic = || cause.downcast_ref::<TrafficError>().and_then(|e| e.hint.clone());
+    let copy = || cause.downcast_ref::<CopyError>().and_then(|e| e.hint.clone());
+    let lock = || cause.downcast_ref::<LockError>().and_then(LockError::hint);
+    let journal = || journal_error(cause).and_then(JournalError::hint);
+    own.or_else(ssh).or_else(traffic).or_else(copy).or_else(lock).or_else(journal)
+}
+
+/// Errors that are shown as the one they hold hide it from the chain.
+fn journal_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a JournalError> {
+    let engine = || match cause.downcast_ref::<EngineError>() {
+        Some(EngineError::Journal(e)) => Some(e),
+        _ => None,
+    };
+    cause.downcast_ref::<JournalError>().or_else(engine)
 }

@@ -5,15 +5,18 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the part that prints")]
 
 mod apply;
+mod audit;
 mod completions;
 mod confirm;
 mod connect;
 mod control;
+mod custody;
 mod environment;
 mod exit;
 mod explain;
 mod failure;
 mod load;
+mod lock;
 mod operate;
 mod output;
 mod plan;
@@ -26,6 +29,7 @@ mod validate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -42,6 +46,10 @@ struct Cli {
     /// Directory that holds the runs [default: $XDG_STATE_HOME/migrate, else ~/.local/state/migrate]
     #[arg(long, global = true, value_name = "DIR", env = "MIGRATE_STATE_DIR", hide_env_values = true)]
     state_dir: Option<PathBuf>,
+
+    /// How long the locks of a run last, in seconds, when its controller does not renew them any more
+    #[arg(long, global = true, value_name = "SECONDS", env = "MIGRATE_LEASE", hide = true, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    lease: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -70,6 +78,10 @@ enum Command {
     Rollback(rollback::Args),
     /// Say what became of a step whose outcome is unknown
     Resolve(resolve::Args),
+    /// Check that a run's records are what they were, and hand them out
+    Audit(audit::Args),
+    /// Show who works on what, and take locks away from controllers that hang
+    Lock(lock::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -82,7 +94,8 @@ pub fn main() -> ExitCode {
         return ExitCode::from(crate::copy::agent::agent_main(args));
     }
     let cli = Cli::parse();
-    let environment = Environment::from_process(cli.state_dir);
+    let lease = Duration::from_secs(cli.lease);
+    let environment = Environment { lease, ..Environment::from_process(cli.state_dir) };
     match run(cli.command, &environment) {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -96,6 +109,8 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
     match command {
         Command::Validate(args) => validate::run(&args, environment),
         Command::Completions(args) => completions::run(&args),
+        Command::Audit(args) => audit::run(&args, environment),
+        Command::Lock(args) => lock::run(&args, environment),
         Command::Status(args) => status::run(&args, environment),
         Command::Explain(args) => explain::run(&args, environment),
         Command::Pause(args) => operate::pause(&args, environment),

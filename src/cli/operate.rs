@@ -6,11 +6,10 @@
 use super::environment::Environment;
 use super::failure::advised;
 use super::runs::{self, Run};
-use super::{Exit, output};
+use super::{Exit, custody, output};
 use crate::control::{self, Answer, ControlError, Request};
 use crate::engine::orders::Order;
 use crate::event::{Event, Operator, Record, Setting};
-use crate::journal::{Journal, Log};
 use crate::spec::units;
 
 /// Arguments of `migrate pause` and `migrate abort`.
@@ -137,14 +136,15 @@ fn give(environment: &Environment, run: &Run, order: Order) -> anyhow::Result<bo
             Err(advised(format!("{}: {why}", run.name), "`migrate explain` shows what it waits for"))
         }
         Ok(Answer::Waiting(_)) => Err(anyhow::anyhow!("the controller answered something else")),
-        Err(ControlError::NobodyThere { .. }) => write_down(run, order, by).map(|()| false),
+        Err(ControlError::NobodyThere { .. }) => write_down(environment, run, order, by).map(|()| false),
         Err(e) => Err(advised(e.to_string(), "look with `migrate explain`: the order may have been taken")),
     }
 }
 
 /// For a run that nobody works on: the order goes into the journal.
-fn write_down(run: &Run, order: Order, by: Operator) -> anyhow::Result<()> {
-    let (mut journal, mut state) = Journal::open(&run.journal)?;
+fn write_down(environment: &Environment, run: &Run, order: Order, by: Operator) -> anyhow::Result<()> {
+    let command = format!("an order by hand for {}", run.name);
+    let (mut custody, mut state) = custody::by_hand(environment, run, &command)?;
     let event = match order {
         Order::Pause { why } => Event::Paused { by, why },
         Order::Resume => Event::Unpaused { by },
@@ -158,7 +158,7 @@ fn write_down(run: &Run, order: Order, by: Operator) -> anyhow::Result<()> {
     };
     // Folded first: a record that cannot follow must not get into the journal.
     state.apply(Record { seq: state.records, at: jiff::Timestamp::now(), event: event.clone() })?;
-    journal.append(event)?;
+    custody.log.append(event)?;
     Ok(())
 }
 

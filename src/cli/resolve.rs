@@ -2,9 +2,8 @@
 
 use super::environment::Environment;
 use super::failure::advised;
-use super::{Exit, output, runs};
+use super::{Exit, custody, output, runs};
 use crate::event::{Event, Record, StepState};
-use crate::journal::{Journal, Log};
 
 /// Arguments of `migrate resolve`.
 #[derive(Debug, clap::Args)]
@@ -35,7 +34,7 @@ pub struct Args {
 
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     let run = runs::find(environment, &args.run)?;
-    let (mut journal, mut state) = Journal::open(&run.journal)?;
+    let (mut custody, mut state) = custody::by_hand(environment, &run, &format!("migrate resolve {}", run.name))?;
     let Some(step) = state.started.graph.step(&args.step) else {
         return Err(advised(
             format!("there is no step {}", args.step),
@@ -50,7 +49,7 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
         Event::Resolved { step: id.clone(), done: args.done, by: environment.operator(), why: args.why.clone() };
     // Folded first: a record that cannot follow must not get into the journal.
     state.apply(Record { seq: state.records, at: jiff::Timestamp::now(), event: event.clone() })?;
-    journal.append(event)?;
+    custody.log.append(event)?;
     output::print(&format!("{id} is resolved; go on with `migrate apply`\n"))?;
     Ok(Exit::Ok)
 }

@@ -6,10 +6,10 @@ use super::environment::Environment;
 use super::failure::advised;
 use super::output::{self, Format};
 use super::runs::{self, Run};
-use super::{Exit, apply, confirm, connect, control, load};
+use super::{Exit, apply, confirm, connect, control, custody, load};
 use crate::engine::rollback_steps;
 use crate::event::{Direction, Event, RunState};
-use crate::journal::{Journal, Log};
+use crate::lock;
 use crate::spec::model::Spec;
 use crate::text;
 
@@ -52,17 +52,19 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
-    let run = runs::find(environment, &args.run)?;
-    let (mut journal, mut state) = Journal::open(&run.journal)?;
-    let spec = load_as_it_was(args, environment, &run, &state)?;
+    let Run { name, journal, state, .. } = runs::find(environment, &args.run)?;
+    let spec = load_as_it_was(args, environment, &name, &state?)?;
+    let command = format!("migrate rollback {name}");
+    let lease = custody::lock(environment, lock::of_plan(&spec.plan), &command)?;
+    let (mut custody, mut state) = custody::open(environment, lease, &name, &journal, &spec.plan.audit.copy_to)?;
     let already = matches!(&state.direction, Direction::Back { to } if *to == args.to);
     let steps = check(args, &state)?;
     if steps.is_empty() && !already {
-        output::print(&format!("{}: nothing to roll back\n", run.name))?;
+        output::print(&format!("{name}: nothing to roll back\n"))?;
         return Ok(Exit::Ok);
     }
     if args.format == Format::Text {
-        output::print(&describe(&run.name, &state, &steps))?;
+        output::print(&describe(&name, &state, &steps))?;
     }
     if !args.yes && !confirm::confirm("Go back?")? {
         eprintln!("nothing was changed");
@@ -73,20 +75,19 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
         true => Event::Resumed { by },
         false => Event::RollbackBegan { by, to: args.to.clone(), why: args.why.clone() },
     };
-    state.apply(journal.append(event)?)?;
+    state.apply(custody.log.append(event)?)?;
     let world = connect::connect(&spec, environment)?.into_world(spec.inventory.hosts.clone());
-    let command = format!("migrate rollback {}", run.name);
-    control::work(args.format, environment, world, journal, state, &command).await
+    control::work(args.format, environment, world, custody, state, &command).await
 }
 
 /// The files that the run began with: a rollback with others would be another migration.
-fn load_as_it_was(args: &Args, environment: &Environment, run: &Run, state: &RunState) -> anyhow::Result<Spec> {
+fn load_as_it_was(args: &Args, environment: &Environment, run: &str, state: &RunState) -> anyhow::Result<Spec> {
     let recorded = state.started.inputs.first().map(|i| i.path.clone());
     let Some(plan) = args.plan.clone().or(recorded) else {
         return Err(advised("the journal does not name a plan file", "name it with --plan"));
     };
     let spec = load::load(&plan, args.inventory.as_deref(), environment)?;
-    apply::refuse_other_files(&run.name, &state.started.inputs, &spec.inputs)?;
+    apply::refuse_other_files(run, &state.started.inputs, &spec.inputs)?;
     Ok(spec)
 }
 

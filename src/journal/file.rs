@@ -291,6 +291,47 @@ mod tests {
         assert!(Journal::open(&path).is_ok());
     }
 
+    /// A journal whose file is something that fails the way a disk can.
+    fn on(device: &str) -> Journal {
+        let file = OpenOptions::new().write(true).open(device).unwrap();
+        Journal { file, path: device.into(), head: format::hash(b""), seq: 0, poisoned: false }
+    }
+
+    #[test]
+    fn a_write_or_a_sync_that_fails_is_told_and_nothing_is_written_after_it() {
+        for (device, says) in [
+            // No room.
+            ("/dev/full", "No space left on device"),
+            // An input/output error: nothing is mapped at address 0.
+            ("/proc/self/mem", "Input/output error"),
+            // It takes every byte, and cannot be synced.
+            ("/dev/null", "Invalid argument"),
+        ] {
+            let mut journal = on(device);
+            let failed = journal.append(started(vec![wait("a", &[])])).unwrap_err();
+            assert!(failed.to_string().contains(says), "{device}: {failed}");
+            assert!(failed.hint().unwrap().contains("make room"), "{failed}");
+            let again = journal.append(intent("a", 1)).unwrap_err();
+            assert!(matches!(again, JournalError::Poisoned { .. }), "{device}: {again}");
+            assert_eq!((journal.records(), journal.head()), (0, format::hash(b"").as_str()));
+        }
+    }
+
+    #[test]
+    fn a_journal_that_was_taken_over_is_out_of_reach_of_the_one_that_had_it_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut stale = Journal::create(&path).unwrap();
+        stale.append(started(vec![wait("a", &[])])).unwrap();
+        let (mut journal, state) = Journal::take_over(&path).unwrap();
+        assert_eq!(state.records, 1);
+        stale.append(intent("a", 1)).unwrap();
+        journal.append(Event::Resumed { by: operator() }).unwrap();
+        let records = read(&path).unwrap();
+        assert_eq!(records.len(), 2);
+        assert!(matches!(records[1].event, Event::Resumed { .. }));
+    }
+
     #[test]
     fn a_newer_format_and_a_foreign_file_are_refused_with_the_reason() {
         let newer = format::decode("j", b"migrate-journal 9\n").err().unwrap().to_string();

@@ -1,0 +1,168 @@
+//! `migrate audit`: whether a run's records are what they were, and what they say.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::environment::Environment;
+use super::failure::advised;
+use super::output::{self, Format};
+use super::{Exit, runs};
+use crate::audit::{self, CHECKPOINTS, Key, PublicKey, Question, Report};
+use crate::journal;
+use crate::text;
+
+/// Arguments of `migrate audit`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of them in a process")]
+enum Command {
+    /// Find records that were altered, removed, reordered, cut off or sealed anew since they were written
+    #[command(after_help = "\
+Without --since it cannot be excluded that somebody who can read the audit key cut the run off or sealed it anew; it says so.
+
+Examples:
+  migrate audit verify uploads-to-fra-1
+  migrate audit verify uploads-to-fra-1 --since /mnt/audit/checkpoints
+  journalctl -t migrate -o cat | migrate audit verify uploads-to-fra-1 --since /dev/stdin --key ed25519:4f1c…
+
+Exit codes: 0 intact, 1 not intact or not comparable.")]
+    Verify {
+        /// Name of a run
+        run: String,
+
+        /// Checkpoints that were copied elsewhere, one a line, anything before them
+        #[arg(long, value_name = "FILE")]
+        since: Option<PathBuf>,
+
+        /// The public key that must have signed, as `migrate audit key` printed it; else that of this state directory
+        #[arg(long, value_name = "PUBLIC")]
+        key: Option<PublicKey>,
+
+        /// How to show it
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Print every act of a run as a line of JSON: operator, hosts, command, time, result
+    Export {
+        /// Name of a run, or of a plan for its newest run
+        run: String,
+    },
+    /// Print the public key that signs checkpoints; keep it where this machine cannot change it
+    Key,
+}
+
+pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
+    match &args.command {
+        Command::Verify { run, since, key, format } => verify(run, since.as_deref(), *key, *format, environment),
+        Command::Export { run } => export(run, environment),
+        Command::Key => {
+            let key = public_key(environment)?.ok_or_else(|| {
+                advised("there is no audit key yet", "the first `migrate apply` on this state directory makes it")
+            })?;
+            output::print(&format!("{key}\n"))?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+fn public_key(environment: &Environment) -> anyhow::Result<Option<PublicKey>> {
+    Ok(Key::load(&environment.state_dir)?.map(|key| key.public()))
+}
+
+fn verify(
+    run: &str,
+    since: Option<&Path>,
+    key: Option<PublicKey>,
+    format: Format,
+    environment: &Environment,
+) -> anyhow::Result<Exit> {
+    let journal = journal_of(run, environment)?;
+    let Some(expected) = key.map_or_else(|| public_key(environment), |key| Ok(Some(key)))? else {
+        return Err(advised(
+            "this state directory has no audit key, so it is not known whose signatures to expect",
+            "give the one that `migrate audit key` printed where the run was made: --key ed25519:…",
+        ));
+    };
+    // Asked first: a controller that comes to its end meanwhile must not make the end of its run look unsealed.
+    let live = journal::file::in_use(&journal);
+    let checkpoints = match std::fs::read(journal.with_file_name(CHECKPOINTS)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        read => read.map_err(|e| unreadable(&journal.with_file_name(CHECKPOINTS), &e))?,
+    };
+    let outside = since.map(|path| std::fs::read(path).map_err(|e| unreadable(path, &e))).transpose()?;
+    // Last: it only grows, and what the checkpoints seal must be in it.
+    let bytes = std::fs::read(&journal).map_err(|e| unreadable(&journal, &e))?;
+    let report = audit::verify(&Question {
+        run,
+        journal: &bytes,
+        checkpoints: &checkpoints,
+        expected: &expected,
+        outside: outside.as_deref(),
+        live,
+    });
+    match format {
+        Format::Json => output::print_json(&report)?,
+        Format::Text => output::print(&describe(&report))?,
+    }
+    Ok(if report.intact { Exit::Ok } else { Exit::Error })
+}
+
+/// Taken by its name alone: what was done to the journal must not decide whether it is found.
+fn journal_of(run: &str, environment: &Environment) -> anyhow::Result<PathBuf> {
+    let runs = environment.state_dir.join("runs");
+    let plain = Path::new(run).file_name().is_some_and(|name| name == run);
+    let journal = runs.join(run).join("journal");
+    if plain && runs.join(run).is_dir() {
+        return Ok(journal);
+    }
+    Err(advised(format!("there is no run named {run}"), "`migrate status` lists all runs"))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    advised(format!("{} cannot be read: {error}", path.display()), "without it nothing can be compared")
+}
+
+fn describe(report: &Report) -> String {
+    let mut out = String::new();
+    let counts = [text::count(report.records, "record"), text::count(report.checkpoints, "checkpoint")];
+    let _ = writeln!(out, "run {}: {}, expected of {}", report.run, text::list(&counts), report.key);
+    if let (Some(to), Some(at)) = (report.sealed_to, report.sealed_at) {
+        let _ = writeln!(out, "  sealed up to record {to} at {}", at.strftime("%Y-%m-%d %H:%M:%S UTC"));
+    }
+    if let Some(outside) = report.outside {
+        let to = outside.sealed_to.map(|to| format!(", the newest at record {to}")).unwrap_or_default();
+        let _ = writeln!(out, "  compared with {}{to}", text::count(outside.checkpoints, "copied checkpoint"));
+    }
+    for note in &report.notes {
+        let _ = writeln!(out, "  note: {note}");
+    }
+    match report.intact {
+        true => out.push_str("intact: no sealed record was altered, removed, moved or cut off\n"),
+        false => {
+            let _ = writeln!(out, "NOT INTACT:");
+            for finding in &report.findings {
+                let _ = writeln!(out, "  - {finding}");
+            }
+        }
+    }
+    for what in &report.not_excluded {
+        let _ = writeln!(out, "not excluded: {what}");
+    }
+    out
+}
+
+fn export(run: &str, environment: &Environment) -> anyhow::Result<Exit> {
+    let run = runs::find(environment, run)?;
+    let mut lines = String::new();
+    for act in audit::acts(&journal::file::read(&run.journal)?) {
+        lines.push_str(&serde_json::to_string(&act)?);
+        lines.push('\n');
+    }
+    output::print(&lines)?;
+    Ok(Exit::Ok)
+}

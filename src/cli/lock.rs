@@ -1,0 +1,112 @@
+//! `migrate lock`: who works on what, and taking it away from them.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::environment::Environment;
+use super::output::{self, Format};
+use super::{Exit, confirm};
+use crate::lock::{Entry, Locks, Standing};
+use crate::text;
+
+/// Arguments of `migrate lock`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List what is locked: by whom, where, why, since when, and for how long
+    Show {
+        /// How to show it
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Take a lock from a controller that hangs; it does nothing more, also when it wakes up
+    #[command(after_help = "\
+All that the controller's lease is over becomes free, and its fence number is no use any more. What it has under way at that moment may still
+come to its end: look at the process first. Locks of processes that are gone need no breaking, the next run takes them over.
+
+Example: migrate lock break plan:uploads-to-fra --yes")]
+    Break {
+        /// As `migrate lock show` lists it: `plan:NAME`, `pair:SOURCE:TARGET` or `pool:DIRECTOR:POOL`
+        name: String,
+
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
+    let locks = Locks::new(&environment.state_dir, &environment.operator(), environment.lease);
+    match &args.command {
+        Command::Show { format } => show(&locks, *format),
+        Command::Break { name, yes } => take(&locks, name, *yes),
+    }
+}
+
+/// An entry with what can be told about it from here.
+#[derive(Serialize)]
+struct Shown {
+    standing: Standing,
+    rest_ms: u64,
+    #[serde(flatten)]
+    entry: Entry,
+}
+
+fn show(locks: &Locks, format: Format) -> anyhow::Result<Exit> {
+    let here = locks.here();
+    let shown: Vec<Shown> = locks
+        .show()?
+        .into_iter()
+        .map(|entry| {
+            let rest_ms = u64::try_from(entry.rest(here).as_millis()).unwrap_or(u64::MAX);
+            Shown { standing: entry.standing(here), rest_ms, entry }
+        })
+        .collect();
+    match format {
+        Format::Json => output::print_json(&shown)?,
+        Format::Text if shown.is_empty() => output::print("Nothing is locked.\n")?,
+        Format::Text => output::print(&shown.iter().map(|s| describe(s, locks)).collect::<Vec<_>>().join("\n"))?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn describe(shown: &Shown, locks: &Locks) -> String {
+    let Shown { entry, standing, .. } = shown;
+    let rest = text::duration(entry.rest(locks.here()));
+    let standing = match standing {
+        Standing::Held => format!("in force, {rest} unless renewed"),
+        Standing::Dead => "its process is gone: the next run takes it over".to_owned(),
+        Standing::Expired => "has run out, its process hangs or is gone: the next run takes it over".to_owned(),
+    };
+    let mut out = String::new();
+    let since = entry.since.strftime("%Y-%m-%d %H:%M:%S UTC");
+    let why = text::escape(entry.why.as_bytes(), 200);
+    let run = entry.run.as_ref().map(|r| format!(" (run {})", text::escape(r.as_bytes(), 80))).unwrap_or_default();
+    let _ = writeln!(out, "{} since {since} for `{why}`{run}", entry.owner);
+    let _ = writeln!(out, "  fence {}; {standing}", entry.fence);
+    for name in &entry.names {
+        let _ = writeln!(out, "  {}", text::escape(name.as_bytes(), 200));
+    }
+    out
+}
+
+fn take(locks: &Locks, name: &str, yes: bool) -> anyhow::Result<Exit> {
+    if let Some(entry) = locks.show()?.into_iter().find(|e| e.names.contains(name)) {
+        let standing = entry.standing(locks.here());
+        eprint!("{}", describe(&Shown { standing, rest_ms: 0, entry }, locks));
+        if !yes && !confirm::confirm("Take all of this from it?")? {
+            eprintln!("nothing was changed");
+            return Ok(Exit::Error);
+        }
+    }
+    let broken = locks.break_lock(name)?;
+    let freed = text::count(broken.names.len() as u64, "lock");
+    output::print(&format!("{freed} of {} broken; fence {} is void\n", broken.owner, broken.fence))?;
+    Ok(Exit::Ok)
+}
