@@ -7,7 +7,8 @@ use anyhow::Context as _;
 
 use super::environment::{Environment, ProcessSecrets};
 use crate::copy::{Copier, controller};
-use crate::engine::{SystemClock, World};
+use crate::clock::SystemClock;
+use crate::engine::World;
 use crate::health::{Checker, Health};
 use crate::secret::Secrets;
 use crate::spec::model::{Host, Spec};
