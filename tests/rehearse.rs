@@ -27,15 +27,15 @@ fn rehearse(plan: &str, faults: usize) -> Report {
 
 #[test]
 fn every_history_of_a_ramp_with_two_faults_keeps_every_promise() {
-    assert!(rehearse(plans::RAMP, 1).holds());
+    assert!(rehearse(plans::RAMP, 2).holds());
 }
 
 #[test]
 fn every_history_of_a_cutover_with_two_faults_keeps_every_promise() {
-    assert!(rehearse(plans::CUTOVER, 1).holds());
+    assert!(rehearse(plans::CUTOVER, 2).holds());
 }
 
 #[test]
 fn every_history_of_a_cutover_by_name_with_two_faults_keeps_every_promise() {
-    assert!(rehearse(plans::CUTOVER_BY_NAME, 1).holds());
+    assert!(rehearse(plans::CUTOVER_BY_NAME, 2).holds());
 }
