@@ -44,13 +44,15 @@ pub enum Fault {
     SyncFailed,
     /// The clock jumps an hour ahead.
     ClockJump,
+    /// No fault, but a wish: the operator stops the run there and rolls it back.
+    RollBack,
 }
 
 /// A call that a run makes on the world around it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Call {
-    /// A record of the journal.
-    Append,
+    /// A record of the journal; `turn`: an operator could want to go back there.
+    Append { turn: bool },
     /// A read of a director.
     Look,
     /// A write of members; `many`: of more than one.
@@ -59,6 +61,8 @@ pub(super) enum Call {
     Ttl,
     /// A command that changes something; `probed`: whether its effect is asked for afterwards.
     Hook { probed: bool },
+    /// A command that the host runs once for a key.
+    Keyed,
     /// A command that only asks.
     Ask,
     /// A health check.
@@ -76,7 +80,7 @@ impl Call {
     pub fn faults(self) -> &'static [Fault] {
         use Fault::*;
         match self {
-            Self::Append => &[DiskFull, SyncFailed, KilledBefore, KilledAfter],
+            Self::Append { .. } => &[DiskFull, SyncFailed, KilledBefore, KilledAfter],
             Self::Look => &[ReplyLost, Refused, Away, Gone, ClockJump],
             Self::Weights { many: false } | Self::Ttl => {
                 &[Before, ReplyLost, Refused, Ineffective, Away, Gone, KilledAfter]
@@ -90,6 +94,7 @@ impl Call {
             Self::Hook { probed: true } => {
                 &[Before, ReplyLost, CutOff, Late, Refused, Ineffective, Away, Gone, KilledAfter, KilledLate]
             }
+            Self::Keyed => &[Before, ReplyLost, CutOff, Late, Half, Refused, Away, Gone, KilledAfter, KilledLate],
             Self::Ask => &[Before, ReplyLost, Away, Gone, ClockJump],
             Self::Probe => &[ReplyLost, Blip, Sick, ClockJump],
             Self::Pass { verified: false } => &[Before, ReplyLost, Half, Refused, Away, Gone, KilledHalf, KilledAfter],
@@ -129,6 +134,7 @@ impl Fault {
             Self::DiskFull => "the disk is full",
             Self::SyncFailed => "the record is kept, but its sync is reported as failed",
             Self::ClockJump => "the clock jumps an hour ahead",
+            Self::RollBack => "the operator stops the run and rolls it back",
         }
     }
 

@@ -15,8 +15,8 @@ use super::hosts::SimRemote;
 use super::log::SimLog;
 use super::promise::Broken;
 use super::stage::{Point, Script, Stage, Strike};
-use crate::engine::{Ending, Engine, EngineError, Stop, World};
-use crate::event::{Event, Operator, Started, Status};
+use crate::engine::{self, Ending, Engine, EngineError, Stop, World};
+use crate::event::{Direction, Event, Operator, Started, Status, StepState};
 use crate::spec::model::{Host, Spec};
 use crate::traffic::Director;
 
@@ -126,32 +126,77 @@ impl Theatre {
                 let sim = self.stage.lock();
                 (sim.struck, sim.is_ailing())
             };
-            let why = match self.controller() {
+            let session = match self.controller() {
                 Err(broken) => return End::Broken(broken),
                 Ok(None) => return End::Merged,
-                Ok(Some(Session::Ended(Ending::Finished))) => return self.finished(looks),
-                Ok(Some(Session::Killed)) => None,
-                Ok(Some(Session::Ended(Ending::Stopped))) => None,
-                Ok(Some(Session::Ended(Ending::Held { why, .. }))) => Some(why),
-                Ok(Some(Session::Failed(EngineError::Journal(e)))) => Some(e.to_string()),
-                Ok(Some(Session::Failed(e))) => return self.broke(Broken::Internal { why: e.to_string() }),
+                Ok(Some(session)) => session,
             };
-            if let Some(why) = why {
+            if self.turns_back(&session) {
+                continue;
+            }
+            let held = match session {
+                Session::Ended(Ending::Finished) => return self.ended(looks, false),
+                Session::Ended(Ending::RolledBack) => return self.ended(looks, true),
+                Session::Killed | Session::Ended(Ending::Stopped) => None,
+                Session::Ended(Ending::Held { step, why, .. }) => Some((step, why)),
+                Session::Failed(EngineError::Journal(e)) => Some((None, e.to_string())),
+                Session::Failed(e) => return self.broke(Broken::Internal { why: e.to_string() }),
+            };
+            if let Some((step, why)) = held {
                 if !ailing && self.stage.lock().struck == struck {
                     return self.broke(Broken::HeldForGood { why });
                 }
                 looks += 1;
-                self.say("the operator looks, mends what is broken, and applies again");
-                self.stage.lock().mend();
+                self.look(step.as_deref());
             } else {
                 self.say("another controller takes the run up");
             }
-            if self.stage.lock().state.as_ref().is_some_and(|s| s.status == Status::Finished) {
-                return self.finished(looks);
+            let status = self.stage.lock().state.as_ref().map(|s| s.status.clone());
+            match status {
+                Some(Status::Finished) => return self.ended(looks, false),
+                Some(Status::RolledBack) => return self.ended(looks, true),
+                _ => {}
             }
             self.record(Event::Resumed { by: operator() });
         }
         self.broke(Broken::Endless)
+    }
+
+    /// Whether the operator wanted to go back and now does, where there is a way back.
+    fn turns_back(&self, session: &Session) -> bool {
+        let mut sim = self.stage.lock();
+        if !sim.turn || matches!(session, Session::Failed(_) | Session::Killed) {
+            return false;
+        }
+        sim.turn = false;
+        let way = sim.state.as_ref().map(|s| (s.direction.clone(), engine::rollback_steps(s, None)));
+        let (Some((Direction::Forward, Ok(steps))), Session::Ended(ending)) = (way, session) else { return false };
+        if steps.is_empty() || *ending == Ending::RolledBack {
+            return false;
+        }
+        drop(sim);
+        self.say("the operator rolls back");
+        self.record(Event::RollbackBegan { by: operator(), to: None, why: "rehearsal".into() });
+        true
+    }
+
+    /// The operator looks at what is held, says what became of it where only looking can tell, and mends what is broken.
+    fn look(&self, step: Option<&str>) {
+        self.say("the operator looks, mends what is broken, and applies again");
+        let mut sim = self.stage.lock();
+        sim.mend();
+        let Some((step, index)) = step.and_then(|s| Some((s, *self.stage.script.index.get(s)?))) else { return };
+        let lost = sim.receipts.is_lost(index);
+        let (Some(hook), Some(state)) = (sim.model.hooks.get(index), &sim.state) else { return };
+        let took = hook.took > 0;
+        let done = match state.step(step).state {
+            StepState::Unknown if lost => took,
+            StepState::Undoing if lost => !took,
+            _ => return,
+        };
+        drop(sim);
+        let (step, why) = (step.to_owned(), "looked at it".to_owned());
+        self.record(Event::Resolved { step, done, by: operator(), why });
     }
 
     fn broke(&self, broken: Broken) -> End {
@@ -174,9 +219,10 @@ impl Theatre {
     fn controller(&self) -> Result<Option<Session>, Broken> {
         let state = self.stage.lock().state.clone().ok_or(Broken::Waits)?;
         let (notices, _) = mpsc::unbounded_channel();
-        let (_keep, stop) = watch::channel(Stop::No);
+        let (ask, stop) = watch::channel(Stop::No);
+        self.stage.lock().stop = Some(ask);
         let log = Box::new(SimLog(Arc::clone(&self.stage)));
-        let engine = Engine::new(self.world(), log, state, notices, stop);
+        let engine = Engine::new(self.world(), log, state, operator(), notices, stop);
         let session = self.runtime.block_on(async {
             let mut run = pin!(engine.run());
             std::future::poll_fn(|cx| {
@@ -206,19 +252,24 @@ impl Theatre {
         }
     }
 
-    fn finished(&self, looks: u32) -> End {
-        let facts = self.facts();
-        match self.after.as_ref().and_then(|after| difference(after, &facts)) {
-            Some(what) => self.broke(Broken::EndsOtherwise { what }),
+    fn ended(&self, looks: u32, back: bool) -> End {
+        let (expected, facts) = match back {
+            true => (Some(&self.before), self.stage.lock().model.facts(false)),
+            false => (self.after.as_ref(), self.facts()),
+        };
+        match expected.and_then(|expected| difference(expected, &facts)) {
+            Some((found, expected)) if back => self.broke(Broken::NotBack { found, expected }),
+            Some((found, expected)) => self.broke(Broken::EndsOtherwise { found, expected }),
+            None if back => End::RolledBack { looks },
             None => End::Done { looks },
         }
     }
 }
 
-/// The first thing that is otherwise.
-fn difference(expected: &[String], found: &[String]) -> Option<String> {
+/// The first thing that is otherwise than expected.
+fn difference(expected: &[String], found: &[String]) -> Option<(String, String)> {
     let other = expected.iter().zip(found).find(|(e, f)| e != f);
-    other.map(|(e, f)| format!("{f}; after an undisturbed run, {e}"))
+    other.map(|(e, f)| (f.clone(), e.clone()))
 }
 
 fn operator() -> Operator {

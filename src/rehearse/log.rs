@@ -41,7 +41,8 @@ impl Sim {
     fn append(&mut self, script: &Script, event: Event) -> Result<Record, JournalError> {
         let step = step_of(&event).and_then(|s| script.index.get(s)).copied();
         let what = if self.tale.is_some() { describe(&event) } else { String::new() };
-        let fault = self.point_of(script, Call::Append, step, &what);
+        let turn = matches!(event, Event::Outcome { undo: false, .. } | Event::Held { .. });
+        let fault = self.point_of(script, Call::Append { turn }, step, &what);
         if matches!(fault, Some(Fault::DiskFull | Fault::KilledBefore)) {
             self.disk_full = fault == Some(Fault::DiskFull);
             return Err(full());
@@ -50,6 +51,9 @@ impl Sim {
         if fault == Some(Fault::SyncFailed) {
             self.disk_full = true;
             return Err(full());
+        }
+        if fault == Some(Fault::RollBack) {
+            self.ask_to_stop();
         }
         self.merge(script, &record.event);
         Ok(record)
@@ -66,6 +70,12 @@ impl Sim {
             Some(state) => state.apply(record.clone()),
             None => RunState::begin(record.clone()).map(|s| self.state = Some(s)),
         };
+        if let (Event::Outcome { undo: true, result: StepResult::Done { .. }, .. }, Some(step)) = (&record.event, step)
+            && let Some(hook) = self.model.hooks.get_mut(step)
+        {
+            // What has nothing to take back may be done anew.
+            hook.took = 0;
+        }
         if let Err(e) = folded {
             self.fail(Broken::DoesNotFold { why: e.to_string() });
         }
@@ -104,5 +114,8 @@ fn describe(event: &Event) -> String {
         Event::Held { why, .. } => format!("journal: held: {why}"),
         Event::Stopped { by } => format!("journal: stopped by {by}"),
         Event::Finished => "journal: finished".into(),
+        Event::RollbackBegan { .. } => "journal: the run goes back".into(),
+        Event::RolledBack => "journal: rolled back".into(),
+        Event::Resolved { done, .. } => format!("journal: resolved as {}done", if *done { "" } else { "not " }),
     }
 }

@@ -11,6 +11,7 @@ mod hosts;
 mod log;
 mod model;
 mod promise;
+mod receipts;
 mod report;
 mod search;
 mod stage;

@@ -109,6 +109,8 @@ pub(super) struct HookModel {
     pub does: Does,
     /// How often it took hold since it was last taken back.
     pub took: u32,
+    /// How often it was taken back since it last took hold.
+    pub taken_back: u32,
     /// Whether more than once does no harm.
     pub repeatable: bool,
 }
@@ -247,7 +249,7 @@ impl Model {
     /// A hook takes hold.
     pub fn run_hook(&mut self, hook: usize) -> Result<(), Broken> {
         let Some(hook) = self.hooks.get_mut(hook) else { return Ok(()) };
-        hook.took += 1;
+        (hook.took, hook.taken_back) = (hook.took + 1, 0);
         if hook.took > 1 && !hook.repeatable {
             return Err(Broken::RanTwice);
         }
@@ -257,6 +259,24 @@ impl Model {
                 Does::Something => {}
                 Does::Freeze(n) => pair.frozen |= 1 << n.min(31),
                 Does::Thaw => pair.thawed = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// A hook is taken back.
+    pub fn take_back(&mut self, hook: usize) -> Result<(), Broken> {
+        let Some(hook) = self.hooks.get_mut(hook) else { return Ok(()) };
+        (hook.took, hook.taken_back) = (0, hook.taken_back + 1);
+        if hook.taken_back > 1 && !hook.repeatable {
+            return Err(Broken::RanTwice);
+        }
+        let (does, pair) = (hook.does, hook.pair);
+        if let Some(pair) = pair.and_then(|p| self.pairs.get_mut(p)) {
+            match does {
+                Does::Something => {}
+                Does::Freeze(n) => pair.frozen &= !(1 << n.min(31)),
+                Does::Thaw => pair.thawed = false,
             }
         }
         Ok(())
@@ -324,7 +344,7 @@ impl Model {
                 (t.has.cmp(&p.source_has), t.has == p.acked, t.torn, t.hole, t.traces).hash(to);
             }
         }
-        self.hooks.iter().for_each(|h| h.took.hash(to));
+        self.hooks.iter().for_each(|h| (h.took, h.taken_back).hash(to));
     }
 
     /// Where everything stands, for comparing ends; `files`: what is on the targets' disks counts.

@@ -71,9 +71,19 @@ pub enum Broken {
     #[error("it does not come to an end")]
     Endless,
     /// It says that it is done, and things are otherwise than after an undisturbed run.
-    #[error("it ends otherwise than an undisturbed run: {what}")]
+    #[error("it ends otherwise than an undisturbed run: {found}; it should be {expected}")]
     EndsOtherwise {
-        /// What differs.
-        what: String,
+        /// What is.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// It says that it has gone back, and things are otherwise than before.
+    #[error("it has rolled back to something else than it began with: {found}; it was {expected}")]
+    NotBack {
+        /// What is.
+        found: String,
+        /// What was.
+        expected: String,
     },
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fault::Call;
+use super::fault::{Call, Fault};
 use super::history::{End, Theatre};
 use super::promise::Broken;
 use super::report::{Finding, Level, Report};
@@ -16,7 +16,7 @@ use crate::spec::model::Spec;
 /// Of equal reads of one attempt of a step, faults strike the first and the last so many.
 const EDGE: usize = 2;
 
-/// A history that can be played: those of the level before that it continues, and one more fault.
+/// A history that can be played: one that was played, and something more behind its last fault.
 #[derive(Debug, Clone, Copy)]
 struct Next {
     parent: u32,
@@ -30,38 +30,111 @@ pub(super) fn search(
     options: &Options,
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, RehearseError> {
-    let mut theatre = Theatre::new(spec, script(spec, graph)).map_err(RehearseError::Runtime)?;
-    let mut tally = Tally::new(spec, graph, options);
-    let depth = u8::try_from(options.faults).unwrap_or(u8::MAX);
-    let first = theatre.play(&[], depth);
-    theatre.after = Some(theatre.facts());
-    tally.report.points = theatre.trace().len();
-    tally.report.levels.push(Level { faults: 0, histories: 1, played: 1 });
-    tally.count(&[], &first);
-    let mut parents: Vec<Vec<Strike>> = vec![Vec::new()];
-    let mut next = continuations(&theatre.trace(), 0, &[]);
-    for faults in 1..=options.faults {
-        let histories = next.len() as u64;
-        sample(&mut next, options.limit.saturating_sub(tally.played()), options.seed);
-        tally.report.levels.push(Level { faults, histories, played: 0 });
-        let last = faults == options.faults;
-        let (mut played, mut further) = (Vec::new(), Vec::new());
-        for (n, candidate) in next.iter().enumerate() {
-            let mut strikes = parents.get(candidate.parent as usize).cloned().unwrap_or_default();
-            strikes.push(candidate.strike);
-            let end = theatre.play(&strikes, depth - faults as u8);
-            tally.count(&strikes, &end);
-            if !last && !matches!(end, End::Broken(_)) {
-                further.extend(continuations(&theatre.trace(), played.len() as u32, &strikes));
-                played.push(strikes);
+    let theatre = Theatre::new(spec, script(spec, graph)).map_err(RehearseError::Runtime)?;
+    let mut search = Search { theatre, options, tally: Tally::new(spec, graph, options), parents: Vec::new() };
+    let mut open = search.undisturbed();
+    for faults in 0..=options.faults {
+        open = search.level(faults, open, on_progress);
+    }
+    Ok(search.tally.finish(&search.theatre))
+}
+
+struct Search<'a> {
+    theatre: Theatre,
+    options: &'a Options,
+    tally: Tally,
+    /// Histories that others continue.
+    parents: Vec<Vec<Strike>>,
+}
+
+/// Histories still to be played.
+#[derive(Default)]
+struct Open {
+    /// Those that go back, which is no fault.
+    turns: Vec<Next>,
+    /// Those with one fault more.
+    faults: Vec<Next>,
+}
+
+impl Search<'_> {
+    /// Plays the history without a fault, by which all others are judged.
+    fn undisturbed(&mut self) -> Open {
+        let end = self.theatre.play(&[], self.left(0));
+        self.theatre.after = Some(self.theatre.facts());
+        let trace = self.theatre.trace();
+        self.tally.report.points = trace.len();
+        self.tally.report.levels.push(Level { faults: 0, histories: 1, played: 1 });
+        self.tally.count(&[], &end);
+        let mut open = Open::default();
+        self.continue_from(Vec::new(), &trace, &mut open);
+        open
+    }
+
+    /// Faults that can still follow in a history with so many.
+    fn left(&self, faults: usize) -> u8 {
+        u8::try_from(self.options.faults.saturating_sub(faults)).unwrap_or(u8::MAX)
+    }
+
+    /// Plays the histories with so many faults; returns those with one more.
+    fn level(&mut self, faults: usize, from: Open, on_progress: &mut dyn FnMut(Progress)) -> Open {
+        let mut next = Open::default();
+        let mut round = from.turns;
+        if faults > 0 {
+            self.tally.report.levels.push(Level { faults, histories: 0, played: 0 });
+            round = from.faults;
+        } else {
+            next.faults = from.faults;
+        }
+        while !round.is_empty() {
+            self.tally.found(round.len());
+            let limit = self.options.limit.saturating_sub(self.tally.played());
+            sample(&mut round, limit, self.options.seed);
+            for (n, candidate) in round.iter().enumerate() {
+                self.play(faults, *candidate, &mut next);
+                if n % 64 == 0 {
+                    let of = round.len() as u64;
+                    on_progress(Progress { faults, played: n as u64, of, broken: self.tally.broken.len() });
+                }
             }
-            if n % 64 == 0 {
-                on_progress(Progress { faults, played: n as u64, of: next.len() as u64, broken: tally.broken.len() });
+            round = std::mem::take(&mut next.turns);
+        }
+        next
+    }
+
+    fn play(&mut self, faults: usize, candidate: Next, next: &mut Open) {
+        let mut strikes = self.parents.get(candidate.parent as usize).cloned().unwrap_or_default();
+        strikes.push(candidate.strike);
+        let end = self.theatre.play(&strikes, self.left(faults));
+        self.tally.count(&strikes, &end);
+        if !matches!(end, End::Broken(_)) {
+            let trace = self.theatre.trace();
+            self.continue_from(strikes, &trace, next);
+        }
+    }
+
+    /// Every way to go on from a history behind its last fault.
+    fn continue_from(&mut self, strikes: Vec<Strike>, trace: &[Point], open: &mut Open) {
+        let from = strikes.last().map_or(0, |(at, _)| at + 1);
+        let turned = strikes.iter().any(|(_, f)| *f == Fault::RollBack);
+        let more = strikes.len() - usize::from(turned) < self.options.faults;
+        let parent = self.parents.len() as u32;
+        let mut used = false;
+        let edges = Edges::of(trace);
+        for (point, at) in trace.iter().zip(0..).skip(from as usize) {
+            if !turned && point.call == (Call::Append { turn: true }) {
+                open.turns.push(Next { parent, strike: (at, Fault::RollBack) });
+                used = true;
+            }
+            if more && edges.include(point, at) {
+                let faults = point.call.faults().iter();
+                open.faults.extend(faults.map(|fault| Next { parent, strike: (at, *fault) }));
+                used = true;
             }
         }
-        (parents, next) = (played, further);
+        if used {
+            self.parents.push(strikes);
+        }
     }
-    Ok(tally.finish(&theatre))
 }
 
 fn script(spec: &Spec, graph: &Graph) -> Script {
@@ -79,27 +152,23 @@ fn script(spec: &Spec, graph: &Graph) -> Script {
     }
 }
 
-/// Every way to go on from a history with one more fault behind its last.
-fn continuations(trace: &[Point], parent: u32, strikes: &[Strike]) -> Vec<Next> {
-    let from = strikes.last().map_or(0, |(at, _)| at + 1);
-    let mut next = Vec::new();
-    for (at, point) in
-        trace.iter().zip(0..).filter(|(p, at)| *at >= from && !is_inner_read(trace, p, *at)).map(|(p, at)| (at, p))
-    {
-        next.extend(point.call.faults().iter().map(|fault| Next { parent, strike: (at, *fault) }));
-    }
-    next
-}
+/// Which of many equal reads of one attempt of a step are worth a fault: what it does in the middle, it does at the edges, too.
+struct Edges(BTreeMap<(Call, u32, u32), Vec<u32>>);
 
-/// A read among many equal ones: what a fault does there, it does at the edges, too.
-fn is_inner_read(trace: &[Point], point: &Point, at: u32) -> bool {
-    let at = at as usize;
-    if point.call.writes() || point.call == Call::Append {
-        return false;
+impl Edges {
+    fn of(trace: &[Point]) -> Self {
+        let mut reads: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+        for (point, at) in trace.iter().zip(0..).filter(|(p, _)| !p.call.writes()) {
+            reads.entry((point.call, point.step, point.attempt)).or_default().push(at);
+        }
+        Self(reads)
     }
-    let same = |p: &&Point| (p.call, p.step, p.attempt) == (point.call, point.step, point.attempt);
-    let (before, after) = trace.split_at(at.min(trace.len()));
-    before.iter().filter(same).nth(EDGE - 1).is_some() && after.iter().skip(1).filter(same).nth(EDGE - 1).is_some()
+
+    fn include(&self, point: &Point, at: u32) -> bool {
+        let Some(equal) = self.0.get(&(point.call, point.step, point.attempt)) else { return true };
+        let rank = equal.binary_search(&at).unwrap_or(0);
+        rank < EDGE || rank + EDGE >= equal.len()
+    }
 }
 
 /// Leaves as many as the limit lets, chosen by the seed, in their order.
@@ -150,6 +219,12 @@ impl Tally {
 
     fn played(&self) -> u64 {
         self.report.levels.iter().map(|l| l.played).sum()
+    }
+
+    fn found(&mut self, histories: usize) {
+        if let Some(level) = self.report.levels.last_mut() {
+            level.histories += histories as u64;
+        }
     }
 
     fn count(&mut self, strikes: &[Strike], end: &End) {

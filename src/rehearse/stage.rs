@@ -9,11 +9,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use super::fault::{Call, Fault};
 use super::model::Model;
 use super::promise::Broken;
+use super::receipts::{Key, Receipts};
 use super::tell::Tale;
-use crate::engine;
+use crate::engine::{self, Stop};
 use crate::event::{RunState, StepState};
 use crate::planner::graph::Graph;
 
@@ -54,6 +57,17 @@ pub(super) struct Point {
     pub attempt: u32,
 }
 
+/// A command that starts later.
+#[derive(Debug, Clone)]
+pub(super) struct Late {
+    pub hook: usize,
+    pub undo: bool,
+    /// Under which key and fence, if any.
+    pub key: Option<(Key, u64)>,
+    left: u32,
+    controller: u32,
+}
+
 /// Whether a host or director answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) enum Reach {
@@ -68,8 +82,15 @@ pub(super) enum Reach {
 pub(super) struct Sim {
     pub model: Model,
     pub reach: Vec<Reach>,
-    /// Hooks that start later, and in how many points.
-    pub late: Vec<(usize, u32)>,
+    /// Commands that start later.
+    pub late: Vec<Late>,
+    pub receipts: Receipts,
+    /// Controllers so far.
+    pub controllers: u32,
+    /// Asks the controller to stop.
+    pub stop: Option<watch::Sender<Stop>>,
+    /// The operator wants to go back.
+    pub turn: bool,
     pub strikes: Vec<Strike>,
     pub struck: usize,
     pub trace: Vec<Point>,
@@ -156,6 +177,7 @@ impl Stage {
     pub fn idle(&self) {
         let mut sim = self.lock();
         if sim.dead {
+            sim.wake_main();
             return;
         }
         let Some(next) = sim.sleepers.iter().map(|(until, _)| *until).min() else {
@@ -184,6 +206,7 @@ impl Stage {
     pub fn revive(&self) {
         let mut sim = self.lock();
         (sim.dead, sim.clean) = (sim.broken.is_some() || sim.merged, true);
+        sim.controllers += 1;
         sim.sleepers.clear();
         sim.looking.clear();
     }
@@ -227,7 +250,7 @@ impl Sim {
             record.map_or((0, false), |r| (r.attempts, matches!(r.state, StepState::Running | StepState::Undoing)));
         let id = step.map_or(u32::MAX, |s| s as u32);
         self.trace.push(Point { call, step: id, attempt });
-        if call != Call::Append && !open {
+        if !matches!(call, Call::Append { .. }) && !open {
             if call.writes() {
                 self.fail(Broken::NoIntent);
             } else if !self.looking.contains(&id) {
@@ -251,23 +274,46 @@ impl Sim {
         fault
     }
 
-    fn start_late(&mut self) {
-        for (_, left) in &mut self.late {
-            *left = left.saturating_sub(1);
-        }
-        while let Some(at) = self.late.iter().position(|(_, left)| *left == 0) {
-            let (hook, _) = self.late.remove(at);
-            if let Some(tale) = &mut self.tale {
-                tale.say("the late command starts now");
-            }
-            let ran = self.model.run_hook(hook);
-            self.keep(ran);
+    /// Whether the operator could still come to want to go back.
+    fn may_turn(&self) -> bool {
+        !self.strikes.iter().any(|(_, f)| *f == Fault::RollBack)
+    }
+
+    /// The operator asks the controller to stop, in order to go back.
+    pub fn ask_to_stop(&mut self) {
+        self.turn = true;
+        self.clean = false;
+        if let Some(stop) = &self.stop {
+            let _ = stop.send(Stop::Soon { by: "the operator".into() });
         }
     }
 
-    /// A hook will start by itself.
-    pub fn start_later(&mut self, hook: usize) {
-        self.late.push((hook, LATE));
+    fn start_late(&mut self) {
+        for late in &mut self.late {
+            late.left = late.left.saturating_sub(1);
+        }
+        while let Some(at) = self.late.iter().position(|late| late.left == 0) {
+            let late = self.late.remove(at);
+            let starts = self.receipts.admits(&late);
+            if let Some(tale) = &mut self.tale {
+                tale.say(if starts { "the late command starts now" } else { "the late command is not let start" });
+            }
+            if starts {
+                self.act(late.hook, late.undo);
+            }
+        }
+    }
+
+    /// A hook has its effect, or is taken back.
+    pub fn act(&mut self, hook: usize, undo: bool) {
+        let acted = if undo { self.model.take_back(hook) } else { self.model.run_hook(hook) };
+        self.keep(acted);
+    }
+
+    /// A command will start by itself.
+    pub fn start_later(&mut self, hook: usize, undo: bool, key: Option<(Key, u64)>) {
+        let controller = self.controllers;
+        self.late.push(Late { hook, undo, key, left: LATE, controller });
     }
 
     /// After everything that happens: users write, and promises are looked at.
@@ -326,6 +372,7 @@ impl Sim {
 
     /// A number for everything that decides how it goes on; `None` while something is under way.
     pub fn fingerprint(&mut self, script: &Script) -> Option<u64> {
+        let may_turn = self.may_turn();
         let state = self.state.as_ref().filter(|_| self.clean && self.looking.is_empty())?;
         let mut all = DefaultHasher::new();
         self.hashes.resize(script.graph.steps.len(), None);
@@ -346,7 +393,12 @@ impl Sim {
         }
         self.model.fingerprint(self.now, &mut all);
         self.reach.hash(&mut all);
-        self.late.hash(&mut all);
+        for late in &self.late {
+            (late.hook, late.undo, &late.key, late.left, late.controller == self.controllers).hash(&mut all);
+        }
+        self.receipts.hash(&mut all);
+        (self.turn, may_turn).hash(&mut all);
+        super::tell::hash_debug(&state.direction, &mut all);
         self.disk_full.hash(&mut all);
         Some(all.finish())
     }

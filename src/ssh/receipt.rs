@@ -123,6 +123,36 @@ pub async fn remove(remote: &dyn Remote, host: &Host, run: &str) -> Result<(), S
     }
 }
 
+/// What one of these scripts asks a host to do: for hosts that are simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked<'a> {
+    /// To run this payload under a key, unless its start is decided.
+    Start { key: &'a str, fence: u64, payload: &'a str },
+    /// To let nothing start under a key.
+    Seal { key: &'a str, fence: u64 },
+    /// To tell what is known of a key.
+    Fetch { key: &'a str, fence: u64 },
+    /// To forget all keys.
+    Remove,
+}
+
+/// Understands a command of this module.
+pub(crate) fn asked(command: &Command) -> Option<Asked<'_>> {
+    let rest = command.script.strip_prefix(COMMON)?;
+    match command.args.as_slice() {
+        [_, _] => Some(Asked::Remove),
+        [_, _, key, fence, _, more @ ..] => {
+            let fence = fence.parse().ok()?;
+            Some(match more {
+                [_, payload, ..] => Asked::Start { key, fence, payload },
+                _ if rest.contains(SEAL) => Asked::Seal { key, fence },
+                _ => Asked::Fetch { key, fence },
+            })
+        }
+        _ => None,
+    }
+}
+
 fn work_dir(host: &Host) -> String {
     host.ssh.work_dir.clone().unwrap_or_else(|| "~/.migrate".to_owned())
 }

@@ -42,8 +42,8 @@ services:
     drain: { deadline: 5s, interval: 1s }
     shift: { steps: [50%, 100%], hold: 1s }
     hooks:
-      - { at: freeze, idempotent: true, run: freeze }
-      - { at: thaw, idempotent: true, run: thaw }
+      - { at: freeze, run: freeze, undo: unfreeze }
+      - { at: thaw, run: thaw, undo: unthaw }
 ";
 
 /// One writer at a time, behind names.
@@ -60,8 +60,8 @@ services:
     drain: { deadline: 5s, interval: 1s }
     shift: { steps: [100%], hold: 1s }
     hooks:
-      - { at: freeze, idempotent: true, run: freeze }
-      - { at: thaw, idempotent: true, run: thaw }
+      - { at: freeze, idempotent: true, run: freeze, undo: unfreeze }
+      - { at: thaw, idempotent: true, run: thaw, undo: unthaw }
 ";
 
 /// Reads a plan and compiles it as `plan --offline` does.

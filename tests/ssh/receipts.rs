@@ -69,7 +69,8 @@ async fn a_receipt_holds_no_secret_and_is_removed_with_its_run() {
         }
         (files_with(&lab.sshd.home(), secret), arguments_with(secret))
     };
-    let (outcome, (files, arguments)) = tokio::join!(run_keyed(&lab.pool, &SystemClock, &lab.host, &one, 1, &command), look);
+    let (outcome, (files, arguments)) =
+        tokio::join!(run_keyed(&lab.pool, &SystemClock, &lab.host, &one, 1, &command), look);
     assert_eq!((files, arguments), (String::new(), Vec::<String>::new()), "while it ran");
     assert_eq!(finished(outcome.unwrap()).status, 0);
     assert_eq!(files_with(&lab.sshd.home(), secret), "", "afterwards");
@@ -82,7 +83,8 @@ async fn a_sealed_key_never_runs() {
     let lab = lab();
     assert_eq!(fetch(&lab.pool, &lab.host, &key("s"), 1, Duration::ZERO).await.unwrap(), KeyedOutcome::NotClaimed);
     assert_eq!(seal(&lab.pool, &lab.host, &key("s"), 1).await.unwrap(), KeyedOutcome::NeverStarted);
-    let late = run_keyed(&lab.pool, &SystemClock, &lab.host, &key("s"), 1, &command("echo ran >>$HOME/count")).await.unwrap();
+    let late =
+        run_keyed(&lab.pool, &SystemClock, &lab.host, &key("s"), 1, &command("echo ran >>$HOME/count")).await.unwrap();
     assert_eq!((late, count(&lab, "count")), (KeyedOutcome::NeverStarted, 0));
 }
 
@@ -97,7 +99,8 @@ async fn a_key_that_ran_cannot_be_sealed() {
 async fn an_older_fence_does_nothing() {
     let lab = lab();
     assert_eq!(fetch(&lab.pool, &lab.host, &key("x"), 10, Duration::ZERO).await.unwrap(), KeyedOutcome::NotClaimed);
-    let stale = run_keyed(&lab.pool, &SystemClock, &lab.host, &key("y"), 9, &command("echo ran >>$HOME/count")).await.unwrap();
+    let stale =
+        run_keyed(&lab.pool, &SystemClock, &lab.host, &key("y"), 9, &command("echo ran >>$HOME/count")).await.unwrap();
     assert_eq!((stale, count(&lab, "count")), (KeyedOutcome::Fenced { newest: 10 }, 0));
 }
 
@@ -105,8 +108,11 @@ async fn an_older_fence_does_nothing() {
 async fn a_command_that_outlives_the_wait_is_running_and_one_that_was_killed_is_unknown() {
     let lab = lab();
     let slow = command("echo $PPID >$HOME/runner; echo $$ >>$HOME/runner; sleep 600");
-    let outcome =
-        tokio::time::timeout(Duration::from_secs(2), run_keyed(&lab.pool, &SystemClock, &lab.host, &key("k"), 1, &slow)).await;
+    let outcome = tokio::time::timeout(
+        Duration::from_secs(2),
+        run_keyed(&lab.pool, &SystemClock, &lab.host, &key("k"), 1, &slow),
+    )
+    .await;
     assert!(outcome.is_err(), "it cannot have ended");
     let ask = async || fetch(&lab.pool, &lab.host, &key("k"), 1, Duration::ZERO).await.unwrap();
     assert_eq!(ask().await, KeyedOutcome::Running);
@@ -129,7 +135,9 @@ async fn a_command_is_stopped_at_its_timeout() {
 async fn a_daemon_that_a_command_leaves_behind_does_not_delay_its_result() {
     let lab = lab();
     let output = finished(
-        run_keyed(&lab.pool, &SystemClock, &lab.host, &key("d"), 1, &command("sleep 600 & echo up; echo w >&2")).await.unwrap(),
+        run_keyed(&lab.pool, &SystemClock, &lab.host, &key("d"), 1, &command("sleep 600 & echo up; echo w >&2"))
+            .await
+            .unwrap(),
     );
     assert_eq!((output.status, text(&output.stdout)), (0, "up\n".to_owned()));
 }
