@@ -14,7 +14,7 @@ use super::cast::{SimClock, SimCopier, SimDirector, SimHealth, SimSecrets};
 use super::hosts::SimRemote;
 use super::log::SimLog;
 use super::promise::Broken;
-use super::stage::{Point, Script, Stage, Strike};
+use super::stage::{Point, Script, Snapshot, Stage, Strike};
 use crate::engine::{self, Ending, Engine, EngineError, Stop, World};
 use crate::event::{Direction, Event, Operator, Started, Status, StepState};
 use crate::spec::model::{Host, Spec};
@@ -94,22 +94,23 @@ impl Theatre {
         }
     }
 
-    /// Plays a history with these faults, of which `left` more could follow.
-    pub fn play(&self, strikes: &[Strike], left: u8) -> End {
-        self.stage.reset(strikes, left, false);
-        self.perform(strikes)
+    /// Plays a history with these faults, from the start or from where another one was, of which `left` more could follow.
+    pub fn play(&self, from: Option<&Snapshot>, strikes: &[Strike], left: u8) -> End {
+        self.stage.reset(from, strikes, left, false);
+        self.perform(from.is_none(), strikes)
     }
 
     /// Plays a history again and tells it.
     pub fn tell(&self, strikes: &[Strike]) -> Vec<String> {
-        self.stage.reset(strikes, 0, true);
-        self.perform(strikes);
+        self.stage.reset(None, strikes, 0, true);
+        self.perform(true, strikes);
         self.stage.lock().tale.take().unwrap_or_default().into_lines()
     }
 
-    /// The points of the history played last.
-    pub fn trace(&self) -> Vec<Point> {
-        self.stage.lock().trace.clone()
+    /// The points of the history played last, with the number of the first, and the quiet states that it was the first to reach.
+    pub fn trace(&self) -> (u32, Vec<Point>, Vec<Arc<Snapshot>>) {
+        let mut sim = self.stage.lock();
+        (sim.offset, sim.trace.clone(), std::mem::take(&mut sim.quiet))
     }
 
     /// Where everything stands now.
@@ -117,9 +118,10 @@ impl Theatre {
         self.stage.lock().model.facts(true)
     }
 
-    fn perform(&self, strikes: &[Strike]) -> End {
-        self.record(Event::Started(Box::new(self.started.clone())));
-        let mut looks = 0;
+    fn perform(&self, begins: bool, strikes: &[Strike]) -> End {
+        if begins {
+            self.record(Event::Started(Box::new(self.started.clone())));
+        }
         for _ in 0..CONTROLLERS + 2 * strikes.len() {
             self.stage.revive();
             let (struck, ailing) = {
@@ -135,8 +137,8 @@ impl Theatre {
                 continue;
             }
             let held = match session {
-                Session::Ended(Ending::Finished) => return self.ended(looks, false),
-                Session::Ended(Ending::RolledBack) => return self.ended(looks, true),
+                Session::Ended(Ending::Finished) => return self.ended(false),
+                Session::Ended(Ending::RolledBack) => return self.ended(true),
                 Session::Killed | Session::Ended(Ending::Stopped) => None,
                 Session::Ended(Ending::Held { step, why, .. }) => Some((step, why)),
                 Session::Failed(EngineError::Journal(e)) => Some((None, e.to_string())),
@@ -146,15 +148,15 @@ impl Theatre {
                 if !ailing && self.stage.lock().struck == struck {
                     return self.broke(Broken::HeldForGood { why });
                 }
-                looks += 1;
+                self.stage.lock().looks += 1;
                 self.look(step.as_deref());
             } else {
                 self.say("another controller takes the run up");
             }
             let status = self.stage.lock().state.as_ref().map(|s| s.status.clone());
             match status {
-                Some(Status::Finished) => return self.ended(looks, false),
-                Some(Status::RolledBack) => return self.ended(looks, true),
+                Some(Status::Finished) => return self.ended(false),
+                Some(Status::RolledBack) => return self.ended(true),
                 _ => {}
             }
             self.record(Event::Resumed { by: operator() });
@@ -212,7 +214,11 @@ impl Theatre {
     }
 
     fn record(&self, event: Event) {
-        self.stage.lock().keep_record(event, None, &self.stage.script);
+        let step = match &event {
+            Event::Resolved { step, .. } => self.stage.script.index.get(step).copied(),
+            _ => None,
+        };
+        self.stage.lock().keep_record(event, step);
     }
 
     /// One controller at work. `Ok(None)`: there is nothing more to learn from this history.
@@ -252,7 +258,8 @@ impl Theatre {
         }
     }
 
-    fn ended(&self, looks: u32, back: bool) -> End {
+    fn ended(&self, back: bool) -> End {
+        let looks = self.stage.lock().looks;
         let (expected, facts) = match back {
             true => (Some(&self.before), self.stage.lock().model.facts(false)),
             false => (self.after.as_ref(), self.facts()),

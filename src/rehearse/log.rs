@@ -47,7 +47,7 @@ impl Sim {
             self.disk_full = fault == Some(Fault::DiskFull);
             return Err(full());
         }
-        let record = self.keep_record(event, step, script);
+        let record = self.keep_record(event, step);
         if fault == Some(Fault::SyncFailed) {
             self.disk_full = true;
             return Err(full());
@@ -60,7 +60,7 @@ impl Sim {
     }
 
     /// Makes a record durable. Also for what is recorded outside of the engine.
-    pub fn keep_record(&mut self, event: Event, step: Option<usize>, script: &Script) -> Record {
+    pub fn keep_record(&mut self, event: Event, step: Option<usize>) -> Record {
         let at = Timestamp::from_second(self.now.as_secs() as i64).unwrap_or_default();
         let record = Record { seq: self.state.as_ref().map_or(0, |s| s.records), at, event };
         let intent = matches!(record.event, Event::Intent { .. });
@@ -79,7 +79,7 @@ impl Sim {
         if let Err(e) = folded {
             self.fail(Broken::DoesNotFold { why: e.to_string() });
         }
-        self.recorded(script, step, intent);
+        self.recorded(step, intent);
         record
     }
 
@@ -94,8 +94,11 @@ impl Sim {
         let seen = self.seen.entry(print).or_default();
         if *seen >= left {
             (self.merged, self.dead) = (true, true);
-        } else {
-            *seen = left;
+            return;
+        }
+        *seen = left;
+        if self.left > 0 || self.may_turn() {
+            self.keep_quiet();
         }
     }
 }

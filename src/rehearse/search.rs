@@ -3,12 +3,13 @@
 //! A history is the undisturbed run with faults put in. Each that was played shows where the next fault can strike.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::fault::{Call, Fault};
 use super::history::{End, Theatre};
 use super::promise::Broken;
 use super::report::{Finding, Level, Report};
-use super::stage::{Point, Script, Strike};
+use super::stage::{Point, Script, Snapshot, Strike};
 use super::{Options, Progress, RehearseError, build};
 use crate::planner::graph::{Graph, StepKind};
 use crate::spec::model::Spec;
@@ -43,8 +44,21 @@ struct Search<'a> {
     theatre: Theatre,
     options: &'a Options,
     tally: Tally,
-    /// Histories that others continue.
-    parents: Vec<Vec<Strike>>,
+    parents: Vec<Parent>,
+}
+
+/// A history that others continue.
+struct Parent {
+    strikes: Vec<Strike>,
+    /// Where they can begin, in order.
+    quiet: Vec<Arc<Snapshot>>,
+}
+
+impl Parent {
+    /// The last quiet state before a point.
+    fn before(&self, at: u32) -> Option<&Arc<Snapshot>> {
+        self.quiet.iter().rev().find(|q| q.at <= at)
+    }
 }
 
 /// Histories still to be played.
@@ -59,14 +73,12 @@ struct Open {
 impl Search<'_> {
     /// Plays the history without a fault, by which all others are judged.
     fn undisturbed(&mut self) -> Open {
-        let end = self.theatre.play(&[], self.left(0));
+        let end = self.theatre.play(None, &[], self.left(0));
         self.theatre.after = Some(self.theatre.facts());
-        let trace = self.theatre.trace();
-        self.tally.report.points = trace.len();
         self.tally.report.levels.push(Level { faults: 0, histories: 1, played: 1 });
         self.tally.count(&[], &end);
         let mut open = Open::default();
-        self.continue_from(Vec::new(), &trace, &mut open);
+        self.tally.report.points = self.continue_from(Vec::new(), None, &mut open);
         open
     }
 
@@ -102,25 +114,26 @@ impl Search<'_> {
     }
 
     fn play(&mut self, faults: usize, candidate: Next, next: &mut Open) {
-        let mut strikes = self.parents.get(candidate.parent as usize).cloned().unwrap_or_default();
-        strikes.push(candidate.strike);
-        let end = self.theatre.play(&strikes, self.left(faults));
+        let Some(parent) = self.parents.get(candidate.parent as usize) else { return };
+        let strikes = [&parent.strikes[..], &[candidate.strike]].concat();
+        let from = parent.before(candidate.strike.0).cloned();
+        let end = self.theatre.play(from.as_deref(), &strikes, self.left(faults));
         self.tally.count(&strikes, &end);
         if !matches!(end, End::Broken(_)) {
-            let trace = self.theatre.trace();
-            self.continue_from(strikes, &trace, next);
+            self.continue_from(strikes, from, next);
         }
     }
 
-    /// Every way to go on from a history behind its last fault.
-    fn continue_from(&mut self, strikes: Vec<Strike>, trace: &[Point], open: &mut Open) {
+    /// Every way to go on from the history played last behind its last fault; how many points that had.
+    fn continue_from(&mut self, strikes: Vec<Strike>, began: Option<Arc<Snapshot>>, open: &mut Open) -> usize {
+        let (offset, trace, reached) = self.theatre.trace();
         let from = strikes.last().map_or(0, |(at, _)| at + 1);
         let turned = strikes.iter().any(|(_, f)| *f == Fault::RollBack);
         let more = strikes.len() - usize::from(turned) < self.options.faults;
         let parent = self.parents.len() as u32;
         let mut used = false;
-        let edges = Edges::of(trace);
-        for (point, at) in trace.iter().zip(0..).skip(from as usize) {
+        let edges = Edges::of(offset, &trace);
+        for (point, at) in trace.iter().zip(offset..).filter(|(_, at)| *at >= from) {
             if !turned && point.call == (Call::Append { turn: true }) {
                 open.turns.push(Next { parent, strike: (at, Fault::RollBack) });
                 used = true;
@@ -132,8 +145,9 @@ impl Search<'_> {
             }
         }
         if used {
-            self.parents.push(strikes);
+            self.parents.push(Parent { strikes, quiet: began.into_iter().chain(reached).collect() });
         }
+        trace.len()
     }
 }
 
@@ -156,9 +170,9 @@ fn script(spec: &Spec, graph: &Graph) -> Script {
 struct Edges(BTreeMap<(Call, u32, u32), Vec<u32>>);
 
 impl Edges {
-    fn of(trace: &[Point]) -> Self {
+    fn of(offset: u32, trace: &[Point]) -> Self {
         let mut reads: BTreeMap<_, Vec<u32>> = BTreeMap::new();
-        for (point, at) in trace.iter().zip(0..).filter(|(p, _)| !p.call.writes()) {
+        for (point, at) in trace.iter().zip(offset..).filter(|(p, _)| !p.call.writes()) {
             reads.entry((point.call, point.step, point.attempt)).or_default().push(at);
         }
         Self(reads)

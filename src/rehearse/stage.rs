@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -65,7 +65,6 @@ pub(super) struct Late {
     /// Under which key and fence, if any.
     pub key: Option<(Key, u64)>,
     left: u32,
-    controller: u32,
 }
 
 /// Whether a host or director answers.
@@ -77,6 +76,22 @@ pub(super) enum Reach {
     Gone,
 }
 
+/// A state in which nothing is under way: what comes next is the same for the controller that is there and for a new one.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    /// Points before it.
+    pub at: u32,
+    model: Model,
+    reach: Vec<Reach>,
+    receipts: Receipts,
+    looks: u32,
+    now: Duration,
+    /// Without its graph, which is the same for all.
+    state: RunState,
+    hashes: Vec<Option<u64>>,
+    disk_full: bool,
+}
+
 /// Everything that changes.
 #[derive(Default)]
 pub(super) struct Sim {
@@ -85,15 +100,19 @@ pub(super) struct Sim {
     /// Commands that start later.
     pub late: Vec<Late>,
     pub receipts: Receipts,
-    /// Controllers so far.
-    pub controllers: u32,
+    /// How often an operator had to look.
+    pub looks: u32,
     /// Asks the controller to stop.
     pub stop: Option<watch::Sender<Stop>>,
     /// The operator wants to go back.
     pub turn: bool,
     pub strikes: Vec<Strike>,
     pub struck: usize,
+    /// Points before the trace.
+    pub offset: u32,
     pub trace: Vec<Point>,
+    /// Quiet states that this history was the first to reach.
+    pub quiet: Vec<Arc<Snapshot>>,
     pub tale: Option<Tale>,
     pub broken: Option<Broken>,
     /// The controller does nothing any more, because it was killed, or because there is nothing more to learn.
@@ -126,21 +145,37 @@ impl Stage {
         self.sim.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a history.
-    pub fn reset(&self, strikes: &[Strike], left: u8, tale: bool) {
+    /// Begins a history, at the start or where another one was.
+    pub fn reset(&self, from: Option<&Snapshot>, strikes: &[Strike], left: u8, tale: bool) {
         let mut sim = self.lock();
         let (mut trace, seen) = (std::mem::take(&mut sim.trace), std::mem::take(&mut sim.seen));
         trace.clear();
-        *sim = Sim {
-            model: self.script.model.clone(),
-            reach: vec![Reach::Here; self.script.places.len()],
-            strikes: strikes.to_vec(),
-            tale: tale.then(Tale::default),
-            trace,
-            seen,
-            left,
-            clean: true,
-            ..Sim::default()
+        let new =
+            Sim { strikes: strikes.to_vec(), tale: tale.then(Tale::default), trace, seen, left, ..Sim::default() };
+        *sim = match from {
+            None => Sim {
+                model: self.script.model.clone(),
+                reach: vec![Reach::Here; self.script.places.len()],
+                hashes: vec![None; self.script.graph.steps.len()],
+                ..new
+            },
+            Some(from) => {
+                let mut state = from.state.clone();
+                state.started.graph = self.script.graph.clone();
+                Sim {
+                    model: from.model.clone(),
+                    reach: from.reach.clone(),
+                    receipts: from.receipts.clone(),
+                    looks: from.looks,
+                    now: from.now,
+                    state: Some(state),
+                    hashes: from.hashes.clone(),
+                    disk_full: from.disk_full,
+                    struck: strikes.iter().take_while(|(at, _)| *at < from.at).count(),
+                    offset: from.at,
+                    ..new
+                }
+            }
         };
     }
 
@@ -206,7 +241,6 @@ impl Stage {
     pub fn revive(&self) {
         let mut sim = self.lock();
         (sim.dead, sim.clean) = (sim.broken.is_some() || sim.merged, true);
-        sim.controllers += 1;
         sim.sleepers.clear();
         sim.looking.clear();
     }
@@ -243,7 +277,7 @@ impl Sim {
 
     /// The same for a step that is known.
     pub fn point_of(&mut self, script: &Script, call: Call, step: Option<usize>, what: &str) -> Option<Fault> {
-        let n = self.trace.len() as u32;
+        let n = self.offset + self.trace.len() as u32;
         let record =
             step.zip(self.state.as_ref()).and_then(|(s, state)| Some(state.step(&script.graph.steps.get(s)?.id)));
         let (attempt, open) =
@@ -257,7 +291,7 @@ impl Sim {
                 self.looking.push(id);
             }
         }
-        if n > ENDLESS {
+        if n > self.offset + ENDLESS {
             self.fail(Broken::Endless);
         }
         self.start_late();
@@ -275,7 +309,7 @@ impl Sim {
     }
 
     /// Whether the operator could still come to want to go back.
-    fn may_turn(&self) -> bool {
+    pub fn may_turn(&self) -> bool {
         !self.strikes.iter().any(|(_, f)| *f == Fault::RollBack)
     }
 
@@ -312,8 +346,7 @@ impl Sim {
 
     /// A command will start by itself.
     pub fn start_later(&mut self, hook: usize, undo: bool, key: Option<(Key, u64)>) {
-        let controller = self.controllers;
-        self.late.push(Late { hook, undo, key, left: LATE, controller });
+        self.late.push(Late { hook, undo, key, left: LATE });
     }
 
     /// After everything that happens: users write, and promises are looked at.
@@ -359,9 +392,8 @@ impl Sim {
     }
 
     /// A record was taken in.
-    pub fn recorded(&mut self, script: &Script, step: Option<usize>, intent: bool) {
+    pub fn recorded(&mut self, step: Option<usize>, intent: bool) {
         let Some(step) = step else { return };
-        self.hashes.resize(script.graph.steps.len(), None);
         if let Some(hash) = self.hashes.get_mut(step) {
             *hash = None;
         }
@@ -373,9 +405,8 @@ impl Sim {
     /// A number for everything that decides how it goes on; `None` while something is under way.
     pub fn fingerprint(&mut self, script: &Script) -> Option<u64> {
         let may_turn = self.may_turn();
-        let state = self.state.as_ref().filter(|_| self.clean && self.looking.is_empty())?;
+        let state = self.state.as_ref().filter(|_| self.clean && self.looking.is_empty() && self.late.is_empty())?;
         let mut all = DefaultHasher::new();
-        self.hashes.resize(script.graph.steps.len(), None);
         for (step, known) in script.graph.steps.iter().zip(&mut self.hashes) {
             let known = known.unwrap_or_else(|| {
                 let record = state.step(&step.id);
@@ -393,14 +424,32 @@ impl Sim {
         }
         self.model.fingerprint(self.now, &mut all);
         self.reach.hash(&mut all);
-        for late in &self.late {
-            (late.hook, late.undo, &late.key, late.left, late.controller == self.controllers).hash(&mut all);
-        }
         self.receipts.hash(&mut all);
         (self.turn, may_turn).hash(&mut all);
         super::tell::hash_debug(&state.direction, &mut all);
         self.disk_full.hash(&mut all);
         Some(all.finish())
+    }
+}
+
+impl Sim {
+    /// Keeps a quiet state for the histories that go on from it.
+    pub fn keep_quiet(&mut self) {
+        let Some(state) = &mut self.state else { return };
+        let graph = std::mem::take(&mut state.started.graph);
+        let bare = state.clone();
+        state.started.graph = graph;
+        self.quiet.push(Arc::new(Snapshot {
+            at: self.offset + self.trace.len() as u32,
+            model: self.model.clone(),
+            reach: self.reach.clone(),
+            receipts: self.receipts.clone(),
+            looks: self.looks,
+            now: self.now,
+            state: bare,
+            hashes: self.hashes.clone(),
+            disk_full: self.disk_full,
+        }));
     }
 }
 
