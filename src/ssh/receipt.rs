@@ -82,15 +82,19 @@ pub async fn run_keyed(
     let (seconds, length) = (limit.as_secs().max(1).to_string(), script.len().to_string());
     let question = Question { host, key, fence };
     let until = clock.now() + limit + GRACE;
+    let mut sent = false;
     loop {
         let args = [RUNNER, script.as_str(), length.as_str(), seconds.as_str()];
         let wait = POLL.min(until.saturating_duration_since(clock.now()));
         match question.ask(remote, START, wait, &args).await {
-            Ok(KeyedOutcome::Running | KeyedOutcome::NotClaimed) if clock.now() < until => {}
+            Ok(KeyedOutcome::Running | KeyedOutcome::NotClaimed) if clock.now() < until => sent = true,
             // The key makes asking again safe; whether it can be asked shows when connecting.
             Err(e) if e.kind == SshErrorKind::Interrupted && clock.now() < until => {
+                sent = true;
                 clock.sleep(RETRY_PAUSE).await;
             }
+            // That this question did not arrive says nothing of the ones before.
+            Err(e) if sent => return Err(SshError { kind: SshErrorKind::Interrupted, ..e }),
             answer => return answer,
         }
     }
