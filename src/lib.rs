@@ -18,6 +18,7 @@
 
 pub mod audit;
 pub mod cli;
+pub mod clock;
 pub mod control;
 pub mod copy;
 pub mod engine;
@@ -27,6 +28,7 @@ pub mod inventory;
 pub mod journal;
 pub mod lock;
 pub mod planner;
+pub mod rehearse;
 pub mod render;
 pub mod secret;
 pub mod spec;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::environment::{Environment, ProcessSecrets};
+use crate::clock::SystemClock;
 use crate::copy::{Copier, controller};
-use crate::engine::{SystemClock, World};
+use crate::engine::World;
 use crate::health::{Checker, Health};
 use crate::secret::Secrets;
 use crate::spec::model::{Host, Spec};

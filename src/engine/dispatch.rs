@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::World;
+use super::acting::acting_for;
 use super::execute::{self, Context, Effect, Found};
 use super::orders::Orders;
 use super::undo;
@@ -133,6 +134,8 @@ impl Engine {
                 return self.end();
             }
             tokio::select! {
+                // The same order each time, so that a rehearsal can be repeated.
+                biased;
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => self.conclude(ended)?,
                 Some(given) = self.orders.recv() => self.obey(given)?,
                 Ok(()) = self.stop.changed() => {}
@@ -251,7 +254,7 @@ impl Engine {
     fn spawn(&mut self, id: &str, effect: impl Future<Output = Effect> + Send + 'static) {
         self.active.insert(id.to_owned());
         let id = id.to_owned();
-        self.tasks.spawn(async move { (id, effect.await) });
+        self.tasks.spawn(acting_for(id.clone(), async move { (id, effect.await) }));
     }
 
     fn conclude(&mut self, ended: Result<(String, Effect), JoinError>) -> Result<(), EngineError> {

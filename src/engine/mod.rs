@@ -3,6 +3,7 @@
 //! Owns a run's state. One loop owns it and never awaits work inside its body; steps run beside it and only report. Must never begin
 //! a step whose intent is not on disk, and never guess what an unknown outcome was.
 
+mod acting;
 mod dispatch;
 mod execute;
 mod obey;
@@ -10,6 +11,7 @@ pub mod orders;
 mod undo;
 pub mod world;
 
+pub use acting::with_current_step;
 pub use dispatch::{Ending, Engine, EngineError, Stop};
 pub use undo::{NoWayBack, rollback_steps};
-pub use world::{Clock, SystemClock, World};
+pub use world::World;

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use jiff::Timestamp;
-
+use crate::clock::Clock;
 use crate::copy::Copier;
 use crate::health::Health;
 use crate::secret::Secrets;
@@ -30,32 +27,4 @@ pub struct World {
     pub secrets: Arc<dyn Secrets>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-}
-
-/// Time, as far as waiting goes.
-#[async_trait]
-pub trait Clock: Send + Sync {
-    /// Monotonic time.
-    fn now(&self) -> Instant;
-    /// The time of the calendar.
-    fn wall(&self) -> Timestamp {
-        Timestamp::now()
-    }
-    /// Lets time pass.
-    async fn sleep(&self, duration: Duration);
-}
-
-/// The machine's clock.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
-
-#[async_trait]
-impl Clock for SystemClock {
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
 }

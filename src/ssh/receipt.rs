@@ -7,10 +7,11 @@
 //! is detached from the connection; it looks at the fences only after it has won, so that a newer controller, which leaves its
 //! fence before it looks at any key, sees every start that it did not prevent. `go` is on disk before the script starts.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::exec::payload;
 use super::{Command, Output, Remote, SshError, SshErrorKind};
+use crate::clock::Clock;
 use crate::spec::model::Host;
 use crate::text::escape;
 
@@ -70,6 +71,7 @@ pub enum KeyedOutcome {
 /// Runs a command under a key, unless it ran before, and waits for its result. Safe to call again after any error.
 pub async fn run_keyed(
     remote: &dyn Remote,
+    clock: &dyn Clock,
     host: &Host,
     key: &Key,
     fence: u64,
@@ -79,16 +81,20 @@ pub async fn run_keyed(
     let limit = command.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let (seconds, length) = (limit.as_secs().max(1).to_string(), script.len().to_string());
     let question = Question { host, key, fence };
-    let until = Instant::now() + limit + GRACE;
+    let until = clock.now() + limit + GRACE;
+    let mut sent = false;
     loop {
         let args = [RUNNER, script.as_str(), length.as_str(), seconds.as_str()];
-        let wait = POLL.min(until.saturating_duration_since(Instant::now()));
+        let wait = POLL.min(until.saturating_duration_since(clock.now()));
         match question.ask(remote, START, wait, &args).await {
-            Ok(KeyedOutcome::Running | KeyedOutcome::NotClaimed) if Instant::now() < until => {}
+            Ok(KeyedOutcome::Running | KeyedOutcome::NotClaimed) if clock.now() < until => sent = true,
             // The key makes asking again safe; whether it can be asked shows when connecting.
-            Err(e) if e.kind == SshErrorKind::Interrupted && Instant::now() < until => {
-                tokio::time::sleep(RETRY_PAUSE).await;
+            Err(e) if e.kind == SshErrorKind::Interrupted && clock.now() < until => {
+                sent = true;
+                clock.sleep(RETRY_PAUSE).await;
             }
+            // That this question did not arrive says nothing of the ones before.
+            Err(e) if sent => return Err(SshError { kind: SshErrorKind::Interrupted, ..e }),
             answer => return answer,
         }
     }
@@ -118,6 +124,36 @@ pub async fn remove(remote: &dyn Remote, host: &Host, run: &str) -> Result<(), S
     match output.status {
         0 => Ok(()),
         _ => Err(failed(host, &format!("its receipts were not removed: {}", escape(&output.stderr, 300)))),
+    }
+}
+
+/// What one of these scripts asks a host to do: for hosts that are simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked<'a> {
+    /// To run this payload under a key, unless its start is decided.
+    Start { key: &'a str, fence: u64, payload: &'a str },
+    /// To let nothing start under a key.
+    Seal { key: &'a str, fence: u64 },
+    /// To tell what is known of a key.
+    Fetch { key: &'a str, fence: u64 },
+    /// To forget all keys.
+    Remove,
+}
+
+/// Understands a command of this module.
+pub(crate) fn asked(command: &Command) -> Option<Asked<'_>> {
+    let rest = command.script.strip_prefix(COMMON)?;
+    match command.args.as_slice() {
+        [_, _] => Some(Asked::Remove),
+        [_, _, key, fence, _, more @ ..] => {
+            let fence = fence.parse().ok()?;
+            Some(match more {
+                [_, payload, ..] => Asked::Start { key, fence, payload },
+                _ if rest.contains(SEAL) => Asked::Seal { key, fence },
+                _ => Asked::Fetch { key, fence },
+            })
+        }
+        _ => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use migrate::clock::SystemClock;
 use migrate::ssh::receipt::{fetch, remove, run_keyed, seal};
 use migrate::ssh::{Key, KeyedOutcome};
 
@@ -34,7 +35,7 @@ async fn a_key_runs_once_and_gives_its_first_result_again() {
         ..command("echo ran >>$HOME/count; printf '%s|%s' \"$1\" \"$TOKEN\"; echo err >&2; exit 3")
     };
     for _ in 0..3 {
-        let output = finished(run_keyed(&lab.pool, &lab.host, &key("one"), 1, &command).await.unwrap());
+        let output = finished(run_keyed(&lab.pool, &SystemClock, &lab.host, &key("one"), 1, &command).await.unwrap());
         assert_eq!(
             (output.status, text(&output.stdout), text(&output.stderr)),
             (3, "a 'b'\nc|hunter2".into(), "err\n".into())
@@ -68,7 +69,8 @@ async fn a_receipt_holds_no_secret_and_is_removed_with_its_run() {
         }
         (files_with(&lab.sshd.home(), secret), arguments_with(secret))
     };
-    let (outcome, (files, arguments)) = tokio::join!(run_keyed(&lab.pool, &lab.host, &one, 1, &command), look);
+    let (outcome, (files, arguments)) =
+        tokio::join!(run_keyed(&lab.pool, &SystemClock, &lab.host, &one, 1, &command), look);
     assert_eq!((files, arguments), (String::new(), Vec::<String>::new()), "while it ran");
     assert_eq!(finished(outcome.unwrap()).status, 0);
     assert_eq!(files_with(&lab.sshd.home(), secret), "", "afterwards");
@@ -81,14 +83,15 @@ async fn a_sealed_key_never_runs() {
     let lab = lab();
     assert_eq!(fetch(&lab.pool, &lab.host, &key("s"), 1, Duration::ZERO).await.unwrap(), KeyedOutcome::NotClaimed);
     assert_eq!(seal(&lab.pool, &lab.host, &key("s"), 1).await.unwrap(), KeyedOutcome::NeverStarted);
-    let late = run_keyed(&lab.pool, &lab.host, &key("s"), 1, &command("echo ran >>$HOME/count")).await.unwrap();
+    let late =
+        run_keyed(&lab.pool, &SystemClock, &lab.host, &key("s"), 1, &command("echo ran >>$HOME/count")).await.unwrap();
     assert_eq!((late, count(&lab, "count")), (KeyedOutcome::NeverStarted, 0));
 }
 
 #[tokio::test]
 async fn a_key_that_ran_cannot_be_sealed() {
     let lab = lab();
-    run_keyed(&lab.pool, &lab.host, &key("r"), 1, &command("exit 4")).await.unwrap();
+    run_keyed(&lab.pool, &SystemClock, &lab.host, &key("r"), 1, &command("exit 4")).await.unwrap();
     assert_eq!(finished(seal(&lab.pool, &lab.host, &key("r"), 1).await.unwrap()).status, 4);
 }
 
@@ -96,7 +99,8 @@ async fn a_key_that_ran_cannot_be_sealed() {
 async fn an_older_fence_does_nothing() {
     let lab = lab();
     assert_eq!(fetch(&lab.pool, &lab.host, &key("x"), 10, Duration::ZERO).await.unwrap(), KeyedOutcome::NotClaimed);
-    let stale = run_keyed(&lab.pool, &lab.host, &key("y"), 9, &command("echo ran >>$HOME/count")).await.unwrap();
+    let stale =
+        run_keyed(&lab.pool, &SystemClock, &lab.host, &key("y"), 9, &command("echo ran >>$HOME/count")).await.unwrap();
     assert_eq!((stale, count(&lab, "count")), (KeyedOutcome::Fenced { newest: 10 }, 0));
 }
 
@@ -104,8 +108,11 @@ async fn an_older_fence_does_nothing() {
 async fn a_command_that_outlives_the_wait_is_running_and_one_that_was_killed_is_unknown() {
     let lab = lab();
     let slow = command("echo $PPID >$HOME/runner; echo $$ >>$HOME/runner; sleep 600");
-    let outcome =
-        tokio::time::timeout(Duration::from_secs(2), run_keyed(&lab.pool, &lab.host, &key("k"), 1, &slow)).await;
+    let outcome = tokio::time::timeout(
+        Duration::from_secs(2),
+        run_keyed(&lab.pool, &SystemClock, &lab.host, &key("k"), 1, &slow),
+    )
+    .await;
     assert!(outcome.is_err(), "it cannot have ended");
     let ask = async || fetch(&lab.pool, &lab.host, &key("k"), 1, Duration::ZERO).await.unwrap();
     assert_eq!(ask().await, KeyedOutcome::Running);
@@ -121,14 +128,16 @@ async fn a_command_that_outlives_the_wait_is_running_and_one_that_was_killed_is_
 async fn a_command_is_stopped_at_its_timeout() {
     let lab = lab();
     let slow = Command { timeout: Some(Duration::from_secs(1)), ..command("sleep 600") };
-    assert_eq!(finished(run_keyed(&lab.pool, &lab.host, &key("t"), 1, &slow).await.unwrap()).status, 124);
+    assert_eq!(finished(run_keyed(&lab.pool, &SystemClock, &lab.host, &key("t"), 1, &slow).await.unwrap()).status, 124);
 }
 
 #[tokio::test]
 async fn a_daemon_that_a_command_leaves_behind_does_not_delay_its_result() {
     let lab = lab();
     let output = finished(
-        run_keyed(&lab.pool, &lab.host, &key("d"), 1, &command("sleep 600 & echo up; echo w >&2")).await.unwrap(),
+        run_keyed(&lab.pool, &SystemClock, &lab.host, &key("d"), 1, &command("sleep 600 & echo up; echo w >&2"))
+            .await
+            .unwrap(),
     );
     assert_eq!((output.status, text(&output.stdout)), (0, "up\n".to_owned()));
 }
@@ -137,7 +146,7 @@ async fn a_daemon_that_a_command_leaves_behind_does_not_delay_its_result() {
 async fn output_is_bounded() {
     let lab = lab();
     let loud = command("head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2; echo end >&2");
-    let output = finished(run_keyed(&lab.pool, &lab.host, &key("o"), 1, &loud).await.unwrap());
+    let output = finished(run_keyed(&lab.pool, &SystemClock, &lab.host, &key("o"), 1, &loud).await.unwrap());
     assert_eq!((output.stdout.len(), output.stderr.len(), output.truncated), (64_000, 64_000, true));
     assert!(output.stderr.ends_with(b"end\n"));
 }
@@ -155,7 +164,7 @@ async fn steps_run_exactly_once_while_connections_are_cut() {
             let script = command(&format!("echo {n} >>$HOME/count; sleep 0.0$(({n} % 9))"));
             loop {
                 asked += 1;
-                match run_keyed(&lab.pool, &lab.host, &step, 1, &script).await {
+                match run_keyed(&lab.pool, &SystemClock, &lab.host, &step, 1, &script).await {
                     Ok(outcome) => break assert_eq!(finished(outcome).status, 0),
                     Err(error) => assert_ne!(error.kind, migrate::ssh::SshErrorKind::Failed, "{error}"),
                 }

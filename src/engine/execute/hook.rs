@@ -85,7 +85,8 @@ async fn keyed(context: &Context, step: &Step, host: &Host, command: &Command, n
         "look on {}, then say `migrate resolve {} {} --done` or `--not-done`",
         host.name, context.run, step.id
     ));
-    match receipt::run_keyed(context.world.remote.as_ref(), host, &key, context.fence, command).await {
+    let (remote, clock) = (context.world.remote.as_ref(), context.world.clock.as_ref());
+    match receipt::run_keyed(remote, clock, host, &key, context.fence, command).await {
         Ok(KeyedOutcome::Finished(output)) => ended(&host.name, &output),
         Ok(KeyedOutcome::Running) => unknown(format!("{}: the command still runs", host.name), look),
         Ok(KeyedOutcome::NotClaimed) => {

@@ -176,6 +176,7 @@ impl Context {
             }
         };
         tokio::select! {
+            biased;
             () = self.world.clock.sleep(duration) => false,
             () = asked => true,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::traffic::not_done;
 use super::{Context, Effect, done, failed, unknown};
-use crate::health::{Standing, Steady};
+use crate::health::{Outcome, Standing, Steady};
 use crate::planner::graph::{Step, StepKind};
 use crate::spec::model::{HealthCheck, Host, OnDeadline};
 use crate::ssh::connections::connections;
@@ -81,8 +81,9 @@ pub async fn watch(
                     let why = format!("{} has become unhealthy: {}", host.name, verdict.evidence);
                     return failed(why, Some("look at the host; `migrate status` shows what has been shifted".into()));
                 }
-                Some(Standing::Healthy) => {}
-                None => open = Some(format!("{}: {}", host.name, verdict.evidence)),
+                Some(Standing::Healthy) if verdict.outcome == Outcome::Pass => {}
+                // One failure is not enough to call it unhealthy, and too much to go on.
+                Some(Standing::Healthy) | None => open = Some(format!("{}: {}", host.name, verdict.evidence)),
             }
         }
         let left = hold.saturating_sub(context.world.clock.now().saturating_duration_since(began));

@@ -1,0 +1,114 @@
+//! From a plan to the simulated world that it begins in.
+//!
+//! Sources serve and have everything; targets are there, healthy and empty. What the plan does not say is assumed as `plan --offline` does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::model::{Does, HookModel, MemberModel, Model, PairModel, Place, PoolModel, Tree};
+use crate::planner::graph::{Class, CopyStep, Graph, Step, StepKind};
+use crate::spec::model::{HookPoint, OnDeadline, Pair, Service, Spec, Strategy, Traffic};
+use crate::traffic::{Mode, Weights};
+
+/// What a member has that takes its whole share, as `plan --offline` assumes it.
+const FULL: u16 = 100;
+/// TTL of a pool before the move.
+const TTL: Duration = Duration::from_secs(3600);
+
+/// The world before the first step.
+pub(super) fn build(spec: &Spec, graph: &Graph) -> Model {
+    let mut model = Model::default();
+    let mut places = BTreeMap::new();
+    for service in &spec.plan.services {
+        for pair in &service.pairs {
+            places.insert((service.name.clone(), pair.source.clone()), model.pairs.len());
+            let built = pair_model(spec, graph, service, pair, &mut model.pools);
+            model.pairs.push(built);
+        }
+    }
+    for step in &graph.steps {
+        let pair = step.pair.as_ref().and_then(|p| places.get(&(step.service.clone(), p.source.clone()))).copied();
+        let hook = hook_model(step, pair, &mut model);
+        model.hooks.push(hook);
+    }
+    model
+}
+
+fn pair_model(spec: &Spec, graph: &Graph, service: &Service, pair: &Pair, pools: &mut Vec<PoolModel>) -> PairModel {
+    let steps = || graph.steps.iter().filter(|s| s.service == service.name && s.pair.as_ref() == Some(pair));
+    let mut trees: Vec<Tree> = Vec::new();
+    for step in steps() {
+        if let StepKind::Copy(CopyStep { job, .. }) = &step.kind
+            && trees.iter().all(|t| t.job != *job)
+        {
+            // Nothing is there yet: not even the writes from before the run.
+            trees.push(Tree { job: job.clone(), torn: true, ..Tree::default() });
+        }
+    }
+    let thaws = |s: &Step| matches!(&s.kind, StepKind::Hook(h) if h.at == HookPoint::Thaw && h.host == pair.target);
+    let waits =
+        |s: &Step| matches!(&s.kind, StepKind::Empty { on_deadline, .. } if *on_deadline != OnDeadline::Proceed);
+    PairModel {
+        source: pair.source.clone(),
+        target: pair.target.clone(),
+        cutover: service.strategy == Strategy::Cutover,
+        place: service.traffic.as_ref().and_then(|t| place(spec, pair, t, pools)),
+        thaws: steps().any(thaws),
+        waits_for_empty: steps().any(waits),
+        acked: 1,
+        source_has: 1,
+        trees,
+        ..PairModel::default()
+    }
+}
+
+/// Puts both hosts of a pair into the pool of its service.
+fn place(spec: &Spec, pair: &Pair, traffic: &Traffic, pools: &mut Vec<PoolModel>) -> Option<Place> {
+    let can = spec.inventory.directors.get(&traffic.director)?.capabilities();
+    let presence = can.weights == Weights::Presence;
+    let found = pools.iter().position(|p| p.director == traffic.director && p.name == traffic.pool);
+    let pool = found.unwrap_or_else(|| {
+        pools.push(PoolModel {
+            director: traffic.director.clone(),
+            name: traffic.pool.clone(),
+            presence,
+            ttl: can.ttl.then_some(TTL),
+            stale_until: Duration::ZERO,
+            members: Vec::new(),
+        });
+        pools.len() - 1
+    });
+    let mut member = |host: &str, serving: bool| {
+        let host = spec.inventory.hosts.get(host)?;
+        let name = traffic.member.render_plain(&host.vars).ok()?;
+        let members = &mut pools.get_mut(pool)?.members;
+        if let Some(there) = members.iter().position(|m| m.name == name) {
+            return Some(there);
+        }
+        let (weight, mode) = match (presence, serving) {
+            (true, serving) => (u16::from(serving), Mode::Ready),
+            (false, true) => (FULL, Mode::Ready),
+            (false, false) => (FULL, Mode::Maint),
+        };
+        members.push(MemberModel { name, weight, mode, users_until: Duration::ZERO });
+        Some(members.len() - 1)
+    };
+    Some(Place { source: member(&pair.source, true)?, target: member(&pair.target, false)?, pool })
+}
+
+/// What a step's hook does to its pair; steps that are no hooks do nothing.
+fn hook_model(step: &Step, pair: Option<usize>, model: &mut Model) -> HookModel {
+    let repeatable = step.kind.class() != Class::Keyed;
+    let nothing = HookModel { pair, repeatable, ..HookModel::default() };
+    let StepKind::Hook(hook) = &step.kind else { return nothing };
+    let Some(sides) = pair.and_then(|p| model.pairs.get_mut(p)) else { return nothing };
+    let does = match hook.at {
+        HookPoint::Freeze if hook.host == sides.source => {
+            sides.freezes += 1;
+            Does::Freeze(sides.freezes - 1)
+        }
+        HookPoint::Thaw if hook.host == sides.target => Does::Thaw,
+        _ => Does::Something,
+    };
+    HookModel { does, ..nothing }
+}

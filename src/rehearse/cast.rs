@@ -1,0 +1,306 @@
+//! The simulated parts behind the engine's traits. Each turns a fault into the error that the real part would give.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+
+use super::fault::{Call, Fault};
+use super::model::PoolModel;
+use super::stage::{Script, Sim, Stage};
+use crate::clock::Clock;
+use crate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport};
+use crate::health::{Health, Outcome, Verdict};
+use crate::secret::{Secret, SecretError, Secrets};
+use crate::spec::model::{HealthCheck, Host, SecretRef};
+use crate::traffic::{Capabilities, Change, Director, Member, Pool, TrafficError, TrafficErrorKind};
+
+/// Ends a call: with what was played, or never, because the controller that made it is dead.
+pub(super) async fn returned<T>(played: Option<T>) -> T {
+    match played {
+        Some(played) => played,
+        None => std::future::pending().await,
+    }
+}
+
+/// The simulated clock.
+pub(super) struct SimClock(pub Arc<Stage>);
+
+#[async_trait]
+impl Clock for SimClock {
+    fn now(&self) -> Instant {
+        self.0.instant()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        let until = self.0.lock().now + duration;
+        std::future::poll_fn(|cx| match self.0.poll_sleep(until, cx.waker()) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        })
+        .await;
+    }
+}
+
+/// Every secret is the same.
+pub(super) struct SimSecrets;
+
+impl Secrets for SimSecrets {
+    fn resolve(&self, _: &SecretRef) -> Result<Secret, SecretError> {
+        Ok(Secret::new("rehearsal"))
+    }
+}
+
+/// A simulated director.
+pub(super) struct SimDirector {
+    pub stage: Arc<Stage>,
+    pub name: String,
+    pub can: Capabilities,
+    /// Its index among the places.
+    pub place: usize,
+}
+
+impl SimDirector {
+    fn error(&self, kind: TrafficErrorKind) -> TrafficError {
+        let what = match kind {
+            TrafficErrorKind::Refused => "the request is refused",
+            TrafficErrorKind::Unknown => "no answer",
+            TrafficErrorKind::Disagrees => "it says yes and reads back as before",
+            TrafficErrorKind::Conflict => "somebody else changed it",
+        };
+        TrafficError::new(self.name.as_str(), kind, what)
+    }
+
+    fn observed(&self, sim: &Sim, pool: &str) -> Result<Pool, TrafficError> {
+        let found = sim.model.pool(&self.name, pool).and_then(|p| sim.model.pools.get(p));
+        found.map(|p| seen(p, self.can, sim.now)).ok_or_else(|| self.error(TrafficErrorKind::Refused))
+    }
+
+    fn read<T>(
+        &self,
+        what: &str,
+        answer: impl FnOnce(&Sim) -> Result<T, TrafficError>,
+    ) -> Option<Result<T, TrafficError>> {
+        self.stage.play(|script, sim| {
+            if !sim.answers(self.place) {
+                return Err(self.error(TrafficErrorKind::Unknown));
+            }
+            match sim.point(script, Call::Look, what) {
+                None | Some(Fault::ClockJump) => answer(sim),
+                Some(Fault::Refused) => Err(self.error(TrafficErrorKind::Refused)),
+                Some(fault) => {
+                    if matches!(fault, Fault::Away | Fault::Gone) {
+                        sim.lose(self.place, fault);
+                    }
+                    Err(self.error(TrafficErrorKind::Unknown))
+                }
+            }
+        })
+    }
+
+    /// A write; `act` takes whether all or a part of it happens.
+    fn write(
+        &self,
+        call: Call,
+        what: &str,
+        pool: &str,
+        act: impl Fn(&mut Sim, usize, bool),
+    ) -> Option<Result<Pool, TrafficError>> {
+        self.stage.play(|script, sim| {
+            if !sim.answers(self.place) {
+                return Err(self.error(TrafficErrorKind::Unknown));
+            }
+            let Some(index) = sim.model.pool(&self.name, pool) else {
+                return Err(self.error(TrafficErrorKind::Refused));
+            };
+            let fault = sim.point(script, call, what);
+            match fault {
+                None | Some(Fault::ReplyLost | Fault::KilledAfter) => act(sim, index, true),
+                Some(Fault::Half | Fault::KilledHalf) => act(sim, index, false),
+                Some(fault @ (Fault::Away | Fault::Gone)) => sim.lose(self.place, fault),
+                Some(_) => {}
+            }
+            match fault {
+                None => self.observed(sim, pool),
+                Some(Fault::Refused) => Err(self.error(TrafficErrorKind::Refused)),
+                Some(Fault::Ineffective) => Err(self.error(TrafficErrorKind::Disagrees)),
+                Some(_) => Err(self.error(TrafficErrorKind::Unknown)),
+            }
+        })
+    }
+}
+
+fn seen(pool: &PoolModel, can: Capabilities, now: Duration) -> Pool {
+    let listed = pool.members.iter().filter(|m| !pool.presence || m.weight > 0);
+    let members = listed.map(|m| Member {
+        name: m.name.clone(),
+        weight: m.weight,
+        mode: m.mode,
+        connections: can.connections.then(|| u64::from(m.has_users(now))),
+        up: None,
+    });
+    Pool { name: pool.name.clone(), members: members.collect(), ttl: pool.ttl }
+}
+
+#[async_trait]
+impl Director for SimDirector {
+    fn capabilities(&self) -> Capabilities {
+        self.can
+    }
+
+    async fn observe(&self, pool: &str) -> Result<Pool, TrafficError> {
+        returned(self.read("reads the pool", |sim| self.observed(sim, pool))).await
+    }
+
+    async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, TrafficError> {
+        let act = |sim: &mut Sim, index: usize, whole: bool| {
+            let count = if whole { changes.len() } else { changes.len() / 2 };
+            let set = sim.model.set_weights(index, changes, count, sim.now);
+            sim.keep(set);
+        };
+        returned(self.write(Call::Weights { many: changes.len() > 1 }, "sets weights", pool, act)).await
+    }
+
+    async fn set_ttl(&self, pool: &str, ttl: Duration) -> Result<Pool, TrafficError> {
+        let act = |sim: &mut Sim, index: usize, _: bool| sim.model.set_ttl(index, ttl, sim.now);
+        returned(self.write(Call::Ttl, "sets the TTL", pool, act)).await
+    }
+
+    async fn settled(&self, pool: &str) -> Result<Option<String>, TrafficError> {
+        let lagging = |sim: &Sim| {
+            let pool = sim.model.pool(&self.name, pool).and_then(|p| sim.model.pools.get(p));
+            let old = pool.and_then(|p| p.members.iter().find(|m| !m.serves() && m.has_users(sim.now)));
+            Ok(old.map(|m| format!("a resolver still answers {}", m.name)))
+        };
+        returned(self.read("asks the resolvers", lagging)).await
+    }
+
+    async fn writable(&self, _: &str) -> Result<(), TrafficError> {
+        returned(self.read("asks whether it may write", |_| Ok(()))).await
+    }
+}
+
+/// Simulated checks.
+pub(super) struct SimHealth(pub Arc<Stage>);
+
+#[async_trait]
+impl Health for SimHealth {
+    async fn probe(&self, _: &HealthCheck, host: &Host) -> Verdict {
+        let played = self.0.play(|script, sim| {
+            let fault = sim.point(script, Call::Probe, "checks health");
+            if fault == Some(Fault::Sick) {
+                for pair in &mut sim.model.pairs {
+                    pair.source_sick |= pair.source == host.name;
+                    pair.target_sick |= pair.target == host.name;
+                }
+            }
+            let broken = |p: &super::model::PairModel| {
+                (p.source == host.name && p.source_sick) || (p.target == host.name && p.target_sick)
+            };
+            match fault {
+                Some(Fault::ReplyLost) => verdict(Outcome::Unknown, "no answer"),
+                Some(Fault::Blip) => verdict(Outcome::Fail, "answers 503"),
+                _ if sim.model.pairs.iter().any(broken) => verdict(Outcome::Fail, "answers 503"),
+                _ => verdict(Outcome::Pass, "answers 200"),
+            }
+        });
+        returned(played).await
+    }
+}
+
+fn verdict(outcome: Outcome, evidence: &str) -> Verdict {
+    Verdict { outcome, evidence: evidence.to_owned() }
+}
+
+/// The simulated copy engine.
+pub(super) struct SimCopier(pub Arc<Stage>);
+
+fn copy_error(host: &Host, what: &str, retryable: bool) -> CopyError {
+    CopyError { host: host.name.clone(), what: what.to_owned(), hint: None, retryable }
+}
+
+impl SimCopier {
+    fn reach(script: &Script, sim: &mut Sim, hosts: &[&Host]) -> bool {
+        hosts.iter().all(|h| script.places.get(&h.name).is_none_or(|p| sim.answers(*p)))
+    }
+
+    fn send(script: &Script, sim: &mut Sim, job: &CopyJob) -> Result<PassReport, CopyError> {
+        let pair = sim.model.pairs.iter().position(|p| p.trees.iter().any(|t| t.job == job.id)).unwrap_or(usize::MAX);
+        if !Self::reach(script, sim, &[&job.source, &job.target]) {
+            return Err(copy_error(&job.source, "cannot be reached", true));
+        }
+        let fault = sim.point(script, Call::Pass { verified: script.verified.contains(&job.id) }, "copies");
+        let sent = match fault {
+            None | Some(Fault::ReplyLost | Fault::KilledAfter) => sim.model.copy(pair, &job.id, true),
+            Some(Fault::Half | Fault::KilledHalf) => sim.model.copy(pair, &job.id, false),
+            Some(Fault::Ineffective) => sim.model.copy(pair, &job.id, true),
+            Some(_) => Ok(()),
+        };
+        sim.keep(sent);
+        match fault {
+            None => Ok(PassReport { entries: 10, bytes: 1 << 20, ..PassReport::default() }),
+            Some(Fault::Ineffective) => {
+                sim.model.leave_out(pair, &job.id);
+                Ok(PassReport::default())
+            }
+            Some(Fault::Refused) => Err(copy_error(&job.target, "no space left", false)),
+            Some(fault) => {
+                if let (true, Some(place)) =
+                    (matches!(fault, Fault::Away | Fault::Gone), script.places.get(&job.target.name))
+                {
+                    sim.lose(*place, fault);
+                }
+                Err(copy_error(&job.target, "the connection broke", true))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Copier for SimCopier {
+    async fn pass(&self, job: &CopyJob, _: OnProgress<'_>) -> Result<PassReport, CopyError> {
+        returned(self.0.play(|script, sim| Self::send(script, sim, job))).await
+    }
+
+    async fn verify(&self, job: &CopyJob, _: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
+        let played = self.0.play(|script, sim| {
+            if !Self::reach(script, sim, &[&job.source, &job.target]) {
+                return Err(copy_error(&job.source, "cannot be reached", true));
+            }
+            match sim.point(script, Call::Verify, "compares") {
+                None => {
+                    let pair = sim.model.pairs.iter().position(|p| p.trees.iter().any(|t| t.job == job.id));
+                    let same = pair.is_none_or(|p| sim.model.compare(p, &job.id));
+                    let examples = if same { Vec::new() } else { vec!["a file: content differs".to_owned()] };
+                    Ok(VerifyReport { files: 10, bytes: 1 << 20, different: u64::from(!same), examples })
+                }
+                Some(Fault::Refused) => Err(copy_error(&job.source, "a file cannot be read", false)),
+                Some(fault) => {
+                    if let (Fault::Gone, Some(place)) = (fault, script.places.get(&job.source.name)) {
+                        sim.lose(*place, fault);
+                    }
+                    Err(copy_error(&job.source, "the connection broke", true))
+                }
+            }
+        });
+        returned(played).await
+    }
+
+    async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError> {
+        let played = self.0.play(|script, sim| {
+            if !Self::reach(script, sim, &[host]) {
+                return Err(copy_error(host, "cannot be reached", true));
+            }
+            let fault = sim.point(script, Call::CleanUp, "removes what the copy left");
+            if matches!(fault, None | Some(Fault::ReplyLost | Fault::KilledAfter)) {
+                let trees = sim.model.pairs.iter_mut().flat_map(|p| &mut p.trees);
+                trees.filter(|t| jobs.contains(&t.job)).for_each(|t| t.traces = false);
+            }
+            if let (Some(Fault::Gone), Some(place)) = (fault, script.places.get(&host.name)) {
+                sim.lose(*place, Fault::Gone);
+            }
+            if fault.is_some() { Err(copy_error(host, "the connection broke", true)) } else { Ok(()) }
+        });
+        returned(played).await
+    }
+}

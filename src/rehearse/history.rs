@@ -1,0 +1,284 @@
+//! Plays one history to its end: controllers that come and go, and an operator who mends and looks again.
+//!
+//! Everything runs on one thread, and nobody waits for real time: tasks take turns in the order in which they become ready.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+
+use super::cast::{SimClock, SimCopier, SimDirector, SimHealth, SimSecrets};
+use super::hosts::SimRemote;
+use super::log::SimLog;
+use super::promise::Broken;
+use super::stage::{Point, Script, Snapshot, Stage, Strike};
+use crate::engine::{self, Ending, Engine, EngineError, Stop, World};
+use crate::event::{Direction, Event, Operator, Started, Status, StepState};
+use crate::spec::model::{Host, Spec};
+use crate::traffic::Director;
+
+/// Controllers that one history may need, beyond two for each fault.
+const CONTROLLERS: usize = 4;
+
+/// How a history ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// Everything is done; `looks`: how often it was held and an operator had to look.
+    Done { looks: u32 },
+    /// Everything is back at the start.
+    RolledBack { looks: u32 },
+    /// It came to where another history had been.
+    Merged,
+    /// A promise broke.
+    Broken(Broken),
+}
+
+/// A theatre: everything that histories are played with, made once.
+pub(super) struct Theatre {
+    stage: Arc<Stage>,
+    runtime: Runtime,
+    hosts: BTreeMap<String, Host>,
+    directors: BTreeMap<String, Arc<dyn Director>>,
+    started: Started,
+    /// Where everything stands at the start.
+    before: Vec<String>,
+    /// Where everything stands after an undisturbed run.
+    pub after: Option<Vec<String>>,
+}
+
+/// How a controller's work ended.
+enum Session {
+    Ended(Ending),
+    Failed(EngineError),
+    Killed,
+}
+
+impl Theatre {
+    pub fn new(spec: &Spec, script: Script) -> std::io::Result<Self> {
+        let before = script.model.facts(false);
+        let stage = Arc::new(Stage::new(script));
+        let parked = Arc::clone(&stage);
+        let runtime = tokio::runtime::Builder::new_current_thread().on_thread_park(move || parked.idle()).build()?;
+        let directors = spec.inventory.directors.iter().map(|(name, config)| {
+            let place = stage.script.places.get(name).copied().unwrap_or(usize::MAX);
+            let director =
+                SimDirector { stage: Arc::clone(&stage), name: name.clone(), can: config.capabilities(), place };
+            (name.clone(), Arc::new(director) as Arc<dyn Director>)
+        });
+        let directors = directors.collect();
+        let started = Started {
+            run: "rehearsal".into(),
+            plan: spec.plan.name.clone(),
+            inputs: Vec::new(),
+            graph: stage.script.graph.clone(),
+            by: operator(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        };
+        let hosts = spec.inventory.hosts.clone();
+        Ok(Self { stage, runtime, hosts, directors, started, before, after: None })
+    }
+
+    fn world(&self) -> World {
+        let stage = || Arc::clone(&self.stage);
+        World {
+            hosts: self.hosts.clone(),
+            remote: Arc::new(SimRemote(stage())),
+            copier: Arc::new(SimCopier(stage())),
+            health: Arc::new(SimHealth(stage())),
+            directors: self.directors.clone(),
+            secrets: Arc::new(SimSecrets),
+            clock: Arc::new(SimClock(stage())),
+        }
+    }
+
+    /// Plays a history with these faults, from the start or from where another one was, of which `left` more could follow.
+    pub fn play(&self, from: Option<&Snapshot>, strikes: &[Strike], left: u8) -> End {
+        self.stage.reset(from, strikes, left, false);
+        self.perform(from.is_none(), strikes)
+    }
+
+    /// Plays a history again and tells it.
+    pub fn tell(&self, strikes: &[Strike]) -> Vec<String> {
+        self.stage.reset(None, strikes, 0, true);
+        self.perform(true, strikes);
+        self.stage.lock().tale.take().unwrap_or_default().into_lines()
+    }
+
+    /// The points of the history played last, with the number of the first, and the quiet states that it was the first to reach.
+    pub fn trace(&self) -> (u32, Vec<Point>, Vec<Arc<Snapshot>>) {
+        let mut sim = self.stage.lock();
+        (sim.offset, sim.trace.clone(), std::mem::take(&mut sim.quiet))
+    }
+
+    /// Where everything stands now.
+    pub fn facts(&self) -> Vec<String> {
+        self.stage.lock().model.facts(true)
+    }
+
+    fn perform(&self, begins: bool, strikes: &[Strike]) -> End {
+        if begins {
+            self.record(Event::Started(Box::new(self.started.clone())));
+        }
+        for _ in 0..CONTROLLERS + 2 * strikes.len() {
+            self.stage.revive();
+            let (struck, ailing) = {
+                let sim = self.stage.lock();
+                (sim.struck, sim.is_ailing())
+            };
+            let session = match self.controller() {
+                Err(broken) => return End::Broken(broken),
+                Ok(None) => return End::Merged,
+                Ok(Some(session)) => session,
+            };
+            if self.turns_back(&session) {
+                continue;
+            }
+            let held = match session {
+                Session::Ended(Ending::Finished) => return self.ended(false),
+                Session::Ended(Ending::RolledBack) => return self.ended(true),
+                Session::Killed | Session::Ended(Ending::Stopped) => None,
+                Session::Ended(Ending::Held { step, why, .. }) => Some((step, why)),
+                Session::Failed(EngineError::Journal(e)) => Some((None, e.to_string())),
+                Session::Failed(e) => return self.broke(Broken::Internal { why: e.to_string() }),
+            };
+            if let Some((step, why)) = held {
+                if !ailing && self.stage.lock().struck == struck {
+                    return self.broke(Broken::HeldForGood { why });
+                }
+                self.stage.lock().looks += 1;
+                self.look(step.as_deref());
+            } else {
+                self.say("another controller takes the run up");
+            }
+            let status = self.stage.lock().state.as_ref().map(|s| s.status.clone());
+            match status {
+                Some(Status::Finished) => return self.ended(false),
+                Some(Status::RolledBack) => return self.ended(true),
+                _ => {}
+            }
+            self.record(Event::Resumed { by: operator() });
+        }
+        self.broke(Broken::Endless)
+    }
+
+    /// Whether the operator wanted to go back and now does, where there is a way back.
+    fn turns_back(&self, session: &Session) -> bool {
+        let mut sim = self.stage.lock();
+        if !sim.turn || matches!(session, Session::Failed(_) | Session::Killed) {
+            return false;
+        }
+        sim.turn = false;
+        let way = sim.state.as_ref().map(|s| (s.direction.clone(), engine::rollback_steps(s, None)));
+        let (Some((Direction::Forward, Ok(steps))), Session::Ended(ending)) = (way, session) else { return false };
+        if steps.is_empty() || *ending == Ending::RolledBack {
+            return false;
+        }
+        drop(sim);
+        self.say("the operator rolls back");
+        self.record(Event::RollbackBegan { by: operator(), to: None, why: "rehearsal".into() });
+        true
+    }
+
+    /// The operator looks at what is held, says what became of it where only looking can tell, and mends what is broken.
+    fn look(&self, step: Option<&str>) {
+        self.say("the operator looks, mends what is broken, and applies again");
+        let mut sim = self.stage.lock();
+        sim.mend();
+        let Some((step, index)) = step.and_then(|s| Some((s, *self.stage.script.index.get(s)?))) else { return };
+        let lost = sim.receipts.is_lost(index);
+        let (Some(hook), Some(state)) = (sim.model.hooks.get(index), &sim.state) else { return };
+        let took = hook.took > 0;
+        let done = match state.step(step).state {
+            StepState::Unknown if lost => took,
+            StepState::Undoing if lost => !took,
+            _ => return,
+        };
+        drop(sim);
+        let (step, why) = (step.to_owned(), "looked at it".to_owned());
+        self.record(Event::Resolved { step, done, by: operator(), why });
+    }
+
+    fn broke(&self, broken: Broken) -> End {
+        let mut sim = self.stage.lock();
+        sim.fail(broken.clone());
+        End::Broken(sim.broken.clone().unwrap_or(broken))
+    }
+
+    fn say(&self, what: &str) {
+        if let Some(tale) = &mut self.stage.lock().tale {
+            tale.say(what);
+        }
+    }
+
+    fn record(&self, event: Event) {
+        let step = match &event {
+            Event::Resolved { step, .. } => self.stage.script.index.get(step).copied(),
+            _ => None,
+        };
+        self.stage.lock().keep_record(event, step);
+    }
+
+    /// One controller at work. `Ok(None)`: there is nothing more to learn from this history.
+    fn controller(&self) -> Result<Option<Session>, Broken> {
+        let state = self.stage.lock().state.clone().ok_or(Broken::Waits)?;
+        let (notices, _) = mpsc::unbounded_channel();
+        let (ask, stop) = watch::channel(Stop::No);
+        self.stage.lock().stop = Some(ask);
+        let log = Box::new(SimLog(Arc::clone(&self.stage)));
+        let engine = Engine::new(self.world(), log, state, operator(), notices, stop);
+        let session = self.runtime.block_on(async {
+            let mut run = pin!(engine.run());
+            std::future::poll_fn(|cx| {
+                if self.stage.watch(cx.waker()) {
+                    return Poll::Ready(Session::Killed);
+                }
+                run.as_mut().poll(cx).map(|ended| match ended {
+                    Ok(ending) => Session::Ended(ending),
+                    Err(error) => Session::Failed(error),
+                })
+            })
+            .await
+        });
+        let sim = self.stage.lock();
+        match (&sim.broken, sim.waits_for_ever, sim.merged, sim.dead) {
+            (Some(broken), ..) => Err(broken.clone()),
+            (None, true, ..) => {
+                drop(sim);
+                match self.broke(Broken::Waits) {
+                    End::Broken(broken) => Err(broken),
+                    _ => Err(Broken::Waits),
+                }
+            }
+            (None, false, true, _) => Ok(None),
+            (None, false, false, true) => Ok(Some(Session::Killed)),
+            (None, false, false, false) => Ok(Some(session)),
+        }
+    }
+
+    fn ended(&self, back: bool) -> End {
+        let looks = self.stage.lock().looks;
+        let (expected, facts) = match back {
+            true => (Some(&self.before), self.stage.lock().model.facts(false)),
+            false => (self.after.as_ref(), self.facts()),
+        };
+        match expected.and_then(|expected| difference(expected, &facts)) {
+            Some((found, expected)) if back => self.broke(Broken::NotBack { found, expected }),
+            Some((found, expected)) => self.broke(Broken::EndsOtherwise { found, expected }),
+            None if back => End::RolledBack { looks },
+            None => End::Done { looks },
+        }
+    }
+}
+
+/// The first thing that is otherwise than expected.
+fn difference(expected: &[String], found: &[String]) -> Option<(String, String)> {
+    let other = expected.iter().zip(found).find(|(e, f)| e != f);
+    other.map(|(e, f)| (f.clone(), e.clone()))
+}
+
+fn operator() -> Operator {
+    Operator { user: "rehearsal".into(), host: "simulated".into(), pid: 0 }
+}

@@ -1,0 +1,370 @@
+//! The simulated world: pools, pairs with their services and files, users who never stop writing.
+//!
+//! Owns what is so in that world, apart from what a controller believes. Must never know of journals or steps' states.
+
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use super::promise::Broken;
+use crate::traffic::{Change, Mode};
+
+/// Time users need to leave a member that gets nothing new.
+const LEAVING: Duration = Duration::from_millis(300);
+
+/// Everything that is so.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Model {
+    pub pools: Vec<PoolModel>,
+    pub pairs: Vec<PairModel>,
+    pub hooks: Vec<HookModel>,
+}
+
+/// A pool of a director.
+#[derive(Debug, Clone)]
+pub(super) struct PoolModel {
+    pub director: String,
+    pub name: String,
+    /// Members are there or not, and answers are cached.
+    pub presence: bool,
+    pub ttl: Option<Duration>,
+    /// Until when somebody may have an answer from before a change of the TTL.
+    pub stale_until: Duration,
+    pub members: Vec<MemberModel>,
+}
+
+/// A member of a pool.
+#[derive(Debug, Clone)]
+pub(super) struct MemberModel {
+    pub name: String,
+    pub weight: u16,
+    pub mode: Mode,
+    /// Until when users are still on it after it gets nothing new.
+    pub users_until: Duration,
+}
+
+impl MemberModel {
+    pub fn serves(&self) -> bool {
+        self.mode == Mode::Ready && self.weight > 0
+    }
+
+    pub fn has_users(&self, now: Duration) -> bool {
+        self.serves() || now < self.users_until
+    }
+}
+
+/// A source, its target, and the service on them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PairModel {
+    pub source: String,
+    pub target: String,
+    /// One writer at a time.
+    pub cutover: bool,
+    /// Pool, and the members in it.
+    pub place: Option<Place>,
+    /// Freeze hooks on the source that must take hold before it takes no writes.
+    pub freezes: u32,
+    /// Those that have.
+    pub frozen: u32,
+    /// Whether the target takes writes only after a thaw.
+    pub thaws: bool,
+    pub thawed: bool,
+    /// Whether the plan waits until the source is empty, and never goes on before.
+    pub waits_for_empty: bool,
+    /// The services on both sides are healthy.
+    pub source_sick: bool,
+    pub target_sick: bool,
+    /// Number of the last write that a user was told is safe.
+    pub acked: u64,
+    /// The last write that the source has.
+    pub source_has: u64,
+    pub trees: Vec<Tree>,
+}
+
+/// Where a pair's members are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub pool: usize,
+    pub source: usize,
+    pub target: usize,
+}
+
+/// A directory on the target.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tree {
+    pub job: String,
+    /// The last write that it has, when it is whole.
+    pub has: u64,
+    /// A pass ended in the middle.
+    pub torn: bool,
+    /// A pass has left out something, and believes it has not.
+    pub hole: bool,
+    /// Traces of the copy engine are on the hosts.
+    pub traces: bool,
+}
+
+/// What a hook has done.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HookModel {
+    pub pair: Option<usize>,
+    pub does: Does,
+    /// How often it took hold since it was last taken back.
+    pub took: u32,
+    /// How often it was taken back since it last took hold.
+    pub taken_back: u32,
+    /// Whether more than once does no harm.
+    pub repeatable: bool,
+}
+
+/// What a hook means for the service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Does {
+    #[default]
+    Something,
+    /// The nth freeze of its pair.
+    Freeze(u32),
+    Thaw,
+}
+
+impl PairModel {
+    pub fn is_frozen(&self) -> bool {
+        self.freezes > 0 && self.frozen.count_ones() == self.freezes
+    }
+
+    /// Whether the target has all that users were promised.
+    fn target_is_whole(&self) -> bool {
+        self.trees.iter().all(|t| !t.torn && !t.hole && t.has == self.acked)
+    }
+}
+
+impl Model {
+    pub fn pool(&self, director: &str, name: &str) -> Option<usize> {
+        self.pools.iter().position(|p| p.director == director && p.name == name)
+    }
+
+    fn members(&self, pair: &PairModel) -> Option<(&MemberModel, &MemberModel)> {
+        let place = pair.place?;
+        let members = &self.pools.get(place.pool)?.members;
+        Some((members.get(place.source)?, members.get(place.target)?))
+    }
+
+    /// Whether users reach the source and the target of a pair.
+    fn reached(&self, pair: &PairModel, now: Duration) -> (bool, bool) {
+        match self.members(pair) {
+            Some((source, target)) => (source.has_users(now), target.has_users(now)),
+            None => (!pair.is_frozen(), pair.thawed),
+        }
+    }
+
+    /// Whether the source and the target of a pair would take a write.
+    fn writable(&self, pair: &PairModel, now: Duration) -> (bool, bool) {
+        let (source, target) = self.reached(pair, now);
+        (
+            if pair.freezes > 0 { !pair.is_frozen() } else { source },
+            if pair.thaws { pair.thawed } else { target && pair.place.is_some() },
+        )
+    }
+
+    /// Users write wherever they are sent and may.
+    pub fn users_write(&mut self, now: Duration) -> Result<(), Broken> {
+        for n in 0..self.pairs.len() {
+            let Some(pair) = self.pairs.get(n).filter(|p| p.cutover && !p.trees.is_empty()) else { continue };
+            let ((at_source, at_target), (source, target)) = (self.reached(pair, now), self.writable(pair, now));
+            let Some(pair) = self.pairs.get_mut(n) else { continue };
+            if at_source && source {
+                if pair.source_has < pair.acked {
+                    return Err(Broken::WriteLost { host: pair.source.clone() });
+                }
+                pair.acked += 1;
+                pair.source_has = pair.acked;
+            }
+            if at_target && target {
+                if !pair.target_is_whole() {
+                    return Err(Broken::WriteLost { host: pair.target.clone() });
+                }
+                pair.acked += 1;
+                pair.trees.iter_mut().for_each(|t| t.has = pair.acked);
+            }
+        }
+        Ok(())
+    }
+
+    /// What must hold at every instant.
+    pub fn check(&self, now: Duration) -> Result<(), Broken> {
+        for pair in self.pairs.iter().filter(|p| p.cutover) {
+            if self.writable(pair, now) == (true, true) {
+                return Err(Broken::TwoWriters { old: pair.source.clone(), new: pair.target.clone() });
+            }
+            let Some((source, target)) = self.members(pair) else { continue };
+            if pair.is_frozen() && pair.waits_for_empty && source.has_users(now) {
+                return Err(Broken::UsersCutOff { host: pair.source.clone() });
+            }
+            if pair.thaws && !pair.thawed && target.serves() {
+                return Err(Broken::UsersCutOff { host: pair.target.clone() });
+            }
+        }
+        match self.pools.iter().enumerate().find(|(n, pool)| {
+            !pool.members.iter().enumerate().any(|(m, member)| member.serves() && !self.is_sick(*n, m))
+        }) {
+            Some((_, pool)) => Err(Broken::NobodyServes { pool: format!("{} {}", pool.director, pool.name) }),
+            None => Ok(()),
+        }
+    }
+
+    fn is_sick(&self, pool: usize, member: usize) -> bool {
+        self.pairs.iter().any(|pair| {
+            pair.place.is_some_and(|p| {
+                p.pool == pool && ((p.source == member && pair.source_sick) || (p.target == member && pair.target_sick))
+            })
+        })
+    }
+
+    /// Sets members, the first `count` of the changes.
+    pub fn set_weights(&mut self, pool: usize, changes: &[Change], count: usize, now: Duration) -> Result<(), Broken> {
+        for change in changes.iter().take(count) {
+            let Some(found) = self.pools.get(pool) else { return Ok(()) };
+            let Some(m) = found.members.iter().position(|m| m.name == change.member) else { continue };
+            let before = found.members.get(m).map_or(0, |m| if m.serves() { m.weight } else { 0 });
+            let raised = change.mode == Mode::Ready && change.weight > before;
+            if raised && self.is_sick(pool, m) {
+                return Err(Broken::WeightOnSick { member: change.member.clone() });
+            }
+            let Some(pool) = self.pools.get_mut(pool) else { return Ok(()) };
+            let cached = pool.ttl.map_or(now + LEAVING, |ttl| (now + ttl).max(pool.stale_until));
+            let Some(member) = pool.members.get_mut(m) else { continue };
+            let served = member.serves();
+            (member.weight, member.mode) = (change.weight, change.mode);
+            if served && !member.serves() {
+                member.users_until = cached;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn set_ttl(&mut self, pool: usize, ttl: Duration, now: Duration) {
+        let Some(pool) = self.pools.get_mut(pool) else { return };
+        pool.stale_until = pool.stale_until.max(now + pool.ttl.unwrap_or_default());
+        pool.ttl = Some(ttl);
+    }
+
+    /// A hook takes hold.
+    pub fn run_hook(&mut self, hook: usize) -> Result<(), Broken> {
+        let Some(hook) = self.hooks.get_mut(hook) else { return Ok(()) };
+        (hook.took, hook.taken_back) = (hook.took + 1, 0);
+        if hook.took > 1 && !hook.repeatable {
+            return Err(Broken::RanTwice);
+        }
+        let (does, pair) = (hook.does, hook.pair);
+        if let Some(pair) = pair.and_then(|p| self.pairs.get_mut(p)) {
+            match does {
+                Does::Something => {}
+                Does::Freeze(n) => pair.frozen |= 1 << n.min(31),
+                Does::Thaw => pair.thawed = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// A hook is taken back.
+    pub fn take_back(&mut self, hook: usize) -> Result<(), Broken> {
+        let Some(hook) = self.hooks.get_mut(hook) else { return Ok(()) };
+        (hook.took, hook.taken_back) = (0, hook.taken_back + 1);
+        if hook.taken_back > 1 && !hook.repeatable {
+            return Err(Broken::RanTwice);
+        }
+        let (does, pair) = (hook.does, hook.pair);
+        if let Some(pair) = pair.and_then(|p| self.pairs.get_mut(p)) {
+            match does {
+                Does::Something => {}
+                Does::Freeze(n) => pair.frozen &= !(1 << n.min(31)),
+                Does::Thaw => pair.thawed = false,
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings a tree up to what the source has.
+    pub fn copy(&mut self, pair: usize, job: &str, whole: bool) -> Result<(), Broken> {
+        let Some(pair) = self.pairs.get_mut(pair) else { return Ok(()) };
+        let (has, target) = (pair.source_has, pair.target.clone());
+        let Some(tree) = pair.trees.iter_mut().find(|t| t.job == job) else { return Ok(()) };
+        if tree.has > has {
+            return Err(Broken::WriteLost { host: target });
+        }
+        tree.traces = true;
+        tree.torn = !whole;
+        if whole {
+            tree.has = has;
+        }
+        Ok(())
+    }
+
+    /// A pass leaves something out, and will not find that by itself.
+    pub fn leave_out(&mut self, pair: usize, job: &str) {
+        let tree = self.pairs.get_mut(pair).and_then(|p| p.trees.iter_mut().find(|t| t.job == job));
+        if let Some(tree) = tree {
+            tree.hole = true;
+        }
+    }
+
+    /// Whether users are still on a source.
+    pub fn has_users(&self, source: &str, now: Duration) -> bool {
+        let pairs = self.pairs.iter().filter(|p| p.source == source);
+        pairs.filter_map(|p| self.members(p)).any(|(member, _)| member.has_users(now))
+    }
+
+    /// Whether a tree is the same on both sides; the copy engine learns of what differs.
+    pub fn compare(&mut self, pair: usize, job: &str) -> bool {
+        let Some(pair) = self.pairs.get_mut(pair) else { return true };
+        let has = pair.source_has;
+        let Some(tree) = pair.trees.iter_mut().find(|t| t.job == job) else { return true };
+        let same = !tree.torn && !tree.hole && (!pair.cutover || tree.has == has);
+        tree.hole = false;
+        same
+    }
+
+    /// Somebody mends what is broken on the hosts.
+    pub fn mend(&mut self) {
+        for pair in &mut self.pairs {
+            (pair.source_sick, pair.target_sick) = (false, false);
+        }
+    }
+
+    /// All that can make a difference to what comes next: times count from now, and writes as far as one side lacks them.
+    pub fn fingerprint(&self, now: Duration, to: &mut impl Hasher) {
+        for pool in &self.pools {
+            pool.ttl.hash(to);
+            pool.stale_until.saturating_sub(now).hash(to);
+            for m in &pool.members {
+                (m.weight, m.mode as u8, m.users_until.saturating_sub(now)).hash(to);
+            }
+        }
+        for p in &self.pairs {
+            (p.frozen, p.thawed, p.source_sick, p.target_sick, p.source_has == p.acked).hash(to);
+            for t in &p.trees {
+                (t.has.cmp(&p.source_has), t.has == p.acked, t.torn, t.hole, t.traces).hash(to);
+            }
+        }
+        self.hooks.iter().for_each(|h| (h.took, h.taken_back).hash(to));
+    }
+
+    /// Where everything stands, for comparing ends; `files`: what is on the targets' disks counts.
+    pub fn facts(&self, files: bool) -> Vec<String> {
+        let mut facts = Vec::new();
+        for pool in &self.pools {
+            for m in &pool.members {
+                let about = format!("{} {} {}", pool.director, pool.name, m.name);
+                facts.push(format!("{about}: {:?}, weight {}", m.mode, m.weight));
+            }
+            facts.extend(pool.ttl.map(|t| format!("{} {}: TTL {} s", pool.director, pool.name, t.as_secs())));
+        }
+        for p in &self.pairs {
+            facts.push(format!("{}: {}", p.source, if p.is_frozen() { "frozen" } else { "not frozen" }));
+            facts.push(format!("{}: {}", p.target, if p.thawed { "takes writes" } else { "takes no writes" }));
+            if files {
+                let whole = if p.target_is_whole() { "has" } else { "lacks some of" };
+                facts.extend(p.trees.iter().map(|t| format!("{} {whole} the files of {}", p.target, t.job)));
+            }
+        }
+        facts
+    }
+}

@@ -1,0 +1,459 @@
+//! One history while it is played: the world, the clock, the journal, and the faults that strike.
+//!
+//! Owns the numbering of points: every call on the world and every record is one, in the order in which they come, and the order is the
+//! same each time, because all steps run on one thread that takes turns in a fixed way. Must never let anything happen once the controller is dead.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::fault::{Call, Fault};
+use super::model::Model;
+use super::promise::Broken;
+use super::receipts::{Key, Receipts};
+use super::tell::Tale;
+use crate::engine::{self, Stop};
+use crate::event::{RunState, StepState};
+use crate::planner::graph::Graph;
+
+/// Points of a history beyond which it counts as endless, on top of what an undisturbed run needs.
+const ENDLESS: u32 = 20_000;
+/// Calls for which a place stays away.
+const AWAY: u32 = 3;
+/// Points after which a late command starts.
+const LATE: u32 = 6;
+
+/// A fault and the point at which it strikes.
+pub(super) type Strike = (u32, Fault);
+
+/// What does not change from history to history.
+pub(super) struct Script {
+    pub graph: Graph,
+    pub index: BTreeMap<String, usize>,
+    pub model: Model,
+    /// Hosts and directors that can be out of reach.
+    pub places: BTreeMap<String, usize>,
+    /// Copy jobs that are compared after they are copied.
+    pub verified: Vec<String>,
+}
+
+/// The shared half of every simulated part.
+pub(super) struct Stage {
+    pub script: Script,
+    epoch: Instant,
+    sim: Mutex<Sim>,
+}
+
+/// One point of a history, as far as the search needs it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Point {
+    pub call: Call,
+    /// Which step made it, `u32::MAX` for none, and in which attempt.
+    pub step: u32,
+    pub attempt: u32,
+}
+
+/// A command that starts later.
+#[derive(Debug, Clone)]
+pub(super) struct Late {
+    pub hook: usize,
+    pub undo: bool,
+    /// Under which key and fence, if any.
+    pub key: Option<(Key, u64)>,
+    left: u32,
+}
+
+/// Whether a host or director answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) enum Reach {
+    #[default]
+    Here,
+    Away(u32),
+    Gone,
+}
+
+/// A state in which nothing is under way: what comes next is the same for the controller that is there and for a new one.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    /// Points before it.
+    pub at: u32,
+    model: Model,
+    reach: Vec<Reach>,
+    receipts: Receipts,
+    looks: u32,
+    now: Duration,
+    /// Without its graph, which is the same for all.
+    state: RunState,
+    hashes: Vec<Option<u64>>,
+    disk_full: bool,
+}
+
+/// Everything that changes.
+#[derive(Default)]
+pub(super) struct Sim {
+    pub model: Model,
+    pub reach: Vec<Reach>,
+    /// Commands that start later.
+    pub late: Vec<Late>,
+    pub receipts: Receipts,
+    /// How often an operator had to look.
+    pub looks: u32,
+    /// Asks the controller to stop.
+    pub stop: Option<watch::Sender<Stop>>,
+    /// The operator wants to go back.
+    pub turn: bool,
+    pub strikes: Vec<Strike>,
+    pub struck: usize,
+    /// Points before the trace.
+    pub offset: u32,
+    pub trace: Vec<Point>,
+    /// Quiet states that this history was the first to reach.
+    pub quiet: Vec<Arc<Snapshot>>,
+    pub tale: Option<Tale>,
+    pub broken: Option<Broken>,
+    /// The controller does nothing any more, because it was killed, or because there is nothing more to learn.
+    pub dead: bool,
+    /// Its state was reached before, with at least as many faults still to come.
+    pub merged: bool,
+    pub waits_for_ever: bool,
+    pub now: Duration,
+    sleepers: Vec<(Duration, Waker)>,
+    main: Option<Waker>,
+    pub state: Option<RunState>,
+    /// Nothing ended badly since this controller began.
+    pub clean: bool,
+    /// Steps that have asked something before their intent.
+    looking: Vec<u32>,
+    hashes: Vec<Option<u64>>,
+    /// States reached before, with the most faults that were still to come; shared by all histories of a search.
+    pub seen: HashMap<u64, u8>,
+    /// Faults still to come after those of this history.
+    pub left: u8,
+    pub disk_full: bool,
+}
+
+impl Stage {
+    pub fn new(script: Script) -> Self {
+        Self { script, epoch: Instant::now(), sim: Mutex::default() }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Sim> {
+        self.sim.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a history, at the start or where another one was.
+    pub fn reset(&self, from: Option<&Snapshot>, strikes: &[Strike], left: u8, tale: bool) {
+        let mut sim = self.lock();
+        let (mut trace, seen) = (std::mem::take(&mut sim.trace), std::mem::take(&mut sim.seen));
+        trace.clear();
+        let new =
+            Sim { strikes: strikes.to_vec(), tale: tale.then(Tale::default), trace, seen, left, ..Sim::default() };
+        *sim = match from {
+            None => Sim {
+                model: self.script.model.clone(),
+                reach: vec![Reach::Here; self.script.places.len()],
+                hashes: vec![None; self.script.graph.steps.len()],
+                ..new
+            },
+            Some(from) => {
+                let mut state = from.state.clone();
+                state.started.graph = self.script.graph.clone();
+                Sim {
+                    model: from.model.clone(),
+                    reach: from.reach.clone(),
+                    receipts: from.receipts.clone(),
+                    looks: from.looks,
+                    now: from.now,
+                    state: Some(state),
+                    hashes: from.hashes.clone(),
+                    disk_full: from.disk_full,
+                    struck: strikes.iter().take_while(|(at, _)| *at < from.at).count(),
+                    offset: from.at,
+                    ..new
+                }
+            }
+        };
+    }
+
+    pub fn instant(&self) -> Instant {
+        self.epoch + self.lock().now
+    }
+
+    /// One call on the world. `None`: the controller is dead, and its call never returns.
+    pub fn play<T>(&self, act: impl FnOnce(&Script, &mut Sim) -> T) -> Option<T> {
+        let mut sim = self.lock();
+        if sim.dead {
+            return None;
+        }
+        let done = act(&self.script, &mut sim);
+        sim.settle();
+        if sim.dead {
+            sim.wake_main();
+            return None;
+        }
+        Some(done)
+    }
+
+    /// Lets a future sleep until an instant of the simulated clock.
+    pub fn poll_sleep(&self, until: Duration, waker: &Waker) -> bool {
+        let mut sim = self.lock();
+        let over = !sim.dead && sim.now >= until;
+        if !over {
+            sim.sleepers.push((until, waker.clone()));
+        }
+        over
+    }
+
+    /// Called when nobody can go on: time passes to the next that waits for it.
+    pub fn idle(&self) {
+        let mut sim = self.lock();
+        if sim.dead {
+            sim.wake_main();
+            return;
+        }
+        let Some(next) = sim.sleepers.iter().map(|(until, _)| *until).min() else {
+            sim.waits_for_ever = true;
+            sim.dead = true;
+            sim.wake_main();
+            return;
+        };
+        sim.now = sim.now.max(next);
+        let now = sim.now;
+        for (_, waker) in sim.sleepers.extract_if(.., |(until, _)| *until <= now) {
+            waker.wake();
+        }
+    }
+
+    /// Remembers who waits for the controller; whether it is dead.
+    pub fn watch(&self, waker: &Waker) -> bool {
+        let mut sim = self.lock();
+        if sim.main.as_ref().is_none_or(|m| !m.will_wake(waker)) {
+            sim.main = Some(waker.clone());
+        }
+        sim.dead
+    }
+
+    /// A new controller can begin.
+    pub fn revive(&self) {
+        let mut sim = self.lock();
+        (sim.dead, sim.clean) = (sim.broken.is_some() || sim.merged, true);
+        sim.sleepers.clear();
+        sim.looking.clear();
+    }
+}
+
+impl Sim {
+    fn wake_main(&self) {
+        if let Some(main) = &self.main {
+            main.wake_by_ref();
+        }
+    }
+
+    pub fn fail(&mut self, broken: Broken) {
+        if self.broken.is_none() {
+            if let Some(tale) = &mut self.tale {
+                tale.broken(&broken);
+            }
+            self.broken = Some(broken);
+        }
+        self.dead = true;
+    }
+
+    /// Takes in what the model says of something that was done.
+    pub fn keep(&mut self, result: Result<(), Broken>) {
+        if let Err(broken) = result {
+            self.fail(broken);
+        }
+    }
+
+    /// Numbers a call; the fault that strikes it, if one does.
+    pub fn point(&mut self, script: &Script, call: Call, what: &str) -> Option<Fault> {
+        self.point_of(script, call, current_step(script), what)
+    }
+
+    /// The same for a step that is known.
+    pub fn point_of(&mut self, script: &Script, call: Call, step: Option<usize>, what: &str) -> Option<Fault> {
+        let n = self.offset + self.trace.len() as u32;
+        let record =
+            step.zip(self.state.as_ref()).and_then(|(s, state)| Some(state.step(&script.graph.steps.get(s)?.id)));
+        let (attempt, open) =
+            record.map_or((0, false), |r| (r.attempts, matches!(r.state, StepState::Running | StepState::Undoing)));
+        let id = step.map_or(u32::MAX, |s| s as u32);
+        self.trace.push(Point { call, step: id, attempt });
+        if !matches!(call, Call::Append { .. }) && !open {
+            if call.writes() {
+                self.fail(Broken::NoIntent);
+            } else if !self.looking.contains(&id) {
+                self.looking.push(id);
+            }
+        }
+        if n > self.offset + ENDLESS {
+            self.fail(Broken::Endless);
+        }
+        self.start_late();
+        let fault = self.strikes.get(self.struck).filter(|(at, _)| *at == n).map(|(_, fault)| *fault);
+        self.struck += usize::from(fault.is_some());
+        if let Some(tale) = &mut self.tale {
+            let step = step.and_then(|s| script.graph.steps.get(s)).map_or("", |s| &s.id);
+            tale.point(step, what, fault);
+        }
+        if fault == Some(Fault::ClockJump) {
+            self.now += Duration::from_secs(3600);
+        }
+        self.dead |= fault.is_some_and(Fault::kills);
+        fault
+    }
+
+    /// Whether the operator could still come to want to go back.
+    pub fn may_turn(&self) -> bool {
+        !self.strikes.iter().any(|(_, f)| *f == Fault::RollBack)
+    }
+
+    /// The operator asks the controller to stop, in order to go back.
+    pub fn ask_to_stop(&mut self) {
+        self.turn = true;
+        self.clean = false;
+        if let Some(stop) = &self.stop {
+            let _ = stop.send(Stop::Soon { by: "the operator".into() });
+        }
+    }
+
+    fn start_late(&mut self) {
+        for late in &mut self.late {
+            late.left = late.left.saturating_sub(1);
+        }
+        while let Some(at) = self.late.iter().position(|late| late.left == 0) {
+            let late = self.late.remove(at);
+            let starts = self.receipts.admits(&late);
+            if let Some(tale) = &mut self.tale {
+                tale.say(if starts { "the late command starts now" } else { "the late command is not let start" });
+            }
+            if starts {
+                self.act(late.hook, late.undo);
+            }
+        }
+    }
+
+    /// A hook has its effect, or is taken back.
+    pub fn act(&mut self, hook: usize, undo: bool) {
+        let acted = if undo { self.model.take_back(hook) } else { self.model.run_hook(hook) };
+        self.keep(acted);
+    }
+
+    /// A command will start by itself.
+    pub fn start_later(&mut self, hook: usize, undo: bool, key: Option<(Key, u64)>) {
+        self.late.push(Late { hook, undo, key, left: LATE });
+    }
+
+    /// After everything that happens: users write, and promises are looked at.
+    pub fn settle(&mut self) {
+        if self.broken.is_some() {
+            return;
+        }
+        let held = self.model.check(self.now).and_then(|()| self.model.users_write(self.now));
+        self.keep(held);
+    }
+
+    /// Whether a place answers; counts the call.
+    pub fn answers(&mut self, place: usize) -> bool {
+        let Some(reach) = self.reach.get_mut(place) else { return true };
+        match *reach {
+            Reach::Here => true,
+            Reach::Gone => false,
+            Reach::Away(left) => {
+                *reach = if left > 1 { Reach::Away(left - 1) } else { Reach::Here };
+                false
+            }
+        }
+    }
+
+    /// Takes a place out of reach.
+    pub fn lose(&mut self, place: usize, fault: Fault) {
+        if let Some(reach) = self.reach.get_mut(place) {
+            *reach = if fault == Fault::Away { Reach::Away(AWAY - 1) } else { Reach::Gone };
+        }
+    }
+
+    /// The operator mends what is broken.
+    pub fn mend(&mut self) {
+        self.reach.fill(Reach::Here);
+        self.disk_full = false;
+        self.model.mend();
+    }
+
+    /// Whether something is broken that stays so.
+    pub fn is_ailing(&self) -> bool {
+        let sick = self.model.pairs.iter().any(|p| p.source_sick || p.target_sick);
+        sick || self.disk_full || !self.late.is_empty() || self.reach.iter().any(|r| *r != Reach::Here)
+    }
+
+    /// A record was taken in.
+    pub fn recorded(&mut self, step: Option<usize>, intent: bool) {
+        let Some(step) = step else { return };
+        if let Some(hash) = self.hashes.get_mut(step) {
+            *hash = None;
+        }
+        if intent {
+            self.looking.retain(|l| *l as usize != step);
+        }
+    }
+
+    /// A number for everything that decides how it goes on; `None` while something is under way.
+    pub fn fingerprint(&mut self, script: &Script) -> Option<u64> {
+        let may_turn = self.may_turn();
+        let state = self.state.as_ref().filter(|_| self.clean && self.looking.is_empty() && self.late.is_empty())?;
+        let mut all = DefaultHasher::new();
+        for (step, known) in script.graph.steps.iter().zip(&mut self.hashes) {
+            let known = known.unwrap_or_else(|| {
+                let record = state.step(&step.id);
+                let mut hash = DefaultHasher::new();
+                (record.state as u8, record.failures).hash(&mut hash);
+                super::tell::hash_debug(&record.before, &mut hash);
+                // The lowest bit says that it is under way.
+                let under_way = matches!(record.state, StepState::Running | StepState::Undoing);
+                *known.insert(hash.finish() & !1 | u64::from(under_way))
+            });
+            if known & 1 == 1 {
+                return None;
+            }
+            known.hash(&mut all);
+        }
+        self.model.fingerprint(self.now, &mut all);
+        self.reach.hash(&mut all);
+        self.receipts.hash(&mut all);
+        (self.turn, may_turn).hash(&mut all);
+        super::tell::hash_debug(&state.direction, &mut all);
+        self.disk_full.hash(&mut all);
+        Some(all.finish())
+    }
+}
+
+impl Sim {
+    /// Keeps a quiet state for the histories that go on from it.
+    pub fn keep_quiet(&mut self) {
+        let Some(state) = &mut self.state else { return };
+        let graph = std::mem::take(&mut state.started.graph);
+        let bare = state.clone();
+        state.started.graph = graph;
+        self.quiet.push(Arc::new(Snapshot {
+            at: self.offset + self.trace.len() as u32,
+            model: self.model.clone(),
+            reach: self.reach.clone(),
+            receipts: self.receipts.clone(),
+            looks: self.looks,
+            now: self.now,
+            state: bare,
+            hashes: self.hashes.clone(),
+            disk_full: self.disk_full,
+        }));
+    }
+}
+
+/// The step whose task is running.
+fn current_step(script: &Script) -> Option<usize> {
+    engine::with_current_step(|id| script.index.get(id).copied()).flatten()
+}

@@ -1,0 +1,77 @@
+//! Small plans, two pairs of each strategy.
+
+use migrate::planner;
+use migrate::planner::graph::Graph;
+use migrate::spec::model::Spec;
+use migrate::spec::{self, LoadOptions};
+
+const INVENTORY: &str = "
+hosts:
+  dal-[1-2]: { address: \"10.0.0.[1-2]\" }
+  fra-[1-2]: { address: \"10.0.1.[1-2]\" }
+directors:
+  edge: { haproxy: \"unix:/run/haproxy.sock\" }
+  zone: { dns: { zone: example.org, primary: 10.0.0.53, key: { name: k, secret: { env: TSIG } } } }
+";
+
+/// Both sides serve, weights move in steps.
+pub const RAMP: &str = "
+migration: ramp
+inventory: inventory.yaml
+services:
+  web:
+    strategy: ramp
+    move: { from: [dal-1, dal-2], to: [fra-1, fra-2] }
+    traffic: { director: edge, pool: web }
+    health: { tcp: \"{{ address }}:80\", rise: 2, interval: 1s, within: 3s }
+    drain: { deadline: 5s, interval: 1s }
+    shift: { steps: [50%, 100%], hold: 1s }
+";
+
+/// One writer at a time, behind weights.
+pub const CUTOVER: &str = "
+migration: cutover
+inventory: inventory.yaml
+services:
+  uploads:
+    strategy: cutover
+    move: { from: [dal-1, dal-2], to: [fra-1, fra-2] }
+    traffic: { director: edge, pool: uploads }
+    state: { directory: /srv/uploads }
+    health: { tcp: \"{{ address }}:80\", rise: 2, interval: 1s, within: 3s }
+    drain: { deadline: 5s, interval: 1s }
+    shift: { steps: [50%, 100%], hold: 1s }
+    hooks:
+      - { at: freeze, run: freeze, undo: unfreeze }
+      - { at: thaw, run: thaw, undo: unthaw }
+";
+
+/// One writer at a time, behind names.
+pub const CUTOVER_BY_NAME: &str = "
+migration: cutover-by-name
+inventory: inventory.yaml
+services:
+  uploads:
+    strategy: cutover
+    move: { from: [dal-1, dal-2], to: [fra-1, fra-2] }
+    traffic: { director: zone, pool: uploads.example.org, port: 80, ttl: 10s }
+    state: { directory: /srv/uploads }
+    health: { tcp: \"{{ address }}:80\", rise: 2, interval: 1s, within: 3s }
+    drain: { deadline: 5s, interval: 1s }
+    shift: { steps: [100%], hold: 1s }
+    hooks:
+      - { at: freeze, idempotent: true, run: freeze, undo: unfreeze }
+      - { at: thaw, idempotent: true, run: thaw, undo: unthaw }
+";
+
+/// Reads a plan and compiles it as `plan --offline` does.
+pub fn compile(plan: &str) -> (Spec, Graph) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("inventory.yaml"), INVENTORY).unwrap();
+    let path = dir.path().join("plan.yaml");
+    std::fs::write(&path, plan).unwrap();
+    let (spec, _) = spec::load(&path, None, &LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+    let proposal = planner::propose(&spec, None);
+    assert_eq!(proposal.refusals().collect::<Vec<_>>(), Vec::<&planner::finding::Finding>::new());
+    (spec, proposal.graph)
+}
