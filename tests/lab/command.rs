@@ -51,7 +51,8 @@ impl Migrate {
         let mut command = Command::new(&self.program);
         command.args(args).current_dir(&self.root).stdin(Stdio::null());
         command.env_clear();
-        for name in ["PATH", "USER", "LOGNAME", "RUST_BACKTRACE"] {
+        command.env("USER", super::sshd::user());
+        for name in ["PATH", "RUST_BACKTRACE"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         command.env("HOME", self.root.join("home")).env("MIGRATE_STATE_DIR", self.state_dir());

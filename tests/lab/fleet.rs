@@ -148,9 +148,9 @@ impl Fleet {
         }
     }
 
-    /// Users on this many connections; three of ten requests are uploads.
+    /// Users on this many connections; one of eight requests is an upload.
     pub fn load(&self, connections: usize) -> Load {
-        Load::start(self.front(), Demand { connections, uploads: 30, seed: 7, files: self.files.clone() })
+        Load::start(self.front(), Demand { connections, uploads: 12, seed: 7, files: self.files.clone() })
     }
 
     /// A host by name.

@@ -13,6 +13,7 @@ const USERS: usize = 48;
 
 /// Moves a fleet by a plan while users are at it; they go on for a while afterwards, with the sources gone.
 fn move_under_load(mut fleet: Fleet, plan: &str) -> Fleet {
+    fleet.place.edit(plan, "hold: 2s", "hold: 1s");
     let load = fleet.load(USERS);
     load.wait_for(1_000);
     let ended = migrate(&fleet).run(&["apply", plan, "--yes"]).expect(0);
