@@ -228,7 +228,8 @@ impl Theatre {
         let (ask, stop) = watch::channel(Stop::No);
         self.stage.lock().stop = Some(ask);
         let log = Box::new(SimLog(Arc::clone(&self.stage)));
-        let engine = Engine::new(self.world(), log, state, operator(), notices, stop);
+        let (_nobody, orders) = mpsc::channel(1);
+        let engine = Engine::new(self.world(), log, state, operator(), notices, stop, orders);
         let session = self.runtime.block_on(async {
             let mut run = pin!(engine.run());
             std::future::poll_fn(|cx| {

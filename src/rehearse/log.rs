@@ -114,6 +114,9 @@ fn describe(event: &Event) -> String {
             StepResult::Failed { why, .. } => format!("journal: failed: {why}"),
             StepResult::Unknown { why, .. } => format!("journal: unknown: {why}"),
         },
+        Event::Paused { .. } | Event::Unpaused { .. } | Event::Approved { .. } | Event::Tuned { .. } => {
+            "journal: an operator's order".into()
+        }
         Event::Held { why, .. } => format!("journal: held: {why}"),
         Event::Stopped { by } => format!("journal: stopped by {by}"),
         Event::Finished => "journal: finished".into(),

@@ -71,6 +71,15 @@ fn change(root: &Path, random: &mut Random) {
     }
 }
 
+/// Stops the writer when it is dropped.
+struct Freeze<'a>(&'a AtomicBool);
+
+impl Drop for Freeze<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_writer_changes_everything_while_passes_run_and_after_the_freeze_both_sides_are_the_same() {
     for seed in seeds() {
@@ -89,10 +98,11 @@ fn a_writer_changes_everything_while_passes_run_and_after_the_freeze_both_sides_
                     change(&root, &mut random);
                 }
             });
+            // Also when a pass fails: the scope waits for its writer.
+            let _freeze = Freeze(&frozen);
             for _ in 0..3 {
                 pair.pass();
             }
-            frozen.store(true, Ordering::Relaxed);
         });
         pair.pass();
         pair.assert_same();

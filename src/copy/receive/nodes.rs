@@ -66,9 +66,11 @@ fn make(target: &Target, item: &Make) -> Result<(), Failure> {
 fn link(target: &Target, parent: &Dir, temp: &[u8], existing: &[u8], path: &[u8]) -> Result<(), Failure> {
     let (from, name) = target.parent(existing)?;
     target.discard(parent, temp, path)?;
-    let st = statat(&from.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed("look at", existing, e))?;
+    // What was a file there when the source was listed may have gone before it was read: then its other names wait.
+    let late = |e: Errno| Failure { retryable: e == Errno::NOENT || e == Errno::ISDIR, ..failed("link", path, e) };
+    let st = statat(&from.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(late)?;
     if FileType::from_raw_mode(st.st_mode) == FileType::Directory {
-        return Err(Failure::protocol(Side::Source, "a hard link to a directory"));
+        return Err(late(Errno::ISDIR));
     }
     linkat(&from.fd, name, &parent.fd, temp, AtFlags::empty()).map_err(|e| failed("link", path, e))
 }

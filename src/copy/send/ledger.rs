@@ -79,7 +79,12 @@ impl Ledger {
             if let Some(item) = sent.items.get(nth as usize) {
                 state.failed_items.push(item.clone());
             }
-            state.fail(failure);
+            if failure.retryable {
+                // Not a failure but late: the source moved meanwhile, and the next pass takes it again.
+                self.unsettled.fetch_add(1, Ordering::Relaxed);
+            } else {
+                state.fail(failure);
+            }
         }
         drop(state);
         self.changed.notify_all();
