@@ -123,7 +123,8 @@ fn nothing_to_do(args: &Args, plan: &str) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn refuse(proposal: &Proposal) -> anyhow::Result<()> {
+/// Says why a plan cannot be applied.
+pub fn refuse(proposal: &Proposal) -> anyhow::Result<()> {
     let refusals: Vec<&Finding> = proposal.refusals().collect();
     if refusals.is_empty() {
         return Ok(());

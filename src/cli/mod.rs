@@ -20,6 +20,7 @@ mod lock;
 mod operate;
 mod output;
 mod plan;
+mod rehearse;
 mod resolve;
 mod rollback;
 mod runs;
@@ -58,6 +59,8 @@ enum Command {
     Validate(validate::Args),
     /// Show what would happen, looking at the live system; writes nothing anywhere
     Plan(plan::Args),
+    /// Play the plan in a simulated world with everything going wrong that can; contacts nothing
+    Rehearse(rehearse::Args),
     /// Do it; run again to go on where it stopped
     Apply(apply::Args),
     /// Show where runs stand
@@ -120,6 +123,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
         Command::Set(args) => operate::set(&args, environment),
         Command::Resolve(args) => resolve::run(&args, environment),
         Command::Rollback(args) => block_on(rollback::run(&args, environment)),
+        Command::Rehearse(args) => rehearse::run(&args, environment),
         Command::Plan(args) => block_on(plan::run(&args, environment)),
         Command::Apply(args) => block_on(apply::run(&args, environment)),
     }

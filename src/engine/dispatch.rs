@@ -104,15 +104,14 @@ impl Engine {
         stop: watch::Receiver<Stop>,
         orders: Orders,
     ) -> Self {
-        let graph = &state.started.graph;
-        let steps = graph.steps.iter().map(|s| (s.id.clone(), Arc::new(s.clone()))).collect();
+        let steps = Arc::clone(state.plan());
         let undo = undo::left(&state);
         let context = Arc::new(Context::new(world, &state, notices.clone(), stop.clone()));
         Self {
             journal,
             state,
             operator,
-            steps: Arc::new(steps),
+            steps,
             context,
             notices,
             stop,

@@ -2,21 +2,21 @@
 //!
 //! Must never guess: a record that cannot follow what is there is an error.
 
-use std::collections::{BTreeMap, HashMap};
-
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Before, Event, Operator, Record, Setting, Started, StepResult};
-use crate::planner::graph::StepKind;
+use crate::planner::graph::{Step, StepKind};
 
 /// Where a run stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunState {
     /// How it began.
-    pub started: Started,
+    pub started: Arc<Started>,
     /// When it began.
     pub started_at: Timestamp,
     /// When the last record was written.
@@ -34,8 +34,8 @@ pub struct RunState {
     /// What has been set while it went on.
     pub tuning: Tuning,
     steps: BTreeMap<String, StepRecord>,
-    /// Where in the graph each step stands.
-    positions: HashMap<String, usize>,
+    /// The steps of the graph by id, shared by all who work on them.
+    plan: Arc<BTreeMap<String, Arc<Step>>>,
 }
 
 /// Which way a run goes.
@@ -181,12 +181,12 @@ impl RunState {
         };
         let graph = &started.graph;
         let steps: BTreeMap<_, _> = graph.steps.iter().map(|s| (s.id.clone(), StepRecord::default())).collect();
-        let positions = graph.steps.iter().enumerate().map(|(n, s)| (s.id.clone(), n)).collect();
+        let plan = graph.steps.iter().map(|s| (s.id.clone(), Arc::new(s.clone()))).collect();
         if steps.len() != started.graph.steps.len() {
             return Err(IllegalTransition { seq: 0, why: "two steps have the same id".into() });
         }
         Ok(Self {
-            started: *started,
+            started: Arc::new(*started),
             started_at: first.at,
             last_at: first.at,
             records: 1,
@@ -196,7 +196,7 @@ impl RunState {
             approvals: BTreeMap::new(),
             tuning: Tuning::default(),
             steps,
-            positions,
+            plan: Arc::new(plan),
         })
     }
 
@@ -338,8 +338,7 @@ impl RunState {
 
     /// A step may only begin when all it waits for is done: a journal that says otherwise was not written by us.
     fn check_order(&self, id: &str) -> Result<(), String> {
-        let step = self.positions.get(id).and_then(|n| self.started.graph.steps.get(*n));
-        let Some(step) = step else { return Err(format!("there is no step {id}")) };
+        let Some(step) = self.plan.get(id) else { return Err(format!("there is no step {id}")) };
         match step.after.iter().find(|a| self.step(a).state != StepState::Done) {
             Some(a) => Err(format!("{id} begins before {a} is done")),
             None => Ok(()),
@@ -377,6 +376,11 @@ impl RunState {
             (step.before, step.failures) = (None, 0);
         }
         Ok(())
+    }
+
+    /// The steps of the graph by id.
+    pub fn plan(&self) -> &Arc<BTreeMap<String, Arc<Step>>> {
+        &self.plan
     }
 
     /// What is known of a step; an unknown id reads as waiting.

@@ -20,7 +20,7 @@ use crate::event::{Direction, Event, Operator, Started, Status, StepState};
 use crate::spec::model::{Host, Spec};
 use crate::traffic::Director;
 
-/// Controllers that one history may need, beyond two for each fault.
+/// Controllers that one history may need, beyond three for each fault.
 const CONTROLLERS: usize = 4;
 
 /// How a history ended.
@@ -122,7 +122,8 @@ impl Theatre {
         if begins {
             self.record(Event::Started(Box::new(self.started.clone())));
         }
-        for _ in 0..CONTROLLERS + 2 * strikes.len() {
+        let mut told = strikes.is_empty();
+        for _ in 0..CONTROLLERS + 3 * strikes.len() {
             self.stage.revive();
             let (struck, ailing) = {
                 let sim = self.stage.lock();
@@ -145,9 +146,12 @@ impl Theatre {
                 Session::Failed(e) => return self.broke(Broken::Internal { why: e.to_string() }),
             };
             if let Some((step, why)) = held {
-                if !ailing && self.stage.lock().struck == struck {
+                let calm = !ailing && self.stage.lock().struck == struck;
+                // What is in the journal or in a receipt from before may be told once more.
+                if calm && std::mem::replace(&mut told, true) {
                     return self.broke(Broken::HeldForGood { why });
                 }
+                told &= calm;
                 self.stage.lock().looks += 1;
                 self.look(step.as_deref());
             } else {
@@ -225,10 +229,10 @@ impl Theatre {
     fn controller(&self) -> Result<Option<Session>, Broken> {
         let state = self.stage.lock().state.clone().ok_or(Broken::Waits)?;
         let (notices, _) = mpsc::unbounded_channel();
+        let (_nobody, orders) = mpsc::channel(1);
         let (ask, stop) = watch::channel(Stop::No);
         self.stage.lock().stop = Some(ask);
         let log = Box::new(SimLog(Arc::clone(&self.stage)));
-        let (_nobody, orders) = mpsc::channel(1);
         let engine = Engine::new(self.world(), log, state, operator(), notices, stop, orders);
         let session = self.runtime.block_on(async {
             let mut run = pin!(engine.run());

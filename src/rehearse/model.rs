@@ -32,6 +32,12 @@ pub(super) struct PoolModel {
     pub members: Vec<MemberModel>,
 }
 
+impl PoolModel {
+    fn without_anybody(&self) -> Broken {
+        Broken::NobodyServes { pool: format!("{} {}", self.director, self.name) }
+    }
+}
+
 /// A member of a pool.
 #[derive(Debug, Clone)]
 pub(super) struct MemberModel {
@@ -202,12 +208,16 @@ impl Model {
                 return Err(Broken::UsersCutOff { host: pair.target.clone() });
             }
         }
-        match self.pools.iter().enumerate().find(|(n, pool)| {
-            !pool.members.iter().enumerate().any(|(m, member)| member.serves() && !self.is_sick(*n, m))
-        }) {
-            Some((_, pool)) => Err(Broken::NobodyServes { pool: format!("{} {}", pool.director, pool.name) }),
+        match self.pools.iter().find(|pool| !pool.members.iter().any(MemberModel::serves)) {
+            Some(pool) => Err(pool.without_anybody()),
             None => Ok(()),
         }
+    }
+
+    /// Whether somebody serves in a pool whose service is not broken.
+    fn has_healthy(&self, pool: usize) -> bool {
+        let members = self.pools.get(pool).map(|p| p.members.as_slice()).unwrap_or_default();
+        members.iter().enumerate().any(|(n, m)| m.serves() && !self.is_sick(pool, n))
     }
 
     fn is_sick(&self, pool: usize, member: usize) -> bool {
@@ -220,6 +230,16 @@ impl Model {
 
     /// Sets members, the first `count` of the changes.
     pub fn set_weights(&mut self, pool: usize, changes: &[Change], count: usize, now: Duration) -> Result<(), Broken> {
+        let served = self.has_healthy(pool);
+        self.set_members(pool, changes, count, now)?;
+        match self.pools.get(pool) {
+            // Services may break by themselves; taking the last good one away is something else.
+            Some(without) if served && !self.has_healthy(pool) => Err(without.without_anybody()),
+            _ => Ok(()),
+        }
+    }
+
+    fn set_members(&mut self, pool: usize, changes: &[Change], count: usize, now: Duration) -> Result<(), Broken> {
         for change in changes.iter().take(count) {
             let Some(found) = self.pools.get(pool) else { return Ok(()) };
             let Some(m) = found.members.iter().position(|m| m.name == change.member) else { continue };

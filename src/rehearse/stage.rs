@@ -86,7 +86,6 @@ pub(super) struct Snapshot {
     receipts: Receipts,
     looks: u32,
     now: Duration,
-    /// Without its graph, which is the same for all.
     state: RunState,
     hashes: Vec<Option<u64>>,
     disk_full: bool,
@@ -159,23 +158,19 @@ impl Stage {
                 hashes: vec![None; self.script.graph.steps.len()],
                 ..new
             },
-            Some(from) => {
-                let mut state = from.state.clone();
-                state.started.graph = self.script.graph.clone();
-                Sim {
-                    model: from.model.clone(),
-                    reach: from.reach.clone(),
-                    receipts: from.receipts.clone(),
-                    looks: from.looks,
-                    now: from.now,
-                    state: Some(state),
-                    hashes: from.hashes.clone(),
-                    disk_full: from.disk_full,
-                    struck: strikes.iter().take_while(|(at, _)| *at < from.at).count(),
-                    offset: from.at,
-                    ..new
-                }
-            }
+            Some(from) => Sim {
+                model: from.model.clone(),
+                reach: from.reach.clone(),
+                receipts: from.receipts.clone(),
+                looks: from.looks,
+                now: from.now,
+                state: Some(from.state.clone()),
+                hashes: from.hashes.clone(),
+                disk_full: from.disk_full,
+                struck: strikes.iter().take_while(|(at, _)| *at < from.at).count(),
+                offset: from.at,
+                ..new
+            },
         };
     }
 
@@ -435,10 +430,7 @@ impl Sim {
 impl Sim {
     /// Keeps a quiet state for the histories that go on from it.
     pub fn keep_quiet(&mut self) {
-        let Some(state) = &mut self.state else { return };
-        let graph = std::mem::take(&mut state.started.graph);
-        let bare = state.clone();
-        state.started.graph = graph;
+        let Some(state) = self.state.clone() else { return };
         self.quiet.push(Arc::new(Snapshot {
             at: self.offset + self.trace.len() as u32,
             model: self.model.clone(),
@@ -446,7 +438,7 @@ impl Sim {
             receipts: self.receipts.clone(),
             looks: self.looks,
             now: self.now,
-            state: bare,
+            state,
             hashes: self.hashes.clone(),
             disk_full: self.disk_full,
         }));
