@@ -23,8 +23,6 @@ pub struct Header {
     pub rules: [u8; 32],
     /// The state of the target that it describes; `None` when a pass left the target in a state that nobody knows exactly.
     pub generation: Option<Generation>,
-    /// The root's own entry, encoded.
-    pub root: Vec<u8>,
 }
 
 /// A manifest that was read back.
@@ -168,7 +166,7 @@ mod tests {
     #[test]
     fn a_manifest_comes_back_and_its_directories_are_found() {
         let dir = tempfile::tempdir().unwrap();
-        let header = Header { rules: [1; 32], generation: Some([2; 16]), root: vec![3] };
+        let header = Header { rules: [1; 32], generation: Some([2; 16]) };
         let file = write(dir.path(), &header);
         let m = Manifest::load(&file, &[1; 32]).unwrap();
         assert_eq!(m.header, header);

@@ -180,3 +180,27 @@ async fn a_host_that_is_down_is_named_and_worth_another_try() {
     hosts.target.start_again();
     engine.pass(&job, &|_| {}).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_dies_at_any_instant_of_the_direct_path_never_leaves_anyone_waiting() {
+    let hosts = Hosts::start();
+    let (engine, job) = (hosts.engine(), hosts.job());
+    let (from, to) = (PathBuf::from(&job.from), PathBuf::from(&job.to));
+    fs::create_dir(&from).unwrap();
+    make_odd_tree(&from);
+    for delay in [0, 20, 40, 60, 80, 120, 200, 300] {
+        let cut = async {
+            tokio::time::sleep(std::time::Duration::from_millis(400 + delay)).await;
+            hosts.target.cut_connections();
+        };
+        let both = async { tokio::join!(engine.pass(&job, &|_| {}), cut) };
+        let (result, ()) = tokio::time::timeout(std::time::Duration::from_secs(60), both).await.expect("someone waits");
+        if let Err(error) = result {
+            assert!(error.retryable, "{error:?}");
+        }
+        fs::write(from.join("plain"), format!("{delay}")).unwrap();
+    }
+    engine.pass(&job, &|_| {}).await.unwrap();
+    let skip = format!("--exclude=/{}/", String::from_utf8_lossy(&DEEP));
+    assert_eq!(differences(&from, &to, &[&skip]), "");
+}

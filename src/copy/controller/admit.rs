@@ -42,16 +42,6 @@ impl<'a> Admission<'a> {
         argv
     }
 
-    /// Takes the key back.
-    pub async fn withdraw(&self) {
-        if self.admitted.swap(false, Ordering::AcqRel) {
-            let Installed { work, home, .. } = self.on_target;
-            let args = ["forbid", "--work", work, "--home", home, "--job", &self.job.id];
-            // Where the host is out of reach now, the next start of the copy removes it; and it expires.
-            let _ = self.on_target.run(self.transport, &self.job.target, &args).await;
-        }
-    }
-
     fn line(&self, public_key: &str, from: &str) -> Option<String> {
         let command = command_line(&self.receive())?;
         let expiry = (jiff::Timestamp::now() + VALID).strftime("%Y%m%d%H%M").to_string();
@@ -84,6 +74,15 @@ impl Broker for Admission<'_> {
         // Set before: whether it came to be is unknown when the answer is lost.
         self.admitted.store(true, Ordering::Release);
         self.on_target.run(self.transport, &self.job.target, &args).await.is_ok()
+    }
+
+    async fn withdraw(&self) {
+        if self.admitted.swap(false, Ordering::AcqRel) {
+            let Installed { work, home, .. } = self.on_target;
+            let args = ["forbid", "--work", work, "--home", home, "--job", &self.job.id];
+            // Where the host is out of reach now, the next start of the copy removes it; and it expires.
+            let _ = self.on_target.run(self.transport, &self.job.target, &args).await;
+        }
     }
 
     async fn receiver(&self, _reason: &str) -> Result<Channel, CopyError> {

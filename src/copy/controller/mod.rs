@@ -63,7 +63,6 @@ impl Engine {
             }
             Err(e) => Err(e),
         };
-        broker.withdraw().await;
         if result.is_err() {
             // Perhaps someone removed the agent: look again next time.
             self.deployer.forget(&job.source).await;

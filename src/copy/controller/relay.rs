@@ -62,6 +62,8 @@ enum Broken {
 pub trait Broker: Send + Sync {
     /// Lets a key log in to the target, for this copy only; false when that cannot be done.
     async fn admit(&self, public_key: &str, from: &str) -> bool;
+    /// Takes that back: who is logged in stays so.
+    async fn withdraw(&self);
     /// Starts a receiving agent for the controller to relay to; `reason` is why the source cannot reach it itself.
     async fn receiver(&self, reason: &str) -> Result<Channel, CopyError>;
 }
@@ -88,11 +90,13 @@ pub async fn conduct(
         Ok(Some(reason)) => Some(broker.receiver(&reason).await?),
         Err(broken) => {
             drop((from_source, to_source));
+            broker.withdraw().await;
             return Err(explain(broken, names, timeout(GOODBYE, source_ended).await.ok(), None));
         }
     };
     let (result, target_ended) = match target {
-        None => (listen(from_source, to_source, progress).await, None),
+        // The key has done its work.
+        None => (tokio::join!(listen(from_source, to_source, progress), broker.withdraw()).0, None),
         Some(Channel { reader, writer, ended }) => {
             (carry((from_source, to_source), (reader, writer), progress).await, Some(ended))
         }

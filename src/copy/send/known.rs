@@ -39,7 +39,7 @@ impl Known {
 }
 
 /// Asks the target for all it has and matches it with the manifest.
-pub fn ask(link: &Link, manifest: &Manifest, privileged: bool) -> Result<Known, Failure> {
+pub fn ask(link: &Link, manifest: &Known, privileged: bool) -> Result<Known, Failure> {
     link.order(&Order::List, Vec::new())?;
     let mut there: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     loop {

@@ -95,6 +95,14 @@ impl Ledger {
         self.lock().fail(failure);
     }
 
+    /// The source is looked at anew: what the first look found does not count.
+    pub fn restart(&self) {
+        self.scanned.store(0, Ordering::Relaxed);
+        let mut state = self.lock();
+        state.failures.clear();
+        state.failed = 0;
+    }
+
     /// Nothing more can be done; the first reason counts.
     pub fn break_off(&self, failure: Failure) {
         self.lock().broken.get_or_insert(failure);

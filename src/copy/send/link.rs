@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -147,7 +147,19 @@ impl Link {
 
     /// The next report that is no confirmation.
     pub fn report(&self) -> Result<Report, Failure> {
-        self.reports.lock().unwrap_or_else(PoisonError::into_inner).recv().map_err(|_| self.why())
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match reports.recv_timeout(Duration::from_millis(100)) {
+                Ok(report) => return Ok(report),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.why()),
+                // The controller may still be listening when the target is gone.
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(failure) = self.ledger.broken() {
+                        return Err(failure);
+                    }
+                }
+            }
+        }
     }
 
     fn why(&self) -> Failure {

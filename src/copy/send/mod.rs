@@ -21,11 +21,11 @@ use std::time::Duration;
 
 use self::direct::{Direct, Reached};
 use self::ledger::Ledger;
-use self::link::{Link, Streams};
+use self::link::{Link, Outgoing, Streams};
 use self::pass::Pass;
 use super::agent::is_job_id;
 use super::failure::{Failure, Side};
-use super::message::{Control, Dial, News, Orders, Task};
+use super::message::{Control, Dial, News, Task};
 use super::wire::{Frame, OutFrame, Route};
 
 /// How often the controller hears how far it is.
@@ -40,13 +40,32 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
     if !is_job_id(&orders.job) {
         return Err(Failure::protocol(Side::Source, "a job id that cannot be one"));
     }
-    let direct = orders.dial.as_ref().map(|dial| negotiate(dial, input.as_mut(), output.as_mut())).transpose()?;
     let ledger = Arc::new(Ledger::default());
     let rate = Arc::new(AtomicU64::new(orders.bandwidth));
-    let streams = Streams { input, output, direct: direct.flatten() };
-    let (link, outgoing) = link::start(streams, Arc::clone(&ledger), rate)
-        .map_err(|e| Failure::fatal(Side::Source, format!("cannot start a thread: {e}")))?;
-    let result = perform(&task, work, &link, &ledger);
+    std::thread::scope(|scope| {
+        // Looking at the source takes as long as reaching the target: do both at once.
+        let look = match &task {
+            Task::Pass(orders) => Some(scope.spawn(|| pass::look(orders, work, &ledger))),
+            Task::Verify(_) => None,
+        };
+        let direct = orders.dial.as_ref().map(|dial| negotiate(dial, input.as_mut(), output.as_mut())).transpose()?;
+        let streams = Streams { input, output, direct: direct.flatten() };
+        let (link, outgoing) = link::start(streams, Arc::clone(&ledger), rate)
+            .map_err(|e| Failure::fatal(Side::Source, format!("cannot start a thread: {e}")))?;
+        let result = with_progress(&link, &ledger, || match &task {
+            Task::Pass(orders) => {
+                let seen = look.map(std::thread::ScopedJoinHandle::join).and_then(Result::ok);
+                let seen = seen.unwrap_or_else(|| Err(Failure::fatal(Side::Source, "looking at the source failed")))?;
+                Pass { orders, link: &link, ledger: &ledger }.run(seen).map(News::Passed)
+            }
+            Task::Verify(orders) => verify::verify(orders, &link).map(News::Verified),
+        });
+        finish(result, link, outgoing)
+    })
+}
+
+/// Tells the controller how it ended.
+fn finish(result: Result<News, Failure>, link: Link, outgoing: Outgoing) -> Result<(), Failure> {
     let news = match &result {
         Ok(news) => news.clone(),
         Err(failure) => News::Failed(failure.clone()),
@@ -89,7 +108,7 @@ fn negotiate(dial: &Dial, input: &mut dyn Read, output: &mut dyn Write) -> Resul
     }
 }
 
-fn perform(task: &Task, work: &Path, link: &Link, ledger: &Ledger) -> Result<News, Failure> {
+fn with_progress(link: &Link, ledger: &Ledger, work: impl FnOnce() -> Result<News, Failure>) -> Result<News, Failure> {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let ticker = scope.spawn(|| {
@@ -98,16 +117,9 @@ fn perform(task: &Task, work: &Path, link: &Link, ledger: &Ledger) -> Result<New
                 let _ = link.news(&News::Progress(ledger.progress()));
             }
         });
-        let result = match task {
-            Task::Pass(orders) => pass(orders, work, link, ledger).map(News::Passed),
-            Task::Verify(orders) => verify::verify(orders, link).map(News::Verified),
-        };
+        let result = work();
         done.store(true, Ordering::Release);
         ticker.thread().unpark();
         result
     })
-}
-
-fn pass(orders: &Orders, work: &Path, link: &Link, ledger: &Ledger) -> Result<super::PassReport, Failure> {
-    Pass { orders, link, ledger, work: work.join("jobs").join(&orders.job) }.run()
 }

@@ -42,6 +42,11 @@ impl Outcomes {
         self.record(dir, name, Outcome::Unsent);
     }
 
+    /// Whether nothing of the entry reached the target.
+    pub fn is_unsent(&self, dir: u32, name: &[u8]) -> bool {
+        matches!(self.lock().get(&dir).and_then(|of_dir| of_dir.get(name)), Some(Outcome::Unsent))
+    }
+
     /// The target could not do it.
     pub fn failed(&self, items: &[Item]) {
         items.iter().for_each(|item| self.unsent(item.dir, &item.name));

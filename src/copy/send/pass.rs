@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -41,8 +41,35 @@ pub struct Pass<'a> {
     pub link: &'a Link,
     /// Requests under way.
     pub ledger: &'a Ledger,
+}
+
+/// What there is to see without the target.
+pub struct Seen {
+    start: Instant,
     /// Directory of the job's manifest.
-    pub work: PathBuf,
+    work: PathBuf,
+    rules: [u8; 32],
+    source: Source,
+    /// What the manifest says that the target has.
+    known: Known,
+    /// The source compared with that, unless the manifest says nothing.
+    found: Option<Found>,
+    generation: Option<Generation>,
+}
+
+/// Looks at the source.
+pub fn look(orders: &Orders, work: &Path, ledger: &Ledger) -> Result<Seen, Failure> {
+    let start = Instant::now();
+    let filter = Filter::new(&orders.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
+    let source = Source::open(&orders.from, filter, TempNames::of_job(&orders.job))?;
+    let work = work.join("jobs").join(&orders.job);
+    std::fs::create_dir_all(&work).map_err(|e| cannot_remember(&work, &e))?;
+    let rules = rules(orders);
+    let manifest = Manifest::load(&work.join("manifest"), &rules).map_err(|e| cannot_remember(&work, &e))?;
+    let generation = manifest.header.generation;
+    let known = Known::Manifest(manifest);
+    let found = generation.map(|_| source.scan(&known, ledger)).transpose()?;
+    Ok(Seen { start, work, rules, source, known, found, generation })
 }
 
 /// What is known once both sides were looked at.
@@ -56,29 +83,20 @@ struct View<'a> {
 
 impl Pass<'_> {
     /// Does it.
-    pub fn run(&self) -> Result<PassReport, Failure> {
-        let start = Instant::now();
-        let orders = self.orders;
-        let filter = Filter::new(&orders.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
-        let source = Source::open(&orders.from, filter, TempNames::of_job(&orders.job))?;
-        let file = self.work.join("manifest");
-        std::fs::create_dir_all(&self.work).map_err(|e| self.cannot_remember(&e))?;
-        let rules = rules(orders);
-        let manifest = Manifest::load(&file, &rules).map_err(|e| self.cannot_remember(&e))?;
-        let next = generation()?;
-        let begin = Begin {
-            version: VERSION,
-            generation: manifest.header.generation,
-            next,
-            exclude: orders.exclude.clone(),
-            read_only: false,
+    pub fn run(&self, seen: Seen) -> Result<PassReport, Failure> {
+        let Seen { start, work, rules, source, known, found, generation } = seen;
+        let next = new_generation()?;
+        let exclude = self.orders.exclude.clone();
+        let ready = self.link.begin(Begin { version: VERSION, generation, next, exclude, read_only: false })?;
+        let (known, found) = match found {
+            Some(found) if ready.trusted => (known, found),
+            _ => {
+                let known = known::ask(self.link, &known, ready.privileged)?;
+                self.ledger.restart();
+                let found = source.scan(&known, self.ledger)?;
+                (known, found)
+            }
         };
-        let ready = self.link.begin(begin)?;
-        let known = match ready.trusted {
-            true => Known::Manifest(manifest),
-            false => known::ask(self.link, &manifest, ready.privileged)?,
-        };
-        let found = source.scan(&known, self.ledger)?;
         self.guard_empty(&known, &found)?;
         let outcomes = Outcomes::default();
         let view = View { source: &source, known: &known, found: &found, outcomes: &outcomes, ready: &ready };
@@ -86,9 +104,9 @@ impl Pass<'_> {
             let deleted = self.bring_up(&view)?;
             let exact = self.ledger.failures().1 == 0;
             self.finish(exact)?;
-            let header = Header { rules, generation: exact.then_some(next), root: Vec::new() };
+            let header = Header { rules, generation: exact.then_some(next) };
             let outcome = Outcome { source: &source, found: &found, known: &known, outcomes: &outcomes, deleted };
-            outcome.save(&file, &header).map_err(|e| self.cannot_remember(&e))?;
+            outcome.save(&work.join("manifest"), &header).map_err(|e| cannot_remember(&work, &e))?;
         }
         self.report(&found, start)
     }
@@ -204,6 +222,12 @@ impl Pass<'_> {
             for (act, _) in view.found.acts(nth, view.known) {
                 let Act::Link(entry, first) = act else { continue };
                 let Some(existing) = view.found.path_at(view.known, first) else { continue };
+                if view.outcomes.is_unsent(first.0, path::split(&existing).1) {
+                    // It vanished meanwhile: the next pass finds another first name.
+                    view.outcomes.unsent(nth, entry.name);
+                    self.ledger.unsettled.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
                 items.push(Make { path: self.path(view, nth, entry.name), what: Node::Link(existing) });
                 sent.items.push(Item { dir: nth, name: entry.name.to_vec() });
                 if items.len() == PER_ORDER {
@@ -332,12 +356,12 @@ impl Pass<'_> {
     fn path(&self, view: &View<'_>, dir: u32, name: &[u8]) -> Vec<u8> {
         path::join(view.found.dirs.get(dir as usize).map_or(&[], |d| &d.path), name)
     }
+}
 
-    fn cannot_remember(&self, e: &std::io::Error) -> Failure {
-        let place = show(self.work.as_os_str().as_encoded_bytes());
-        Failure::fatal(Side::Source, format!("cannot keep the record of the copy in {place}: {e}"))
-            .hint("free space there, or set `work_dir` of the host to a place that can be written")
-    }
+fn cannot_remember(work: &Path, e: &std::io::Error) -> Failure {
+    let place = show(work.as_os_str().as_encoded_bytes());
+    Failure::fatal(Side::Source, format!("cannot keep the record of the copy in {place}: {e}"))
+        .hint("free space there, or set `work_dir` of the host to a place that can be written")
 }
 
 fn entries(n: u64) -> String {
@@ -430,7 +454,7 @@ fn rules(orders: &Orders) -> [u8; 32] {
 }
 
 /// A name for the next state of the target.
-pub fn generation() -> Result<Generation, Failure> {
+pub fn new_generation() -> Result<Generation, Failure> {
     let mut random = [0; 16];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
         .map_err(|e| Failure::of(Side::Source, "draw random numbers on", b"the source", e))?;

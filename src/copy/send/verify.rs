@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::link::Link;
-use super::pass::generation;
+use super::pass::new_generation;
 use crate::copy::VerifyReport;
 use crate::copy::digest::{Digest, Hashed, Hashing, Totals, hash_tree, same_content};
 use crate::copy::failure::{Failure, Side, show};
@@ -30,7 +30,7 @@ pub fn verify(orders: &Orders, link: &Link) -> Result<VerifyReport, Failure> {
         Failure { fatal: true, ..f }
     })?;
     let exclude = orders.exclude.clone();
-    let next = generation()?;
+    let next = new_generation()?;
     let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;
     let privileged = ready.privileged && Rights::of_process().privileged;
     link.order(&Order::Digest { privileged }, Vec::new())?;

@@ -1,0 +1,84 @@
+//! The rows of the table: what is done, with whom it is compared, and what must come out.
+
+use crate::measure::{Cost, line, measure, rounds};
+use crate::setup::{Setup, has, remove};
+use crate::trees;
+
+/// A full copy, one after which nothing changed, and what differs between the rows.
+struct Full {
+    ours: Vec<Cost>,
+    rsync: Vec<Cost>,
+    tar: Vec<Cost>,
+}
+
+fn full(setup: &Setup, with_tar: bool) -> Full {
+    setup.warm_up();
+    let mut full = Full { ours: vec![], rsync: vec![], tar: vec![] };
+    for round in 0..rounds() {
+        remove(&setup.path("ours"));
+        let job = setup.job(&format!("full-{round}"), "ours");
+        full.ours.push(measure(|| drop(setup.pass(&job))));
+        remove(&setup.path("rsync"));
+        full.rsync.push(measure(|| setup.rsync("rsync", &[])));
+        if with_tar && has("tar") {
+            remove(&setup.path("tar"));
+            full.tar.push(measure(|| setup.tar("tar")));
+            remove(&setup.path("tar"));
+        }
+    }
+    full
+}
+
+/// Both again after `change`; the last full copies are there.
+fn again(setup: &Setup, mut change: impl FnMut(usize)) -> (Vec<Cost>, Vec<Cost>) {
+    let job = setup.job(&format!("full-{}", rounds() - 1), "ours");
+    let (mut ours, mut rsync) = (vec![], vec![]);
+    for round in 0..rounds() {
+        change(round);
+        rustix::fs::sync();
+        ours.push(measure(|| drop(setup.pass(&job))));
+        rustix::fs::sync();
+        rsync.push(measure(|| setup.rsync("rsync", &[])));
+    }
+    (ours, rsync)
+}
+
+pub fn small(setup: &Setup) {
+    trees::small(&setup.path("data"), 100_000);
+    let full = full(setup, true);
+    line("100,000 files of 1–16 KiB, full", &full.ours, "rsync -a", &full.rsync, "1.6");
+    if !full.tar.is_empty() {
+        line("100,000 files of 1–16 KiB, full", &full.ours, "tar \\| ssh tar", &full.tar, "1.0");
+    }
+    let (ours, rsync) = again(setup, |_| {});
+    line("the same, nothing changed", &ours, "rsync -a", &rsync, "3");
+    let (ours, rsync) = again(setup, |round| trees::change_files(&setup.path("data"), 100, 77 + round as u64));
+    line("the same, 1 % of the files changed", &ours, "rsync -a", &rsync, "2");
+}
+
+pub fn large(setup: &Setup) {
+    trees::large(&setup.path("data"), 4, 1 << 30);
+    let full = full(setup, true);
+    line("4 files of 1 GiB, full", &full.ours, "rsync -a", &full.rsync, "1.4");
+    if !full.tar.is_empty() {
+        line("4 files of 1 GiB, full", &full.ours, "tar \\| ssh tar", &full.tar, "–");
+    }
+    let (ours, rsync) = again(setup, |_| {});
+    line("the same, nothing changed", &ours, "rsync -a", &rsync, "3");
+    let (ours, rsync) = again(setup, |round| trees::change_blocks(&setup.path("data"), 99 + round as u64));
+    line("the same, 1 % of the blocks changed", &ours, "rsync -a", &rsync, "5");
+}
+
+pub fn mixed(setup: &Setup) {
+    trees::mixed(&setup.path("data"));
+    let full = full(setup, false);
+    line("20,000 mixed files, 2 GiB, full", &full.ours, "rsync -a", &full.rsync, "1.5");
+    let (ours, rsync) = again(setup, |_| {});
+    line("the same, nothing changed", &ours, "rsync -a", &rsync, "3");
+}
+
+pub fn million(_setup: &Setup) {}
+
+pub fn far(_setup: &Setup) {}
+
+pub fn verify(_setup: &Setup) {}

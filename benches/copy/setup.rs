@@ -1,0 +1,139 @@
+//! Two hosts behind real sshds, our engine and the peers' command lines.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use migrate::copy::controller::Engine;
+use migrate::copy::{Copier, CopyJob, PassReport, VerifyReport};
+use migrate::ssh::{self, Pool};
+use tempfile::TempDir;
+
+use crate::lab::sshd::{Sshd, user};
+
+pub struct Setup {
+    pub dir: TempDir,
+    source: Sshd,
+    target: Sshd,
+    runtime: tokio::runtime::Runtime,
+    pool: Pool,
+    engine: Engine,
+}
+
+impl Setup {
+    pub fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("copy-bench-").tempdir().unwrap();
+        let source = Sshd::start(&dir.path().join("a"), "old");
+        let target = Sshd::start(&dir.path().join("b"), "new");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let hosts = [source.host(), target.host()].map(|host| (host.name.clone(), host));
+        let environment = ssh::Environment {
+            home: Some(dir.path().to_owned()),
+            ssh_auth_sock: None,
+            user: None,
+            ssh_program: None,
+            config_file: None,
+        };
+        let pool = Pool::new(environment, BTreeMap::from(hosts), ssh::Options::default());
+        let engine = Engine::new(Arc::new(pool.clone()), PathBuf::from(env!("CARGO_BIN_EXE_migrate")));
+        Self { dir, source, target, runtime, pool, engine }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn job(&self, id: &str, to: &str) -> CopyJob {
+        CopyJob {
+            id: id.to_owned(),
+            source: self.source.host(),
+            target: self.target.host(),
+            from: self.path("data").to_str().unwrap().to_owned(),
+            to: self.path(to).to_str().unwrap().to_owned(),
+            exclude: Vec::new(),
+            delete: true,
+            bandwidth: None,
+        }
+    }
+
+    pub fn pass(&self, job: &CopyJob) -> PassReport {
+        self.runtime.block_on(self.engine.pass(job, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
+    }
+
+    pub fn verify(&self, job: &CopyJob) -> VerifyReport {
+        self.runtime.block_on(self.engine.verify(job, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
+    }
+
+    /// Puts the agents on the hosts and opens the connections, which a migration does once.
+    pub fn warm_up(&self) {
+        std::fs::create_dir_all(self.path("nothing")).unwrap();
+        let mut job = self.job("warm-up", "nothing-there");
+        job.from = self.path("nothing").to_str().unwrap().to_owned();
+        self.pass(&job);
+        let _ = &self.pool;
+    }
+
+    /// The `ssh` of the peers, to `port` of the target.
+    fn ssh(&self, port: u16) -> Vec<String> {
+        let option = |text: String| ["-o".to_owned(), text];
+        let mut ssh: Vec<String> = ["ssh", "-F", "none"].map(str::to_owned).to_vec();
+        ssh.extend(option("BatchMode=yes".into()));
+        ssh.extend(option("IdentitiesOnly=yes".into()));
+        ssh.extend(option("StrictHostKeyChecking=no".into()));
+        ssh.extend(option(format!("UserKnownHostsFile={}", self.path("peer_hosts").display())));
+        ssh.extend(["-i".to_owned(), self.target.client_key().display().to_string()]);
+        ssh.extend(["-p".to_owned(), port.to_string()]);
+        ssh
+    }
+
+    pub fn target_addr(&self) -> std::net::SocketAddr {
+        self.target.addr()
+    }
+
+    pub fn rsync(&self, to: &str, more: &[&str]) {
+        self.rsync_to(self.target.addr(), to, more);
+    }
+
+    pub fn rsync_to(&self, addr: std::net::SocketAddr, to: &str, more: &[&str]) {
+        let status = Command::new("rsync")
+            .arg("-a")
+            .args(more)
+            .args(["-e", &self.ssh(addr.port()).join(" ")])
+            .arg(format!("{}/", self.path("data").display()))
+            .arg(format!("{}@{}:{}/", user(), addr.ip(), self.path(to).display()))
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    pub fn tar(&self, to: &str) {
+        std::fs::create_dir_all(self.path(to)).unwrap();
+        let mut pack = Command::new("tar")
+            .args(["-C", self.path("data").to_str().unwrap(), "-cf", "-", "."])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ssh = self.ssh(self.target.addr().port());
+        let status = Command::new(&ssh[0])
+            .args(&ssh[1..])
+            .arg(format!("{}@{}", user(), self.target.addr().ip()))
+            .arg(format!("tar -C {} -xf -", self.path(to).display()))
+            .stdin(pack.stdout.take().unwrap())
+            .status()
+            .unwrap();
+        assert!(status.success() && pack.wait().unwrap().success());
+    }
+}
+
+pub fn has(program: &str) -> bool {
+    crate::lab::process::find_program(program).is_some()
+}
+
+pub fn remove(path: &Path) {
+    if path.exists() {
+        std::fs::remove_dir_all(path).unwrap();
+    }
+    // Writing back what was removed belongs to nobody's measurement.
+    rustix::fs::sync();
+}
