@@ -4,12 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
-use super::{Before, Event, Operator, Record, Setting, Started, StepResult};
+use super::standing::{Approval, Direction, Pause, Status, StepRecord, StepState, Tuning};
+use super::{Before, Event, Operator, Record, Started, StepResult};
 use crate::planner::graph::{Step, StepKind};
 
 /// Where a run stands.
@@ -36,127 +35,6 @@ pub struct RunState {
     steps: BTreeMap<String, StepRecord>,
     /// The steps of the graph by id, shared by all who work on them.
     plan: Arc<BTreeMap<String, Arc<Step>>>,
-}
-
-/// Which way a run goes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// To the end of the plan.
-    #[default]
-    Forward,
-    /// Back.
-    Back {
-        /// To right after this step; `None` to the start.
-        to: Option<String>,
-    },
-}
-
-/// Who keeps a run from beginning anything new.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Pause {
-    /// Who and where.
-    pub by: Operator,
-    /// Why.
-    pub why: String,
-    /// Since when.
-    pub since: Timestamp,
-}
-
-/// Somebody's yes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Approval {
-    /// Who and where.
-    pub by: Operator,
-    /// Why.
-    pub why: String,
-}
-
-/// What has been set while a run went on; `None` leaves it to the plan.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Tuning {
-    /// As in [`Setting::Hold`].
-    pub hold: Option<Duration>,
-    /// As in [`Setting::Bandwidth`].
-    pub bandwidth: Option<u64>,
-    /// As in [`Setting::MaxUnavailable`].
-    pub max_unavailable: Option<usize>,
-}
-
-impl Tuning {
-    fn set(&mut self, setting: Setting) {
-        match setting {
-            Setting::Hold(hold) => self.hold = Some(hold),
-            Setting::Bandwidth(bytes) => self.bandwidth = Some(bytes),
-            Setting::MaxUnavailable(pairs) => self.max_unavailable = Some(pairs),
-        }
-    }
-}
-
-/// A run as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "status")]
-pub enum Status {
-    /// A controller works on it, or died while it did.
-    Running,
-    /// An operator is needed.
-    Held {
-        /// The step, when it is about one.
-        step: Option<String>,
-        /// Why.
-        why: String,
-        /// What to do next.
-        hint: Option<String>,
-        /// An undo failed.
-        stuck: bool,
-    },
-    /// Was asked to stop.
-    Stopped {
-        /// By what.
-        by: String,
-    },
-    /// Everything is done.
-    Finished,
-    /// Everything is as it was at the start.
-    RolledBack,
-}
-
-/// What is known of one step.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct StepRecord {
-    /// Where it stands.
-    pub state: StepState,
-    /// Attempts begun.
-    pub attempts: u32,
-    /// When the last attempt began.
-    pub began: Option<Timestamp>,
-    /// When the last attempt ended.
-    pub ended: Option<Timestamp>,
-    /// Attempts that failed for certain since it was last undone.
-    pub failures: u32,
-    /// What was there before the first attempt.
-    pub before: Option<Before>,
-    /// What was seen at the end, or why it failed.
-    pub says: String,
-}
-
-/// Where a step stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StepState {
-    /// Not begun, or undone.
-    #[default]
-    Waiting,
-    /// Intended; without an outcome it may or may not have happened.
-    Running,
-    /// Took hold.
-    Done,
-    /// Did not.
-    Failed,
-    /// Nobody can tell.
-    Unknown,
-    /// Its undo was intended.
-    Undoing,
 }
 
 /// A record that cannot follow what is there.

@@ -4,6 +4,7 @@
 //! be lost. Must never hold a secret or unescaped remote bytes.
 
 pub mod fold;
+pub mod standing;
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use crate::spec::model::Input;
 use crate::text;
 use crate::traffic::Pool;
 
-pub use fold::{Approval, Direction, IllegalTransition, Pause, RunState, Status, StepState, Tuning};
+pub use fold::{IllegalTransition, RunState};
+pub use standing::{Approval, Direction, Pause, Status, StepRecord, StepState, Tuning};
 
 /// One record of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

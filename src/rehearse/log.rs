@@ -121,9 +121,6 @@ fn describe(event: &Event) -> String {
         Event::Stopped { by } => format!("journal: stopped by {by}"),
         Event::Finished => "journal: finished".into(),
         Event::RollbackBegan { .. } => "journal: the run goes back".into(),
-        Event::Paused { .. } | Event::Unpaused { .. } | Event::Approved { .. } | Event::Tuned { .. } => {
-            "journal: an order".into()
-        }
         Event::RolledBack => "journal: rolled back".into(),
         Event::Resolved { done, .. } => format!("journal: resolved as {}done", if *done { "" } else { "not " }),
     }
