@@ -73,7 +73,7 @@ pub fn open(
 /// What is signed here is copied elsewhere with the next checkpoint of the run.
 pub fn by_hand(environment: &Environment, run: &Run, command: &str) -> anyhow::Result<(Custody, RunState)> {
     // What cannot be read is told as it is.
-    let plan = journal::file::load(&run.journal)?.started.plan;
+    let plan = journal::file::load(&run.journal)?.started.plan.clone();
     let lease = lock(environment, [lock::plan_name(&plan)].into(), command)?;
     open(environment, lease, &run.name, &run.journal, &[])
 }
