@@ -16,6 +16,9 @@
 //! - `async` only where there is I/O. Planning is pure.
 //! - Every write is read back. Unknown is neither success nor failure: it holds.
 
+#[cfg(test)]
+extern crate self as migrate;
+
 pub mod audit;
 pub mod cli;
 pub mod clock;

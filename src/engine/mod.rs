@@ -6,6 +6,7 @@
 mod acting;
 mod dispatch;
 mod execute;
+pub(crate) mod mutant;
 mod obey;
 pub mod orders;
 mod undo;

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::execute::{self, Context, Effect, Found, traffic, wait};
+use super::mutant::{self, Mutant};
 use crate::event::{Before, Direction, RunState, StepResult, StepState};
 use crate::planner::graph::{Step, StepKind, WayBack};
 use crate::spec::model::{OnDeadline, OnFailure};
@@ -108,7 +109,9 @@ fn dependents<'a>(state: &'a RunState, first: &'a str) -> BTreeSet<&'a str> {
 
 /// Steps that are in effect, or may be.
 fn begun(state: &RunState) -> impl Iterator<Item = &Step> {
-    state.started.graph.steps.iter().filter(|s| state.step(&s.id).state != StepState::Waiting)
+    let begun =
+        |s: StepState| if mutant::is(Mutant::UndoOnlyDone) { s == StepState::Done } else { s != StepState::Waiting };
+    state.started.graph.steps.iter().filter(move |s| begun(state.step(&s.id).state))
 }
 
 /// What is left to undo of a run that goes back, for popping from the end; also what an interrupted step back has left over.

@@ -16,6 +16,8 @@ mod report;
 mod search;
 mod stage;
 mod tell;
+#[cfg(test)]
+mod tests;
 
 pub use fault::Fault;
 pub use promise::Broken;

@@ -1,5 +1,7 @@
 //! Small plans, two pairs of each strategy.
 
+#![allow(dead_code, reason = "each test binary uses some of them")]
+
 use migrate::planner;
 use migrate::planner::graph::Graph;
 use migrate::spec::model::Spec;
@@ -63,6 +65,37 @@ services:
       - { at: freeze, idempotent: true, run: freeze, undo: unfreeze }
       - { at: thaw, idempotent: true, run: thaw, undo: unthaw }
 ";
+
+/// One pair with state, and another that keeps its pool alive, so that few histories show a mistake.
+pub fn one(setting: &str, hooks: &str) -> String {
+    format!(
+        "
+migration: one
+inventory: inventory.yaml
+services:
+  uploads:
+    strategy: cutover
+    move: {{ from: [dal-1], to: [fra-1] }}
+    traffic: {{ director: edge, pool: uploads }}
+    state: {{ directory: /srv/uploads }}
+    health: {{ tcp: \"{{{{ address }}}}:80\", rise: 1, interval: 1s, within: 3s }}
+    drain: {{ deadline: 5s, interval: 1s }}
+    shift: {{ steps: [100%], hold: 1s }}
+    {setting}
+    hooks:
+      - {{ at: freeze, run: freeze, undo: unfreeze{hooks} }}
+      - {{ at: thaw, run: thaw, undo: unthaw{hooks} }}
+  other:
+    strategy: ramp
+    move: {{ from: [dal-2], to: [fra-2] }}
+    traffic: {{ director: edge, pool: uploads }}
+    shift: {{ steps: [100%], hold: 1s }}
+waves:
+  - {{ name: first, services: uploads }}
+  - {{ name: last, services: other, after: first }}
+"
+    )
+}
 
 /// Reads a plan and compiles it as `plan --offline` does.
 pub fn compile(plan: &str) -> (Spec, Graph) {

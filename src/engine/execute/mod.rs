@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::mutant::{self, Mutant};
 use super::{Stop, World};
 use crate::event::{Approval, Before, Direction, Notice, RunState, StepResult, Tuning};
 use crate::planner::graph::{Step, StepKind};
@@ -135,7 +136,8 @@ impl Context {
         notices: mpsc::UnboundedSender<Notice>,
         stop: watch::Receiver<Stop>,
     ) -> Self {
-        let (run, fence) = (state.started.run.clone(), state.records);
+        let run = state.started.run.clone();
+        let fence = if mutant::is(Mutant::NoFence) { 0 } else { state.records };
         let (approvals, _) = watch::channel(state.approvals.clone());
         let (tuning, _) = watch::channel(state.tuning);
         let (interrupted, _) = watch::channel(false);

@@ -1,0 +1,48 @@
+//! Mistakes made on purpose, so that tests can show that a rehearsal finds them. Outside of this crate's own tests none is ever made.
+
+/// A mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutant {
+    /// Acts first and writes the intent down afterwards.
+    IntentAfterEffect,
+    /// Takes an unknown outcome for a done one.
+    UnknownIsDone,
+    /// Every controller has the same fence.
+    NoFence,
+    /// A command whose start was not prevented counts as one that never starts.
+    NoSeal,
+    /// Goes back over what is surely done, and not over what may be.
+    UndoOnlyDone,
+}
+
+/// Whether this mistake is to be made.
+#[cfg(not(test))]
+pub(crate) const fn is(_: Mutant) -> bool {
+    false
+}
+
+#[cfg(test)]
+pub(crate) use switch::{is, with};
+
+#[cfg(test)]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Mutant;
+
+    thread_local! {
+        static MUTANT: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    pub(crate) fn is(mutant: Mutant) -> bool {
+        MUTANT.get() == Some(mutant)
+    }
+
+    /// Makes a mistake on this thread while something runs.
+    pub(crate) fn with<T>(mutant: Mutant, run: impl FnOnce() -> T) -> T {
+        MUTANT.set(Some(mutant));
+        let ran = run();
+        MUTANT.set(None);
+        ran
+    }
+}

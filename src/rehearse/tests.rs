@@ -1,0 +1,64 @@
+//! The rehearsal itself: a mistake in the engine must be found.
+
+use super::*;
+use crate::engine::mutant::{self, Mutant};
+
+#[path = "../../tests/rehearse/plans.rs"]
+mod plans;
+
+fn rehearsed(plan: &str, faults: usize) -> Report {
+    let (spec, graph) = plans::compile(plan);
+    rehearse(&spec, &graph, &Options { faults, limit: 400_000, seed: 1 }, &mut |_| {}).unwrap()
+}
+
+/// What a mistake breaks in a plan with one pair.
+fn found(mutant: Mutant, plan: &str, faults: usize) -> Vec<Broken> {
+    let report = mutant::with(mutant, || rehearsed(plan, faults));
+    println!("{}", report.text());
+    report.broken.into_iter().map(|f| f.broken).collect()
+}
+
+#[test]
+fn without_a_mistake_nothing_is_found() {
+    let report = rehearsed(&plans::one("", ""), 1);
+    assert!(report.holds(), "{}", report.text());
+}
+
+#[test]
+fn an_intent_that_is_written_after_the_effect_is_found() {
+    assert!(found(Mutant::IntentAfterEffect, &plans::one("", ""), 0).contains(&Broken::NoIntent));
+}
+
+#[test]
+fn an_unknown_outcome_that_is_taken_for_done_is_found() {
+    assert!(!found(Mutant::UnknownIsDone, &plans::one("", ""), 1).is_empty());
+}
+
+#[test]
+fn a_start_that_is_not_prevented_is_found() {
+    assert!(found(Mutant::NoSeal, &plans::one("", ""), 2).contains(&Broken::RanTwice));
+}
+
+#[test]
+fn a_controller_without_a_fence_is_found() {
+    assert!(!found(Mutant::NoFence, &plans::one("", ""), 2).is_empty());
+}
+
+#[test]
+fn going_back_over_what_is_surely_done_alone_is_found() {
+    assert!(!found(Mutant::UndoOnlyDone, &plans::one("", ""), 1).is_empty());
+}
+
+#[test]
+fn a_plan_that_goes_back_by_itself_keeps_every_promise() {
+    let report = rehearsed(&plans::one("on_failure: rollback", ""), 2);
+    println!("{}", report.text());
+    assert!(report.holds());
+}
+
+#[test]
+fn commands_that_may_be_repeated_keep_every_promise() {
+    let report = rehearsed(&plans::one("", ", idempotent: true"), 2);
+    println!("{}", report.text());
+    assert!(report.holds());
+}
