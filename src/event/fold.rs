@@ -134,10 +134,25 @@ pub struct StepRecord {
     pub ended: Option<Timestamp>,
     /// Attempts that failed for certain since it was last undone.
     pub failures: u32,
+    /// Executions, of the step or of its undo, whose end is known: what runs next is a new one.
+    pub settled: u32,
+    /// Whether an attempt has begun whose end nobody knows: what it has begun may still go on.
+    pub in_flight: bool,
     /// What was there before the first attempt.
     pub before: Option<Before>,
     /// What was seen at the end, or why it failed.
     pub says: String,
+}
+
+impl StepRecord {
+    /// Its last execution has an end that is known. What is undone begins as if it had never been done.
+    fn settle(&mut self) {
+        self.in_flight = false;
+        self.settled += 1;
+        if self.state == StepState::Waiting {
+            (self.before, self.failures) = (None, 0);
+        }
+    }
 }
 
 /// Where a step stands.
@@ -286,6 +301,7 @@ impl RunState {
             (true, _) => StepState::Undoing,
         };
         step.attempts = attempt;
+        step.in_flight |= !undo;
         step.began = Some(at);
         step.ended = None;
         // A second attempt sees what the first one left: only the first sight is what was there before.
@@ -331,6 +347,7 @@ impl RunState {
             }
             (StepState::Waiting | StepState::Done, _) => return Err(format!("the outcome of {id} is known")),
         };
+        step.settle();
         step.ended = Some(at);
         step.says = why;
         Ok(())
@@ -364,17 +381,19 @@ impl RunState {
             StepResult::Failed { why, .. } => (StepState::Failed, why),
             StepResult::Unknown { why, .. } => (StepState::Unknown, why),
         };
-        step.failures += u32::from(!undo && state == StepState::Failed);
         step.says = says;
         step.ended = Some(at);
+        step.failures += u32::from(!undo && state == StepState::Failed);
         step.state = match (undo, state) {
             (true, StepState::Done) => StepState::Waiting,
             // Still in effect, as far as anybody knows: the undo is tried again.
             (true, _) => StepState::Undoing,
             (false, state) => state,
         };
-        if step.state == StepState::Waiting {
-            (step.before, step.failures) = (None, 0);
+        match (undo, state) {
+            (_, StepState::Unknown) => {}
+            (false, StepState::Done) => step.in_flight = false,
+            _ => step.settle(),
         }
         Ok(())
     }
@@ -387,6 +406,8 @@ impl RunState {
             began: None,
             ended: None,
             failures: 0,
+            settled: 0,
+            in_flight: false,
             before: None,
             says: String::new(),
         };
