@@ -12,8 +12,8 @@ use super::{Exit, runs, signals};
 use crate::control::{self, LastSeen};
 use crate::engine::orders::{Given, Order};
 use crate::engine::{Ending, Engine, World};
-use crate::event::{Notice, RunState};
-use crate::journal::{self, Journal};
+use crate::event::{Event, Notice, RunState};
+use crate::journal::{self, Journal, Log};
 use crate::render::{self, Watch};
 
 /// Works on a run until it has ended, is held or was stopped. `command` is what goes on with it.
@@ -21,8 +21,8 @@ pub async fn work(
     format: Format,
     environment: &Environment,
     world: World,
-    journal: Journal,
-    state: RunState,
+    mut journal: Journal,
+    mut state: RunState,
     command: &str,
 ) -> anyhow::Result<Exit> {
     let (notices, watching) = mpsc::unbounded_channel::<Notice>();
@@ -31,6 +31,13 @@ pub async fn work(
     let path = journal.path().to_owned();
     let socket = control::serve(&runs::socket(&path), give.clone(), seen.clone())
         .context("the run's control socket cannot be made")?;
+    if runs::stop_switch(environment).exists() && state.paused.is_none() {
+        // Before the first step: afterwards there is no telling what has begun.
+        let paused = Event::Paused { by: environment.operator(), why: switch_words(environment) };
+        let record = journal.append(paused)?;
+        state.apply(record.clone())?;
+        let _ = notices.send(Notice::Recorded(record));
+    }
     let by_switch = state.paused.as_ref().is_some_and(|p| p.why == switch_words(environment));
     let switch = tokio::spawn(obey_switch(environment.clone(), by_switch, give));
     let watcher = watcher(format, environment, &state);
