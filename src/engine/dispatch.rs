@@ -91,6 +91,7 @@ pub struct Engine {
     /// Failures that the plan's budgets allow: other pairs go on meanwhile.
     tolerated: Vec<Ending>,
     undo: Vec<String>,
+    cleaned: bool,
     orders: Orders,
 }
 
@@ -122,6 +123,7 @@ impl Engine {
             hold: None,
             tolerated: Vec::new(),
             undo,
+            cleaned: false,
             orders,
         }
     }
@@ -130,7 +132,7 @@ impl Engine {
     pub async fn run(mut self) -> Result<Ending, EngineError> {
         loop {
             self.begin_ready()?;
-            if self.tasks.is_empty() && !self.waits_for_orders() {
+            if self.tasks.is_empty() && !self.waits_for_orders() && !self.clean_up_behind() {
                 return self.end();
             }
             tokio::select! {
@@ -184,6 +186,30 @@ impl Engine {
         let context = Arc::clone(&self.context);
         self.spawn(&step.id.clone(), async move { undo::undo(&context, &step, &found).await });
         Ok(())
+    }
+
+    /// Once everything is undone, takes from the hosts what the run has put there; whether there is anything to take. No step has this
+    /// effect, and what stays behind does no harm.
+    fn clean_up_behind(&mut self) -> bool {
+        let whole = matches!(self.state.direction, Direction::Back { to: None });
+        if !whole || self.cleaned || self.stopping() || !undo::left(&self.state).is_empty() {
+            return false;
+        }
+        self.cleaned = true;
+        let visited = |pair: &_| {
+            self.steps.values().any(|s| s.pair.as_ref() == Some(pair) && self.state.step(&s.id).attempts > 0)
+        };
+        let clean_up =
+            |s: &&Arc<Step>| matches!(s.kind, StepKind::CleanUp { .. }) && s.pair.as_ref().is_some_and(visited);
+        let steps: Vec<Arc<Step>> = self.steps.values().filter(clean_up).cloned().collect();
+        for step in steps {
+            let (context, found) = (Arc::clone(&self.context), Found::new(&self.state, &step));
+            self.spawn(&step.id.clone(), async move {
+                execute::execute(&context, &step, &found).await;
+                Effect::Interrupted
+            });
+        }
+        !self.tasks.is_empty()
     }
 
     fn is_ready(&self, id: &str) -> bool {
@@ -276,6 +302,9 @@ impl Engine {
             Effect::Ended(result) => {
                 let undo = self.state.step(&id).state == StepState::Undoing;
                 if !matches!(self.state.step(&id).state, StepState::Running | StepState::Undoing) {
+                    if self.state.direction != Direction::Forward {
+                        return Ok(());
+                    }
                     // It could not even look: that is an attempt, too.
                     self.intend(&step, false, None)?;
                 }
@@ -284,9 +313,10 @@ impl Engine {
         }
     }
 
-    /// A stop or a hold may have come while a step looked: nothing has happened yet, so it need not.
+    /// A stop, a hold or the way back may have come while a step looked: nothing has happened yet, so it need not.
     fn act_if_still_wanted(&mut self, step: Arc<Step>, before: Before) -> Result<(), EngineError> {
-        if self.stopping() && !step.urgent { Ok(()) } else { self.act(step, Some(before)) }
+        let unwanted = self.state.direction != Direction::Forward || (self.stopping() && !step.urgent);
+        if unwanted { Ok(()) } else { self.act(step, Some(before)) }
     }
 
     /// Records an outcome, and what it makes the run do next.
@@ -309,6 +339,10 @@ impl Engine {
         if undo {
             self.undo.clear();
             self.hold = Some(held);
+            return Ok(());
+        }
+        if self.state.direction != Direction::Forward {
+            // It was under way when the run turned back, and is among what is undone.
             return Ok(());
         }
         self.undo = undo::on_failure(&self.state, step);
@@ -350,6 +384,7 @@ impl Engine {
         let by = self.operator.clone();
         self.record(Event::RollbackBegan { by, to: None, why })?;
         self.hold = None;
+        self.tolerated.clear();
         self.undo = undo::left(&self.state);
         Ok(())
     }
@@ -360,7 +395,7 @@ impl Engine {
         let tolerated = self.tolerated.pop();
         let (event, ending) = if let Some(held @ Ending::Held { .. }) = self.hold.take().or(tolerated) {
             (held_event(&held), held)
-        } else if back && self.undo.is_empty() {
+        } else if back && undo::left(&self.state).is_empty() {
             (Event::RolledBack, Ending::RolledBack)
         } else if !back && self.state.all_done() {
             (Event::Finished, Ending::Finished)

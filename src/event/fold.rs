@@ -164,6 +164,7 @@ impl RunState {
             (true, _) => StepState::Undoing,
         };
         step.attempts = attempt;
+        step.in_flight |= !undo;
         step.began = Some(at);
         step.ended = None;
         // A second attempt sees what the first one left: only the first sight is what was there before.
@@ -171,12 +172,21 @@ impl RunState {
         Ok(())
     }
 
-    fn approve(&mut self, step: String, by: Operator, why: String) -> Result<(), String> {
-        match self.started.graph.step(&step).map(|s| &s.kind) {
+    /// Why nobody, or not this user, can say yes to a step.
+    pub fn check_approval(&self, step: &str, by: &Operator) -> Result<(), String> {
+        match self.started.graph.step(step).map(|s| &s.kind) {
             Some(StepKind::Gate(_)) => {}
             Some(_) => return Err(format!("{step} is not a gate")),
             None => return Err(format!("there is no step {step}")),
         }
+        match self.approvals.get(step).into_iter().flatten().any(|a| a.by.user == by.user) {
+            true => Err(format!("{} has approved {step} already", by.user)),
+            false => Ok(()),
+        }
+    }
+
+    fn approve(&mut self, step: String, by: Operator, why: String) -> Result<(), String> {
+        self.check_approval(&step, &by)?;
         self.approvals.entry(step).or_default().push(Approval { by, why });
         Ok(())
     }
@@ -209,6 +219,7 @@ impl RunState {
             }
             (StepState::Waiting | StepState::Done, _) => return Err(format!("the outcome of {id} is known")),
         };
+        step.settle();
         step.ended = Some(at);
         step.says = why;
         Ok(())
@@ -241,17 +252,19 @@ impl RunState {
             StepResult::Failed { why, .. } => (StepState::Failed, why),
             StepResult::Unknown { why, .. } => (StepState::Unknown, why),
         };
-        step.failures += u32::from(!undo && state == StepState::Failed);
         step.says = says;
         step.ended = Some(at);
+        step.failures += u32::from(!undo && state == StepState::Failed);
         step.state = match (undo, state) {
             (true, StepState::Done) => StepState::Waiting,
             // Still in effect, as far as anybody knows: the undo is tried again.
             (true, _) => StepState::Undoing,
             (false, state) => state,
         };
-        if step.state == StepState::Waiting {
-            (step.before, step.failures) = (None, 0);
+        match (undo, state) {
+            (_, StepState::Unknown) => {}
+            (false, StepState::Done) => step.in_flight = false,
+            _ => step.settle(),
         }
         Ok(())
     }
@@ -269,6 +282,8 @@ impl RunState {
             began: None,
             ended: None,
             failures: 0,
+            settled: 0,
+            in_flight: false,
             before: None,
             says: String::new(),
         };

@@ -53,8 +53,12 @@ pub struct Found {
     pub ramped: bool,
     /// The TTL that the step named by `found_by` or `outlast` found.
     pub ttl: Option<Duration>,
-    /// How often this step has failed for certain: a new try of a command is a new key.
+    /// How often this step has failed for certain since it was last undone.
     pub failures: u32,
+    /// Executions of this step whose end is known: a new try of a command is a new key.
+    pub settled: u32,
+    /// Whether what this step has begun may still go on.
+    pub in_flight: bool,
 }
 
 impl Found {
@@ -70,7 +74,14 @@ impl Found {
         });
         let record = state.step(&step.id);
         let ramped = matches!(state.direction, Direction::Back { .. });
-        Self { before: record.before.clone(), ramped, ttl, failures: record.failures }
+        Self {
+            before: record.before.clone(),
+            ramped,
+            ttl,
+            failures: record.failures,
+            settled: record.settled,
+            in_flight: record.in_flight,
+        }
     }
 }
 
@@ -95,10 +106,7 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
     let began = context.world.clock.now();
     let effect = match &step.kind {
         StepKind::Check { host, checks } => wait::check(context, step, host, checks).await,
-        StepKind::Watch { hold, checks } => {
-            let hold = context.tuning.borrow().hold.unwrap_or(*hold);
-            wait::watch(context, step, hold, checks).await
-        }
+        StepKind::Watch { hold, checks } => wait::watch(context, step, context.hold(*hold), checks).await,
         StepKind::Settle { director, pool, .. } => wait::settle(context, step, director, pool, found.ttl).await,
         StepKind::Empty { .. } => wait::empty(context, step).await,
         StepKind::Copy(tree) => copy::copy(context, step, tree).await,
@@ -148,6 +156,12 @@ impl Context {
     pub fn publish(&self, state: &RunState) {
         self.approvals.send_replace(state.approvals.clone());
         self.tuning.send_replace(state.tuning);
+    }
+
+    /// The watch time after a shift, there and back: what an operator has set, where the plan has one at all.
+    pub fn hold(&self, planned: Duration) -> Duration {
+        let set = self.tuning.borrow().hold.filter(|_| !planned.is_zero());
+        set.unwrap_or(planned)
     }
 
     /// Ends every wait that may end early.
