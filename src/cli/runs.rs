@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::failure::advised;
+use crate::audit::CHECKPOINTS;
 use crate::event::{RunState, Status};
 use crate::journal::{self, JournalError};
 
@@ -52,8 +53,9 @@ pub fn all(environment: &Environment) -> anyhow::Result<Vec<Run>> {
     for entry in entries {
         let entry = entry?;
         let journal = entry.path().join("journal");
-        // A journal without a record belongs to a run that never began.
-        let began = || !matches!(journal::file::read(&journal), Ok(records) if records.is_empty());
+        // A journal without a record belongs to a run that never began, unless records of it were sealed.
+        let sealed = || std::fs::metadata(journal.with_file_name(CHECKPOINTS)).is_ok_and(|m| m.len() > 0);
+        let began = || sealed() || !matches!(journal::file::read(&journal), Ok(records) if records.is_empty());
         if journal.is_file() && began() {
             let state = journal::file::load(&journal);
             runs.push(Run { name: entry.file_name().to_string_lossy().into_owned(), journal, state });

@@ -64,6 +64,18 @@ fn an_intact_run_is_called_so_and_a_changed_one_ends_with_1_and_its_record() {
 }
 
 #[test]
+fn a_run_whose_journal_was_emptied_is_not_passed_over() {
+    let state = state_with_a_run();
+    let bytes = std::fs::read(journal(state.path())).unwrap();
+    let header = bytes.iter().position(|b| *b == b'\n').unwrap() + 1;
+    std::fs::write(journal(state.path()), &bytes[..header]).unwrap();
+    let (_, out, _) = migrate(state.path(), &["status"]);
+    assert!(out.contains(RUN), "{out}");
+    let (code, out, _) = migrate(state.path(), &["audit", "verify", RUN]);
+    assert!(code == 1 && out.contains("records 0 to 7 are missing"), "{out}");
+}
+
+#[test]
 fn without_a_key_to_expect_nothing_is_called_intact() {
     let state = state_with_a_run();
     let (_, key, _) = migrate(state.path(), &["audit", "key"]);
@@ -77,6 +89,27 @@ fn without_a_key_to_expect_nothing_is_called_intact() {
     let (code, _, err) = migrate(state.path(), &["audit", "verify", "nope"]);
     assert!(code == 1 && err.contains("there is no run named nope"), "{err}");
     assert_eq!(migrate(state.path(), &["audit", "verify", "../runs/web-1"]).0, 1);
+}
+
+/// The recipe of docs/audit.md.
+#[test]
+fn another_tool_agrees_with_the_signature() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        eprintln!("openssl is not here");
+        return;
+    }
+    let state = state_with_a_run();
+    let lines = std::fs::read_to_string(journal(state.path()).with_file_name(CHECKPOINTS)).unwrap();
+    let (body, signature) = lines.lines().next().unwrap().rsplit_once(",\"sig\":\"").unwrap();
+    let signature = migrate::text::unhex(signature.strip_suffix("\"}").unwrap()).unwrap();
+    std::fs::write(state.path().join("signed"), format!("migrate checkpoint\n{body}}}")).unwrap();
+    std::fs::write(state.path().join("signature"), signature).unwrap();
+    let openssl = |args: &str| {
+        let output = Command::new("openssl").current_dir(state.path()).args(args.split(' ')).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    openssl("pkey -in audit-key.pem -pubout -out public.pem");
+    openssl("pkeyutl -verify -pubin -inkey public.pem -rawin -in signed -sigfile signature");
 }
 
 #[test]
