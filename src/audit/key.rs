@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use crate::text;
@@ -100,7 +100,8 @@ impl Key {
 fn make(path: &Path) -> Result<(), KeyError> {
     let mut seed = [0_u8; 32];
     getrandom::fill(&mut seed).map_err(|e| KeyError::Random(e.to_string()))?;
-    let key = SigningKey::from_bytes(&seed);
+    // Without the public half: with it OpenSSL 3 cannot read the file.
+    let key = KeypairBytes { secret_key: seed, public_key: None };
     let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|e| KeyError::Random(e.to_string()))?;
     let made = path.with_extension(format!("{}.new", std::process::id()));
     let write = || {
