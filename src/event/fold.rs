@@ -164,6 +164,7 @@ impl RunState {
             (true, _) => StepState::Undoing,
         };
         step.attempts = attempt;
+        step.in_flight |= !undo;
         step.began = Some(at);
         step.ended = None;
         // A second attempt sees what the first one left: only the first sight is what was there before.
@@ -209,6 +210,7 @@ impl RunState {
             }
             (StepState::Waiting | StepState::Done, _) => return Err(format!("the outcome of {id} is known")),
         };
+        step.settle();
         step.ended = Some(at);
         step.says = why;
         Ok(())
@@ -250,8 +252,10 @@ impl RunState {
             (true, _) => StepState::Undoing,
             (false, state) => state,
         };
-        if step.state == StepState::Waiting {
-            (step.before, step.failures) = (None, 0);
+        match (undo, state) {
+            (_, StepState::Unknown) => {}
+            (false, StepState::Done) => step.in_flight = false,
+            _ => step.settle(),
         }
         Ok(())
     }
@@ -269,6 +273,8 @@ impl RunState {
             began: None,
             ended: None,
             failures: 0,
+            settled: 0,
+            in_flight: false,
             before: None,
             says: String::new(),
         };

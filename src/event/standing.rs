@@ -103,10 +103,25 @@ pub struct StepRecord {
     pub ended: Option<Timestamp>,
     /// Attempts that failed for certain since it was last undone.
     pub failures: u32,
+    /// Executions, of the step or of its undo, whose end is known: what runs next is a new one.
+    pub settled: u32,
+    /// Whether an attempt has begun whose end nobody knows: what it has begun may still go on.
+    pub in_flight: bool,
     /// What was there before the first attempt.
     pub before: Option<Before>,
     /// What was seen at the end, or why it failed.
     pub says: String,
+}
+
+impl StepRecord {
+    /// Its last execution has an end that is known. What is undone begins as if it had never been done.
+    pub(super) fn settle(&mut self) {
+        self.in_flight = false;
+        self.settled += 1;
+        if self.state == StepState::Waiting {
+            (self.before, self.failures) = (None, 0);
+        }
+    }
 }
 
 /// Where a step stands.

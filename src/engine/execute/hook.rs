@@ -1,6 +1,7 @@
 //! Commands of the plan on hosts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Context, Effect, Found, done, failed, unknown};
 use crate::planner::graph::{Class, HookStep, Step};
@@ -8,6 +9,11 @@ use crate::spec::model::Host;
 use crate::ssh::receipt::{self, Key, KeyedOutcome};
 use crate::ssh::{Command, Output, SshError, SshErrorKind};
 use crate::text;
+
+/// How much longer than it may take the end of a command is waited for, when it is to be undone.
+const GRACE: Duration = Duration::from_secs(15);
+/// How long one question waits for that end.
+const FETCH: Duration = Duration::from_secs(5);
 
 /// Runs a hook by the rule of its class.
 pub async fn run(context: &Context, step: &Step, hook: &HookStep, found: &Found) -> Effect {
@@ -27,22 +33,61 @@ pub async fn run(context: &Context, step: &Step, hook: &HookStep, found: &Found)
         }
     }
     match step.kind.class() {
-        Class::Keyed => keyed(context, step, host, &command, &found.failures.to_string()).await,
+        Class::Keyed => keyed(context, step, host, &command, &found.settled.to_string()).await,
         _ => plain(context, host, &command, hook).await,
     }
 }
 
-/// Takes a hook's work back, as the plan says.
+/// Takes a hook's work back, as the plan says, once it is certain that the hook itself has ended or never begins.
 pub async fn undo(context: &Context, step: &Step, hook: &HookStep, found: &Found) -> Effect {
-    let Some(script) = &hook.undo else { return done("there is nothing to take back, as the plan says") };
     let host = match context.host(&hook.host) {
         Ok(host) => host,
         Err(effect) => return effect,
     };
+    if found.in_flight && step.kind.class() == Class::Keyed {
+        match bring_to_an_end(context, step, hook, host, found).await {
+            Ok(true) => {}
+            Ok(false) if found.failures == 0 => return done("the command never began, and never will"),
+            Ok(false) => {}
+            Err(effect) => return effect,
+        }
+    }
+    let Some(script) = &hook.undo else { return done("there is nothing to take back, as the plan says") };
     match command(context, step, hook, script, found) {
         Ok(command) if hook.idempotent => plain(context, host, &command, hook).await,
-        Ok(command) => keyed(context, step, host, &command, &format!("undo.{}", found.failures)).await,
+        Ok(command) => keyed(context, step, host, &command, &format!("undo.{}", found.settled)).await,
         Err(effect) => effect,
+    }
+}
+
+/// Sees to it that a command whose end is not known either never begins (`false`) or has ended (`true`).
+async fn bring_to_an_end(
+    context: &Context,
+    step: &Step,
+    hook: &HookStep,
+    host: &Host,
+    found: &Found,
+) -> Result<bool, Effect> {
+    let key = key(context, step, &found.settled.to_string())?;
+    let remote = context.world.remote.as_ref();
+    let began = context.world.clock.now();
+    let mut outcome = receipt::seal(remote, host, &key, context.fence).await;
+    while let Ok(KeyedOutcome::Running) = outcome {
+        context.waiting(step, format!("the command on {} to end, which is to be undone", host.name));
+        if context.world.clock.now().saturating_duration_since(began) > hook.timeout + GRACE {
+            return Err(unknown(format!("{}: the command still runs", host.name), Some(look(context, step, host))));
+        }
+        outcome = receipt::fetch(remote, host, &key, context.fence, FETCH).await;
+    }
+    match outcome {
+        Ok(KeyedOutcome::NeverStarted) => Ok(false),
+        // Killed before its end, it may have done a part of its work.
+        Ok(KeyedOutcome::Finished(_) | KeyedOutcome::Unknown) => Ok(true),
+        Ok(KeyedOutcome::Fenced { .. }) => Err(fenced(host)),
+        Ok(KeyedOutcome::Running | KeyedOutcome::NotClaimed) => {
+            Err(unknown(format!("{}: nobody can tell whether the command runs", host.name), None))
+        }
+        Err(e) => Err(unknown(e.to_string(), e.hint)),
     }
 }
 
@@ -73,18 +118,13 @@ async fn plain(context: &Context, host: &Host, command: &Command, hook: &HookSte
     }
 }
 
-/// A command that must run once: the host keeps a receipt for its key, and a new try after a failure is a new key.
+/// A command that must run once: the host keeps a receipt for its key, and a new try after a known end is a new key.
 async fn keyed(context: &Context, step: &Step, host: &Host, command: &Command, nth: &str) -> Effect {
-    let digest = blake3::hash(step.id.as_bytes()).to_hex();
-    let name = format!("{}.{}.{nth}", step.kind.phase(), digest.get(..16).unwrap_or_default());
-    let key = match Key::new(context.run.as_str(), name) {
+    let key = match key(context, step, nth) {
         Ok(key) => key,
-        Err(why) => return failed(why, None),
+        Err(effect) => return effect,
     };
-    let look = Some(format!(
-        "look on {}, then say `migrate resolve {} {} --done` or `--not-done`",
-        host.name, context.run, step.id
-    ));
+    let look = Some(look(context, step, host));
     let (remote, clock) = (context.world.remote.as_ref(), context.world.clock.as_ref());
     match receipt::run_keyed(remote, clock, host, &key, context.fence, command).await {
         Ok(KeyedOutcome::Finished(output)) => ended(&host.name, &output),
@@ -96,11 +136,26 @@ async fn keyed(context: &Context, step: &Step, host: &Host, command: &Command, n
             failed(format!("{}: the command never started, and never will", host.name), None)
         }
         Ok(KeyedOutcome::Unknown) => unknown(format!("{}: the command was killed before its end", host.name), look),
-        Ok(KeyedOutcome::Fenced { .. }) => {
-            failed(format!("{}: a newer controller has this run", host.name), Some("leave it to that one".into()))
-        }
-        Err(e) => not_run(e),
+        Ok(KeyedOutcome::Fenced { .. }) => fenced(host),
+        Err(e) if e.kind == SshErrorKind::Config => failed(e.to_string(), e.hint),
+        // An earlier question may have started it, in this session or in one before: the next one asks for the same key.
+        Err(e) => unknown(e.to_string(), e.hint),
     }
+}
+
+fn key(context: &Context, step: &Step, nth: &str) -> Result<Key, Effect> {
+    let digest = blake3::hash(step.id.as_bytes()).to_hex();
+    let name = format!("{}.{}.{nth}", step.kind.phase(), digest.get(..16).unwrap_or_default());
+    Key::new(context.run.as_str(), name).map_err(|why| failed(why, None))
+}
+
+fn look(context: &Context, step: &Step, host: &Host) -> String {
+    let (run, step) = (&context.run, &step.id);
+    format!("look on {}, then say `migrate resolve {run} {step} --done` or `--not-done`", host.name)
+}
+
+fn fenced(host: &Host) -> Effect {
+    unknown(format!("{}: a newer controller has this run", host.name), Some("leave it to that one".into()))
 }
 
 fn ended(host: &str, output: &Output) -> Effect {

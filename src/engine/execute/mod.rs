@@ -52,8 +52,12 @@ pub struct Found {
     pub ramped: bool,
     /// The TTL that the step named by `found_by` or `outlast` found.
     pub ttl: Option<Duration>,
-    /// How often this step has failed for certain: a new try of a command is a new key.
+    /// How often this step has failed for certain since it was last undone.
     pub failures: u32,
+    /// Executions of this step whose end is known: a new try of a command is a new key.
+    pub settled: u32,
+    /// Whether what this step has begun may still go on.
+    pub in_flight: bool,
 }
 
 impl Found {
@@ -69,7 +73,14 @@ impl Found {
         });
         let record = state.step(&step.id);
         let ramped = matches!(state.direction, Direction::Back { .. });
-        Self { before: record.before.clone(), ramped, ttl, failures: record.failures }
+        Self {
+            before: record.before.clone(),
+            ramped,
+            ttl,
+            failures: record.failures,
+            settled: record.settled,
+            in_flight: record.in_flight,
+        }
     }
 }
 
