@@ -3,7 +3,6 @@
 use super::dispatch::{Ending, Engine, EngineError, Stop};
 use super::orders::{Given, Order};
 use crate::event::{Event, Operator};
-use crate::planner::graph::StepKind;
 
 impl Engine {
     /// A paused run stays, so that it can be told to go on.
@@ -31,7 +30,7 @@ impl Engine {
             Order::Resume if self.state.paused.is_none() => Err("the run is not paused".into()),
             Order::Resume => Ok(Some(Event::Unpaused { by })),
             Order::Approve { step, why } => {
-                self.check_approval(&step, &by).map(|()| Some(Event::Approved { step, by, why }))
+                self.state.check_approval(&step, &by).map(|()| Some(Event::Approved { step, by, why }))
             }
             Order::Set { setting } => Ok(Some(Event::Tuned { setting, by })),
             Order::Abort { why } => {
@@ -41,19 +40,6 @@ impl Engine {
                 self.context.interrupt();
                 Ok(None)
             }
-        }
-    }
-
-    fn check_approval(&self, step: &str, by: &Operator) -> Result<(), String> {
-        match self.steps.get(step).map(|s| &s.kind) {
-            Some(StepKind::Gate(_)) => {}
-            Some(_) => return Err(format!("{step} is not a gate")),
-            None => return Err(format!("there is no step {step}")),
-        }
-        let given = self.state.approvals.get(step).into_iter().flatten();
-        match given.into_iter().any(|a| a.by.user == by.user) {
-            true => Err(format!("{} has approved {step} already", by.user)),
-            false => Ok(()),
         }
     }
 }

@@ -172,12 +172,21 @@ impl RunState {
         Ok(())
     }
 
-    fn approve(&mut self, step: String, by: Operator, why: String) -> Result<(), String> {
-        match self.started.graph.step(&step).map(|s| &s.kind) {
+    /// Why nobody, or not this user, can say yes to a step.
+    pub fn check_approval(&self, step: &str, by: &Operator) -> Result<(), String> {
+        match self.started.graph.step(step).map(|s| &s.kind) {
             Some(StepKind::Gate(_)) => {}
             Some(_) => return Err(format!("{step} is not a gate")),
             None => return Err(format!("there is no step {step}")),
         }
+        match self.approvals.get(step).into_iter().flatten().any(|a| a.by.user == by.user) {
+            true => Err(format!("{} has approved {step} already", by.user)),
+            false => Ok(()),
+        }
+    }
+
+    fn approve(&mut self, step: String, by: Operator, why: String) -> Result<(), String> {
+        self.check_approval(&step, &by)?;
         self.approvals.entry(step).or_default().push(Approval { by, why });
         Ok(())
     }
