@@ -273,6 +273,9 @@ impl Engine {
             Effect::Ended(result) => {
                 let undo = self.state.step(&id).state == StepState::Undoing;
                 if !matches!(self.state.step(&id).state, StepState::Running | StepState::Undoing) {
+                    if self.state.direction != Direction::Forward {
+                        return Ok(());
+                    }
                     // It could not even look: that is an attempt, too.
                     self.intend(&step, false, None)?;
                 }
@@ -281,9 +284,10 @@ impl Engine {
         }
     }
 
-    /// A stop or a hold may have come while a step looked: nothing has happened yet, so it need not.
+    /// A stop, a hold or the way back may have come while a step looked: nothing has happened yet, so it need not.
     fn act_if_still_wanted(&mut self, step: Arc<Step>, before: Before) -> Result<(), EngineError> {
-        if self.stopping() && !step.urgent { Ok(()) } else { self.act(step, Some(before)) }
+        let unwanted = self.state.direction != Direction::Forward || (self.stopping() && !step.urgent);
+        if unwanted { Ok(()) } else { self.act(step, Some(before)) }
     }
 
     /// Records an outcome, and what it makes the run do next.
@@ -300,6 +304,10 @@ impl Engine {
         if undo {
             self.undo.clear();
             self.hold = Some(held);
+            return Ok(());
+        }
+        if self.state.direction != Direction::Forward {
+            // It was under way when the run turned back, and is among what is undone.
             return Ok(());
         }
         self.undo = undo::on_failure(&self.state, step);
@@ -341,6 +349,7 @@ impl Engine {
         let by = self.operator.clone();
         self.record(Event::RollbackBegan { by, to: None, why })?;
         self.hold = None;
+        self.tolerated.clear();
         self.undo = undo::left(&self.state);
         Ok(())
     }
@@ -351,7 +360,7 @@ impl Engine {
         let tolerated = self.tolerated.pop();
         let (event, ending) = if let Some(held @ Ending::Held { .. }) = self.hold.take().or(tolerated) {
             (held_event(&held), held)
-        } else if back && self.undo.is_empty() {
+        } else if back && undo::left(&self.state).is_empty() {
             (Event::RolledBack, Ending::RolledBack)
         } else if !back && self.state.all_done() {
             (Event::Finished, Ending::Finished)
