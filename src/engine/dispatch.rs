@@ -90,6 +90,7 @@ pub struct Engine {
     /// Failures that the plan's budgets allow: other pairs go on meanwhile.
     tolerated: Vec<Ending>,
     undo: Vec<String>,
+    cleaned: bool,
     orders: Orders,
 }
 
@@ -121,6 +122,7 @@ impl Engine {
             hold: None,
             tolerated: Vec::new(),
             undo,
+            cleaned: false,
             orders,
         }
     }
@@ -129,7 +131,7 @@ impl Engine {
     pub async fn run(mut self) -> Result<Ending, EngineError> {
         loop {
             self.begin_ready()?;
-            if self.tasks.is_empty() && !self.waits_for_orders() {
+            if self.tasks.is_empty() && !self.waits_for_orders() && !self.clean_up_behind() {
                 return self.end();
             }
             tokio::select! {
@@ -183,6 +185,30 @@ impl Engine {
         let context = Arc::clone(&self.context);
         self.spawn(&step.id.clone(), async move { undo::undo(&context, &step, &found).await });
         Ok(())
+    }
+
+    /// Once everything is undone, takes from the hosts what the run has put there; whether there is anything to take. No step has this
+    /// effect, and what stays behind does no harm.
+    fn clean_up_behind(&mut self) -> bool {
+        let whole = matches!(self.state.direction, Direction::Back { to: None });
+        if !whole || self.cleaned || self.stopping() || !undo::left(&self.state).is_empty() {
+            return false;
+        }
+        self.cleaned = true;
+        let visited = |pair: &_| {
+            self.steps.values().any(|s| s.pair.as_ref() == Some(pair) && self.state.step(&s.id).attempts > 0)
+        };
+        let clean_up =
+            |s: &&Arc<Step>| matches!(s.kind, StepKind::CleanUp { .. }) && s.pair.as_ref().is_some_and(visited);
+        let steps: Vec<Arc<Step>> = self.steps.values().filter(clean_up).cloned().collect();
+        for step in steps {
+            let (context, found) = (Arc::clone(&self.context), Found::new(&self.state, &step));
+            self.spawn(&step.id.clone(), async move {
+                execute::execute(&context, &step, &found).await;
+                Effect::Interrupted
+            });
+        }
+        !self.tasks.is_empty()
     }
 
     fn is_ready(&self, id: &str) -> bool {
