@@ -51,7 +51,8 @@ pub async fn work(
         output::print(&render::ending(&state, &ending, command))?;
     }
     Ok(match ending {
-        Ending::Finished | Ending::RolledBack => Exit::Ok,
+        Ending::Finished => Exit::Ok,
+        Ending::RolledBack => Exit::RolledBack,
         Ending::Held { .. } | Ending::Stopped => Exit::Held,
     })
 }

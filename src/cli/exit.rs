@@ -13,6 +13,8 @@ pub enum Exit {
     Pending,
     /// The run is held or stopped at a safe point, and can be taken up again.
     Held,
+    /// A step failed, and everything is as it was, because the plan asks for that.
+    RolledBack,
     /// Interrupted at once, wherever it was.
     Interrupted,
 }
@@ -24,6 +26,7 @@ Exit codes:
     1  error: bad input, a refused plan, something that does not answer
     2  changes are pending (plan --detailed-exitcode); also wrong usage
     3  the run is held or was stopped at a safe point: `migrate status` says why, `migrate apply` goes on
+    4  a step failed, and everything was rolled back, as the plan says (`on_failure: rollback`)
   130  interrupted at once (second Ctrl-C)";
 
 impl Exit {
@@ -34,6 +37,7 @@ impl Exit {
             Self::Error => 1,
             Self::Pending => 2,
             Self::Held => 3,
+            Self::RolledBack => 4,
             Self::Interrupted => 130,
         }
     }

@@ -77,7 +77,11 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
     };
     state.apply(custody.log.append(event)?)?;
     let world = connect::connect(&spec, environment)?.into_world(spec.inventory.hosts.clone());
-    control::work(args.format, environment, world, custody, state, &command).await
+    match control::work(args.format, environment, world, custody, state, &command).await? {
+        // That is what was asked for.
+        Exit::RolledBack => Ok(Exit::Ok),
+        other => Ok(other),
+    }
 }
 
 /// The files that the run began with: a rollback with others would be another migration.
