@@ -13,7 +13,7 @@ use super::{Exit, runs, signals};
 use crate::control::{self, LastSeen};
 use crate::engine::orders::{Given, Order};
 use crate::engine::{Ending, Engine, World};
-use crate::event::{Notice, RunState};
+use crate::event::{Event, Notice, RunState};
 use crate::journal;
 use crate::render::{self, Watch};
 
@@ -23,14 +23,21 @@ pub async fn work(
     environment: &Environment,
     world: World,
     custody: Custody,
-    state: RunState,
+    mut state: RunState,
     command: &str,
 ) -> anyhow::Result<Exit> {
-    let Custody { lease, log, journal: path, notices, watching } = custody;
+    let Custody { lease, mut log, journal: path, notices, watching } = custody;
     let (give, orders) = mpsc::channel(16);
     let seen = LastSeen::default();
     let socket = control::serve(&runs::socket(&path), give.clone(), seen.clone())
         .context("the run's control socket cannot be made")?;
+    if runs::stop_switch(environment).exists() && state.paused.is_none() {
+        // Before the first step: afterwards there is no telling what has begun.
+        let paused = Event::Paused { by: environment.operator(), why: switch_words(environment) };
+        let record = log.append(paused)?;
+        state.apply(record.clone())?;
+        let _ = notices.send(Notice::Recorded(record));
+    }
     let by_switch = state.paused.as_ref().is_some_and(|p| p.why == switch_words(environment));
     let switch = tokio::spawn(obey_switch(environment.clone(), by_switch, give));
     let watcher = watcher(format, environment, &state);

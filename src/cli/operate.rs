@@ -76,6 +76,11 @@ pub fn pause(args: &Because, environment: &Environment) -> anyhow::Result<Exit> 
 
 pub fn resume(args: &Which, environment: &Environment) -> anyhow::Result<Exit> {
     let run = runs::find(environment, &args.run)?;
+    let switch = runs::stop_switch(environment);
+    if switch.exists() {
+        let what = format!("{}: {} is there, which holds every run on this machine", run.name, switch.display());
+        return Err(advised(what, "remove it: what it holds goes on by itself"));
+    }
     let live = give(environment, &run, Order::Resume)?;
     say(&match live {
         true => format!("{} goes on", run.name),
