@@ -60,7 +60,7 @@ async fn restore(
     {
         return other;
     }
-    match wait::watch(context, step, rails.hold, &rails.checks).await {
+    match wait::watch(context, step, context.hold(rails.hold), &rails.checks).await {
         Effect::Ended(StepResult::Done { .. }) => applied,
         other => other,
     }

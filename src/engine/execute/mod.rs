@@ -105,10 +105,7 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
     let began = context.world.clock.now();
     let effect = match &step.kind {
         StepKind::Check { host, checks } => wait::check(context, step, host, checks).await,
-        StepKind::Watch { hold, checks } => {
-            let hold = context.tuning.borrow().hold.unwrap_or(*hold);
-            wait::watch(context, step, hold, checks).await
-        }
+        StepKind::Watch { hold, checks } => wait::watch(context, step, context.hold(*hold), checks).await,
         StepKind::Settle { director, pool, .. } => wait::settle(context, step, director, pool, found.ttl).await,
         StepKind::Empty { .. } => wait::empty(context, step).await,
         StepKind::Copy(tree) => copy::copy(context, step, tree).await,
@@ -157,6 +154,12 @@ impl Context {
     pub fn publish(&self, state: &RunState) {
         self.approvals.send_replace(state.approvals.clone());
         self.tuning.send_replace(state.tuning);
+    }
+
+    /// The watch time after a shift, there and back: what an operator has set, where the plan has one at all.
+    pub fn hold(&self, planned: Duration) -> Duration {
+        let set = self.tuning.borrow().hold.filter(|_| !planned.is_zero());
+        set.unwrap_or(planned)
     }
 
     /// Ends every wait that may end early.
