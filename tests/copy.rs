@@ -14,6 +14,8 @@ mod lab;
 
 #[path = "copy/attacks.rs"]
 mod attacks;
+#[path = "copy/deltas.rs"]
+mod deltas;
 #[path = "copy/faults.rs"]
 mod faults;
 #[path = "copy/fidelity.rs"]

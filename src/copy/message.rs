@@ -111,8 +111,28 @@ pub enum Order {
         /// Where it belongs.
         offset: u64,
     },
+    /// A stretch of zeros, which needs no room.
+    Hole {
+        /// The file.
+        file: u32,
+        /// Where it begins.
+        offset: u64,
+        /// Its length.
+        len: u64,
+    },
     /// No more parts.
     Close(Close),
+    /// Report the hashes of the blocks that are there of a file, or of what a run that was cut left of it.
+    Hash {
+        /// The number that the answer bears.
+        file: u32,
+        /// Its directory.
+        dir: Path,
+        /// Its name.
+        name: Path,
+        /// Bytes in a block.
+        block: u64,
+    },
     /// Entries without content.
     Make {
         /// To be confirmed.
@@ -209,6 +229,8 @@ pub struct Open {
     pub dir: Path,
     /// Its name.
     pub name: Path,
+    /// Whether only what differs from the content that is there follows.
+    pub patch: bool,
 }
 
 /// The end of a file that arrived in parts.
@@ -258,8 +280,22 @@ pub enum Report {
         /// Its entries, or the next of them.
         listing: Vec<u8>,
     },
+    /// What a run that was cut left behind.
+    Leftover {
+        /// The directory.
+        dir: Path,
+        /// The temporary name.
+        name: Path,
+    },
     /// That was all.
     Listed,
+    /// Answer to [`Order::Hash`]; nothing when there is no such file.
+    Hashes {
+        /// Its number.
+        file: u32,
+        /// The hashes, one after the other.
+        hashes: Vec<u8>,
+    },
     /// Something is done.
     Done {
         /// What.

@@ -5,6 +5,7 @@
 
 pub mod agent;
 mod authorize;
+pub mod blocks;
 mod clean;
 pub mod controller;
 pub mod digest;

@@ -64,6 +64,11 @@ impl TempNames {
         format!("{}{}", self.prefix, hash.get(..24).unwrap_or_default()).into_bytes()
     }
 
+    /// Whether a name is one for a file whose parts arrive one by one.
+    pub fn is_partial(&self, name: &[u8]) -> bool {
+        name.strip_prefix(self.prefix.as_bytes()).is_some_and(|rest| rest.len() == 24)
+    }
+
     /// Whether a name is one of these.
     pub fn matches(&self, name: &[u8]) -> bool {
         name.starts_with(self.prefix.as_bytes())

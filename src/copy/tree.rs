@@ -109,6 +109,20 @@ pub fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
     }
 }
 
+/// Reads until the buffer is full or the file ends.
+pub fn read_full(fd: &OwnedFd, buf: &mut [u8], at: u64) -> Result<usize> {
+    let mut have = 0;
+    while let Some(rest) = buf.get_mut(have..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::pread(fd, rest, at + have as u64) {
+            Ok(0) => break,
+            Ok(n) => have += n,
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(have)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -142,7 +142,7 @@ fn paths_that_leave_the_root_are_refused_in_every_order() {
             victim.assert_refused(&format!("{shown}, order {nth}"), answer);
         }
         let mut victim = Victim::start(true);
-        let open = Open { file: 1, dir: path.to_vec(), name: b"x".to_vec() };
+        let open = Open { file: 1, dir: path.to_vec(), name: b"x".to_vec(), patch: false };
         let answer = victim.ask(&Order::Open(open), vec![]);
         victim.assert_refused(&format!("{shown}, open"), answer);
     }
@@ -296,7 +296,7 @@ fn malformed_streams_end_the_agent_without_a_trace() {
 #[test]
 fn a_part_beyond_the_end_of_all_files_is_refused() {
     let mut victim = Victim::start(true);
-    victim.send(&Order::Open(Open { file: 1, dir: vec![], name: b"big".to_vec() }), vec![]);
+    victim.send(&Order::Open(Open { file: 1, dir: vec![], name: b"big".to_vec(), patch: false }), vec![]);
     victim.send(&Order::Part { file: 1, offset: u64::MAX - 2 }, b"evil".to_vec());
     let answer = victim.ask(&Order::Close(Close { seq: 1, file: 1, size: 4, meta: Some(meta(0o100_600)) }), vec![]);
     let root = victim.root();

@@ -3,14 +3,12 @@
 //! Must never leave a half file under a final name.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Mode;
 
 use super::target::{Dir, Target, failed};
 use crate::copy::failure::{Failure, Side};
-use crate::copy::message::{Batch, Close, Meta, Open, Small};
+use crate::copy::message::{Batch, Meta, Small};
 use crate::copy::meta::{Step, apply, apply_fresh, creation_mode};
 use crate::copy::path;
 
@@ -99,104 +97,4 @@ pub fn write_at(fd: &OwnedFd, data: &[u8], offset: u64, path: &[u8]) -> Result<(
         }
     }
     Ok(())
-}
-
-/// A file whose parts are arriving.
-pub struct Partial {
-    place: Option<Place>,
-    /// Parts that are not written yet, and one for the end that has not come.
-    pending: AtomicUsize,
-    failure: Mutex<Option<Failure>>,
-    close: Mutex<Option<Close>>,
-}
-
-/// Where it is written.
-struct Place {
-    dir: Dir,
-    temp: Vec<u8>,
-    name: Vec<u8>,
-    path: Vec<u8>,
-    fd: OwnedFd,
-}
-
-/// How a file that arrived in parts ended: what to confirm, and what failed.
-pub type Ended = (u32, Option<Failure>);
-
-impl Partial {
-    /// Starts a file.
-    pub fn open(target: &Target, open: &Open) -> Result<Self, Failure> {
-        let path = path::join(&open.dir, &open.name);
-        target.check_name(&open.name, &path)?;
-        let dir = target.dir(&open.dir)?;
-        let temp = target.temp.partial(&open.name);
-        let fd = target.create(&dir, &temp, &path, Mode::RUSR | Mode::WUSR)?;
-        Ok(Self::new(Some(Place { dir, temp, name: open.name.clone(), path, fd }), None))
-    }
-
-    /// Stands for a file that could not be started: its parts are dropped, and its end reports why.
-    pub fn refused(failure: Failure) -> Self {
-        Self::new(None, Some(failure))
-    }
-
-    fn new(place: Option<Place>, failure: Option<Failure>) -> Self {
-        Self { place, pending: AtomicUsize::new(1), failure: Mutex::new(failure), close: Mutex::default() }
-    }
-
-    /// Announces a part.
-    pub fn expect_part(&self) {
-        self.pending.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Writes a part; the last one to be written after the end has come completes the file.
-    pub fn write(&self, target: &Target, data: &[u8], offset: u64) -> Option<Ended> {
-        if offset.checked_add(data.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
-            self.fail(Failure::protocol(Side::Source, "a part beyond the end of all files"));
-        } else if let Some(place) = &self.place
-            && let Err(failure) = write_at(&place.fd, data, offset, &place.path)
-        {
-            self.fail(failure);
-        }
-        self.one_less(target)
-    }
-
-    /// The end has come.
-    pub fn close(&self, target: &Target, close: Close) -> Option<Ended> {
-        *lock(&self.close) = Some(close);
-        self.one_less(target)
-    }
-
-    fn fail(&self, failure: Failure) {
-        lock(&self.failure).get_or_insert(failure);
-    }
-
-    fn one_less(&self, target: &Target) -> Option<Ended> {
-        if self.pending.fetch_sub(1, Ordering::AcqRel) > 1 {
-            return None;
-        }
-        let close = lock(&self.close).take()?;
-        let failure = lock(&self.failure).take();
-        let Some(place) = &self.place else { return Some((close.seq, failure)) };
-        let result = match (failure, &close.meta) {
-            (Some(failure), _) => Err(failure),
-            (None, Some(meta)) => place.complete(target, close.size, meta),
-            (None, None) => target.discard(&place.dir, &place.temp, &place.path),
-        };
-        if result.is_err() {
-            // What cannot be removed now is found by the next run.
-            let _ = target.discard(&place.dir, &place.temp, &place.path);
-        }
-        Some((close.seq, result.err()))
-    }
-}
-
-impl Place {
-    fn complete(&self, target: &Target, size: u64, meta: &Meta) -> Result<(), Failure> {
-        rustix::fs::ftruncate(&self.fd, size).map_err(|e| failed("set the length of", &self.path, e))?;
-        apply(self.fd.as_fd(), meta, target.rights).map_err(|step| step_failed(step, &self.path))?;
-        target.publish(&self.dir, &self.temp, &self.name, &self.path)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

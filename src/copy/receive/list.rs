@@ -28,9 +28,7 @@ struct Lister<'a> {
 impl Visitor for Lister<'_> {
     fn skips(&self, dir: &[u8], name: &[u8], is_dir: bool) -> bool {
         if self.target.temp.matches(name) {
-            if let Ok(fd) = self.target.tree.dir(dir) {
-                self.target.remove_leftover(&fd, name);
-            }
+            self.leftover(dir, name);
             return true;
         }
         let filter = &self.target.filter;
@@ -48,5 +46,19 @@ impl Visitor for Lister<'_> {
 
     fn problem(&self, failure: Failure) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+    }
+}
+
+impl Lister<'_> {
+    /// What is left of large files may be gone on with; the rest is removed.
+    fn leftover(&self, dir: &[u8], name: &[u8]) {
+        if self.target.temp.is_partial(name) {
+            self.target.keep_leftover(dir, name);
+        } else if let Ok(fd) = self.target.tree.dir(dir) {
+            self.target.remove_leftover(&fd, name);
+        }
+        if let Err(failure) = (self.send)(Report::Leftover { dir: dir.to_vec(), name: name.to_vec() }) {
+            self.problem(failure);
+        }
     }
 }

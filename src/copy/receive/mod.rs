@@ -5,6 +5,7 @@
 
 mod delete;
 mod files;
+mod large;
 mod list;
 mod marker;
 mod nodes;
@@ -19,7 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{CWD, Mode, fstat, fstatvfs, mkdirat};
 use rustix::io::Errno;
 
-use self::files::{Ended, Partial, write_batch};
+use self::files::write_batch;
+use self::large::{Ended, Partial};
 use self::marker::Marker;
 use self::pool::Pool;
 use self::target::Target;
@@ -53,6 +55,8 @@ pub struct Permit {
 enum Job {
     Batch(Batch, Frame),
     Part(Arc<Partial>, u64, Frame),
+    Hole(Arc<Partial>, u64, u64),
+    Hash { file: u32, dir: Vec<u8>, name: Vec<u8>, block: u64 },
 }
 
 /// Serves one sending agent until it closes the stream.
@@ -130,8 +134,9 @@ impl<'a> Session<'a> {
             false => Some(lock_root(permit, &tree)?),
         };
         let known = marker.as_ref().and_then(Marker::generation);
-        let ready = ready(&tree, rights, known.is_some() && known == begin.generation)?;
-        let target = Target::new(tree, TempNames::of_job(&permit.job), rights, filter, permit.delete);
+        let trusted = known.is_some() && known == begin.generation;
+        let ready = ready(&tree, rights, trusted)?;
+        let target = Target::new(tree, TempNames::of_job(&permit.job), rights, filter, permit.delete).trusted(trusted);
         reports.send(&Report::Ready(ready), Vec::new())?;
         let (pool, fatal) = (Pool::new(), Mutex::default());
         Ok(Self { target, marker, next: begin.next, reports, pool, fatal })
@@ -145,7 +150,10 @@ impl<'a> Session<'a> {
             if let Some(failure) = self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone() {
                 return Err(failure);
             }
-            let writes = !matches!(order, Order::List | Order::Digest { .. } | Order::Begin(_) | Order::Finish { .. });
+            let writes = !matches!(
+                order,
+                Order::List | Order::Digest { .. } | Order::Hash { .. } | Order::Begin(_) | Order::Finish { .. }
+            );
             if writes && !open {
                 // From here on nobody knows the state of the target until the pass is closed.
                 self.marker()?.set(None).map_err(marker_failed)?;
@@ -177,6 +185,12 @@ impl<'a> Session<'a> {
                 partial.expect_part();
                 self.pool.push(Job::Part(partial, offset, frame));
             }
+            Order::Hole { file, offset, len } => {
+                let partial = known(partials.get(&file).cloned())?;
+                partial.expect_part();
+                self.pool.push(Job::Hole(partial, offset, len));
+            }
+            Order::Hash { file, dir, name, block } => self.pool.push(Job::Hash { file, dir, name, block }),
             Order::Close(close) => {
                 let partial = known(partials.remove(&close.file))?;
                 self.ended(partial.close(&self.target, close));
@@ -185,6 +199,7 @@ impl<'a> Session<'a> {
             Order::Delete { seq, paths } => self.delete(seq, &paths)?,
             Order::Settle { seq, dirs } => {
                 self.pool.drain();
+                self.target.remove_leftovers();
                 self.target.close_again()?;
                 self.done(seq, nodes::settle_all(&self.target, &dirs), 0)?;
             }
@@ -203,6 +218,19 @@ impl<'a> Session<'a> {
                 }
             }
             Job::Part(partial, offset, frame) => self.ended(partial.write(&self.target, frame.data(), offset)),
+            Job::Hole(partial, offset, len) => self.ended(partial.zero(&self.target, offset, len)),
+            Job::Hash { file, dir, name, block } => {
+                let hashes = match large::hashes(&self.target, &dir, &name, block) {
+                    Ok(hashes) => Ok(hashes),
+                    // What cannot be read cannot be patched: it is sent whole.
+                    Err(failure) if !failure.fatal => Ok(Vec::new()),
+                    Err(failure) => Err(failure),
+                };
+                let sent = hashes.and_then(|hashes| self.reports.send(&Report::Hashes { file, hashes }, Vec::new()));
+                if let Err(failure) = sent {
+                    self.give_up(failure);
+                }
+            }
         }
     }
 

@@ -40,15 +40,52 @@ pub struct Target {
     /// What is left alone.
     pub filter: Filter,
     may_delete: bool,
+    trusted: bool,
     open: Mutex<HashMap<Vec<u8>, Dir>>,
     /// Directories that were closed even to their owner, with the mode to give back.
     opened_up: Mutex<Vec<(Vec<u8>, Mode)>>,
+    /// What runs that were cut left of large files: directory and temporary name.
+    leftovers: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,
 }
 
 impl Target {
     /// A target below an open root.
     pub fn new(tree: Tree, temp: TempNames, rights: Rights, filter: Filter, may_delete: bool) -> Self {
-        Self { tree, temp, rights, filter, may_delete, open: Mutex::default(), opened_up: Mutex::default() }
+        Self {
+            tree,
+            temp,
+            rights,
+            filter,
+            may_delete,
+            trusted: false,
+            open: Mutex::default(),
+            opened_up: Mutex::default(),
+            leftovers: Mutex::default(),
+        }
+    }
+
+    /// Whether nobody but this job wrote there since its last pass.
+    pub fn trusted(self, trusted: bool) -> Self {
+        Self { trusted, ..self }
+    }
+
+    /// Whether nobody but this job wrote there since its last pass.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// Remembers a part of a file until the pass has had its chance to go on with it.
+    pub fn keep_leftover(&self, dir: &[u8], name: &[u8]) {
+        lock(&self.leftovers).push((dir.to_vec(), name.to_vec()));
+    }
+
+    /// Removes the parts of files that nobody went on with.
+    pub fn remove_leftovers(&self) {
+        for (dir, name) in std::mem::take(&mut *lock(&self.leftovers)) {
+            if let Ok(fd) = self.tree.dir(&dir) {
+                self.remove_leftover(&fd, &name);
+            }
+        }
     }
 
     /// Opens a directory, making it and its parents where they are missing and replacing what stands in the way.

@@ -20,10 +20,11 @@ impl<'a> Feed<'a> {
         Self { work, batch: Vec::new(), bytes: 0 }
     }
 
-    /// Adds a file.
-    pub fn add(&mut self, dir: u32, entry: &Entry<'_>) -> Result<(), Failure> {
-        let file = ToRead { dir, entry: OwnedEntry::new(entry) };
+    /// Adds a file; `old` is what the target has under its name.
+    pub fn add(&mut self, dir: u32, entry: &Entry<'_>, old: Option<Entry<'_>>) -> Result<(), Failure> {
+        let mut file = ToRead { dir, entry: OwnedEntry::new(entry), old: None };
         if entry.size > SMALL {
+            file.old = old.as_ref().map(OwnedEntry::new);
             return self.push(Read::Large(file));
         }
         if self.bytes + entry.size > CHUNK as u64 || self.batch.len() >= BATCH_FILES {

@@ -1,20 +1,22 @@
-//! Reading regular files on the source: small ones together, large ones in parts.
+//! Reading regular files on the source: small ones together. Large ones are in [`super::large`].
 //!
 //! Must never send a file under a record that is younger than the first byte read of it.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{SeekFrom, fstat};
+use rustix::fs::fstat;
 use rustix::io::Errno;
 
+use super::known::Known;
 use super::ledger::{Item, Ledger, Sent};
 use super::link::Link;
 use super::outcome::Outcomes;
 use super::source::{Found, Source};
+use crate::copy::blocks::Store;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::listing::{Entry, OwnedEntry};
-use crate::copy::message::{Batch, Close, Meta, Open, Order, Small};
+use crate::copy::message::{Batch, Meta, Order, Small};
 use crate::copy::meta::meta_of_open;
 use crate::copy::path;
 use crate::copy::tree::open_file;
@@ -32,6 +34,8 @@ pub struct ToRead {
     pub dir: u32,
     /// As the scan saw it.
     pub entry: OwnedEntry,
+    /// What the target has under that name; asked for large files only.
+    pub old: Option<OwnedEntry>,
 }
 
 /// Work for a reader.
@@ -57,13 +61,22 @@ pub struct Reader<'a> {
     pub link: &'a Link,
     /// The number of the next file that goes in parts.
     pub next_file: &'a AtomicU32,
+    /// What the target had before.
+    pub known: &'a Known,
+    /// Whether nobody else wrote there since.
+    pub trusted: bool,
+    /// Block hashes of large files.
+    pub store: &'a Store,
 }
 
 /// A file that was opened, as it was then.
-struct Opened {
-    fd: OwnedFd,
-    meta: Meta,
-    stat: rustix::fs::Stat,
+pub struct Opened {
+    /// Its descriptor.
+    pub fd: OwnedFd,
+    /// Its attributes.
+    pub meta: Meta,
+    /// What `stat` said before anything was read.
+    pub stat: rustix::fs::Stat,
 }
 
 impl Reader<'_> {
@@ -136,64 +149,8 @@ impl Reader<'_> {
         Some(settled)
     }
 
-    fn large(&self, file: &ToRead) -> Result<(), Failure> {
-        let Some(scanned) = file.entry.get() else { return Ok(()) };
-        let Some(opened) = self.open(file.dir, &scanned)? else { return Ok(()) };
-        let now = Entry::of_stat(scanned.name, &opened.stat);
-        let id = self.next_file.fetch_add(1, Ordering::Relaxed);
-        let dir = self.dir_path(file.dir).to_vec();
-        self.link.order(&Order::Open(Open { file: id, dir, name: now.name.to_vec() }), Vec::new())?;
-        let read = self.parts(id, &now, &opened)?;
-        let (size, bytes) = *read.as_ref().unwrap_or(&(0, 0));
-        let meta = match read {
-            Ok(_) => {
-                let settled = size == now.size && self.is_same(&opened, &now);
-                self.note(settled);
-                self.outcomes.sent(self.source, file.dir, &scanned, &now, settled);
-                Some(opened.meta)
-            }
-            Err(e) => {
-                self.unreadable(file.dir, now.name, "read", e);
-                None
-            }
-        };
-        let items = vec![Item { dir: file.dir, name: now.name.to_vec() }];
-        let seq = self.ledger.register(Sent { items, files: u64::from(meta.is_some()), bytes });
-        self.link.order(&Order::Close(Close { seq, file: id, size, meta }), Vec::new())
-    }
-
-    /// Sends what is no hole; the length that was reached, and the bytes sent.
-    #[allow(clippy::type_complexity, reason = "an error of the stream is another matter than one of the file")]
-    fn parts(&self, file: u32, now: &Entry<'_>, opened: &Opened) -> Result<Result<(u64, u64), Errno>, Failure> {
-        let sparse = u64::try_from(opened.stat.st_blocks).unwrap_or(0) * 512 < now.size;
-        let (mut at, mut bytes) = (0, 0);
-        while at < now.size {
-            let (from, to) = match extent(&opened.fd, at, now.size, sparse) {
-                Ok(Some(extent)) => extent,
-                Ok(None) => return Ok(Ok((now.size, bytes))),
-                Err(e) => return Ok(Err(e)),
-            };
-            at = from;
-            while at < to {
-                let want = usize::try_from(to - at).unwrap_or(CHUNK).min(CHUNK);
-                let mut data = vec![0; want];
-                let read = match rustix::io::pread(&opened.fd, &mut data[..], at) {
-                    Ok(0) => return Ok(Ok((at, bytes))),
-                    Ok(n) => n,
-                    Err(Errno::INTR) => continue,
-                    Err(e) => return Ok(Err(e)),
-                };
-                data.truncate(read);
-                self.link.order(&Order::Part { file, offset: at }, data)?;
-                at += read as u64;
-                bytes += read as u64;
-            }
-        }
-        Ok(Ok((at, bytes)))
-    }
-
     /// Opens a file; `None` when it is gone, is no file any more, or may not be read.
-    fn open(&self, dir: u32, scanned: &Entry<'_>) -> Result<Option<Opened>, Failure> {
+    pub(super) fn open(&self, dir: u32, scanned: &Entry<'_>) -> Result<Option<Opened>, Failure> {
         if let Some(failure) = self.ledger.broken() {
             return Err(failure);
         }
@@ -222,35 +179,20 @@ impl Reader<'_> {
         }
     }
 
-    fn unreadable(&self, dir: u32, name: &[u8], doing: &str, errno: Errno) {
+    pub(super) fn unreadable(&self, dir: u32, name: &[u8], doing: &str, errno: Errno) {
         self.outcomes.unsent(dir, name);
         self.ledger.fail(Failure::of(Side::Source, doing, &path::join(self.dir_path(dir), name), errno));
     }
 
-    fn is_same(&self, opened: &Opened, then: &Entry<'_>) -> bool {
+    pub(super) fn is_same(&self, opened: &Opened, then: &Entry<'_>) -> bool {
         fstat(&opened.fd).is_ok_and(|st| Entry { flags: then.flags, ..Entry::of_stat(then.name, &st) } == *then)
     }
 
-    fn note(&self, settled: bool) {
+    pub(super) fn note(&self, settled: bool) {
         self.ledger.unsettled.fetch_add(u64::from(!settled), Ordering::Relaxed);
     }
 
-    fn dir_path(&self, dir: u32) -> &[u8] {
+    pub(super) fn dir_path(&self, dir: u32) -> &[u8] {
         self.found.dirs.get(dir as usize).map_or(&[], |d| &d.path)
     }
-}
-
-/// The next stretch of data at or after `at`; `None` when only a hole is left.
-fn extent(fd: &OwnedFd, at: u64, size: u64, sparse: bool) -> rustix::io::Result<Option<(u64, u64)>> {
-    if !sparse {
-        return Ok(Some((at, size)));
-    }
-    let from = match rustix::fs::seek(fd, SeekFrom::Data(at)) {
-        Ok(from) if from < size => from,
-        Ok(_) | Err(Errno::NXIO) => return Ok(None),
-        Err(Errno::INVAL) => return Ok(Some((at, size))),
-        Err(e) => return Err(e),
-    };
-    let to = rustix::fs::seek(fd, SeekFrom::Hole(from)).unwrap_or(size).min(size);
-    Ok(Some((from, to.max(from))))
 }

@@ -2,7 +2,7 @@
 //!
 //! Must never take something on the target for what was sent unless the manifest says so and the target's own view agrees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::copy::failure::{Failure, Side};
 use crate::copy::listing::{DIRTY, Entry, FOREIGN, Pair, Stamp, is_valid, merge};
@@ -16,24 +16,41 @@ use super::link::Link;
 pub enum Known {
     /// Nobody else wrote there since.
     Manifest(Manifest),
-    /// Built from what the target reports.
-    Target(BTreeMap<Vec<u8>, Vec<u8>>),
+    /// Built from what the target reports: listings, and the directories in which runs that were cut left something.
+    Target(BTreeMap<Vec<u8>, Vec<u8>>, Leftovers),
 }
+
+/// Temporary names by directory.
+pub type Leftovers = BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>;
 
 impl Known {
     /// The listing of a directory.
     pub fn listing(&self, path: &[u8]) -> Option<&[u8]> {
         match self {
             Self::Manifest(manifest) => manifest.listing(path),
-            Self::Target(directories) => directories.get(path).map(Vec::as_slice),
+            Self::Target(directories, _) => directories.get(path).map(Vec::as_slice),
         }
+    }
+
+    /// Whether a run that was cut left a part of a file.
+    pub fn has_partial(&self, dir: &[u8], temp: &[u8]) -> bool {
+        matches!(self, Self::Target(_, left) if left.get(dir).is_some_and(|names| names.contains(temp)))
+    }
+
+    /// Directories in which something was left.
+    pub fn littered(&self) -> impl Iterator<Item = &Vec<u8>> {
+        let left = match self {
+            Self::Manifest(_) => None,
+            Self::Target(_, left) => Some(left.keys()),
+        };
+        left.into_iter().flatten()
     }
 
     /// Whether there is nothing on the target.
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Manifest(manifest) => manifest.directories().all(|(_, listing)| listing.is_empty()),
-            Self::Target(directories) => directories.values().all(Vec::is_empty),
+            Self::Target(directories, _) => directories.values().all(Vec::is_empty),
         }
     }
 }
@@ -42,6 +59,7 @@ impl Known {
 pub fn ask(link: &Link, manifest: &Known, privileged: bool) -> Result<Known, Failure> {
     link.order(&Order::List, Vec::new())?;
     let mut there: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    let mut left = Leftovers::new();
     loop {
         match link.report()? {
             Report::Listing { path, listing } => {
@@ -50,6 +68,7 @@ pub fn ask(link: &Link, manifest: &Known, privileged: bool) -> Result<Known, Fai
                 }
                 there.entry(path).or_default().extend_from_slice(&listing);
             }
+            Report::Leftover { dir, name } => drop(left.entry(dir).or_default().insert(name)),
             Report::Listed => break,
             _ => return Err(Failure::protocol(Side::Target, "an answer to another question")),
         }
@@ -60,7 +79,7 @@ pub fn ask(link: &Link, manifest: &Known, privileged: bool) -> Result<Known, Fai
     for (path, listing) in &mut there {
         *listing = reconcile(listing, manifest.listing(path).unwrap_or_default(), privileged);
     }
-    Ok(Known::Target(there))
+    Ok(Known::Target(there, left))
 }
 
 /// The target's entries as the manifest knows them; what it does not know is marked.

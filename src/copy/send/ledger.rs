@@ -56,6 +56,7 @@ struct State {
     failed: u64,
     deleted: u64,
     broken: Option<Failure>,
+    hashes: HashMap<u32, Vec<u8>>,
 }
 
 impl Ledger {
@@ -88,6 +89,26 @@ impl Ledger {
         }
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// The target has reported the hashes of a file's blocks.
+    pub fn hashed(&self, file: u32, hashes: Vec<u8>) {
+        self.lock().hashes.insert(file, hashes);
+        self.changed.notify_all();
+    }
+
+    /// Waits for the hashes of a file's blocks.
+    pub fn hashes(&self, file: u32) -> Result<Vec<u8>, Failure> {
+        let mut state = self.lock();
+        loop {
+            if let Some(hashes) = state.hashes.remove(&file) {
+                return Ok(hashes);
+            }
+            if let Some(failure) = &state.broken {
+                return Err(failure.clone());
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// An entry could not be carried.

@@ -246,6 +246,7 @@ fn read_one(
     }
     match frame.message().map_err(broken)? {
         Report::Done { seq, failures, deleted } => ledger.confirm(seq, failures, deleted),
+        Report::Hashes { file, hashes } => ledger.hashed(file, hashes),
         Report::Failed(failure) => return Err(failure),
         // Nobody waits for it any more when the pass has ended.
         other => drop(to_link.send(other)),

@@ -6,6 +6,7 @@ mod direct;
 mod feed;
 mod files;
 mod known;
+mod large;
 mod ledger;
 mod link;
 mod outcome;

@@ -10,8 +10,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::known::Known;
 use super::ledger::Item;
 use super::source::{Act, Found, Source};
-use crate::copy::listing::{DIRTY, Entry, OwnedEntry};
+use crate::copy::blocks::Store;
+use crate::copy::listing::{BLOCKS, DIRTY, Entries, Entry, OwnedEntry};
 use crate::copy::manifest::{self, Header, Writer};
+use crate::copy::path;
 
 /// What is true of an entry on the target instead of what the scan saw.
 #[derive(Debug, Clone)]
@@ -77,21 +79,27 @@ pub struct Result<'a> {
 
 impl Result<'_> {
     /// Writes the manifest of what the target has now.
-    pub fn save(&self, file: &Path, header: &Header) -> io::Result<()> {
+    pub fn save(&self, file: &Path, header: &Header, store: &Store) -> io::Result<()> {
         let next = file.with_extension("next");
         let mut writer = Writer::create(&next, header)?;
         let mut listing = Vec::new();
+        let mut in_blocks = Vec::new();
         for (nth, dir) in (0..).zip(&self.found.dirs) {
             match (&dir.listing, self.known.listing(&dir.path)) {
-                (None, Some(known)) => writer.directory(&dir.path, known)?,
+                (None, Some(known)) => {
+                    note_blocks(&dir.path, known, &mut in_blocks);
+                    writer.directory(&dir.path, known)?;
+                }
                 _ => {
                     listing.clear();
                     self.listing(nth, &mut listing);
+                    note_blocks(&dir.path, &listing, &mut in_blocks);
                     writer.directory(&dir.path, &listing)?;
                 }
             }
         }
         writer.finish()?;
+        store.keep_only(in_blocks.iter().map(Vec::as_slice));
         manifest::replace(&next, file)
     }
 
@@ -118,4 +126,10 @@ impl Result<'_> {
             }
         }
     }
+}
+
+/// Adds the paths of files whose blocks are kept.
+fn note_blocks(dir: &[u8], listing: &[u8], paths: &mut Vec<Vec<u8>>) {
+    let kept = Entries(listing).filter(|entry| entry.flags & BLOCKS != 0);
+    paths.extend(kept.map(|entry| path::join(dir, entry.name)));
 }

@@ -20,6 +20,7 @@ use super::link::Link;
 use super::outcome::{Outcomes, Result as Outcome};
 use super::source::{Act, Found, Source, allocated};
 use crate::copy::PassReport;
+use crate::copy::blocks::Store;
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::filter::Filter;
 use crate::copy::listing::{Entries, Entry};
@@ -74,6 +75,7 @@ pub fn look(orders: &Orders, work: &Path, ledger: &Ledger) -> Result<Seen, Failu
 
 /// What is known once both sides were looked at.
 struct View<'a> {
+    store: &'a Store,
     source: &'a Source,
     known: &'a Known,
     found: &'a Found,
@@ -99,14 +101,16 @@ impl Pass<'_> {
         };
         self.guard_empty(&known, &found)?;
         let outcomes = Outcomes::default();
-        let view = View { source: &source, known: &known, found: &found, outcomes: &outcomes, ready: &ready };
+        let store = Store::of_job(&work);
+        let view =
+            View { store: &store, source: &source, known: &known, found: &found, outcomes: &outcomes, ready: &ready };
         if self.plan(&view)? {
             let deleted = self.bring_up(&view)?;
             let exact = self.ledger.failures().1 == 0;
             self.finish(exact)?;
             let header = Header { rules, generation: exact.then_some(next) };
             let outcome = Outcome { source: &source, found: &found, known: &known, outcomes: &outcomes, deleted };
-            outcome.save(&work.join("manifest"), &header).map_err(|e| cannot_remember(&work, &e))?;
+            outcome.save(&work.join("manifest"), &header, &store).map_err(|e| cannot_remember(&work, &e))?;
         }
         self.report(&found, start)
     }
@@ -186,6 +190,9 @@ impl Pass<'_> {
             ledger: self.ledger,
             link: self.link,
             next_file: &next_file,
+            known: view.known,
+            trusted: view.ready.trusted,
+            store: view.store,
         };
         let (work, queue) = std::sync::mpsc::sync_channel::<Read>(2 * readers);
         let queue = Mutex::new(Some(queue));
@@ -199,7 +206,7 @@ impl Pass<'_> {
                 for (act, old) in view.found.acts(nth, view.known) {
                     let replaces = old.is_some_and(|old| old.is_dir());
                     match act {
-                        Act::Send(entry) if replaces == replaces_directories => feed.add(nth, &entry)?,
+                        Act::Send(entry) if replaces == replaces_directories => feed.add(nth, &entry, old)?,
                         Act::Make(entry) if replaces == replaces_directories => makes.add(nth, &entry)?,
                         Act::Enter(entry) if !replaces_directories => makes.add(nth, &entry)?,
                         _ => {}
@@ -278,6 +285,7 @@ impl Pass<'_> {
         if !view.ready.trusted {
             touched.insert(Vec::new());
         }
+        touched.extend(view.known.littered().cloned());
         let mut dirs: Vec<(Vec<u8>, Meta)> = Vec::new();
         for path in touched.iter().rev() {
             if let Some(meta) = self.directory_meta(view, path)? {
