@@ -48,7 +48,9 @@ impl Migrate {
 
     /// The command, not yet run. Nothing of the user who runs the tests reaches it.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        // It dies with its test, however that ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program);
         command.args(args).current_dir(&self.root).stdin(Stdio::null());
         command.env_clear();
         command.env("USER", super::sshd::user());

@@ -25,6 +25,8 @@ pub struct Sshd {
     dir: PathBuf,
     addr: SocketAddr,
     daemon: Option<Daemon>,
+    /// Started instead of sshd, with sshd and its arguments behind its own.
+    within: Vec<String>,
 }
 
 impl Sshd {
@@ -40,7 +42,7 @@ impl Sshd {
             fs::create_dir_all(dir.join(part)).unwrap_or_else(|e| panic!("cannot create {}: {e}", dir.display()));
         }
         let dir = dir.canonicalize().expect("the host's directory exists");
-        let mut host = Self { name: name.to_owned(), dir, addr, daemon: None };
+        let mut host = Self { name: name.to_owned(), dir, addr, daemon: None, within: Vec::new() };
         host.make_key(&host.host_key());
         host.make_key(&host.client_key());
         host.write("home/.ssh/authorized_keys", &public(&host.client_key()));
@@ -58,9 +60,31 @@ impl Sshd {
         }
         let config = self.dir.join("etc/sshd_config");
         let args = ["-D", "-e", "-f", config.to_str().expect("a UTF-8 path")];
-        let mut daemon = Daemon::start(&format!("sshd of {}", self.name), &sshd, &args, &self.log());
+        let mut line: Vec<&str> = self.within.iter().map(String::as_str).collect();
+        line.push(sshd.to_str().expect("a UTF-8 path"));
+        line.extend(args);
+        let mut daemon = Daemon::start(&format!("sshd of {}", self.name), Path::new(line[0]), &line[1..], &self.log());
         daemon.wait_for_port(self.addr);
         self.daemon = Some(daemon);
+    }
+
+    /// Takes the host down and up again with a file system of its own at `dir`, with these options (`size=256k`), as everything
+    /// that comes by SSH sees it. False where this user may not mount anything, not even for itself.
+    pub fn mount_small(&mut self, dir: &Path, options: &str) -> bool {
+        let root = rustix::process::geteuid().is_root();
+        let mounting: &[&str] = if root { &["unshare", "--mount"] } else { &["unshare", "--map-root-user", "--mount"] };
+        if !Command::new(mounting[0]).args(&mounting[1..]).arg("true").status().is_ok_and(|s| s.success()) {
+            return false;
+        }
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        // Whoever had to become root to mount becomes itself again.
+        let back = if root { String::new() } else { format!("unshare --user --map-user={uid} --map-group={gid} ") };
+        let script =
+            format!("mount -t tmpfs -o {options},mode=755 tmpfs {} && exec {back}\"$0\" \"$@\"", dir.display());
+        self.stop();
+        self.within = mounting.iter().map(|word| word.to_string()).chain(["sh".into(), "-c".into(), script]).collect();
+        self.start_again();
+        true
     }
 
     /// Takes the host down: server, sessions and all they run end at once.

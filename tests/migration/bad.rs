@@ -1,7 +1,6 @@
 //! Bad situations: nothing is changed, and the message says what to do.
 
 use std::fs;
-use std::process::Command;
 
 use super::lab::fleet::{BACKEND, Director, Fleet, Size, Storage};
 use super::lab::place::Place;
@@ -178,21 +177,14 @@ fn a_frozen_zone() {
     refuses(&fleet, DNS, &["zone", "REFUSED", "rndc thaw"]);
 }
 
-/// Lets everything that comes by SSH find a small file system at `dir`; `None` where this user may not mount anything.
+/// Lets everything that comes to the first target by SSH find a small file system at `dir`; `None` where that cannot be had.
 fn with_little_room(fleet: &mut Fleet, dir: &str, limit: &str) -> Option<()> {
-    let mine = Command::new("unshare").args(["--map-root-user", "--mount", "true"]).status();
-    if !mine.is_ok_and(|status| status.success()) {
-        eprintln!("not tried: this user may not mount anything, not even for itself");
-        return None;
-    }
     let host = &mut fleet.targets[0];
-    let mount = format!("mount -t tmpfs -o {limit},mode=755 tmpfs {}", host.root.join(dir).display());
-    let force =
-        format!("ForceCommand unshare --map-root-user --mount sh -c '{mount} && exec sh -c \"$SSH_ORIGINAL_COMMAND\"'");
-    host.sshd.stop();
-    let home = host.root.parent().expect("the host's directory").to_owned();
-    host.sshd = sshd::Sshd::start_at(&home, &host.name, host.sshd.addr(), &[&force]);
-    Some(())
+    let mounted = host.sshd.mount_small(&host.root.join(dir), limit);
+    if !mounted {
+        eprintln!("not tried: this user may not mount anything, not even for itself");
+    }
+    mounted.then_some(())
 }
 
 #[test]
