@@ -1,0 +1,162 @@
+//! Going back under load: weights return through the same steps, sources serve again, and where there is no way back it is said.
+
+use std::fs;
+
+use migrate::event::{Event, StepResult};
+
+use super::lab::command::files_below;
+use super::lab::fleet::Fleet;
+use super::lab::service::Mode;
+use super::support::*;
+
+#[test]
+fn a_finished_ramp_goes_back_through_the_same_steps_and_nobody_notices() {
+    let fleet = ramp(2);
+    let before = pool(&fleet);
+    let load = fleet.load(USERS);
+    load.wait_for(100);
+    migrate(&fleet).run(&["apply", RAMP, "--yes"]).expect(0);
+    assert_eq!((weight(&fleet, "fra-1"), weight(&fleet, "fra-2")), (100, 100));
+    let ended = migrate(&fleet).run(&["rollback", "web-1", "--yes", "--why", "only trying"]).expect(0);
+    assert!(ended.stdout.contains("Rolled back: run web-1"), "{}", ended.stdout);
+    assert_eq!(pool(&fleet), before);
+    let records = records(&fleet, "web-1");
+    let back = begun(&records, true);
+    let shifts: Vec<&str> = back.iter().filter_map(|id| id.strip_prefix("web/shift-")).collect();
+    assert_eq!(shifts, ["100", "50", "10"]);
+    // Each step back sets what was there before its step forward, targets and sources.
+    let said: Vec<&str> = records.iter().filter_map(|r| undone(&r.event, "web/shift-")).collect();
+    let weights = |text: &str| text.replace("uploads ", "");
+    assert_eq!(
+        said.iter().map(|text| weights(text)).collect::<Vec<_>>(),
+        [
+            "fra-2: 50, fra-1: 50",
+            "dal-2: 90, dal-1: 90, fra-2: 10, fra-1: 10",
+            "dal-2: 100, dal-1: 100, fra-2: 0, fra-1: 0",
+        ]
+    );
+    load.wait_for(load.requests() + 100);
+    let report = load.stop();
+    println!("{} steps back; {} requests, {} failed", back.len(), report.requests, report.failed);
+    assert_kept(&fleet, &report);
+    assert_nothing_left_behind(&fleet);
+}
+
+/// What the undo of a step said at its end.
+fn undone<'a>(event: &'a Event, steps: &str) -> Option<&'a str> {
+    match event {
+        Event::Outcome { step, undo: true, result: StepResult::Done { evidence, .. }, .. }
+            if step.starts_with(steps) =>
+        {
+            Some(evidence)
+        }
+        _ => None,
+    }
+}
+
+#[track_caller]
+fn assert_nothing_left_behind(fleet: &Fleet) {
+    for host in fleet.sources.iter().chain(&fleet.targets) {
+        let left = files_below(&host.sshd.home().join(".migrate"));
+        assert!(left.is_empty(), "{}: {left:?}", host.name);
+    }
+}
+
+#[test]
+fn back_to_a_step_and_forward_again_does_again_what_was_undone() {
+    let fleet = ramp(1);
+    let load = fleet.load(USERS);
+    // Held behind the last shift, so that receipts are still on the hosts.
+    fleet.place.edit(
+        RAMP,
+        "    hooks:",
+        "    hooks:\n      - {at: before_drain, run: \"test -e {{ lab }}/go\", undo: none}",
+    );
+    migrate(&fleet).run(&["apply", RAMP, "--yes"]).expect(3);
+    for _ in 0..2 {
+        let ended = migrate(&fleet).run(&["rollback", "web-1", "--to", "web/shift-10", "--yes"]).expect(0);
+        assert!(ended.stdout.contains("as far as asked"), "{}", ended.stdout);
+        assert_eq!((weight(&fleet, "dal-1"), weight(&fleet, "fra-1")), (90, 10));
+        migrate(&fleet).run(&["apply", RAMP, "--yes"]).expect(3);
+        assert_eq!(weight(&fleet, "fra-1"), 100);
+    }
+    fs::write(fleet.place.root().join("go"), "").unwrap();
+    let ended = migrate(&fleet).run(&["apply", RAMP, "--yes"]).expect(0);
+    assert!(ended.stdout.contains("Done"), "{}", ended.stdout);
+    let (done, undone) = ("do web/dal-1/after_shift", "undo web/dal-1/after_shift");
+    let of_shift: Vec<String> = hook_lines(&fleet).into_iter().filter(|l| l.ends_with("after_shift")).collect();
+    assert_eq!(of_shift, [done, undone, done, undone, done]);
+    assert_eq!(hooks(&fleet)["do web/dal-1/before_pair"], 1);
+    assert_kept(&fleet, &load.stop());
+}
+
+#[test]
+fn a_cutover_that_fails_before_its_first_shift_goes_back_and_the_source_serves_again() {
+    let fleet = cutover(2);
+    let before = pool(&fleet);
+    fleet.place.edit(
+        CUTOVER,
+        "    hooks:",
+        "    hooks:\n      - {at: before_shift, run: \"echo not today >&2; false\", undo: none}",
+    );
+    let load = fleet.load(USERS);
+    load.wait_for(100);
+    let ended = migrate(&fleet).run(&["apply", CUTOVER, "--yes"]).expect(3);
+    assert!(ended.stdout.contains("not today"), "{}", ended.stdout);
+    assert_eq!(fleet.sources[0].service.mode(), Mode::Frozen);
+    migrate(&fleet).run(&["rollback", "uploads", "--yes"]).expect(0);
+    assert_eq!(pool(&fleet), before);
+    assert_eq!(fleet.sources[0].service.mode(), Mode::Serving);
+    assert_eq!(fleet.targets[0].service.mode(), Mode::Standby);
+    load.wait_for(load.requests() + 200);
+    let report = load.stop();
+    assert!(report.uploads.iter().any(|u| u.host == "dal-1"));
+    assert_unnoticed(&fleet, &report);
+    assert_sources_kept(&fleet, &report);
+    assert_nothing_left_behind(&fleet);
+}
+
+#[test]
+fn behind_the_point_of_no_return_a_rollback_is_refused_with_the_reason() {
+    let fleet = cutover(2);
+    let load = fleet.load(USERS);
+    let mut running = apply(&fleet, CUTOVER);
+    wait_for_intent(&mut running, "uploads/dal-1/watch-50", false);
+    running.signal("INT");
+    running.finish().expect(3);
+    let before = (pool(&fleet), fs::read(journal(&fleet, "uploads-1")).unwrap());
+    let ended = migrate(&fleet).run(&["rollback", "uploads", "--yes"]).expect(1);
+    for words in ["uploads/dal-1/shift-50", "fra-1 may have taken writes that dal-1 does not have"] {
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+    assert_eq!((pool(&fleet), fs::read(journal(&fleet, "uploads-1")).unwrap()), before);
+    // As far as there is a way.
+    migrate(&fleet).run(&["rollback", "uploads", "--to", "uploads/dal-1/shift-50", "--yes"]).expect(0);
+    migrate(&fleet).run(&["apply", CUTOVER, "--yes"]).expect(0);
+    assert_kept(&fleet, &load.stop());
+}
+
+#[test]
+fn stopped_in_the_last_step_back_it_is_not_called_done() {
+    let fleet = ramp(1);
+    let before = pool(&fleet);
+    let load = fleet.load(USERS);
+    fleet.place.edit(RAMP, "hold: 200ms", "hold: 2s");
+    let mut running = apply(&fleet, RAMP);
+    wait_for_outcome(&mut running, "web/watch-10");
+    running.signal("INT");
+    running.finish().expect(3);
+    // The only step that puts anything back is the last one.
+    let back = ["rollback", "web", "--to", "web/dal-1/check", "--yes", "--format", "json"];
+    let mut running = migrate(&fleet).start(&back);
+    wait_for_intent(&mut running, "web/shift-10", true);
+    wait_for_words(&mut running, "web/shift-10", "of hold left");
+    running.signal("INT");
+    running.finish().expect(3);
+    assert_status(&fleet, "web-1", "stopped");
+    migrate(&fleet).run(&back).expect(0);
+    assert_eq!(pool(&fleet), before);
+    migrate(&fleet).run(&["rollback", "web", "--yes"]).expect(0);
+    assert_status(&fleet, "web-1", "rolled back");
+    assert_kept(&fleet, &load.stop());
+}
