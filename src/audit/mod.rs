@@ -9,6 +9,7 @@ mod checkpoint;
 mod copies;
 mod export;
 mod key;
+mod report;
 mod sealed;
 mod verify;
 
@@ -16,8 +17,9 @@ pub use checkpoint::{Checkpoint, EVERY};
 pub use copies::{Copies, Warn};
 pub use export::{Act, acts};
 pub use key::{Key, KeyError, PublicKey};
+pub use report::{Finding, Kind, Outside, Report};
 pub use sealed::{AuditError, Sealed, seals};
-pub use verify::{Finding, Outside, Question, Report, verify};
+pub use verify::{Question, verify};
 
 /// Name of the checkpoints' file in a run's directory.
 pub const CHECKPOINTS: &str = "checkpoints";
