@@ -18,6 +18,8 @@ pub enum Fault {
     Late,
     /// A part of it happened, and the answer was lost.
     Half,
+    /// It began, and the other side went down before it happened.
+    Died,
     /// The other side said no.
     Refused,
     /// The other side said yes and did nothing.
@@ -61,8 +63,6 @@ pub(super) enum Call {
     Ttl,
     /// A command that changes something; `probed`: whether its effect is asked for afterwards.
     Hook { probed: bool },
-    /// A command that the host runs once for a key.
-    Keyed,
     /// A command that only asks.
     Ask,
     /// A health check.
@@ -89,12 +89,22 @@ impl Call {
                 &[Before, ReplyLost, Half, Refused, Ineffective, Away, Gone, KilledHalf, KilledAfter]
             }
             Self::Hook { probed: false } => {
-                &[Before, ReplyLost, CutOff, Late, Refused, Away, Gone, KilledAfter, KilledLate]
+                &[Before, ReplyLost, CutOff, Late, Half, Died, Refused, Away, Gone, KilledAfter, KilledLate]
             }
-            Self::Hook { probed: true } => {
-                &[Before, ReplyLost, CutOff, Late, Refused, Ineffective, Away, Gone, KilledAfter, KilledLate]
-            }
-            Self::Keyed => &[Before, ReplyLost, CutOff, Late, Half, Refused, Away, Gone, KilledAfter, KilledLate],
+            Self::Hook { probed: true } => &[
+                Before,
+                ReplyLost,
+                CutOff,
+                Late,
+                Half,
+                Died,
+                Refused,
+                Ineffective,
+                Away,
+                Gone,
+                KilledAfter,
+                KilledLate,
+            ],
             Self::Ask => &[Before, ReplyLost, Away, Gone, ClockJump],
             Self::Probe => &[ReplyLost, Blip, Sick, ClockJump],
             Self::Pass { verified: false } => &[Before, ReplyLost, Half, Refused, Away, Gone, KilledHalf, KilledAfter],
@@ -121,6 +131,7 @@ impl Fault {
             Self::CutOff => "the connection breaks before it has happened, and nobody can tell",
             Self::Late => "the connection breaks, and it happens later",
             Self::Half => "a part of it happens, and the answer is lost",
+            Self::Died => "it begins, and the host goes down before it happens",
             Self::Refused => "is refused",
             Self::Ineffective => "is accepted and has no effect",
             Self::Away => "cannot be reached for three calls",

@@ -10,7 +10,7 @@ use super::receipts::Receipt;
 use super::stage::{Script, Sim, Stage};
 use crate::engine;
 use crate::event::StepState;
-use crate::planner::graph::{HookStep, StepKind};
+use crate::planner::graph::StepKind;
 use crate::spec::model::Host;
 use crate::ssh::receipt::{self, Asked};
 use crate::ssh::{Command, Output, Remote, SshError, SshErrorKind};
@@ -31,7 +31,7 @@ impl Remote for SimRemote {
             match (step.and_then(|s| Some((s, script.graph.steps.get(s)?))), receipt::asked(command)) {
                 (Some((step, _)), Some(asked)) => shell.receipts(step, &asked),
                 (Some((n, step)), None) => match &step.kind {
-                    StepKind::Hook(hook) => shell.plain(n, hook, command),
+                    StepKind::Hook(_) => shell.plain(n),
                     _ => shell.count(),
                 },
                 (None, _) => shell.count(),
@@ -70,25 +70,10 @@ impl Shell<'_> {
         self.sim.state.as_ref().is_some_and(|s| s.step(id).state == StepState::Undoing)
     }
 
-    fn plain(&mut self, step: usize, hook: &HookStep, command: &Command) -> Ran {
-        if hook.done_when.as_ref() == Some(&command.script) {
-            let done = self.sim.model.hooks.get(step).is_some_and(|h| h.took > 0);
-            return self.ask("asks whether it is done", |_| output(i32::from(!done), ""));
-        }
-        let undo = self.undoes(step);
-        let call = Call::Hook { probed: hook.done_when.is_some() && !undo };
-        let fault = self.sim.point(self.script, call, "runs its command");
-        match fault {
-            None | Some(Fault::ReplyLost | Fault::KilledAfter) => self.sim.act(step, undo),
-            Some(Fault::Late | Fault::KilledLate) => self.sim.start_later(step, undo, None),
-            Some(fault @ (Fault::Away | Fault::Gone)) => self.sim.lose(self.place, fault),
-            Some(_) => {}
-        }
-        match fault {
-            None | Some(Fault::Ineffective) => Ok(output(0, "")),
-            Some(Fault::Refused) => Ok(output(1, "")),
-            Some(fault) => Err(self.broke(fault)),
-        }
+    /// A command without a receipt only asks.
+    fn plain(&mut self, step: usize) -> Ran {
+        let done = self.sim.model.hooks.get(step).is_some_and(|h| h.took > 0);
+        self.ask("asks whether it is done", |_| output(i32::from(!done), ""))
     }
 
     fn broke(&self, fault: Fault) -> SshError {
@@ -113,8 +98,8 @@ impl Shell<'_> {
         match (asked, known) {
             (Asked::Start { .. }, None) => self.start(step, key, *fence),
             (Asked::Seal { .. }, None) => self.ask("seals the receipt", |shell| {
-                shell.sim.receipts.decide(key, Receipt::Sealed);
-                output(0, "sealed\n")
+                shell.sim.receipts.decide(key.clone(), step, Receipt::Sealed);
+                output(0, &describe(shell.sim.receipts.get(&key)))
             }),
             _ => self.ask("asks for the receipt", |_| output(0, &describe(known))),
         }
@@ -122,24 +107,38 @@ impl Shell<'_> {
 
     fn start(&mut self, step: usize, key: (usize, String), fence: u64) -> Ran {
         let undo = self.undoes(step);
-        let fault = self.sim.point(self.script, Call::Keyed, "runs its command under a receipt");
+        let probed = matches!(self.script.graph.steps.get(step).map(|s| &s.kind), Some(StepKind::Hook(h)) if h.done_when.is_some());
+        let fault = self.sim.point(
+            self.script,
+            Call::Hook { probed: probed && !undo },
+            if undo { "takes it back" } else { "runs its command" },
+        );
         let receipts = &mut self.sim.receipts;
+        if let (None, Some(decided)) = (fault, receipts.get(&key)) {
+            // A late start, or a fence before it, has just come first.
+            return Ok(output(0, &describe(Some(decided))));
+        }
+        if receipts.get(&key).is_some() {
+            return Err(self.cut());
+        }
         match fault {
             None | Some(Fault::ReplyLost | Fault::KilledAfter) => {
-                receipts.decide(key, Receipt::Finished(0));
+                receipts.decide(key, step, Receipt::Finished(0));
                 self.sim.act(step, undo);
             }
             Some(Fault::Half) => {
-                receipts.decide(key, Receipt::Lost { step });
+                receipts.decide(key, step, Receipt::Lost);
                 self.sim.act(step, undo);
             }
-            Some(Fault::Refused) => receipts.decide(key, Receipt::Finished(1)),
-            Some(Fault::Late | Fault::KilledLate) => self.sim.start_later(step, undo, Some((key, fence))),
+            Some(Fault::Died) => receipts.decide(key, step, Receipt::Lost),
+            Some(Fault::Ineffective) => receipts.decide(key, step, Receipt::Finished(0)),
+            Some(Fault::Refused) => receipts.decide(key, step, Receipt::Finished(1)),
+            Some(Fault::Late | Fault::KilledLate) => self.sim.start_later(step, undo, (key, fence)),
             Some(fault @ (Fault::Away | Fault::Gone)) => self.sim.lose(self.place, fault),
             Some(_) => {}
         }
         match fault {
-            None => Ok(output(0, "finished 0\n")),
+            None | Some(Fault::Ineffective) => Ok(output(0, "finished 0\n")),
             Some(Fault::Refused) => Ok(output(0, "finished 1\n")),
             Some(fault) => Err(self.broke(fault)),
         }
@@ -174,7 +173,7 @@ fn describe(receipt: Option<Receipt>) -> String {
     match receipt {
         None => "free\n".into(),
         Some(Receipt::Finished(status)) => format!("finished {status}\n"),
-        Some(Receipt::Lost { .. }) => "unknown\n".into(),
+        Some(Receipt::Lost) => "unknown\n".into(),
         Some(Receipt::Sealed) => "sealed\n".into(),
     }
 }

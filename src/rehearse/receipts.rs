@@ -1,6 +1,7 @@
 //! What simulated hosts keep of commands that must run once: the rules of the real receipts, without a shell.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use super::stage::Late;
 
@@ -10,7 +11,8 @@ pub(super) type Key = (usize, String);
 /// Receipts and fences of all hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Receipts {
-    kept: BTreeMap<Key, Receipt>,
+    /// With the step whose command it is about.
+    kept: BTreeMap<Key, (usize, Receipt)>,
     fences: BTreeMap<usize, u64>,
 }
 
@@ -20,23 +22,23 @@ pub(super) enum Receipt {
     /// It ran to its end.
     Finished(i32),
     /// It began, and the host went down before its end was kept.
-    Lost { step: usize },
+    Lost,
     /// It will never start.
     Sealed,
 }
 
 impl Receipts {
     pub fn get(&self, key: &Key) -> Option<Receipt> {
-        self.kept.get(key).copied()
+        self.kept.get(key).map(|(_, receipt)| *receipt)
     }
 
     /// Whether only a look can tell what became of a step's command.
     pub fn is_lost(&self, step: usize) -> bool {
-        self.kept.values().any(|r| *r == Receipt::Lost { step })
+        self.kept.values().any(|kept| *kept == (step, Receipt::Lost))
     }
 
-    pub fn decide(&mut self, key: Key, receipt: Receipt) {
-        self.kept.entry(key).or_insert(receipt);
+    pub fn decide(&mut self, key: Key, step: usize, receipt: Receipt) {
+        self.kept.entry(key).or_insert((step, receipt));
     }
 
     /// Leaves a fence on a host; the newest there.
@@ -48,13 +50,19 @@ impl Receipts {
 
     /// Whether a late command may start; decides its key.
     pub fn admits(&mut self, late: &Late) -> bool {
-        let Some((key, fence)) = &late.key else { return true };
+        let (key, fence) = &late.key;
         if self.kept.contains_key(key) {
             return false;
         }
         let fenced = self.fences.get(&key.0).is_some_and(|newest| newest > fence);
-        self.kept.insert(key.clone(), if fenced { Receipt::Sealed } else { Receipt::Finished(0) });
+        let receipt = if fenced { Receipt::Sealed } else { Receipt::Finished(0) };
+        self.kept.insert(key.clone(), (late.hook, receipt));
         !fenced
+    }
+
+    /// Hashes what can still be asked for: the receipts of steps whose outcome is not settled.
+    pub fn fingerprint(&self, open: impl Fn(usize) -> bool, to: &mut impl Hasher) {
+        self.kept.iter().filter(|(_, (step, _))| open(*step)).for_each(|kept| kept.hash(to));
     }
 
     /// Forgets everything about a host.

@@ -62,8 +62,8 @@ pub(super) struct Point {
 pub(super) struct Late {
     pub hook: usize,
     pub undo: bool,
-    /// Under which key and fence, if any.
-    pub key: Option<(Key, u64)>,
+    /// Under which key and fence.
+    pub key: (Key, u64),
     left: u32,
 }
 
@@ -340,7 +340,7 @@ impl Sim {
     }
 
     /// A command will start by itself.
-    pub fn start_later(&mut self, hook: usize, undo: bool, key: Option<(Key, u64)>) {
+    pub fn start_later(&mut self, hook: usize, undo: bool, key: (Key, u64)) {
         self.late.push(Late { hook, undo, key, left: LATE });
     }
 
@@ -406,7 +406,7 @@ impl Sim {
             let known = known.unwrap_or_else(|| {
                 let record = state.step(&step.id);
                 let mut hash = DefaultHasher::new();
-                (record.state as u8, record.failures).hash(&mut hash);
+                (record.state as u8, record.failures, record.in_flight).hash(&mut hash);
                 super::tell::hash_debug(&record.before, &mut hash);
                 // The lowest bit says that it is under way.
                 let under_way = matches!(record.state, StepState::Running | StepState::Undoing);
@@ -419,7 +419,11 @@ impl Sim {
         }
         self.model.fingerprint(self.now, &mut all);
         self.reach.hash(&mut all);
-        self.receipts.hash(&mut all);
+        let open = |step: usize| {
+            let id = script.graph.steps.get(step).map(|s| s.id.as_str()).unwrap_or_default();
+            matches!(state.step(id).state, StepState::Failed | StepState::Unknown)
+        };
+        self.receipts.fingerprint(open, &mut all);
         (self.turn, may_turn).hash(&mut all);
         super::tell::hash_debug(&state.direction, &mut all);
         self.disk_full.hash(&mut all);

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Context, Effect, Found, done, failed, unknown};
+use crate::engine::mutant::{self, Mutant};
+use crate::event::StepResult;
 use crate::planner::graph::{Class, HookStep, Step};
 use crate::spec::model::Host;
 use crate::ssh::receipt::{self, Key, KeyedOutcome};
-use crate::ssh::{Command, Output, SshError, SshErrorKind};
+use crate::ssh::{Command, Output, SshError};
 use crate::text;
 
 /// How much longer than it may take the end of a command is waited for, when it is to be undone.
@@ -15,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(15);
 /// How long one question waits for that end.
 const FETCH: Duration = Duration::from_secs(5);
 
-/// Runs a hook by the rule of its class.
+/// Runs a hook by the rule of its class, always under a receipt: a start that is late must not outlive this controller.
 pub async fn run(context: &Context, step: &Step, hook: &HookStep, found: &Found) -> Effect {
     let host = match context.host(&hook.host) {
         Ok(host) => host,
@@ -25,16 +27,31 @@ pub async fn run(context: &Context, step: &Step, hook: &HookStep, found: &Found)
         Ok(command) => command,
         Err(effect) => return effect,
     };
-    if let Some(probe) = &hook.done_when {
-        match already_done(context, host, probe, hook).await {
-            Ok(true) => return done("was done already, as `done_when` says"),
-            Ok(false) => {}
-            Err(e) => return unknown(e.to_string(), e.hint),
-        }
+    let Some(probe) = &hook.done_when else { return keyed(context, step, host, &command, &nth(step, found)).await };
+    match already_done(context, host, probe, hook).await {
+        Ok(true) => return done("was done already, as `done_when` says"),
+        Ok(false) => {}
+        Err(e) => return unknown(e.to_string(), e.hint),
     }
+    let effect = keyed(context, step, host, &command, &nth(step, found)).await;
+    if !matches!(effect, Effect::Ended(StepResult::Done { .. })) {
+        return effect;
+    }
+    match already_done(context, host, probe, hook).await {
+        Ok(true) => effect,
+        Ok(false) => failed(
+            format!("{}: the command ended well, and `done_when` says that its work is not done", host.name),
+            Some("mend the command or its `done_when`, then `migrate apply` again".into()),
+        ),
+        Err(e) => unknown(e.to_string(), e.hint),
+    }
+}
+
+/// What tells one run of a command from the next: a new try after a known end, or, where a repeat does no harm, every attempt.
+fn nth(step: &Step, found: &Found) -> String {
     match step.kind.class() {
-        Class::Keyed => keyed(context, step, host, &command, &found.settled.to_string()).await,
-        _ => plain(context, host, &command, hook).await,
+        Class::Keyed => found.settled.to_string(),
+        _ => format!("{}.{}", found.settled, found.attempts),
     }
 }
 
@@ -44,18 +61,19 @@ pub async fn undo(context: &Context, step: &Step, hook: &HookStep, found: &Found
         Ok(host) => host,
         Err(effect) => return effect,
     };
-    if found.in_flight && step.kind.class() == Class::Keyed {
+    if found.in_flight && !mutant::is(Mutant::NoSeal) {
         match bring_to_an_end(context, step, hook, host, found).await {
             Ok(true) => {}
-            Ok(false) if found.failures == 0 => return done("the command never began, and never will"),
+            Ok(false) if found.failures == 0 && step.kind.class() == Class::Keyed => {
+                return done("the command never began, and never will");
+            }
             Ok(false) => {}
             Err(effect) => return effect,
         }
     }
     let Some(script) = &hook.undo else { return done("there is nothing to take back, as the plan says") };
     match command(context, step, hook, script, found) {
-        Ok(command) if hook.idempotent => plain(context, host, &command, hook).await,
-        Ok(command) => keyed(context, step, host, &command, &format!("undo.{}", found.settled)).await,
+        Ok(command) => keyed(context, step, host, &command, &format!("undo.{}", nth(step, found))).await,
         Err(effect) => effect,
     }
 }
@@ -68,7 +86,7 @@ async fn bring_to_an_end(
     host: &Host,
     found: &Found,
 ) -> Result<bool, Effect> {
-    let key = key(context, step, &found.settled.to_string())?;
+    let key = key(context, step, &nth(step, found))?;
     let remote = context.world.remote.as_ref();
     let began = context.world.clock.now();
     let mut outcome = receipt::seal(remote, host, &key, context.fence).await;
@@ -110,15 +128,7 @@ async fn already_done(context: &Context, host: &Host, probe: &str, hook: &HookSt
     Ok(context.world.remote.run(host, &probe).await?.status == 0)
 }
 
-/// A command that may be repeated: when its end was not seen, that is unknown, and the next run just does it again.
-async fn plain(context: &Context, host: &Host, command: &Command, hook: &HookStep) -> Effect {
-    match context.world.remote.run(host, command).await {
-        Ok(output) => ended(&hook.host, &output),
-        Err(e) => not_run(e),
-    }
-}
-
-/// A command that must run once: the host keeps a receipt for its key, and a new try after a known end is a new key.
+/// Runs a command once for its key, of which the host keeps a receipt.
 async fn keyed(context: &Context, step: &Step, host: &Host, command: &Command, nth: &str) -> Effect {
     let key = match key(context, step, nth) {
         Ok(key) => key,
@@ -137,7 +147,6 @@ async fn keyed(context: &Context, step: &Step, host: &Host, command: &Command, n
         }
         Ok(KeyedOutcome::Unknown) => unknown(format!("{}: the command was killed before its end", host.name), look),
         Ok(KeyedOutcome::Fenced { .. }) => fenced(host),
-        Err(e) if e.kind == SshErrorKind::Config => failed(e.to_string(), e.hint),
         // An earlier question may have started it, in this session or in one before: the next one asks for the same key.
         Err(e) => unknown(e.to_string(), e.hint),
     }
@@ -167,12 +176,5 @@ fn ended(host: &str, output: &Output) -> Effect {
             format!("{host}: the command ended with status {n}: {says}"),
             Some("mend what it complains about, then `migrate apply` again".into()),
         ),
-    }
-}
-
-fn not_run(error: SshError) -> Effect {
-    match error.kind {
-        SshErrorKind::Interrupted => unknown(error.to_string(), error.hint),
-        _ => failed(error.to_string(), error.hint),
     }
 }

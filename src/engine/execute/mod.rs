@@ -57,6 +57,8 @@ pub struct Found {
     pub failures: u32,
     /// Executions of this step whose end is known: a new try of a command is a new key.
     pub settled: u32,
+    /// Attempts of this step and of its undo, the one that has begun included.
+    pub attempts: u32,
     /// Whether what this step has begun may still go on.
     pub in_flight: bool,
 }
@@ -80,6 +82,7 @@ impl Found {
             ttl,
             failures: record.failures,
             settled: record.settled,
+            attempts: record.attempts,
             in_flight: record.in_flight,
         }
     }
