@@ -59,7 +59,8 @@ fn render_sees_events_and_plans_only() {
 #[test]
 fn only_the_command_line_reads_the_environment_or_prints() {
     for (path, text) in sources("src") {
-        if path.starts_with("src/cli") {
+        // Unit tests in a file of their own may say what they have counted.
+        if path.starts_with("src/cli") || path.ends_with("tests.rs") {
             continue;
         }
         for word in ["env::var", "env::args", "println!", "eprintln!", "process::exit"] {

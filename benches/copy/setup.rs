@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use migrate::copy::controller::Engine;
-use migrate::copy::{Copier, CopyJob, PassReport, VerifyReport};
+use migrate::copy::{Copier, CopyJob, PassReport};
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
 
@@ -61,10 +61,6 @@ impl Setup {
         self.runtime.block_on(self.engine.pass(job, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
     }
 
-    pub fn verify(&self, job: &CopyJob) -> VerifyReport {
-        self.runtime.block_on(self.engine.verify(job, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
-    }
-
     /// Puts the agents on the hosts and opens the connections, which a migration does once.
     pub fn warm_up(&self) {
         std::fs::create_dir_all(self.path("nothing")).unwrap();
@@ -85,10 +81,6 @@ impl Setup {
         ssh.extend(["-i".to_owned(), self.target.client_key().display().to_string()]);
         ssh.extend(["-p".to_owned(), port.to_string()]);
         ssh
-    }
-
-    pub fn target_addr(&self) -> std::net::SocketAddr {
-        self.target.addr()
     }
 
     pub fn rsync(&self, to: &str, more: &[&str]) {

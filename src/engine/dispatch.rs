@@ -14,11 +14,8 @@ use super::orders::Orders;
 use super::undo;
 use crate::event::{Before, Direction, Event, IllegalTransition, Notice, Operator, RunState, StepResult, StepState};
 use crate::journal::{JournalError, Log};
-use crate::planner::graph::{CopyPhase, Step, StepKind};
+use crate::planner::graph::{Step, StepKind};
 use crate::spec::model::OnFailure;
-
-/// Trees that are seeded at the same time: more only share the same links and disks.
-const PARALLEL_SEEDS: usize = 4;
 
 /// How a controller's work on a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +81,7 @@ pub struct Engine {
     notices: mpsc::UnboundedSender<Notice>,
     pub(super) stop: watch::Receiver<Stop>,
     tasks: JoinSet<(String, Effect)>,
-    active: BTreeSet<String>,
+    pub(super) active: BTreeSet<String>,
     /// Steps that ended badly in this session: they are not begun again before an operator looks.
     given_up: BTreeSet<String>,
     pub(super) hold: Option<Ending>,
@@ -220,36 +217,6 @@ impl Engine {
             && !self.given_up.contains(id)
             && (step.urgent || !self.stopping())
             && step.after.iter().all(|a| self.state.step(a).state == StepState::Done)
-    }
-
-    /// Whether one more pair may leave service, where an operator has set fewer than the plan allows.
-    fn has_slot(&self, step: &Step) -> bool {
-        let (Some(most), StepKind::Traffic { share: None, .. }) = (self.state.tuning.max_unavailable, &step.kind)
-        else {
-            return true;
-        };
-        let out = self.steps.values().filter(|s| matches!(s.kind, StepKind::Empty { .. }) && self.is_out(s)).count();
-        out < most || matches!(self.state.step(&step.id).state, StepState::Running)
-    }
-
-    /// Whether the pair of this drain has left service and not come back on its target.
-    fn is_out(&self, drained: &Step) -> bool {
-        let StepKind::Empty { drained_by, .. } = &drained.kind else { return false };
-        let back = self.steps.values().any(|s| {
-            let full = matches!(s.kind, StepKind::Traffic { share: Some(100), .. });
-            full && s.pair == drained.pair
-                && s.service == drained.service
-                && self.state.step(&s.id).state == StepState::Done
-        });
-        drained.pair.is_some() && !back && self.state.step(drained_by).state != StepState::Waiting
-    }
-
-    /// Some steps do not go well beside others: seeds share links and disks, and what one write to a director reads before it
-    /// writes must not be changed by another one in between.
-    fn has_room(&self, id: &str) -> bool {
-        let lane = |id: &str| self.steps.get(id).and_then(|s| lane(&s.kind));
-        let Some((name, limit)) = lane(id) else { return true };
-        self.active.iter().filter(|a| lane(a).is_some_and(|(other, _)| other == name)).count() < limit
     }
 
     /// Looks first, where the step's undo will need what is there; else acts.
@@ -408,17 +375,6 @@ impl Engine {
         };
         self.record(event)?;
         Ok(ending)
-    }
-}
-
-/// What a step shares with others, and how many of them may be under way.
-fn lane(kind: &StepKind) -> Option<(&str, usize)> {
-    match kind {
-        StepKind::Copy(tree) if tree.phase == CopyPhase::Seed => Some(("", PARALLEL_SEEDS)),
-        StepKind::Traffic { director, .. }
-        | StepKind::LowerTtl { director, .. }
-        | StepKind::RestoreTtl { director, .. } => Some((director, 1)),
-        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@ mod execute;
 pub(crate) mod mutant;
 mod obey;
 pub mod orders;
+mod room;
 mod undo;
 pub mod world;
 

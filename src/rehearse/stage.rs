@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+mod late;
+mod merge;
+
 use super::fault::{Call, Fault};
 use super::model::Model;
 use super::promise::Broken;
@@ -317,33 +320,6 @@ impl Sim {
         }
     }
 
-    fn start_late(&mut self) {
-        for late in &mut self.late {
-            late.left = late.left.saturating_sub(1);
-        }
-        while let Some(at) = self.late.iter().position(|late| late.left == 0) {
-            let late = self.late.remove(at);
-            let starts = self.receipts.admits(&late);
-            if let Some(tale) = &mut self.tale {
-                tale.say(if starts { "the late command starts now" } else { "the late command is not let start" });
-            }
-            if starts {
-                self.act(late.hook, late.undo);
-            }
-        }
-    }
-
-    /// A hook has its effect, or is taken back.
-    pub fn act(&mut self, hook: usize, undo: bool) {
-        let acted = if undo { self.model.take_back(hook) } else { self.model.run_hook(hook) };
-        self.keep(acted);
-    }
-
-    /// A command will start by itself.
-    pub fn start_later(&mut self, hook: usize, undo: bool, key: (Key, u64)) {
-        self.late.push(Late { hook, undo, key, left: LATE });
-    }
-
     /// After everything that happens: users write, and promises are looked at.
     pub fn settle(&mut self) {
         if self.broken.is_some() {
@@ -395,39 +371,6 @@ impl Sim {
         if intent {
             self.looking.retain(|l| *l as usize != step);
         }
-    }
-
-    /// A number for everything that decides how it goes on; `None` while something is under way.
-    pub fn fingerprint(&mut self, script: &Script) -> Option<u64> {
-        let may_turn = self.may_turn();
-        let state = self.state.as_ref().filter(|_| self.clean && self.looking.is_empty() && self.late.is_empty())?;
-        let mut all = DefaultHasher::new();
-        for (step, known) in script.graph.steps.iter().zip(&mut self.hashes) {
-            let known = known.unwrap_or_else(|| {
-                let record = state.step(&step.id);
-                let mut hash = DefaultHasher::new();
-                (record.state as u8, record.failures, record.in_flight).hash(&mut hash);
-                super::tell::hash_debug(&record.before, &mut hash);
-                // The lowest bit says that it is under way.
-                let under_way = matches!(record.state, StepState::Running | StepState::Undoing);
-                *known.insert(hash.finish() & !1 | u64::from(under_way))
-            });
-            if known & 1 == 1 {
-                return None;
-            }
-            known.hash(&mut all);
-        }
-        self.model.fingerprint(self.now, &mut all);
-        self.reach.hash(&mut all);
-        let open = |step: usize| {
-            let id = script.graph.steps.get(step).map(|s| s.id.as_str()).unwrap_or_default();
-            matches!(state.step(id).state, StepState::Failed | StepState::Unknown)
-        };
-        self.receipts.fingerprint(open, &mut all);
-        (self.turn, may_turn).hash(&mut all);
-        super::tell::hash_debug(&state.direction, &mut all);
-        self.disk_full.hash(&mut all);
-        Some(all.finish())
     }
 }
 

@@ -9,6 +9,7 @@ mod known;
 mod large;
 mod ledger;
 mod link;
+mod makes;
 mod outcome;
 mod pass;
 mod source;

@@ -4,35 +4,33 @@
 //! disk has it.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-
-use rustix::fs::FileType;
 
 use super::feed::Feed;
 use super::files::{Read, Reader};
 use super::known::{self, Known};
 use super::ledger::{Item, Ledger, Sent};
 use super::link::Link;
+use super::makes::Makes;
 use super::outcome::{Outcomes, Result as Outcome};
 use super::source::{Act, Found, Source, allocated};
 use crate::copy::PassReport;
 use crate::copy::blocks::Store;
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::filter::Filter;
-use crate::copy::listing::{Entries, Entry};
+use crate::copy::listing::Entries;
 use crate::copy::manifest::{Generation, Header, Manifest};
 use crate::copy::message::{Begin, Make, Meta, Node, Order, Orders, Ready, Report};
-use crate::copy::meta::{Object, meta_of, meta_of_open, read_xattrs};
+use crate::copy::meta::meta_of_open;
 use crate::copy::path::{self, TempNames};
 use crate::copy::wire::VERSION;
 use crate::text;
 
 /// Entries in one request of those without content.
-const PER_ORDER: usize = 256;
+pub(super) const PER_ORDER: usize = 256;
 
 /// Everything that a pass works with.
 pub struct Pass<'a> {
@@ -74,13 +72,13 @@ pub fn look(orders: &Orders, work: &Path, ledger: &Ledger) -> Result<Seen, Failu
 }
 
 /// What is known once both sides were looked at.
-struct View<'a> {
+pub(super) struct View<'a> {
     store: &'a Store,
-    source: &'a Source,
-    known: &'a Known,
-    found: &'a Found,
-    outcomes: &'a Outcomes,
-    ready: &'a Ready,
+    pub source: &'a Source,
+    pub known: &'a Known,
+    pub found: &'a Found,
+    pub outcomes: &'a Outcomes,
+    pub ready: &'a Ready,
 }
 
 impl Pass<'_> {
@@ -245,7 +243,7 @@ impl Pass<'_> {
         self.make(items, sent)
     }
 
-    fn make(&self, items: Vec<Make>, sent: Sent) -> Result<(), Failure> {
+    pub(super) fn make(&self, items: Vec<Make>, sent: Sent) -> Result<(), Failure> {
         if items.is_empty() {
             return Ok(());
         }
@@ -361,7 +359,7 @@ impl Pass<'_> {
         })
     }
 
-    fn path(&self, view: &View<'_>, dir: u32, name: &[u8]) -> Vec<u8> {
+    pub(super) fn path(&self, view: &View<'_>, dir: u32, name: &[u8]) -> Vec<u8> {
         path::join(view.found.dirs.get(dir as usize).map_or(&[], |d| &d.path), name)
     }
 }
@@ -389,68 +387,6 @@ fn read_all(reader: &Reader<'_>, queue: &Mutex<Option<std::sync::mpsc::Receiver<
             // The feeder must not wait for a place in a queue that nobody empties.
             queue.lock().unwrap_or_else(PoisonError::into_inner).take();
             return;
-        }
-    }
-}
-
-/// Collects entries without content into requests.
-struct Makes<'a> {
-    pass: &'a Pass<'a>,
-    view: &'a View<'a>,
-    items: Vec<Make>,
-    sent: Sent,
-}
-
-impl Makes<'_> {
-    fn add(&mut self, dir: u32, entry: &Entry<'_>) -> Result<(), Failure> {
-        let path = self.pass.path(self.view, dir, entry.name);
-        let what = match self.node(dir, entry) {
-            Ok(Some(what)) => what,
-            Ok(None) => {
-                self.view.outcomes.unsent(dir, entry.name);
-                self.pass.ledger.unsettled.fetch_add(1, Ordering::Relaxed);
-                return Ok(());
-            }
-            Err(e) => {
-                self.view.outcomes.unsent(dir, entry.name);
-                self.pass.ledger.fail(Failure::of(Side::Source, "read", &path, e));
-                return Ok(());
-            }
-        };
-        self.items.push(Make { path, what });
-        self.sent.items.push(Item { dir, name: entry.name.to_vec() });
-        if self.items.len() == PER_ORDER { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<(), Failure> {
-        self.pass.make(std::mem::take(&mut self.items), std::mem::take(&mut self.sent))
-    }
-
-    /// What to make; `None` when it is gone or became something else.
-    fn node(&self, dir: u32, entry: &Entry<'_>) -> rustix::io::Result<Option<Node>> {
-        use rustix::io::Errno;
-        if entry.is_dir() {
-            return Ok(Some(Node::Directory));
-        }
-        let dir_path = self.view.found.dirs.get(dir as usize).map_or(&[][..], |d| &d.path);
-        let node = self.view.source.tree.dir(dir_path).and_then(|fd| {
-            let xattrs = match read_xattrs(Object::Named(fd.as_fd(), entry.name)) {
-                Err(Errno::NOTSUP | Errno::PERM) => Vec::new(),
-                other => other?,
-            };
-            let meta = meta_of(entry, xattrs);
-            match entry.kind() {
-                FileType::Symlink => {
-                    let to = rustix::fs::readlinkat(&fd, entry.name, Vec::new())?;
-                    Ok(Node::Symlink(to.into_bytes(), meta))
-                }
-                _ => Ok(Node::Special(entry.rdev, meta)),
-            }
-        });
-        match node {
-            Ok(node) => Ok(Some(node)),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL) => Ok(None),
-            Err(e) => Err(e),
         }
     }
 }

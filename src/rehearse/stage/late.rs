@@ -1,0 +1,32 @@
+//! Commands on hosts: those that start at once, and those that start late.
+
+use super::*;
+
+impl Sim {
+    pub(super) fn start_late(&mut self) {
+        for late in &mut self.late {
+            late.left = late.left.saturating_sub(1);
+        }
+        while let Some(at) = self.late.iter().position(|late| late.left == 0) {
+            let late = self.late.remove(at);
+            let starts = self.receipts.admits(&late);
+            if let Some(tale) = &mut self.tale {
+                tale.say(if starts { "the late command starts now" } else { "the late command is not let start" });
+            }
+            if starts {
+                self.act(late.hook, late.undo);
+            }
+        }
+    }
+
+    /// A hook has its effect, or is taken back.
+    pub fn act(&mut self, hook: usize, undo: bool) {
+        let acted = if undo { self.model.take_back(hook) } else { self.model.run_hook(hook) };
+        self.keep(acted);
+    }
+
+    /// A command will start by itself.
+    pub fn start_later(&mut self, hook: usize, undo: bool, key: (Key, u64)) {
+        self.late.push(Late { hook, undo, key, left: LATE });
+    }
+}
