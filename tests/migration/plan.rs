@@ -63,7 +63,11 @@ fn a_saved_plan_does_what_it_says_and_is_refused_when_the_world_has_changed() {
     assert!(refused.stderr.contains("changed since"), "{}", refused.stderr);
     assert!(refused.stderr.contains("dal-2") && refused.stderr.contains("60"), "{}", refused.stderr);
     assert_eq!(traffic, weights(&fleet));
-    assert!(tree::compare(&before, &everything(&fleet)).is_none());
+    let mut after = everything(&fleet);
+    // Two controllers must not find that they may at the same moment.
+    after.retain(|path, _| !path.starts_with("state/locks/"));
+    let difference = tree::compare(&before, &after);
+    assert!(difference.is_none(), "{difference:#?}");
 
     fleet.haproxy().command("set weight uploads/dal-2 100");
     migrate.run(&["apply", "web.plan", "--yes"]).expect(0);
