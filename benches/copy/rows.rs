@@ -17,7 +17,7 @@ fn full(setup: &Setup, with_tar: bool) -> Full {
     for round in 0..rounds() {
         remove(&setup.path("ours"));
         let job = setup.job(&format!("full-{round}"), "ours");
-        full.ours.push(measure(|| drop(setup.pass(&job))));
+        full.ours.push(measure(|| _ = setup.pass(&job)));
         remove(&setup.path("rsync"));
         full.rsync.push(measure(|| setup.rsync("rsync", &[])));
         if with_tar && has("tar") {
@@ -36,7 +36,7 @@ fn again(setup: &Setup, mut change: impl FnMut(usize)) -> (Vec<Cost>, Vec<Cost>)
     for round in 0..rounds() {
         change(round);
         rustix::fs::sync();
-        ours.push(measure(|| drop(setup.pass(&job))));
+        ours.push(measure(|| _ = setup.pass(&job)));
         rustix::fs::sync();
         rsync.push(measure(|| setup.rsync("rsync", &[])));
     }
@@ -82,7 +82,7 @@ pub fn million(setup: &Setup) {
     trees::many(&setup.path("data"), 1_000_000);
     setup.warm_up();
     let job = setup.job(&format!("full-{}", rounds() - 1), "ours");
-    let first = [measure(|| drop(setup.pass(&job)))];
+    let first = [measure(|| _ = setup.pass(&job))];
     let peer = [measure(|| setup.rsync("rsync", &[]))];
     line("1,000,000 files, full (memory at most 200 MiB an end)", &first, "rsync -a", &peer, "–");
     let (ours, rsync) = again(setup, |round| trees::change_files(&setup.path("data"), 10_000, 55 + round as u64));
