@@ -17,9 +17,7 @@ fn full(setup: &Setup, with_tar: bool) -> Full {
     for round in 0..rounds() {
         remove(&setup.path("ours"));
         let job = setup.job(&format!("full-{round}"), "ours");
-        full.ours.push(measure(|| {
-            setup.pass(&job);
-        }));
+        full.ours.push(measure(|| _ = setup.pass(&job)));
         remove(&setup.path("rsync"));
         full.rsync.push(measure(|| setup.rsync("rsync", &[])));
         if with_tar && has("tar") {
@@ -38,9 +36,7 @@ fn again(setup: &Setup, mut change: impl FnMut(usize)) -> (Vec<Cost>, Vec<Cost>)
     for round in 0..rounds() {
         change(round);
         rustix::fs::sync();
-        ours.push(measure(|| {
-            setup.pass(&job);
-        }));
+        ours.push(measure(|| _ = setup.pass(&job)));
         rustix::fs::sync();
         rsync.push(measure(|| setup.rsync("rsync", &[])));
     }
@@ -81,8 +77,33 @@ pub fn mixed(setup: &Setup) {
     line("the same, nothing changed", &ours, "rsync -a", &rsync, "3");
 }
 
-pub fn million(_setup: &Setup) {}
+/// Many files of which few changed, and the memory that takes.
+pub fn million(setup: &Setup) {
+    trees::many(&setup.path("data"), 1_000_000);
+    setup.warm_up();
+    let job = setup.job(&format!("full-{}", rounds() - 1), "ours");
+    let first = [measure(|| _ = setup.pass(&job))];
+    let peer = [measure(|| setup.rsync("rsync", &[]))];
+    line("1,000,000 files, full (memory at most 200 MiB an end)", &first, "rsync -a", &peer, "–");
+    let (ours, rsync) = again(setup, |round| trees::change_files(&setup.path("data"), 10_000, 55 + round as u64));
+    line("the same, 100 changed", &ours, "rsync -a", &rsync, "4");
+}
 
-pub fn far(_setup: &Setup) {}
-
-pub fn verify(_setup: &Setup) {}
+/// Comparing both sides, beside nothing but hashing both at once.
+pub fn verify(setup: &Setup) {
+    trees::mixed(&setup.path("data"));
+    setup.warm_up();
+    let job = setup.job("verify", "ours");
+    setup.pass(&job);
+    let (mut ours, mut hashing) = (vec![], vec![]);
+    for _ in 0..rounds() {
+        ours.push(measure(|| assert_eq!(setup.verify(&job).different, 0)));
+        hashing.push(measure(|| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| trees::hash_all(&setup.path("data")));
+                scope.spawn(|| trees::hash_all(&setup.path("ours")));
+            });
+        }));
+    }
+    line("verify, 20,000 mixed files, 2 GiB", &ours, "BLAKE3 of both sides at once", &hashing, "0.8");
+}

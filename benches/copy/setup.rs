@@ -17,7 +17,6 @@ pub struct Setup {
     source: Sshd,
     target: Sshd,
     runtime: tokio::runtime::Runtime,
-    pool: Pool,
     engine: Engine,
 }
 
@@ -36,8 +35,8 @@ impl Setup {
             config_file: None,
         };
         let pool = Pool::new(environment, BTreeMap::from(hosts), ssh::Options::default());
-        let engine = Engine::new(Arc::new(pool.clone()), PathBuf::from(env!("CARGO_BIN_EXE_migrate")));
-        Self { dir, source, target, runtime, pool, engine }
+        let engine = Engine::new(Arc::new(pool), PathBuf::from(env!("CARGO_BIN_EXE_migrate")));
+        Self { dir, source, target, runtime, engine }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -67,7 +66,6 @@ impl Setup {
         let mut job = self.job("warm-up", "nothing-there");
         job.from = self.path("nothing").to_str().unwrap().to_owned();
         self.pass(&job);
-        let _ = &self.pool;
     }
 
     /// The `ssh` of the peers, to `port` of the target.
@@ -75,6 +73,7 @@ impl Setup {
         let option = |text: String| ["-o".to_owned(), text];
         let mut ssh: Vec<String> = ["ssh", "-F", "none"].map(str::to_owned).to_vec();
         ssh.extend(option("BatchMode=yes".into()));
+        ssh.extend(option("LogLevel=ERROR".into()));
         ssh.extend(option("IdentitiesOnly=yes".into()));
         ssh.extend(option("StrictHostKeyChecking=no".into()));
         ssh.extend(option(format!("UserKnownHostsFile={}", self.path("peer_hosts").display())));
@@ -84,10 +83,7 @@ impl Setup {
     }
 
     pub fn rsync(&self, to: &str, more: &[&str]) {
-        self.rsync_to(self.target.addr(), to, more);
-    }
-
-    pub fn rsync_to(&self, addr: std::net::SocketAddr, to: &str, more: &[&str]) {
+        let addr = self.target.addr();
         let status = Command::new("rsync")
             .arg("-a")
             .args(more)
