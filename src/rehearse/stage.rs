@@ -17,7 +17,7 @@ use super::promise::Broken;
 use super::receipts::{Key, Receipts};
 use super::tell::Tale;
 use crate::engine::{self, Stop};
-use crate::event::{RunState, StepState};
+use crate::event::{Direction, RunState, StepState};
 use crate::planner::graph::Graph;
 
 /// Points of a history beyond which it counts as endless, on top of what an undisturbed run needs.
@@ -280,7 +280,7 @@ impl Sim {
         let id = step.map_or(u32::MAX, |s| s as u32);
         self.trace.push(Point { call, step: id, attempt });
         if !matches!(call, Call::Append { .. }) && !open {
-            if call.writes() {
+            if call.writes() && !self.sweeps(call) {
                 self.fail(Broken::NoIntent);
             } else if !self.looking.contains(&id) {
                 self.looking.push(id);
@@ -315,6 +315,11 @@ impl Sim {
         if let Some(stop) = &self.stop {
             let _ = stop.send(Stop::Soon { by: "the operator".into() });
         }
+    }
+
+    /// Whether a call only takes away what a run has left behind that goes back: no step has that effect, and it does no harm.
+    fn sweeps(&self, call: Call) -> bool {
+        call == Call::CleanUp && self.state.as_ref().is_some_and(|s| s.direction != Direction::Forward)
     }
 
     fn start_late(&mut self) {
