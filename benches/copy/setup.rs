@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use migrate::copy::controller::Engine;
-use migrate::copy::{Copier, CopyJob, PassReport};
+use migrate::copy::{Copier, CopyJob, PassReport, VerifyReport};
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
 
@@ -58,6 +58,10 @@ impl Setup {
 
     pub fn pass(&self, job: &CopyJob) -> PassReport {
         self.runtime.block_on(self.engine.pass(job, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
+    }
+
+    pub fn verify(&self, job: &CopyJob) -> VerifyReport {
+        self.runtime.block_on(self.engine.verify(job, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
     }
 
     /// Puts the agents on the hosts and opens the connections, which a migration does once.

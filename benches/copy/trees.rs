@@ -42,6 +42,17 @@ pub fn small(root: &Path, files: u64) {
     }
 }
 
+/// Files without content, for counting only.
+pub fn many(root: &Path, files: u64) {
+    for dir in 0..files / 1000 {
+        let dir = root.join(format!("{dir:06}"));
+        fs::create_dir_all(&dir).unwrap();
+        for file in 0..1000 {
+            fs::write(dir.join(format!("file-{file:04}")), b"content\n").unwrap();
+        }
+    }
+}
+
 pub fn large(root: &Path, files: u64, bytes: u64) {
     fs::create_dir_all(root).unwrap();
     let mut noise = Noise::new(2);

@@ -20,7 +20,7 @@ use super::promise::Broken;
 use super::receipts::{Key, Receipts};
 use super::tell::Tale;
 use crate::engine::{self, Stop};
-use crate::event::{RunState, StepState};
+use crate::event::{Direction, RunState, StepState};
 use crate::planner::graph::Graph;
 
 /// Points of a history beyond which it counts as endless, on top of what an undisturbed run needs.
@@ -283,7 +283,7 @@ impl Sim {
         let id = step.map_or(u32::MAX, |s| s as u32);
         self.trace.push(Point { call, step: id, attempt });
         if !matches!(call, Call::Append { .. }) && !open {
-            if call.writes() {
+            if call.writes() && !self.sweeps(call) {
                 self.fail(Broken::NoIntent);
             } else if !self.looking.contains(&id) {
                 self.looking.push(id);

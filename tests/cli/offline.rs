@@ -175,3 +175,21 @@ fn a_plan_that_cannot_keep_its_capacity_is_refused_with_step_and_number() {
     let ramp = refusal("50", "max_unavailable: 1", "strategy: ramp");
     assert!(ramp.contains("150 of 300 capacity would serve, and 200 must"), "{ramp}");
 }
+
+#[test]
+fn a_plan_is_rehearsed_with_every_fault_and_keeps_its_promises() {
+    let ran = migrate(&["rehearse", "plans/web.yaml", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+    assert_eq!(report["broken"], serde_json::json!([]));
+    let one = &report["levels"][1];
+    assert!(one["faults"] == 1 && one["played"] == one["histories"], "{one}");
+}
+
+#[test]
+fn a_rehearsal_with_a_limit_says_what_it_left_out() {
+    let ran = migrate(&["rehearse", "plans/uploads.yaml", "--limit", "200", "--seed", "7"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert!(ran.out.contains("not all were played") && ran.out.contains("this was 7"), "{}", ran.out);
+    assert_eq!(migrate(&["rehearse", "plans/uploads.yaml", "--limit", "200", "--seed", "7"]).out, ran.out);
+}

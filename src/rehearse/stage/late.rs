@@ -3,6 +3,11 @@
 use super::*;
 
 impl Sim {
+    /// Whether a call only takes away what a run has left behind that goes back: no step has that effect, and it does no harm.
+    pub(super) fn sweeps(&self, call: Call) -> bool {
+        call == Call::CleanUp && self.state.as_ref().is_some_and(|s| s.direction != Direction::Forward)
+    }
+
     pub(super) fn start_late(&mut self) {
         for late in &mut self.late {
             late.left = late.left.saturating_sub(1);
