@@ -100,7 +100,10 @@ impl Service {
 
     /// Sets the mode, as an operator would.
     pub fn set_mode(&self, mode: Mode) {
-        fs::write(self.root.join("mode"), format!("{}\n", mode.name())).expect("the mode file can be written");
+        // At once: a request in between would find an empty file, which gives no permission for anything.
+        let new = self.root.join("mode.new");
+        fs::write(&new, format!("{}\n", mode.name())).expect("the mode file can be written");
+        fs::rename(new, self.root.join("mode")).expect("the mode file can be replaced");
     }
 
     /// The mode it is in.

@@ -137,7 +137,7 @@ fn a_command_that_outlives_its_controller_is_undone_after_its_end_and_not_before
 #[test]
 fn a_command_that_had_not_begun_when_its_controller_died_never_does_after_the_way_back() {
     let mut late = 0;
-    for n in 0..if long() { 100 } else { 5 } {
+    for n in 0..if long() { 100 } else { 3 } {
         let fleet = ramp(1);
         with_hook(&fleet, "at: before_pair, run: 'echo do >> {{ lab }}/hooks', undo: 'echo undo >> {{ lab }}/hooks'");
         let mut running = apply(&fleet, RAMP);
