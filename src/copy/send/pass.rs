@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::feed::Feed;
 use super::files::{Read, Reader};
+use super::identity::{new_generation, rules};
 use super::known::{self, Known};
 use super::ledger::{Item, Ledger, Sent};
 use super::link::Link;
@@ -389,18 +390,4 @@ fn read_all(reader: &Reader<'_>, queue: &Mutex<Option<std::sync::mpsc::Receiver<
             return;
         }
     }
-}
-
-/// A digest of what the job carries by which rules.
-fn rules(orders: &Orders) -> [u8; 32] {
-    let text = (VERSION, &orders.job, &orders.from, &orders.to, &orders.pair, &orders.exclude);
-    postcard::to_stdvec(&text).map_or([0; 32], |bytes| *blake3::hash(&bytes).as_bytes())
-}
-
-/// A name for the next state of the target.
-pub fn new_generation() -> Result<Generation, Failure> {
-    let mut random = [0; 16];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-        .map_err(|e| Failure::of(Side::Source, "draw random numbers on", b"the source", e))?;
-    Ok(random)
 }

@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use super::identity::new_generation;
 use super::link::Link;
-use super::pass::new_generation;
 use crate::copy::VerifyReport;
 use crate::copy::digest::{Digest, Hashed, Hashing, Totals, hash_tree, same_content};
 use crate::copy::failure::{Failure, Side, show};
