@@ -264,6 +264,10 @@ impl Theatre {
     }
 
     fn ended(&self, back: bool) -> End {
+        self.stage.lock().start_the_rest();
+        if let Some(broken) = self.stage.lock().broken.clone() {
+            return End::Broken(broken);
+        }
         let looks = self.stage.lock().looks;
         let (expected, facts) = match back {
             true => (Some(&self.before), self.stage.lock().model.facts(false)),

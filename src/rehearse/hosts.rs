@@ -133,7 +133,9 @@ impl Shell<'_> {
             Some(Fault::Died) => receipts.decide(key, step, Receipt::Lost),
             Some(Fault::Ineffective) => receipts.decide(key, step, Receipt::Finished(0)),
             Some(Fault::Refused) => receipts.decide(key, step, Receipt::Finished(1)),
-            Some(Fault::Late | Fault::KilledLate) => self.sim.start_later(step, undo, (key, fence)),
+            Some(fault @ (Fault::Late | Fault::KilledLate)) => {
+                self.sim.start_later(step, undo, (key, fence), fault);
+            }
             Some(fault @ (Fault::Away | Fault::Gone)) => self.sim.lose(self.place, fault),
             Some(_) => {}
         }

@@ -8,6 +8,13 @@ impl Sim {
         call == Call::CleanUp && self.state.as_ref().is_some_and(|s| s.direction != Direction::Forward)
     }
 
+    /// The run has ended, and what is late comes after its end.
+    pub fn start_the_rest(&mut self) {
+        self.late.iter_mut().for_each(|late| late.left = 0);
+        self.start_late();
+        self.settle();
+    }
+
     pub(super) fn start_late(&mut self) {
         for late in &mut self.late {
             late.left = late.left.saturating_sub(1);
@@ -31,7 +38,8 @@ impl Sim {
     }
 
     /// A command will start by itself.
-    pub fn start_later(&mut self, hook: usize, undo: bool, key: (Key, u64)) {
-        self.late.push(Late { hook, undo, key, left: LATE });
+    pub fn start_later(&mut self, hook: usize, undo: bool, key: (Key, u64), fault: Fault) {
+        let left = if fault.kills() { MUCH_LATER } else { LATE };
+        self.late.push(Late { hook, undo, key, left });
     }
 }
