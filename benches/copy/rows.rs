@@ -17,7 +17,9 @@ fn full(setup: &Setup, with_tar: bool) -> Full {
     for round in 0..rounds() {
         remove(&setup.path("ours"));
         let job = setup.job(&format!("full-{round}"), "ours");
-        full.ours.push(measure(|| _ = setup.pass(&job)));
+        full.ours.push(measure(|| {
+            setup.pass(&job);
+        }));
         remove(&setup.path("rsync"));
         full.rsync.push(measure(|| setup.rsync("rsync", &[])));
         if with_tar && has("tar") {
@@ -36,7 +38,9 @@ fn again(setup: &Setup, mut change: impl FnMut(usize)) -> (Vec<Cost>, Vec<Cost>)
     for round in 0..rounds() {
         change(round);
         rustix::fs::sync();
-        ours.push(measure(|| _ = setup.pass(&job)));
+        ours.push(measure(|| {
+            setup.pass(&job);
+        }));
         rustix::fs::sync();
         rsync.push(measure(|| setup.rsync("rsync", &[])));
     }

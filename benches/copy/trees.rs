@@ -42,7 +42,7 @@ pub fn small(root: &Path, files: u64) {
     }
 }
 
-/// Files without content, for counting only.
+/// Files with next to no content, for counting only.
 pub fn many(root: &Path, files: u64) {
     for dir in 0..files / 1000 {
         let dir = root.join(format!("{dir:06}"));
