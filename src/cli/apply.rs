@@ -111,7 +111,7 @@ async fn begin(
     let graph = saved.map_or(proposal.graph, |s| s.graph);
     let (custody, state) = start(environment, spec, graph, lease)?;
     let command = format!("migrate apply {}", args.plan.display());
-    let world = connections.into_world(spec.inventory.hosts.clone());
+    let world = connections.into_world(spec.inventory.hosts.clone(), Arc::clone(&custody.lease) as _);
     control::work(args.format, environment, world, custody, state, &command).await
 }
 
@@ -177,7 +177,7 @@ async fn resume(
     }
     state.apply(custody.log.append(Event::Resumed { by: environment.operator() })?)?;
     let command = format!("migrate apply {}", args.plan.display());
-    let world = connections.into_world(spec.inventory.hosts.clone());
+    let world = connections.into_world(spec.inventory.hosts.clone(), Arc::clone(&custody.lease) as _);
     control::work(args.format, environment, world, custody, state, &command).await
 }
 

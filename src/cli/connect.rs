@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::environment::{Environment, ProcessSecrets};
 use crate::clock::SystemClock;
 use crate::copy::{Copier, controller};
-use crate::engine::World;
+use crate::engine::{Guard, World};
 use crate::health::{Checker, Health};
 use crate::secret::Secrets;
 use crate::spec::model::{Host, Spec};
@@ -31,7 +31,7 @@ pub struct Connections {
 
 impl Connections {
     /// The world that an engine acts on.
-    pub fn into_world(self, hosts: BTreeMap<String, Host>) -> World {
+    pub fn into_world(self, hosts: BTreeMap<String, Host>, guard: Arc<dyn Guard>) -> World {
         World {
             hosts,
             remote: self.remote,
@@ -40,6 +40,7 @@ impl Connections {
             directors: self.directors.into_iter().filter_map(|(name, d)| Some((name, d.ok()?))).collect(),
             secrets: self.secrets,
             clock: Arc::new(SystemClock),
+            guard,
         }
     }
 }

@@ -65,6 +65,8 @@ enum Command {
     Apply(apply::Args),
     /// Show where runs stand
     Status(status::Args),
+    /// List all runs
+    Runs(status::Runs),
     /// Say what a run waits for, since when, and what would end it
     Explain(explain::Args),
     /// Let a run begin nothing new
@@ -115,6 +117,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
         Command::Audit(args) => audit::run(&args, environment),
         Command::Lock(args) => lock::run(&args, environment),
         Command::Status(args) => status::run(&args, environment),
+        Command::Runs(args) => status::list(&args, environment),
         Command::Explain(args) => explain::run(&args, environment),
         Command::Pause(args) => operate::pause(&args, environment),
         Command::Resume(args) => operate::resume(&args, environment),

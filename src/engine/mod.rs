@@ -15,5 +15,6 @@ pub mod world;
 
 pub use acting::with_current_step;
 pub use dispatch::{Ending, Engine, EngineError, Stop};
+pub(crate) use obey::aborted;
 pub use undo::{NoWayBack, rollback_steps};
-pub use world::World;
+pub use world::{Barred, Guard, World};

@@ -116,6 +116,12 @@ impl RunState {
                 self.status = Status::Running;
                 self.direction = Direction::Back { to };
             }
+            Event::Cleared { step, .. } => match (&self.direction, self.plan.get(&step).map(|s| &s.kind)) {
+                (Direction::Back { to: None }, Some(StepKind::CleanUp { .. })) => {}
+                _ => return Err(illegal(format!("{step} clears nothing here"))),
+            },
+            // It is held, or taken up again, by a record of its own.
+            Event::Aborted { .. } => {}
             Event::RolledBack => self.end_rollback().map_err(illegal)?,
             Event::Resolved { step, done, why, .. } => self.resolve(&step, done, why, record.at).map_err(illegal)?,
             Event::Paused { by, why } => self.paused = Some(Pause { by, why, since: record.at }),

@@ -10,6 +10,7 @@ use super::model::PoolModel;
 use super::stage::{Script, Sim, Stage};
 use crate::clock::Clock;
 use crate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport};
+use crate::engine::{Barred, Guard};
 use crate::health::{Health, Outcome, Verdict};
 use crate::secret::{Secret, SecretError, Secrets};
 use crate::spec::model::{HealthCheck, Host, SecretRef};
@@ -20,6 +21,20 @@ pub(super) async fn returned<T>(played: Option<T>) -> T {
     match played {
         Some(played) => played,
         None => std::future::pending().await,
+    }
+}
+
+/// One controller at a time is at work in a history: a dead one never acts again, and its successor has its leave.
+pub(super) struct Alone;
+
+#[async_trait]
+impl Guard for Alone {
+    fn check(&self) -> Result<(), Barred> {
+        Ok(())
+    }
+
+    async fn lost(&self) -> String {
+        std::future::pending().await
     }
 }
 

@@ -96,6 +96,11 @@ pub fn record_line(graph: &Graph, record: &Record, paint: Paint) -> Option<Strin
         Event::Unpaused { by } => format!("{at} {}@{} lets it go on", by.user, by.host),
         Event::Approved { step, by, why } => format!("{at} {step}: approved by {}@{}: {why}", by.user, by.host),
         Event::Tuned { setting, by } => format!("{at} {}@{} sets {}", by.user, by.host, setting.describe()),
+        Event::Aborted { by, why } => format!("{at} {}@{} aborts it: {why}", by.user, by.host),
+        Event::Cleared { step, result: StepResult::Done { evidence, .. } } => format!("{at}   {step}: {evidence}"),
+        Event::Cleared { step, result: StepResult::Failed { why, .. } | StepResult::Unknown { why, .. } } => {
+            format!("{at} {} {step}: {}", paint.yellow("?"), paint.yellow(why))
+        }
         Event::RolledBack | Event::Started(_) | Event::Held { .. } | Event::Stopped { .. } | Event::Finished => {
             return None;
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Context, Effect, done, failed};
-use crate::copy::{CopyError, CopyJob, CopyProgress, PassReport};
+use crate::copy::{CopyJob, CopyProgress, PassReport};
 use crate::event::Notice;
 use crate::planner::graph::{CopyPhase, CopyStep, Step};
 use crate::ssh::receipt;
@@ -46,7 +46,7 @@ pub async fn copy(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
     for n in 1..=passes {
         let report = match pass(context, step, &job).await {
             Ok(report) => report,
-            Err(e) => return failed(e.to_string(), e.hint),
+            Err(effect) => return effect,
         };
         let settled = report.bytes_sent < tree.settle_below && report.unsettled == 0;
         let shrinks = report.bytes_sent < last;
@@ -58,17 +58,18 @@ pub async fn copy(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
     failed("no pass was made", None)
 }
 
-async fn pass(context: &Context, step: &Step, job: &CopyJob) -> Result<PassReport, CopyError> {
+async fn pass(context: &Context, step: &Step, job: &CopyJob) -> Result<PassReport, Effect> {
     let progress = context.on_progress(step);
     let mut attempt = 1;
     loop {
+        context.leave_to_act().await?;
         match context.world.copier.pass(job, &progress).await {
             Err(e) if e.retryable && attempt < TRIES => {
                 context.waiting(step, format!("{e}; trying again"));
                 context.world.clock.sleep(Duration::from_secs(1 << attempt)).await;
                 attempt += 1;
             }
-            ended => return ended,
+            ended => return ended.map_err(|e| failed(e.to_string(), e.hint)),
         }
     }
 }
@@ -113,8 +114,8 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
             Ok(r) => examples = r.examples,
             Err(e) => return failed(e.to_string(), e.hint),
         }
-        if let Err(e) = pass(context, step, &job).await {
-            return failed(e.to_string(), e.hint);
+        if let Err(effect) = pass(context, step, &job).await {
+            return effect;
         }
     }
     let hint = "something else writes to one of the two trees: find it, then `migrate apply` again";
@@ -124,6 +125,9 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
 /// Removes agents, manifests and receipts. What stays behind does no harm, so trouble here is told and not held for.
 pub async fn clean_up(context: &Context, hosts: &[String], jobs: &[String]) -> Effect {
     let mut left = Vec::new();
+    if let Err(barred) = context.leave_to_act().await {
+        return barred;
+    }
     for name in hosts {
         let host = match context.host(name) {
             Ok(host) => host,

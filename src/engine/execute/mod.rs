@@ -16,10 +16,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::mutant::{self, Mutant};
-use super::{Stop, World};
+use super::{Barred, Stop, World};
 use crate::event::{Approval, Before, Direction, Notice, RunState, StepResult, Tuning};
 use crate::planner::graph::{Step, StepKind};
 use crate::spec::model::Host;
+
+/// How long a lease that is too short or cannot be read is waited for: it is renewed meanwhile, or lost.
+const LEAVE_PATIENCE: u32 = 30;
 
 /// What every step of a run shares.
 pub struct Context {
@@ -43,6 +46,10 @@ pub enum Effect {
     Interrupted,
     /// What is there before the step acts; it has not acted yet.
     Looked(Before),
+    /// What the run had put on hosts was taken away again.
+    Cleared(StepResult),
+    /// This controller must not act, for this reason: the step has not acted, and nothing else may either.
+    Barred(String),
 }
 
 /// What earlier steps and attempts found, as far as this step needs it.
@@ -170,6 +177,19 @@ impl Context {
     /// Ends every wait that may end early.
     pub fn interrupt(&self) {
         self.interrupted.send_replace(true);
+    }
+
+    /// Leave to act, asked right before every effect: a controller that was stopped past its lease finds out here.
+    async fn leave_to_act(&self) -> Result<(), Effect> {
+        let mut tries = LEAVE_PATIENCE;
+        loop {
+            match self.world.guard.check() {
+                Ok(()) => return Ok(()),
+                Err(Barred::ForNow(_)) if tries > 0 => self.world.clock.sleep(Duration::from_secs(1)).await,
+                Err(barred) => return Err(Effect::Barred(barred.to_string())),
+            }
+            tries -= 1;
+        }
     }
 
     /// The host of that name. The plan was checked against the inventory, so a missing one is a damaged journal.
