@@ -1,6 +1,7 @@
 //! Obeying operators: an order becomes a record, or is refused with the reason.
 
-use super::dispatch::{Ending, Engine, EngineError, Stop};
+use super::dispatch::Engine;
+use super::ending::{Ending, EngineError, Stop};
 use super::orders::{Given, Order};
 use crate::event::{Event, Operator};
 
