@@ -181,7 +181,7 @@ impl RunState {
     /// Why nobody, or not this user, can say yes to a step.
     pub fn check_approval(&self, step: &str, by: &Operator) -> Result<(), String> {
         match self.started.graph.step(step).map(|s| &s.kind) {
-            Some(StepKind::Gate(_)) => {}
+            Some(StepKind::Gate { .. }) => {}
             Some(_) => return Err(format!("{step} is not a gate")),
             None => return Err(format!("there is no step {step}")),
         }

@@ -78,7 +78,7 @@ fn step_time(step: &Step, observed: &Observed) -> Duration {
         | StepKind::LowerTtl { .. }
         | StepKind::RestoreTtl { .. }
         | StepKind::Hook(_)
-        | StepKind::Gate(_)
+        | StepKind::Gate { .. }
         | StepKind::CleanUp { .. } => ROUND,
     }
 }

@@ -130,7 +130,7 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
             Some(ttl) => traffic::set_ttl(context, director, pool, ttl).await,
             None => failed("the TTL from before the move is not in the journal", None),
         },
-        StepKind::Gate(gate) => gate::wait(context, step, gate).await,
+        StepKind::Gate { asks, .. } => gate::wait(context, step, asks).await,
         StepKind::Hook(hook) => hook::run(context, step, hook, found).await,
     };
     timed(effect, began, context.world.clock.now())

@@ -66,7 +66,11 @@ impl<'a> ServicePlan<'a> {
     ) -> Result<(), Finding> {
         for (n, gate) in self.service.gates.iter().filter(|g| g.at == at).enumerate() {
             let name = if n == 0 { format!("gate-{}", at.name()) } else { format!("gate-{}-{}", at.name(), n + 1) };
-            chain.add(steps, &self.id(pair, &name), StepKind::Gate(gate.clone()));
+            let kind = StepKind::Gate { asks: gate.clone(), past: Vec::new() };
+            chain.add(steps, &self.id(pair, &name), kind);
+            if let (Some(on_failure), Some(step)) = (gate.on_failure, steps.0.last_mut()) {
+                step.on_failure = on_failure;
+            }
         }
         let hooks: Vec<_> = self.service.hooks.iter().filter(|h| h.at == at).collect();
         for (n, hook) in hooks.iter().enumerate() {
