@@ -70,3 +70,11 @@ fn commands_whose_work_can_be_asked_for_keep_every_promise() {
     println!("{}", report.text());
     assert!(report.holds());
 }
+
+#[test]
+fn a_command_right_before_the_clean_up_runs_once_however_late_it_starts() {
+    let plan = plans::one("", "").replace("    hooks:", "    hooks:\n      - {at: after_pair, run: tell, undo: none}");
+    let report = rehearsed(&plan, 1);
+    println!("{}", report.text());
+    assert!(report.holds());
+}
