@@ -151,7 +151,7 @@ pub struct DirectoryState {
     pub from: Template,
     /// Root on the target.
     pub to: Template,
-    /// Patterns of what stays behind.
+    /// Patterns of what stays behind; the first that matches decides, and `+ pattern` keeps.
     pub exclude: Vec<String>,
     /// Whether files that the source does not have are removed on the target; true unless given.
     pub delete: bool,

@@ -1,5 +1,6 @@
 //! What must be carried over.
 
+use crate::copy::filter::Filter;
 use crate::spec::map::Map;
 use crate::spec::model::{DirectoryState, State};
 use crate::spec::reader::Value;
@@ -25,7 +26,9 @@ pub struct StateDraft {
 pub fn read(value: Value<'_>) -> Option<StateDraft> {
     value.map("state", "directory: /srv/uploads", |m| {
         let roots = m.kind(&KINDS).and_then(roots);
-        let exclude = m.get("exclude").map(patterns).unwrap_or_default();
+        // The first pattern that matches decides.
+        let mut exclude = m.get("include").map(included).unwrap_or_default();
+        exclude.extend(m.get("exclude").map(patterns).unwrap_or_default());
         let mut directory = DirectoryState {
             from: crate::spec::model::Template(String::new()),
             to: crate::spec::model::Template(String::new()),
@@ -63,18 +66,40 @@ fn roots(value: Value<'_>) -> Option<(Use, Use, Vec<Use>)> {
     })?
 }
 
+/// Patterns with the meaning they have in rsync, checked where they stand.
 fn patterns(value: Value<'_>) -> Vec<String> {
     let mut out = Vec::new();
     for item in value.one_or_many() {
         let Some(text) = item.line("a pattern", "exclude: \"*.tmp\"") else { continue };
-        match globset::Glob::new(&text.value) {
-            Ok(_) => out.push(text.value),
-            Err(error) => {
-                let why = crate::text::escape(error.kind().to_string().as_bytes(), 100);
-                let shown = crate::text::escape(text.value.as_bytes(), 60);
-                item.error(format!("`{shown}` is not a pattern: {why}"), "for example `exclude: \"*.tmp\"`");
-            }
+        if is_pattern(&item, &text.value) {
+            out.push(text.value);
         }
     }
     out
+}
+
+/// What is kept though a pattern of `exclude` matches it, in the form in which one list can say both.
+fn included(value: Value<'_>) -> Vec<String> {
+    let mut out = Vec::new();
+    for item in value.one_or_many() {
+        let Some(text) = item.line("a pattern", "include: \"keep.log\"") else { continue };
+        if text.value.starts_with("+ ") || text.value.starts_with("- ") {
+            let shown = crate::text::escape(text.value.as_bytes(), 60);
+            item.error(format!("`{shown}` begins with a sign"), "write the pattern alone: `include` keeps what it matches");
+        } else if is_pattern(&item, &text.value) {
+            out.push(format!("+ {}", text.value));
+        }
+    }
+    out
+}
+
+fn is_pattern(item: &Value<'_>, pattern: &str) -> bool {
+    match Filter::new(&[pattern.to_owned()]) {
+        Ok(_) => true,
+        Err(bad) => {
+            let shown = crate::text::escape(pattern.as_bytes(), 60);
+            item.error(format!("`{shown}` is not a pattern: it {}", bad.why), "for example `exclude: \"*.tmp\"`");
+            false
+        }
+    }
 }
