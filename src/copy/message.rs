@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::Failure;
 use super::listing::Stamp;
 use super::manifest::Generation;
-use super::{CopyProgress, PassReport, VerifyReport};
+use super::{CopyProgress, PassReport, Preview, VerifyReport};
 
 /// A name or a relative path.
 pub type Path = Vec<u8>;
@@ -19,6 +19,13 @@ pub enum Task {
     Pass(Orders),
     /// Read both sides and compare.
     Verify(Orders),
+    /// Say what a pass would do.
+    Preview {
+        /// How it would be done.
+        orders: Orders,
+        /// Whether there is anything on the target to look at.
+        target: bool,
+    },
 }
 
 /// How a job is to be done.
@@ -40,6 +47,8 @@ pub struct Orders {
     pub allow_empty: bool,
     /// Bytes per second; 0 for no limit.
     pub bandwidth: u64,
+    /// Whether content is compared, whatever any record says.
+    pub checksum: bool,
     /// The target's sshd, if the source may try to reach it itself.
     pub dial: Option<Dial>,
 }
@@ -80,8 +89,19 @@ pub enum News {
     Passed(PassReport),
     /// The comparison is done.
     Verified(VerifyReport),
+    /// This is what a pass would do.
+    Previewed(Preview),
     /// It cannot be done.
     Failed(Failure),
+}
+
+impl Task {
+    /// How it is to be done.
+    pub fn orders(&self) -> &Orders {
+        match self {
+            Self::Pass(orders) | Self::Verify(orders) | Self::Preview { orders, .. } => orders,
+        }
+    }
 }
 
 /// What the controller tells the sending agent while it works.

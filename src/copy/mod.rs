@@ -16,6 +16,7 @@ pub mod manifest;
 pub mod message;
 pub mod meta;
 pub mod path;
+pub mod place;
 pub mod receive;
 pub mod scan;
 pub mod send;
@@ -46,6 +47,8 @@ pub struct CopyJob {
     pub delete: bool,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
+    /// Believe no record: compare the content of everything on both sides, and send what differs.
+    pub checksum: bool,
 }
 
 /// How far a pass is; lossy, at most some times a second.
@@ -80,6 +83,25 @@ pub struct PassReport {
     pub unsettled: u64,
     /// Wall time in milliseconds.
     pub millis: u64,
+}
+
+/// What a pass would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// Entries of all kinds on the source.
+    pub entries: u64,
+    /// Bytes of all regular files on the source.
+    pub bytes: u64,
+    /// Files that would be sent.
+    pub files_sent: u64,
+    /// Their bytes; of large files only the blocks that differ travel.
+    pub bytes_sent: u64,
+    /// Directories, links and special files that would be made, and directories whose attributes would change.
+    pub made: u64,
+    /// Entries that would be removed on the target, directories counted once.
+    pub deleted: u64,
+    /// The first of them, for people, escaped: `send data/x`.
+    pub changes: Vec<String>,
 }
 
 /// What a comparison found.

@@ -4,6 +4,8 @@
 
 mod admit;
 mod deploy;
+mod mixed;
+mod places;
 mod relay;
 mod transport;
 
@@ -13,13 +15,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::admit::Admission;
-use self::deploy::Deployer;
+use self::deploy::{Deployer, Installed};
 use self::relay::{Names, Outcome, conduct};
 use super::agent::is_job_id;
 use super::message::{Dial, Orders, Task};
-use super::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport};
+use super::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, VerifyReport};
 use crate::spec::model::Host;
 
+pub use self::mixed::Mixed;
+pub use self::places::{is_directory, make_directory};
 pub use self::transport::{Channel, Ended, Local, Transport};
 
 /// Carries trees between hosts with agents.
@@ -38,6 +42,22 @@ impl Engine {
     /// Carries everything through the controller, even where the source could reach the target itself.
     pub fn relaying(self) -> Self {
         Self { direct: false, ..self }
+    }
+
+    /// Says what a pass would do. `target`: whether its root is there; where it is not, everything would be sent.
+    pub async fn preview(&self, job: &CopyJob, target: bool, progress: OnProgress<'_>) -> Result<Preview, CopyError> {
+        match self.perform(job, |orders| Task::Preview { orders, target }, progress).await? {
+            Outcome::Previewed(preview) => Ok(preview),
+            _ => Err(mixed_up(job)),
+        }
+    }
+
+    /// Takes back the key of a copy that was broken off, if it is still there.
+    pub async fn withdraw(&self, job: &CopyJob) -> Result<(), CopyError> {
+        let transport = self.transport.as_ref();
+        let on_target = self.deployer.install(transport, &job.target).await?;
+        let Installed { work, home, .. } = &on_target;
+        on_target.run(transport, &job.target, &["forbid", "--work", work, "--home", home, "--job", &job.id]).await
     }
 
     async fn perform(
@@ -82,6 +102,7 @@ fn orders(job: &CopyJob, dial: Option<Dial>) -> Orders {
         delete: job.delete,
         allow_empty: false,
         bandwidth: job.bandwidth.unwrap_or(0),
+        checksum: job.checksum,
         dial,
     }
 }
@@ -113,14 +134,14 @@ impl Copier for Engine {
     async fn pass(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<PassReport, CopyError> {
         match self.perform(job, Task::Pass, progress).await? {
             Outcome::Passed(report) => Ok(report),
-            Outcome::Verified(_) => Err(mixed_up(job)),
+            _ => Err(mixed_up(job)),
         }
     }
 
     async fn verify(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
         match self.perform(job, Task::Verify, progress).await? {
             Outcome::Verified(report) => Ok(report),
-            Outcome::Passed(_) => Err(mixed_up(job)),
+            _ => Err(mixed_up(job)),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::copy::agent::PREAMBLE;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::message::{Control, News, Task};
 use crate::copy::wire::{Frame, HEADER, Header, OutFrame, Route, WireError};
-use crate::copy::{CopyError, OnProgress, PassReport, VerifyReport};
+use crate::copy::{CopyError, OnProgress, PassReport, Preview, VerifyReport};
 
 /// What a login shell may print before the agent starts.
 const MAX_NOISE: usize = 64 << 10;
@@ -29,6 +29,8 @@ pub enum Outcome {
     Passed(PassReport),
     /// A comparison.
     Verified(VerifyReport),
+    /// What a pass would do.
+    Previewed(Preview),
 }
 
 /// The names of the two hosts, for errors.
@@ -243,6 +245,7 @@ fn outcome(news: News, progress: OnProgress<'_>) -> Option<Result<Outcome, Broke
         }
         News::Passed(report) => Some(Ok(Outcome::Passed(report))),
         News::Verified(report) => Some(Ok(Outcome::Verified(report))),
+        News::Previewed(preview) => Some(Ok(Outcome::Previewed(preview))),
         News::Failed(failure) => Some(Err(Broken::Failed(failure))),
         News::Offer { .. } | News::Direct | News::Indirect { .. } => None,
     }

@@ -171,7 +171,9 @@ impl<'a> Session<'a> {
     fn obey(&self, order: Order, frame: Frame, partials: &mut HashMap<u32, Arc<Partial>>) -> Result<(), Failure> {
         match order {
             Order::Begin(_) => return Err(Failure::protocol(Side::Source, "it begins twice")),
-            Order::List => list::list(&self.target, &|report| self.reports.send(&report, Vec::new()))?,
+            Order::List => {
+                list::list(&self.target, self.marker.is_some(), &|report| self.reports.send(&report, Vec::new()))?
+            }
             Order::Small(batch) => self.pool.push(Job::Batch(batch, frame)),
             Order::Open(open) => match Partial::open(&self.target, &open) {
                 Ok(partial) if partials.len() < 1024 => drop(partials.insert(open.file, Arc::new(partial))),

@@ -13,6 +13,7 @@ mod link;
 mod makes;
 mod outcome;
 mod pass;
+mod preview;
 mod source;
 mod verify;
 
@@ -39,7 +40,7 @@ const PROGRESS: Duration = Duration::from_millis(200);
 pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn Write + Send>) -> Result<(), Failure> {
     let first = Frame::read_from(input.as_mut()).map_err(|e| Failure::protocol(Side::Source, e))?;
     let task: Task = first.message().map_err(|e| Failure::protocol(Side::Source, e))?;
-    let (Task::Pass(orders) | Task::Verify(orders)) = &task;
+    let orders = task.orders();
     if !is_job_id(&orders.job) {
         return Err(Failure::protocol(Side::Source, "a job id that cannot be one"));
     }
@@ -49,7 +50,7 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
         // Looking at the source takes as long as reaching the target: do both at once.
         let look = match &task {
             Task::Pass(orders) => Some(scope.spawn(|| pass::look(orders, work, &ledger))),
-            Task::Verify(_) => None,
+            Task::Verify(_) | Task::Preview { .. } => None,
         };
         let direct = orders.dial.as_ref().map(|dial| negotiate(dial, input.as_mut(), output.as_mut())).transpose()?;
         let streams = Streams { input, output, direct: direct.flatten() };
@@ -62,6 +63,9 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
                 Pass { orders, link: &link, ledger: &ledger }.run(seen).map(News::Passed)
             }
             Task::Verify(orders) => verify::verify(orders, &link).map(News::Verified),
+            Task::Preview { orders, target } => {
+                preview::preview(orders, *target, work, &link, &ledger).map(News::Previewed)
+            }
         });
         finish(result, link, outgoing)
     })

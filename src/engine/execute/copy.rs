@@ -24,6 +24,7 @@ impl Context {
             exclude: tree.exclude.clone(),
             delete: tree.delete,
             bandwidth: self.tuning.borrow().bandwidth.map_or(tree.bandwidth, |set| Some(set).filter(|b| *b > 0)),
+            checksum: false,
         })
     }
 
@@ -100,6 +101,8 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
         Err(effect) => return effect,
     };
     let progress = context.on_progress(step);
+    // The record of what was sent says that all is well: what differs is found by its content.
+    let again = CopyJob { checksum: true, ..job.clone() };
     let mut examples = Vec::new();
     for _ in 0..2 {
         match context.world.copier.verify(&job, &progress).await {
@@ -113,7 +116,7 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
             Ok(r) => examples = r.examples,
             Err(e) => return failed(e.to_string(), e.hint),
         }
-        if let Err(e) = pass(context, step, &job).await {
+        if let Err(e) = pass(context, step, &again).await {
             return failed(e.to_string(), e.hint);
         }
     }

@@ -85,7 +85,10 @@ fn included(value: Value<'_>) -> Vec<String> {
         let Some(text) = item.line("a pattern", "include: \"keep.log\"") else { continue };
         if text.value.starts_with("+ ") || text.value.starts_with("- ") {
             let shown = crate::text::escape(text.value.as_bytes(), 60);
-            item.error(format!("`{shown}` begins with a sign"), "write the pattern alone: `include` keeps what it matches");
+            item.error(
+                format!("`{shown}` begins with a sign"),
+                "write the pattern alone: `include` keeps what it matches",
+            );
         } else if is_pattern(&item, &text.value) {
             out.push(format!("+ {}", text.value));
         }
