@@ -14,6 +14,8 @@ mod lab;
 
 #[path = "copy/attacks.rs"]
 mod attacks;
+#[path = "copy/command.rs"]
+mod command;
 #[path = "copy/deltas.rs"]
 mod deltas;
 #[path = "copy/faults.rs"]

@@ -65,10 +65,7 @@ impl Show {
 
     fn draw(&self, now: CopyProgress) {
         if now.bytes_total == 0 {
-            self.bar.set_message(format!(
-                "{} looked at",
-                text::count(now.files_scanned, "entry").replace("entrys", "entries")
-            ));
+            self.bar.set_message(format!("{} looked at", entries(now.files_scanned)));
             return;
         }
         if self.bar.length().is_none() {

@@ -78,7 +78,7 @@ impl Trip {
     /// Says what would be done.
     pub async fn preview(&self, show: &Show) -> anyhow::Result<()> {
         show.begin("looking");
-        let there = controller::is_directory(self.transport.as_ref(), &self.job.target, &self.job.to).await?;
+        let there = self.look().await?;
         let preview = self.engine.preview(&self.job, there, &|now| show.progress(now)).await?;
         show.preview(&preview);
         Ok(())
@@ -89,7 +89,7 @@ impl Trip {
         let Some(every) = args.watch else {
             return self.or_stopped(asked, self.once(args, show)).await;
         };
-        self.make_parent().await?;
+        self.prepare().await?;
         let mut total = PassReport::default();
         let mut nth = 0;
         loop {
@@ -108,7 +108,7 @@ impl Trip {
     }
 
     async fn once(&self, args: &Args, show: &Show) -> anyhow::Result<()> {
-        self.make_parent().await?;
+        self.prepare().await?;
         let report = self.pass(show, &self.job, TRIES).await?;
         show.passed(1, false, &report);
         self.conclude(args, show, report).await
@@ -128,11 +128,21 @@ impl Trip {
         Ok(())
     }
 
-    async fn make_parent(&self) -> Result<(), CopyError> {
-        match &self.parent {
-            Some(parent) => controller::make_directory(self.transport.as_ref(), &self.job.target, parent).await,
-            None => Ok(()),
+    /// Whether the target is there already. What can never work is told at once.
+    async fn look(&self) -> anyhow::Result<bool> {
+        let CopyJob { source, target, from, to, .. } = &self.job;
+        if !controller::is_directory(self.transport.as_ref(), source, from).await? {
+            let from = crate::text::escape(from.as_bytes(), 200);
+            return Err(advised(format!("{}: there is no directory {from}", source.name), "check the path of SRC"));
         }
+        Ok(controller::is_directory(self.transport.as_ref(), target, to).await?)
+    }
+
+    async fn prepare(&self) -> anyhow::Result<()> {
+        if let (false, Some(parent)) = (self.look().await?, &self.parent) {
+            controller::make_directory(self.transport.as_ref(), &self.job.target, parent).await?;
+        }
+        Ok(())
     }
 
     /// A pass whose connection breaks is worth another try, which goes on where it stopped.
