@@ -78,6 +78,7 @@ fn step_time(step: &Step, observed: &Observed) -> Duration {
         | StepKind::LowerTtl { .. }
         | StepKind::RestoreTtl { .. }
         | StepKind::Hook(_)
+        | StepKind::Stream(_)
         | StepKind::Gate(_)
         | StepKind::CleanUp { .. } => ROUND,
     }

@@ -76,6 +76,8 @@ pub enum StepKind {
     Copy(CopyStep),
     /// Compares one tree on both sides by content.
     Verify(CopyStep),
+    /// Pours what a command on the source writes into a command on the target.
+    Stream(StreamStep),
     /// Absolute settings of members of one pool.
     Traffic {
         /// Inventory name of the director.
@@ -191,6 +193,21 @@ pub struct CopyStep {
     pub max_passes: u32,
 }
 
+/// A stream with its commands filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamStep {
+    /// Id of the job.
+    pub job: String,
+    /// The shell script on the source.
+    pub from: String,
+    /// The shell script on the target.
+    pub to: String,
+    /// Bytes per second.
+    pub bandwidth: Option<u64>,
+    /// Whether pouring it twice is the same as once.
+    pub idempotent: bool,
+}
+
 /// Which of the passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -238,6 +255,8 @@ pub enum Class {
     Keyed,
     /// The result can be asked for.
     Probed,
+    /// Nobody can be asked: an unknown outcome holds.
+    Opaque,
 }
 
 impl StepKind {
@@ -255,6 +274,8 @@ impl StepKind {
             | Self::LowerTtl { .. }
             | Self::RestoreTtl { .. }
             | Self::CleanUp { .. } => Class::Convergent,
+            Self::Stream(stream) if stream.idempotent => Class::Convergent,
+            Self::Stream(_) => Class::Opaque,
             Self::Hook(hook) if hook.done_when.is_some() => Class::Probed,
             Self::Hook(hook) if hook.idempotent => Class::Convergent,
             Self::Hook(_) => Class::Keyed,
@@ -281,6 +302,7 @@ impl StepKind {
                 CopyPhase::Verify => "verify",
             },
             Self::Verify(_) => "verify",
+            Self::Stream(_) => "stream",
             Self::Traffic { share: Some(_), .. } => "shift",
             Self::Traffic { changes, .. } if changes.iter().all(|c| c.mode == Mode::Maint) => "retire",
             Self::Traffic { .. } => "drain",
@@ -301,6 +323,10 @@ impl StepKind {
             Self::Check { host, checks } => format!("{host} passes {}", text::count(checks.len() as u64, "check")),
             Self::Copy(c) => describe_copy(c),
             Self::Verify(c) => format!("{}, by the content of every file on both sides", describe_copy(c)),
+            Self::Stream(s) => {
+                let shown = |script: &str| text::escape(script.as_bytes(), 100);
+                format!("{} | {}", shown(&s.from), shown(&s.to))
+            }
             Self::Traffic { director, pool, changes, .. } => {
                 let changes: Vec<String> = changes.iter().map(describe_change).collect();
                 format!("{director} {pool}: {}", changes.join(", "))

@@ -218,7 +218,8 @@ fn a_dry_run_tells_what_would_happen_and_touches_neither_tree() {
     let (from, to) = (format!("old:{}/", desk.text("data")), format!("new:{}", desk.text("copied")));
     let before = desk.copy(&[&from, &to, "--delete", "--dry-run"]);
     assert_eq!(before.code, 0, "{}", before.err);
-    for line in ["send b", "make sub", "send sub/a", "would send 2 files (2.0 KiB) of 3 entries", "nothing was changed"] {
+    for line in ["send b", "make sub", "send sub/a", "would send 2 files (2.0 KiB) of 3 entries", "nothing was changed"]
+    {
         assert!(before.out.contains(line), "{line} in {}", before.out);
     }
     assert!(!desk.path("copied").exists());

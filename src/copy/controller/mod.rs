@@ -7,6 +7,7 @@ mod deploy;
 mod mixed;
 mod places;
 mod relay;
+mod stream;
 mod transport;
 
 use std::path::PathBuf;
@@ -17,9 +18,10 @@ use async_trait::async_trait;
 use self::admit::Admission;
 use self::deploy::{Deployer, Installed};
 use self::relay::{Names, Outcome, conduct};
+use super::VerifyReport;
 use super::agent::is_job_id;
 use super::message::{Dial, Orders, Task};
-use super::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, VerifyReport};
+use super::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, StreamError, StreamJob, StreamReport};
 use crate::spec::model::Host;
 
 pub use self::mixed::Mixed;
@@ -75,7 +77,7 @@ impl Engine {
         let dial = if self.direct { transport.dial(&job.target).await } else { None };
         let (direct, task) = (dial.is_some(), task(orders(job, dial)));
         let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
-        let broker = Admission::new(transport, job, &on_target);
+        let broker = Admission::of_tree(transport, job, &on_target);
         let result = match transport.open(&job.source, &send).await {
             Ok(source) => {
                 let names = Names { source: job.source.name.clone(), target: job.target.name.clone() };
@@ -143,6 +145,10 @@ impl Copier for Engine {
             Outcome::Verified(report) => Ok(report),
             _ => Err(mixed_up(job)),
         }
+    }
+
+    async fn stream(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, StreamError> {
+        self.pour(job, progress).await
     }
 
     async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError> {

@@ -10,6 +10,7 @@ mod list;
 mod marker;
 mod nodes;
 mod pool;
+pub mod stream;
 mod target;
 
 use std::collections::HashMap;
@@ -207,6 +208,9 @@ impl<'a> Session<'a> {
             }
             Order::Finish { exact } => self.finish(exact)?,
             Order::Digest { privileged } => self.digest(privileged)?,
+            Order::Pour { .. } | Order::Chunk { .. } | Order::End { .. } | Order::Spill => {
+                return Err(Failure::protocol(Side::Source, "a stream where a tree is expected"));
+            }
         }
         Ok(())
     }

@@ -23,12 +23,17 @@ impl Context {
             to: tree.to.clone(),
             exclude: tree.exclude.clone(),
             delete: tree.delete,
-            bandwidth: self.tuning.borrow().bandwidth.map_or(tree.bandwidth, |set| Some(set).filter(|b| *b > 0)),
+            bandwidth: self.limit(tree.bandwidth),
             checksum: false,
         })
     }
 
-    fn on_progress(&self, step: &Step) -> impl Fn(CopyProgress) + Send + Sync + use<> {
+    /// The plan's limit, or what an operator has set since.
+    pub(super) fn limit(&self, planned: Option<u64>) -> Option<u64> {
+        self.tuning.borrow().bandwidth.map_or(planned, |set| Some(set).filter(|b| *b > 0))
+    }
+
+    pub(super) fn on_progress(&self, step: &Step) -> impl Fn(CopyProgress) + Send + Sync + use<> {
         let (notices, step) = (self.notices.clone(), step.id.clone());
         move |progress| {
             let _ = notices.send(Notice::Copying { step: step.clone(), progress });
