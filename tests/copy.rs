@@ -28,5 +28,7 @@ mod live;
 mod over_ssh;
 #[path = "copy/pair.rs"]
 mod pair;
+#[path = "copy/streams.rs"]
+mod streams;
 #[path = "copy/tree.rs"]
 mod tree;

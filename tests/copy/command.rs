@@ -13,18 +13,18 @@ use crate::pair::differences;
 use crate::tree::{DEEP, make_odd_tree, noise, set_mtime};
 
 /// Two hosts, a home directory on this machine, an inventory.
-struct Desk {
-    hosts: Hosts,
+pub struct Desk {
+    pub hosts: Hosts,
 }
 
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let hosts = Hosts::start();
         fs::create_dir(hosts.dir.path().join("home")).unwrap();
         let desk = Self { hosts };
@@ -33,23 +33,28 @@ impl Desk {
         desk
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.hosts.dir.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub fn text(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().to_owned()
     }
 
+    /// `migrate copy`, with the inventory.
     fn command(&self, args: &[&str]) -> Command {
+        let inventory = self.text("inventory.yaml");
+        self.any(&[&["copy", "-i", &inventory], args].concat())
+    }
+
+    /// Any command, in this directory.
+    pub fn any(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_migrate"));
         command
             .current_dir(self.hosts.dir.path())
             .env("HOME", self.path("home"))
             .env("MIGRATE_STATE_DIR", self.path("state"))
             .env_remove("SSH_AUTH_SOCK")
-            .args(["copy", "-i"])
-            .arg(self.path("inventory.yaml"))
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -71,7 +76,7 @@ impl Desk {
     }
 
     /// Neither agents nor keys stay anywhere.
-    fn assert_clean(&self) {
+    pub fn assert_clean(&self) {
         for home in [self.path("home"), self.hosts.source.home(), self.hosts.target.home()] {
             for entry in fs::read_dir(home.join(".migrate")).into_iter().flatten().flatten() {
                 assert!(!entry.file_name().to_string_lossy().starts_with("agent"), "{:?}", entry.path());
@@ -95,7 +100,7 @@ fn inventory_line(sshd: &Sshd) -> String {
     )
 }
 
-fn ran(child: Child) -> Ran {
+pub fn ran(child: Child) -> Ran {
     let output = child.wait_with_output().unwrap();
     Ran {
         code: output.status.code().unwrap_or(-1),
@@ -108,7 +113,7 @@ fn signal(child: &Child) {
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
