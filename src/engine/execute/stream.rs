@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Context, Effect, Found, done, failed, unknown};
 use crate::copy::StreamJob;
+use crate::engine::mutant::{self, Mutant};
 use crate::planner::graph::{Step, StreamStep};
 use crate::text;
 
@@ -25,7 +26,7 @@ pub async fn pour(context: &Context, step: &Step, stream: &StreamStep, found: &F
             step.id
         ))
     };
-    if found.unclear && !stream.idempotent {
+    if found.unclear && !stream.idempotent && !mutant::is(Mutant::PourAgain) {
         let what = "an earlier attempt may have poured all or a part of it, and it must not be poured twice";
         return unknown(format!("{}: {what}", job.target.name), look());
     }
