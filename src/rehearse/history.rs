@@ -156,6 +156,8 @@ impl Theatre {
                 self.stage.lock().looks += 1;
                 self.look(step.as_deref());
             } else {
+                // A controller that was killed may have left something new to be told.
+                told &= self.stage.lock().struck == struck;
                 self.say("another controller takes the run up");
             }
             let status = self.stage.lock().state.as_ref().map(|s| s.status.clone());
