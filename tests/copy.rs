@@ -14,6 +14,8 @@ mod lab;
 
 #[path = "copy/attacks.rs"]
 mod attacks;
+#[path = "copy/command.rs"]
+mod command;
 #[path = "copy/deltas.rs"]
 mod deltas;
 #[path = "copy/faults.rs"]
@@ -26,5 +28,7 @@ mod live;
 mod over_ssh;
 #[path = "copy/pair.rs"]
 mod pair;
+#[path = "copy/streams.rs"]
+mod streams;
 #[path = "copy/tree.rs"]
 mod tree;

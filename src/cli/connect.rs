@@ -45,18 +45,22 @@ impl Connections {
     }
 }
 
-/// Connects nothing yet: sessions are made when they are first used.
-pub fn connect(spec: &Spec, environment: &Environment) -> anyhow::Result<Connections> {
-    let secrets: Arc<dyn Secrets> = Arc::new(ProcessSecrets);
-    let hosts = spec.inventory.hosts.clone();
-    let ssh = ssh::Environment {
+/// What SSH needs to know of this process.
+pub fn ssh(environment: &Environment) -> ssh::Environment {
+    ssh::Environment {
         home: environment.home.clone(),
         ssh_auth_sock: environment.ssh_auth_sock.clone(),
         user: environment.user.clone(),
         ssh_program: Some("ssh".into()),
         config_file: None,
-    };
-    let pool = Pool::new(ssh, hosts.clone(), ssh::Options::default());
+    }
+}
+
+/// Connects nothing yet: sessions are made when they are first used.
+pub fn connect(spec: &Spec, environment: &Environment) -> anyhow::Result<Connections> {
+    let secrets: Arc<dyn Secrets> = Arc::new(ProcessSecrets);
+    let hosts = spec.inventory.hosts.clone();
+    let pool = Pool::new(ssh(environment), hosts.clone(), ssh::Options::default());
     let context = traffic::Context { secrets: Arc::clone(&secrets), dial: Arc::new(OverSsh::new(pool.clone(), hosts)) };
     let directors = spec.inventory.directors.iter();
     let directors = directors.map(|(name, config)| (name.clone(), traffic::connect(name, config, &context))).collect();

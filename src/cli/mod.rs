@@ -10,6 +10,7 @@ mod completions;
 mod confirm;
 mod connect;
 mod control;
+mod copy;
 mod custody;
 mod environment;
 mod exit;
@@ -83,6 +84,8 @@ enum Command {
     Rollback(rollback::Args),
     /// Say what became of a step whose outcome is unknown
     Resolve(resolve::Args),
+    /// Copy a directory tree between hosts, or to or from this machine, without a plan
+    Copy(copy::Args),
     /// Check that a run's records are what they were, and hand them out
     Audit(audit::Args),
     /// Show who works on what, and take locks away from controllers that hang
@@ -127,6 +130,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
         Command::Resolve(args) => resolve::run(&args, environment),
         Command::Rollback(args) => block_on(rollback::run(&args, environment)),
         Command::Rehearse(args) => rehearse::run(&args, environment),
+        Command::Copy(args) => block_on(copy::run(&args, environment)),
         Command::Plan(args) => block_on(plan::run(&args, environment)),
         Command::Apply(args) => block_on(apply::run(&args, environment)),
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::Failure;
 use super::listing::Stamp;
 use super::manifest::Generation;
-use super::{CopyProgress, PassReport, VerifyReport};
+use super::{CopyProgress, PassReport, Preview, StreamReport, VerifyReport};
 
 /// A name or a relative path.
 pub type Path = Vec<u8>;
@@ -19,6 +19,15 @@ pub enum Task {
     Pass(Orders),
     /// Read both sides and compare.
     Verify(Orders),
+    /// Say what a pass would do.
+    Preview {
+        /// How it would be done.
+        orders: Orders,
+        /// Whether there is anything on the target to look at.
+        target: bool,
+    },
+    /// Pour what a command writes into a command on the target, which only the controller names.
+    Stream(Pour),
 }
 
 /// How a job is to be done.
@@ -40,6 +49,8 @@ pub struct Orders {
     pub allow_empty: bool,
     /// Bytes per second; 0 for no limit.
     pub bandwidth: u64,
+    /// Whether content is compared, whatever any record says.
+    pub checksum: bool,
     /// The target's sshd, if the source may try to reach it itself.
     pub dial: Option<Dial>,
 }
@@ -80,8 +91,39 @@ pub enum News {
     Passed(PassReport),
     /// The comparison is done.
     Verified(VerifyReport),
+    /// This is what a pass would do.
+    Previewed(Preview),
+    /// The stream is through, and both commands ended well.
+    Streamed(StreamReport),
+    /// The stream is not through, and the command on the target has failed or was killed before the end of its input.
+    NotStreamed(Failure),
     /// It cannot be done.
     Failed(Failure),
+}
+
+impl Task {
+    /// The job, the limit in bytes per second, and how the target may be reached.
+    pub fn common(&self) -> (&str, u64, Option<&Dial>) {
+        match self {
+            Self::Pass(orders) | Self::Verify(orders) | Self::Preview { orders, .. } => {
+                (&orders.job, orders.bandwidth, orders.dial.as_ref())
+            }
+            Self::Stream(pour) => (&pour.job, pour.bandwidth, pour.dial.as_ref()),
+        }
+    }
+}
+
+/// The source's half of a stream.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pour {
+    /// Identifies the job.
+    pub job: String,
+    /// The shell command whose output is carried.
+    pub command: String,
+    /// Bytes per second; 0 for no limit.
+    pub bandwidth: u64,
+    /// The target's sshd, if the source may try to reach it itself.
+    pub dial: Option<Dial>,
 }
 
 /// What the controller tells the sending agent while it works.
@@ -159,6 +201,25 @@ pub enum Order {
         /// Whether the target is now exactly what the new generation describes.
         exact: bool,
     },
+    /// Start the command that takes the stream.
+    Pour {
+        /// [`super::wire::VERSION`].
+        version: u16,
+    },
+    /// The next bytes of the stream, in the frame's data.
+    Chunk {
+        /// To be confirmed; counts from 0.
+        seq: u32,
+    },
+    /// The stream is whole: only now may the command see the end of its input.
+    End {
+        /// Bytes in all.
+        bytes: u64,
+        /// Their BLAKE3.
+        hash: [u8; 32],
+    },
+    /// The stream will not become whole: the command is to be killed before it could see an end.
+    Spill,
     /// Report a digest of everything.
     Digest {
         /// Whether attributes that only root can set count.
@@ -307,6 +368,17 @@ pub enum Report {
     },
     /// The pass is closed and durable.
     Finished,
+    /// The command that takes the stream has started.
+    Pouring,
+    /// It has had the whole stream and ended with status 0.
+    Poured {
+        /// Bytes in all.
+        bytes: u64,
+        /// Their BLAKE3.
+        hash: [u8; 32],
+    },
+    /// It was killed before the end of its input.
+    Spilled,
     /// Digests of a directory's entries, in the order of the listing.
     Digests {
         /// The directory.

@@ -161,6 +161,7 @@ impl RunState {
         if attempt != step.attempts + 1 {
             return Err(format!("{id}: attempt {attempt} after {}", step.attempts));
         }
+        let unclear = matches!(step.state, StepState::Running | StepState::Unknown);
         step.state = match (undo, step.state) {
             (false, StepState::Waiting | StepState::Running | StepState::Failed | StepState::Unknown) => {
                 StepState::Running
@@ -171,6 +172,7 @@ impl RunState {
         };
         step.attempts = attempt;
         step.in_flight |= !undo;
+        step.unclear = unclear;
         step.began = Some(at);
         step.ended = None;
         // A second attempt sees what the first one left: only the first sight is what was there before.
@@ -290,6 +292,7 @@ impl RunState {
             failures: 0,
             settled: 0,
             in_flight: false,
+            unclear: false,
             before: None,
             says: String::new(),
         };

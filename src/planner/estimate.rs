@@ -79,6 +79,7 @@ fn step_time(step: &Step, observed: &Observed) -> Duration {
         | StepKind::RestoreTtl { .. }
         | StepKind::Hook(_)
         | StepKind::Gate { .. }
+        | StepKind::Stream(_)
         | StepKind::CleanUp { .. } => ROUND,
     }
 }

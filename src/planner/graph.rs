@@ -75,6 +75,8 @@ pub enum StepKind {
     Copy(CopyStep),
     /// Compares one tree on both sides by content.
     Verify(CopyStep),
+    /// Pours what a command on the source writes into a command on the target.
+    Stream(StreamStep),
     /// Absolute settings of members of one pool.
     Traffic {
         /// Inventory name of the director.
@@ -195,6 +197,21 @@ pub struct CopyStep {
     pub max_passes: u32,
 }
 
+/// A stream with its commands filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamStep {
+    /// Id of the job.
+    pub job: String,
+    /// The shell script on the source.
+    pub from: String,
+    /// The shell script on the target.
+    pub to: String,
+    /// Bytes per second.
+    pub bandwidth: Option<u64>,
+    /// Whether pouring it twice is the same as once.
+    pub idempotent: bool,
+}
+
 /// Which of the passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -242,6 +259,8 @@ pub enum Class {
     Keyed,
     /// The result can be asked for.
     Probed,
+    /// Nobody can be asked: an unknown outcome holds.
+    Opaque,
 }
 
 impl StepKind {
@@ -259,6 +278,8 @@ impl StepKind {
             | Self::LowerTtl { .. }
             | Self::RestoreTtl { .. }
             | Self::CleanUp { .. } => Class::Convergent,
+            Self::Stream(stream) if stream.idempotent => Class::Convergent,
+            Self::Stream(_) => Class::Opaque,
             Self::Hook(hook) if hook.done_when.is_some() => Class::Probed,
             Self::Hook(hook) if hook.idempotent => Class::Convergent,
             Self::Hook(_) => Class::Keyed,

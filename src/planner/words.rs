@@ -17,6 +17,7 @@ impl StepKind {
                 CopyPhase::Verify => "verify",
             },
             Self::Verify(_) => "verify",
+            Self::Stream(_) => "stream",
             Self::Traffic { share: Some(_), .. } => "shift",
             Self::Traffic { changes, .. } if changes.iter().all(|c| c.mode == Mode::Maint) => "retire",
             Self::Traffic { .. } => "drain",
@@ -37,6 +38,10 @@ impl StepKind {
             Self::Check { host, checks } => format!("{host} passes {}", text::count(checks.len() as u64, "check")),
             Self::Copy(c) => describe_copy(c),
             Self::Verify(c) => format!("{}, by the content of every file on both sides", describe_copy(c)),
+            Self::Stream(s) => {
+                let shown = |script: &str| text::escape(script.as_bytes(), 100);
+                format!("{} | {}", shown(&s.from), shown(&s.to))
+            }
             Self::Traffic { director, pool, changes, .. } => {
                 let changes: Vec<String> = changes.iter().map(describe_change).collect();
                 format!("{director} {pool}: {}", changes.join(", "))

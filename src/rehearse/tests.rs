@@ -35,6 +35,12 @@ fn an_unknown_outcome_that_is_taken_for_done_is_found() {
 }
 
 #[test]
+fn a_stream_that_is_poured_again_while_nobody_knows_what_became_of_it_is_found() {
+    let broken = found(Mutant::PourAgain, plans::STREAM, 1);
+    assert!(broken.iter().any(|b| matches!(b, Broken::RanTwice)), "{broken:?}");
+}
+
+#[test]
 fn a_start_that_is_not_prevented_is_found() {
     let broken = found(Mutant::NoSeal, &plans::one("on_failure: rollback", ""), 2);
     assert!(broken.iter().any(|b| matches!(b, Broken::TwoWriters { .. })), "{broken:?}");

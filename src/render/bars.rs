@@ -59,6 +59,12 @@ impl Bars {
 
     fn copying(&mut self, step: &str, progress: CopyProgress) {
         let Some(bar) = self.steps.get(step) else { return };
+        if progress.bytes_total == 0 && progress.bytes_done > 0 {
+            // A stream, of which nobody knows how long it is.
+            bar.set_style(style("  {spinner} {prefix}  {bytes} so far  {bytes_per_sec}  {elapsed}"));
+            bar.set_position(progress.bytes_done);
+            return;
+        }
         if progress.bytes_total == 0 {
             bar.set_message(format!("{} files looked at", progress.files_scanned));
             return;

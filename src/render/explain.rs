@@ -105,6 +105,7 @@ fn ends(state: &RunState, step: &Step) -> String {
         }
         StepKind::Hook(hook) => format!("the command ends{}", at_most(hook.timeout)),
         StepKind::Copy(_) | StepKind::Verify(_) => "all of it has arrived".to_owned(),
+        StepKind::Stream(_) => "both commands have ended, and both ends have seen the same bytes".to_owned(),
         StepKind::Traffic { .. }
         | StepKind::LowerTtl { .. }
         | StepKind::RestoreTtl { .. }

@@ -51,6 +51,11 @@ impl<W: Write + Send> Watch for Lines<W> {
                     self.said.insert(step.clone(), Instant::now());
                 }
             }
+            Notice::Copying { step, progress } if progress.bytes_total == 0 && progress.bytes_done > 0 => {
+                if self.due(step) {
+                    self.say(&format!("         {step}: {} so far", text::bytes(progress.bytes_done)));
+                }
+            }
             Notice::Copying { step, progress } if self.due(step) => {
                 let done = format!("{} of {}", text::bytes(progress.bytes_done), text::bytes(progress.bytes_total));
                 let files = format!("{} of {} files", progress.files_done, progress.files_total);

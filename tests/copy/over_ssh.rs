@@ -38,6 +38,7 @@ impl Hosts {
             exclude: Vec::new(),
             delete: true,
             bandwidth: None,
+            checksum: false,
         }
     }
 

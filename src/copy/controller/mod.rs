@@ -4,7 +4,10 @@
 
 mod admit;
 mod deploy;
+mod mixed;
+mod places;
 mod relay;
+mod stream;
 mod transport;
 
 use std::path::PathBuf;
@@ -13,13 +16,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::admit::Admission;
-use self::deploy::Deployer;
+use self::deploy::{Deployer, Installed};
 use self::relay::{Names, Outcome, conduct};
+use super::VerifyReport;
 use super::agent::is_job_id;
 use super::message::{Dial, Orders, Task};
-use super::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport};
+use super::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, StreamError, StreamJob, StreamReport};
 use crate::spec::model::Host;
 
+pub use self::mixed::Mixed;
+pub use self::places::{is_directory, make_directory};
 pub use self::transport::{Channel, Ended, Local, Transport};
 
 /// Carries trees between hosts with agents.
@@ -40,6 +46,22 @@ impl Engine {
         Self { direct: false, ..self }
     }
 
+    /// Says what a pass would do. `target`: whether its root is there; where it is not, everything would be sent.
+    pub async fn preview(&self, job: &CopyJob, target: bool, progress: OnProgress<'_>) -> Result<Preview, CopyError> {
+        match self.perform(job, |orders| Task::Preview { orders, target }, progress).await? {
+            Outcome::Previewed(preview) => Ok(preview),
+            _ => Err(mixed_up(job)),
+        }
+    }
+
+    /// Takes back the key of a copy that was broken off, if it is still there.
+    pub async fn withdraw(&self, job: &CopyJob) -> Result<(), CopyError> {
+        let transport = self.transport.as_ref();
+        let on_target = self.deployer.install(transport, &job.target).await?;
+        let Installed { work, home, .. } = &on_target;
+        on_target.run(transport, &job.target, &["forbid", "--work", work, "--home", home, "--job", &job.id]).await
+    }
+
     async fn perform(
         &self,
         job: &CopyJob,
@@ -55,7 +77,7 @@ impl Engine {
         let dial = if self.direct { transport.dial(&job.target).await } else { None };
         let (direct, task) = (dial.is_some(), task(orders(job, dial)));
         let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
-        let broker = Admission::new(transport, job, &on_target);
+        let broker = Admission::of_tree(transport, job, &on_target);
         let result = match transport.open(&job.source, &send).await {
             Ok(source) => {
                 let names = Names { source: job.source.name.clone(), target: job.target.name.clone() };
@@ -82,6 +104,7 @@ fn orders(job: &CopyJob, dial: Option<Dial>) -> Orders {
         delete: job.delete,
         allow_empty: false,
         bandwidth: job.bandwidth.unwrap_or(0),
+        checksum: job.checksum,
         dial,
     }
 }
@@ -113,15 +136,19 @@ impl Copier for Engine {
     async fn pass(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<PassReport, CopyError> {
         match self.perform(job, Task::Pass, progress).await? {
             Outcome::Passed(report) => Ok(report),
-            Outcome::Verified(_) => Err(mixed_up(job)),
+            _ => Err(mixed_up(job)),
         }
     }
 
     async fn verify(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
         match self.perform(job, Task::Verify, progress).await? {
             Outcome::Verified(report) => Ok(report),
-            Outcome::Passed(_) => Err(mixed_up(job)),
+            _ => Err(mixed_up(job)),
         }
+    }
+
+    async fn stream(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, StreamError> {
+        self.pour(job, progress).await
     }
 
     async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError> {

@@ -95,6 +95,8 @@ impl Transport for Local {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
+            // A Ctrl-C on the terminal is for the controller, which ends its agents in its own time.
+            .process_group(0)
             .spawn()
             .map_err(|e| failed(format!("cannot start {program}: {e}")))?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());

@@ -10,6 +10,7 @@ mod list;
 mod marker;
 mod nodes;
 mod pool;
+pub mod stream;
 mod target;
 
 use std::collections::HashMap;
@@ -171,7 +172,9 @@ impl<'a> Session<'a> {
     fn obey(&self, order: Order, frame: Frame, partials: &mut HashMap<u32, Arc<Partial>>) -> Result<(), Failure> {
         match order {
             Order::Begin(_) => return Err(Failure::protocol(Side::Source, "it begins twice")),
-            Order::List => list::list(&self.target, &|report| self.reports.send(&report, Vec::new()))?,
+            Order::List => {
+                list::list(&self.target, self.marker.is_some(), &|report| self.reports.send(&report, Vec::new()))?
+            }
             Order::Small(batch) => self.pool.push(Job::Batch(batch, frame)),
             Order::Open(open) => match Partial::open(&self.target, &open) {
                 Ok(partial) if partials.len() < 1024 => drop(partials.insert(open.file, Arc::new(partial))),
@@ -205,6 +208,9 @@ impl<'a> Session<'a> {
             }
             Order::Finish { exact } => self.finish(exact)?,
             Order::Digest { privileged } => self.digest(privileged)?,
+            Order::Pour { .. } | Order::Chunk { .. } | Order::End { .. } | Order::Spill => {
+                return Err(Failure::protocol(Side::Source, "a stream where a tree is expected"));
+            }
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use super::link::Link;
 use super::makes::Makes;
 use super::outcome::{Outcomes, Result as Outcome};
 use super::source::{Act, Found, Source, allocated};
+use super::verify;
 use crate::copy::PassReport;
 use crate::copy::blocks::Store;
 use crate::copy::failure::{Failure, Side, show};
@@ -65,7 +66,10 @@ pub fn look(orders: &Orders, work: &Path, ledger: &Ledger) -> Result<Seen, Failu
     let work = work.join("jobs").join(&orders.job);
     std::fs::create_dir_all(&work).map_err(|e| cannot_remember(&work, &e))?;
     let rules = rules(orders);
-    let manifest = Manifest::load(&work.join("manifest"), &rules).map_err(|e| cannot_remember(&work, &e))?;
+    let manifest = match orders.checksum {
+        true => Manifest::default(),
+        false => Manifest::load(&work.join("manifest"), &rules).map_err(|e| cannot_remember(&work, &e))?,
+    };
     let generation = manifest.header.generation;
     let known = Known::Manifest(manifest);
     let found = generation.map(|_| source.scan(&known, ledger)).transpose()?;
@@ -93,6 +97,10 @@ impl Pass<'_> {
             Some(found) if ready.trusted => (known, found),
             _ => {
                 let known = known::ask(self.link, &known, ready.privileged)?;
+                let known = match self.orders.checksum {
+                    true => verify::by_content(&source, self.link, known, &ready)?,
+                    false => known,
+                };
                 self.ledger.restart();
                 let found = source.scan(&known, self.ledger)?;
                 (known, found)

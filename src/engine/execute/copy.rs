@@ -23,11 +23,17 @@ impl Context {
             to: tree.to.clone(),
             exclude: tree.exclude.clone(),
             delete: tree.delete,
-            bandwidth: self.tuning.borrow().bandwidth.map_or(tree.bandwidth, |set| Some(set).filter(|b| *b > 0)),
+            bandwidth: self.limit(tree.bandwidth),
+            checksum: false,
         })
     }
 
-    fn on_progress(&self, step: &Step) -> impl Fn(CopyProgress) + Send + Sync + use<> {
+    /// The plan's limit, or what an operator has set since.
+    pub(super) fn limit(&self, planned: Option<u64>) -> Option<u64> {
+        self.tuning.borrow().bandwidth.map_or(planned, |set| Some(set).filter(|b| *b > 0))
+    }
+
+    pub(super) fn on_progress(&self, step: &Step) -> impl Fn(CopyProgress) + Send + Sync + use<> {
         let (notices, step) = (self.notices.clone(), step.id.clone());
         move |progress| {
             let _ = notices.send(Notice::Copying { step: step.clone(), progress });
@@ -101,6 +107,8 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
         Err(effect) => return effect,
     };
     let progress = context.on_progress(step);
+    // The record of what was sent says that all is well: what differs is found by its content.
+    let again = CopyJob { checksum: true, ..job.clone() };
     let mut examples = Vec::new();
     for _ in 0..2 {
         match context.world.copier.verify(&job, &progress).await {
@@ -114,7 +122,7 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
             Ok(r) => examples = r.examples,
             Err(e) => return failed(e.to_string(), e.hint),
         }
-        if let Err(effect) = pass(context, step, &job).await {
+        if let Err(effect) = pass(context, step, &again).await {
             return effect;
         }
     }

@@ -5,6 +5,7 @@
 mod copy;
 mod gate;
 mod hook;
+mod stream;
 pub(super) mod traffic;
 pub(super) mod wait;
 
@@ -68,6 +69,8 @@ pub struct Found {
     pub attempts: u32,
     /// Whether what this step has begun may still go on.
     pub in_flight: bool,
+    /// Whether the attempt before this one has an end that nobody knows.
+    pub unclear: bool,
 }
 
 impl Found {
@@ -91,6 +94,7 @@ impl Found {
             settled: record.settled,
             attempts: record.attempts,
             in_flight: record.in_flight,
+            unclear: record.unclear,
         }
     }
 }
@@ -121,6 +125,7 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
         StepKind::Empty { .. } => wait::empty(context, step).await,
         StepKind::Copy(tree) => copy::copy(context, step, tree).await,
         StepKind::Verify(tree) => copy::verify(context, step, tree).await,
+        StepKind::Stream(pour) => stream::pour(context, step, pour, found).await,
         StepKind::CleanUp { hosts, jobs } => copy::clean_up(context, hosts, jobs).await,
         StepKind::Traffic { director, pool, changes, .. } => {
             traffic::apply(context, director, pool, changes, found.before.as_ref()).await

@@ -142,6 +142,31 @@ pub struct Template(pub String);
 pub enum State {
     /// A directory tree.
     Directory(DirectoryState),
+    /// What a command writes, to another command.
+    Stream(StreamState),
+}
+
+impl State {
+    /// The tree, if it is one.
+    pub fn directory(&self) -> Option<&DirectoryState> {
+        match self {
+            Self::Directory(tree) => Some(tree),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
+/// What a command on the source writes, and a command on the target takes, once, after the freeze.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamState {
+    /// The shell command on the source.
+    pub from: Template,
+    /// The shell command on the target.
+    pub to: Template,
+    /// Bytes per second, `None` for no limit.
+    pub bandwidth: Option<u64>,
+    /// Whether pouring it twice is the same as once.
+    pub idempotent: bool,
 }
 
 /// A directory tree on the source that must be the same on the target.
@@ -151,7 +176,7 @@ pub struct DirectoryState {
     pub from: Template,
     /// Root on the target.
     pub to: Template,
-    /// Patterns of what stays behind.
+    /// Patterns of what stays behind; the first that matches decides, and `+ pattern` keeps.
     pub exclude: Vec<String>,
     /// Whether files that the source does not have are removed on the target; true unless given.
     pub delete: bool,
