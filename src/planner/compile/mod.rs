@@ -2,6 +2,7 @@
 //!
 //! Owns the order of things: which step waits for which. Must never leave a choice to execution that can be made here.
 
+mod aside;
 mod chain;
 mod cutover;
 mod pool;

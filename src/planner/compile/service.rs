@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::pool::{Member, PoolPlan};
-use super::{Chain, Scope, Steps};
+use super::{Chain, Scope, Steps, aside};
 use crate::planner::finding::Finding;
 use crate::planner::graph::{CopyPhase, CopyStep, HookStep, StepKind, StreamStep, WayBack};
-use crate::spec::model::{DirectoryState, HookPoint, Host, Pair, Service, Side, State, StreamState, Template, Undo};
+use crate::spec::model::{
+    DirectoryState, HookPoint, Host, OnRollback, Pair, Service, Side, State, StreamState, Template, Undo,
+};
 
 /// A service ready to be laid out in steps.
 pub struct ServicePlan<'a> {
@@ -115,8 +117,12 @@ impl<'a> ServicePlan<'a> {
     /// Adds one copy step for each tree.
     pub fn copies(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>, phase: CopyPhase, name: &str) {
         for (n, tree) in pair.trees.iter().enumerate() {
-            if phase == CopyPhase::Verify && !self.verifies(n) {
+            if phase == CopyPhase::Verify && !self.directory(n).is_some_and(|d| d.verify) {
                 continue;
+            }
+            if phase == CopyPhase::Seed && self.directory(n).is_some_and(|d| d.on_rollback == OnRollback::Restore) {
+                let id = self.id(pair, &if n == 0 { "aside".to_owned() } else { format!("aside-{}", n + 1) });
+                chain.add(steps, &id, StepKind::Hook(aside::hook(&pair.target.name, &tree.to)));
             }
             let tree = CopyStep { phase, ..tree.clone() };
             let id = self.id(pair, &if n == 0 { name.to_owned() } else { format!("{name}-{}", n + 1) });
@@ -125,8 +131,8 @@ impl<'a> ServicePlan<'a> {
         }
     }
 
-    fn verifies(&self, n: usize) -> bool {
-        self.service.state.iter().filter_map(State::directory).nth(n).is_some_and(|d| d.verify)
+    fn directory(&self, n: usize) -> Option<&DirectoryState> {
+        self.service.state.iter().filter_map(State::directory).nth(n)
     }
 
     /// Adds one step for each stream.

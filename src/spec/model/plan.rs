@@ -188,6 +188,19 @@ pub struct DirectoryState {
     pub settle_below: u64,
     /// At most this many catch-up passes before the freeze.
     pub max_passes: u32,
+    /// What becomes of the root on the target when the run goes back.
+    pub on_rollback: OnRollback,
+}
+
+/// What becomes of a target's directory when a run goes back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRollback {
+    /// What was copied stays.
+    #[default]
+    Leave,
+    /// What was there before the run is there again; what was copied is moved beside it.
+    Restore,
 }
 
 /// How a source is emptied.

@@ -2,14 +2,16 @@
 
 use crate::copy::filter::Filter;
 use crate::spec::map::Map;
-use crate::spec::model::{DirectoryState, State, StreamState};
+use crate::spec::model::{DirectoryState, OnRollback, State, StreamState};
 use crate::spec::reader::Value;
 use crate::spec::source::At;
 
+use super::hook::one_of;
 use super::template::{self, Role, Sides, Use};
 
 /// The kinds there are.
 pub const KINDS: [&str; 2] = ["directory", "stream"];
+const ON_ROLLBACK: [(&str, OnRollback); 2] = [("leave", OnRollback::Leave), ("restore", OnRollback::Restore)];
 const SETTLE_BELOW: u64 = 16 << 20;
 const MAX_PASSES: u32 = 5;
 
@@ -51,6 +53,10 @@ fn read_directory(kind: Option<Value<'_>>, m: &Map<'_>) -> Option<StateDraft> {
         bandwidth: m.get("bandwidth").and_then(|v| v.rate()),
         settle_below: m.get("settle_below").and_then(|v| v.size()).unwrap_or(SETTLE_BELOW),
         max_passes: passes(m).unwrap_or(MAX_PASSES),
+        on_rollback: m
+            .get("on_rollback")
+            .and_then(|v| one_of(v, "a choice", "choices", &ON_ROLLBACK))
+            .map_or(OnRollback::Leave, |l| l.value),
     };
     let (from, to, templates) = roots?;
     directory.from = from.template.value.clone();
