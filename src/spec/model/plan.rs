@@ -188,6 +188,19 @@ pub struct DirectoryState {
     pub settle_below: u64,
     /// At most this many catch-up passes before the freeze.
     pub max_passes: u32,
+    /// What makes an owner the same on both hosts; the number unless given.
+    pub owners: Owners,
+}
+
+/// What makes a user or group the same on two hosts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owners {
+    /// The number.
+    #[default]
+    Numbers,
+    /// The name; who has none, or one that the target does not know, keeps the number.
+    Names,
 }
 
 /// How a source is emptied.

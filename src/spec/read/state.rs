@@ -2,16 +2,18 @@
 
 use crate::copy::filter::Filter;
 use crate::spec::map::Map;
-use crate::spec::model::{DirectoryState, State, StreamState};
+use crate::spec::model::{DirectoryState, Owners, State, StreamState};
 use crate::spec::reader::Value;
 use crate::spec::source::At;
 
+use super::hook::one_of;
 use super::template::{self, Role, Sides, Use};
 
 /// The kinds there are.
 pub const KINDS: [&str; 2] = ["directory", "stream"];
 const SETTLE_BELOW: u64 = 16 << 20;
 const MAX_PASSES: u32 = 5;
+const OWNERS: [(&str, Owners); 2] = [("numbers", Owners::Numbers), ("names", Owners::Names)];
 
 /// State and the templates in it.
 #[derive(Debug, Clone)]
@@ -51,6 +53,10 @@ fn read_directory(kind: Option<Value<'_>>, m: &Map<'_>) -> Option<StateDraft> {
         bandwidth: m.get("bandwidth").and_then(|v| v.rate()),
         settle_below: m.get("settle_below").and_then(|v| v.size()).unwrap_or(SETTLE_BELOW),
         max_passes: passes(m).unwrap_or(MAX_PASSES),
+        owners: m
+            .get("owners")
+            .and_then(|v| one_of(v, "a kind of owners", "kinds of owners", &OWNERS))
+            .map_or(Owners::Numbers, |l| l.value),
     };
     let (from, to, templates) = roots?;
     directory.from = from.template.value.clone();
