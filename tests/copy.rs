@@ -26,6 +26,8 @@ mod fidelity;
 mod live;
 #[path = "copy/over_ssh.rs"]
 mod over_ssh;
+#[path = "copy/owners.rs"]
+mod owners;
 #[path = "copy/pair.rs"]
 mod pair;
 #[path = "copy/streams.rs"]

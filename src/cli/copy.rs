@@ -74,6 +74,10 @@ pub struct Args {
     #[arg(long, value_name = "EVERY", num_args = 0..=1, require_equals = true, default_missing_value = "2s", value_parser = units_duration, conflicts_with = "dry_run")]
     watch: Option<Duration>,
 
+    /// What makes an owner the same on both hosts
+    #[arg(long, value_enum, default_value = "numbers")]
+    owners: Owners,
+
     /// Let everything go through this machine, even where the source could reach the target itself
     #[arg(long)]
     relay: bool,
@@ -85,6 +89,15 @@ pub struct Args {
     /// How to show progress and result: text, or json (one event a line)
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+}
+
+/// What makes an owner the same on both hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Owners {
+    /// The number
+    Numbers,
+    /// The name; unknown names keep their number
+    Names,
 }
 
 fn rate(text: &str) -> Result<u64, String> {

@@ -16,6 +16,8 @@ pub mod listing;
 pub mod manifest;
 pub mod message;
 pub mod meta;
+pub mod owners;
+pub mod parcel;
 pub mod path;
 pub mod place;
 pub mod receive;
@@ -48,6 +50,8 @@ pub struct CopyJob {
     pub delete: bool,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
+    /// Owners by their names on both hosts instead of by their numbers.
+    pub by_name: bool,
     /// Believe no record: compare the content of everything on both sides, and send what differs.
     pub checksum: bool,
 }
@@ -82,6 +86,8 @@ pub struct PassReport {
     pub deleted: u64,
     /// Entries that changed while they were read; the next pass takes them again.
     pub unsettled: u64,
+    /// Users and groups that went by their number, though names were asked for: they have none, or the target does not know it.
+    pub nameless: u64,
     /// Wall time in milliseconds.
     pub millis: u64,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::model::{Gate, HealthCheck, HookPoint, OnDeadline, OnFailure, Pair, SecretRef};
+use crate::spec::model::{Gate, HealthCheck, HookPoint, OnDeadline, OnFailure, Owners, Pair, SecretRef};
 use crate::traffic::Change;
 
 /// Steps and what each waits for.
@@ -195,6 +195,9 @@ pub struct CopyStep {
     pub settle_below: u64,
     /// Catch-up ends after this many passes.
     pub max_passes: u32,
+    /// What makes an owner the same on both hosts.
+    #[serde(default)]
+    pub owners: Owners,
 }
 
 /// A stream with its commands filled in.

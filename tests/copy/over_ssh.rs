@@ -38,6 +38,7 @@ impl Hosts {
             exclude: Vec::new(),
             delete: true,
             bandwidth: None,
+            by_name: false,
             checksum: false,
         }
     }

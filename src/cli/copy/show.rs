@@ -161,12 +161,16 @@ fn line(now: CopyProgress, rate: u64, left: Option<Duration>) -> String {
 fn summary(report: &PassReport) -> String {
     let took = Duration::from_millis(report.millis);
     let rate = report.bytes_sent as f64 / took.as_secs_f64().max(0.001);
+    let nameless = match report.nameless {
+        0 => String::new(),
+        n => format!("; {} users and groups by their number", text::grouped(n)),
+    };
     let unsettled = match report.unsettled {
         0 => String::new(),
         n => format!("; {} changed while being read", text::grouped(n)),
     };
     format!(
-        "sent {} ({}) of {} ({}), removed {}, in {} ({}/s){unsettled}",
+        "sent {} ({}) of {} ({}), removed {}, in {} ({}/s){nameless}{unsettled}",
         text::count(report.files_sent, "file"),
         text::bytes(report.bytes_sent),
         entries(report.entries),
@@ -215,6 +219,7 @@ mod tests {
             bytes_sent: 4 << 20,
             deleted: 3,
             unsettled: 1,
+            nameless: 0,
             millis: 2000,
         };
         assert_eq!(

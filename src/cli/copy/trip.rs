@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::watch;
 
-use super::Args;
 use super::show::Show;
+use super::{Args, Owners};
 use crate::cli::connect;
 use crate::cli::environment::Environment;
 use crate::cli::failure::advised;
@@ -70,6 +70,7 @@ impl Trip {
             exclude: args.rules.0.clone(),
             delete: args.delete,
             bandwidth: args.bwlimit,
+            by_name: args.owners == Owners::Names,
             checksum: args.checksum,
         };
         Ok(Self { engine, transport, job, parent })

@@ -105,6 +105,7 @@ fn orders(job: &CopyJob, dial: Option<Dial>) -> Orders {
         allow_empty: false,
         bandwidth: job.bandwidth.unwrap_or(0),
         checksum: job.checksum,
+        by_name: job.by_name,
         dial,
     }
 }

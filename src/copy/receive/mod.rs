@@ -16,7 +16,7 @@ mod target;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{CWD, Mode, fstat, fstatvfs, mkdirat};
 use rustix::io::Errno;
@@ -32,6 +32,7 @@ use super::filter::Filter;
 use super::manifest::Generation;
 use super::message::{Batch, Begin, Order, Ready, Report};
 use super::meta::Rights;
+use super::owners::Translation;
 use super::path::TempNames;
 use super::scan::dev_of;
 use super::tree::Tree;
@@ -118,6 +119,8 @@ struct Session<'a> {
     next: Generation,
     reports: &'a Reports,
     pool: Pool<Job>,
+    /// What the source's owners are here, where they go by their names.
+    owners: OnceLock<Translation>,
     /// The first failure that ends everything, found by a worker.
     fatal: Mutex<Option<Failure>>,
 }
@@ -140,20 +143,28 @@ impl<'a> Session<'a> {
         let target = Target::new(tree, TempNames::of_job(&permit.job), rights, filter, permit.delete).trusted(trusted);
         reports.send(&Report::Ready(ready), Vec::new())?;
         let (pool, fatal) = (Pool::new(), Mutex::default());
-        Ok(Self { target, marker, next: begin.next, reports, pool, fatal })
+        Ok(Self { target, marker, next: begin.next, reports, pool, owners: OnceLock::new(), fatal })
     }
 
     /// Follows orders until the stream ends.
     fn follow(&self, input: &mut dyn Read) -> Result<(), Failure> {
         let mut partials: HashMap<u32, Arc<Partial>> = HashMap::new();
         let mut open = false;
-        while let Some((order, frame)) = next(input)? {
+        while let Some((mut order, frame)) = next(input)? {
+            if let Some(owners) = self.owners.get() {
+                owners.arriving(&mut order);
+            }
             if let Some(failure) = self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone() {
                 return Err(failure);
             }
             let writes = !matches!(
                 order,
-                Order::List | Order::Digest { .. } | Order::Hash { .. } | Order::Begin(_) | Order::Finish { .. }
+                Order::List
+                    | Order::Owners { .. }
+                    | Order::Digest { .. }
+                    | Order::Hash { .. }
+                    | Order::Begin(_)
+                    | Order::Finish { .. }
             );
             if writes && !open {
                 // From here on nobody knows the state of the target until the pass is closed.
@@ -172,9 +183,8 @@ impl<'a> Session<'a> {
     fn obey(&self, order: Order, frame: Frame, partials: &mut HashMap<u32, Arc<Partial>>) -> Result<(), Failure> {
         match order {
             Order::Begin(_) => return Err(Failure::protocol(Side::Source, "it begins twice")),
-            Order::List => {
-                list::list(&self.target, self.marker.is_some(), &|report| self.reports.send(&report, Vec::new()))?
-            }
+            Order::List => list::list(&self.target, self.marker.is_some(), &|report| self.tell(report))?,
+            Order::Owners { users, groups } => self.translate(&users, &groups)?,
             Order::Small(batch) => self.pool.push(Job::Batch(batch, frame)),
             Order::Open(open) => match Partial::open(&self.target, &open) {
                 Ok(partial) if partials.len() < 1024 => drop(partials.insert(open.file, Arc::new(partial))),
@@ -287,7 +297,25 @@ impl<'a> Session<'a> {
     fn digest(&self, privileged: bool) -> Result<(), Failure> {
         let Target { tree, filter, temp, .. } = &self.target;
         let hashing = Hashing { tree, side: Side::Target, filter, temp, privileged };
-        digest::report(&hashing, &|report| self.reports.send(&report, Vec::new()))
+        digest::report(&hashing, &|report| self.tell(report))
+    }
+
+    /// From here on owners are known by name.
+    fn translate(&self, users: &[(u32, String)], groups: &[(u32, String)]) -> Result<(), Failure> {
+        let resolved = Translation::resolve(users, groups);
+        let (owners, unknown) = resolved.ok_or_else(|| Failure::protocol(Side::Source, "too many owners"))?;
+        let twice = |_| Failure::protocol(Side::Source, "it names its owners twice");
+        self.owners.set(owners).map_err(twice)?;
+        self.reports.send(&Report::Owners { unknown }, Vec::new())
+    }
+
+    /// Sends a report in the source's terms.
+    fn tell(&self, report: Report) -> Result<(), Failure> {
+        let report = match self.owners.get() {
+            Some(owners) => owners.leaving(report),
+            None => report,
+        };
+        self.reports.send(&report, Vec::new())
     }
 
     fn marker(&self) -> Result<&Marker, Failure> {

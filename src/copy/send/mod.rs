@@ -12,6 +12,7 @@ mod ledger;
 mod link;
 mod makes;
 mod outcome;
+mod owners;
 mod pass;
 mod preview;
 mod source;

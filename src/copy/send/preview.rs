@@ -9,6 +9,7 @@ use super::identity::{new_generation, rules};
 use super::known::{self, Known, Leftovers};
 use super::ledger::Ledger;
 use super::link::Link;
+use super::owners;
 use super::source::{Act, Found, Source};
 use super::verify;
 use crate::copy::Preview;
@@ -48,8 +49,9 @@ fn ask(orders: &Orders, source: &Source, work: &Path, link: &Link) -> Result<Kno
     };
     let (next, exclude) = (new_generation()?, orders.exclude.clone());
     let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;
+    owners::agree(orders, &source.carried(), None, link)?;
     let known = known::ask(link, &Known::Manifest(manifest), ready.privileged)?;
-    if orders.checksum { verify::by_content(source, link, known, &ready) } else { Ok(known) }
+    verify::by_content(orders, source, link, known, &ready)
 }
 
 fn tell(orders: &Orders, known: &Known, found: &Found) -> Preview {

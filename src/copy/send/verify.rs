@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use super::identity::new_generation;
 use super::known::Known;
 use super::link::Link;
+use super::owners::{self, Carried};
 use super::source::Source;
 use crate::copy::VerifyReport;
 use crate::copy::digest::{Digest, Hashed, Hashing, Totals, hash_tree, same_content};
@@ -34,15 +35,25 @@ pub fn verify(orders: &Orders, link: &Link) -> Result<VerifyReport, Failure> {
     let exclude = orders.exclude.clone();
     let next = new_generation()?;
     let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;
+    owners::agree(orders, &Carried { tree: &tree, filter: &filter, temp: &temp }, None, link)?;
     let hashing = Hashing { tree: &tree, side: Side::Source, filter: &filter, temp: &temp, privileged: false };
     let compare = Compare { owners: ready.privileged, delete: orders.delete, ..Compare::default() };
     let totals = hash_both(hashing, link, &ready, &compare)?;
     Ok(compare.report(totals.files.into_inner(), totals.bytes.into_inner()))
 }
 
-/// What the target has by the content of everything on both sides; what differs stays as `known` has it.
-pub fn by_content(source: &Source, link: &Link, known: Known, ready: &Ready) -> Result<Known, Failure> {
-    let Known::Target(mut there, left) = known else { return Ok(known) };
+/// Where that is asked for, what the target has by the content of everything on both sides; what differs stays as `known` has it.
+pub fn by_content(
+    orders: &Orders,
+    source: &Source,
+    link: &Link,
+    known: Known,
+    ready: &Ready,
+) -> Result<Known, Failure> {
+    let (mut there, left) = match known {
+        Known::Target(there, left) if orders.checksum => (there, left),
+        other => return Ok(other),
+    };
     let Source { tree, filter, temp, .. } = source;
     let hashing = Hashing { tree, side: Side::Source, filter, temp, privileged: false };
     let compare = Compare { owners: ready.privileged, ..Compare::default() };

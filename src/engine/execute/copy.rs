@@ -6,6 +6,7 @@ use super::{Context, Effect, done, failed};
 use crate::copy::{CopyJob, CopyProgress, PassReport};
 use crate::event::Notice;
 use crate::planner::graph::{CopyPhase, CopyStep, Step};
+use crate::spec::model::Owners;
 use crate::ssh::receipt;
 use crate::text;
 
@@ -24,6 +25,7 @@ impl Context {
             exclude: tree.exclude.clone(),
             delete: tree.delete,
             bandwidth: self.limit(tree.bandwidth),
+            by_name: tree.owners == Owners::Names,
             checksum: false,
         })
     }
@@ -89,6 +91,10 @@ fn said(phase: CopyPhase, passes: u32, settled: bool, shrinks: bool, report: &Pa
         text::bytes(report.bytes),
         report.deleted
     );
+    let sent = match report.nameless {
+        0 => sent,
+        n => format!("{sent}, {n} users and groups by their number"),
+    };
     if phase != CopyPhase::CatchUp {
         return sent;
     }

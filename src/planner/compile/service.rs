@@ -230,6 +230,7 @@ fn tree((source, target): (&Host, &Host), job: String, state: &DirectoryState) -
         bandwidth: state.bandwidth,
         settle_below: state.settle_below,
         max_passes: state.max_passes,
+        owners: state.owners,
     })
 }
 

@@ -190,6 +190,8 @@ pub struct DirectoryState {
     pub max_passes: u32,
     /// What becomes of the root on the target when the run goes back.
     pub on_rollback: OnRollback,
+    /// What makes an owner the same on both hosts; the number unless given.
+    pub owners: Owners,
 }
 
 /// What becomes of a target's directory when a run goes back.
@@ -201,6 +203,17 @@ pub enum OnRollback {
     Leave,
     /// What was there before the run is there again; what was copied is moved beside it.
     Restore,
+}
+
+/// What makes a user or group the same on two hosts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owners {
+    /// The number.
+    #[default]
+    Numbers,
+    /// The name; who has none, or one that the target does not know, keeps the number.
+    Names,
 }
 
 /// How a source is emptied.

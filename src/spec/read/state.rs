@@ -2,7 +2,7 @@
 
 use crate::copy::filter::Filter;
 use crate::spec::map::Map;
-use crate::spec::model::{DirectoryState, OnRollback, State, StreamState};
+use crate::spec::model::{DirectoryState, OnRollback, Owners, State, StreamState};
 use crate::spec::reader::Value;
 use crate::spec::source::At;
 
@@ -14,6 +14,7 @@ pub const KINDS: [&str; 2] = ["directory", "stream"];
 const ON_ROLLBACK: [(&str, OnRollback); 2] = [("leave", OnRollback::Leave), ("restore", OnRollback::Restore)];
 const SETTLE_BELOW: u64 = 16 << 20;
 const MAX_PASSES: u32 = 5;
+const OWNERS: [(&str, Owners); 2] = [("numbers", Owners::Numbers), ("names", Owners::Names)];
 
 /// State and the templates in it.
 #[derive(Debug, Clone)]
@@ -57,6 +58,10 @@ fn read_directory(kind: Option<Value<'_>>, m: &Map<'_>) -> Option<StateDraft> {
             .get("on_rollback")
             .and_then(|v| one_of(v, "a choice", "choices", &ON_ROLLBACK))
             .map_or(OnRollback::Leave, |l| l.value),
+        owners: m
+            .get("owners")
+            .and_then(|v| one_of(v, "a kind of owners", "kinds of owners", &OWNERS))
+            .map_or(Owners::Numbers, |l| l.value),
     };
     let (from, to, templates) = roots?;
     directory.from = from.template.value.clone();
