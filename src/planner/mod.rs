@@ -10,7 +10,7 @@ pub mod observe;
 pub mod observed;
 mod preflight;
 pub mod proposal;
-mod rails;
+pub(crate) mod rails;
 pub mod saved;
 mod words;
 

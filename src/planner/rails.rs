@@ -28,6 +28,11 @@ pub fn check(spec: &Spec, observed: &Observed, graph: &Graph) -> Vec<Finding> {
     findings
 }
 
+/// The least capacity that must serve in the pool of a service; 0 where it has none.
+pub fn floor(spec: &Spec, service: &Service) -> u64 {
+    service.traffic.as_ref().map_or(0, |_| Pool::new(spec, &Observed::default(), service).floor)
+}
+
 /// One pool with everything that moves in it.
 struct Pool<'a> {
     name: String,

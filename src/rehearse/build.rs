@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::model::{Does, HookModel, MemberModel, Model, PairModel, Place, PoolModel, Tree};
+use super::model::{Does, HookModel, Model, PairModel, Place, Tree};
+use super::pool::{MemberModel, PoolModel};
 use crate::planner::graph::{Class, CopyStep, Graph, Step, StepKind, StreamStep};
+use crate::planner::rails;
 use crate::spec::model::{HookPoint, OnDeadline, Pair, Service, Spec, Strategy, Traffic};
 use crate::traffic::{Mode, Weights};
 
@@ -52,7 +54,7 @@ fn pair_model(spec: &Spec, graph: &Graph, service: &Service, pair: &Pair, pools:
         source: pair.source.clone(),
         target: pair.target.clone(),
         cutover: service.strategy == Strategy::Cutover,
-        place: service.traffic.as_ref().and_then(|t| place(spec, pair, t, pools)),
+        place: service.traffic.as_ref().and_then(|t| place(spec, service, pair, t, pools)),
         thaws: steps().any(thaws),
         waits_for_empty: steps().any(waits),
         acked: 1,
@@ -63,7 +65,7 @@ fn pair_model(spec: &Spec, graph: &Graph, service: &Service, pair: &Pair, pools:
 }
 
 /// Puts both hosts of a pair into the pool of its service.
-fn place(spec: &Spec, pair: &Pair, traffic: &Traffic, pools: &mut Vec<PoolModel>) -> Option<Place> {
+fn place(spec: &Spec, service: &Service, pair: &Pair, traffic: &Traffic, pools: &mut Vec<PoolModel>) -> Option<Place> {
     let can = spec.inventory.directors.get(&traffic.director)?.capabilities();
     let presence = can.weights == Weights::Presence;
     let found = pools.iter().position(|p| p.director == traffic.director && p.name == traffic.pool);
@@ -75,6 +77,7 @@ fn place(spec: &Spec, pair: &Pair, traffic: &Traffic, pools: &mut Vec<PoolModel>
             ttl: can.ttl.then_some(TTL),
             stale_until: Duration::ZERO,
             members: Vec::new(),
+            floor: rails::floor(spec, service),
         });
         pools.len() - 1
     });
@@ -90,7 +93,8 @@ fn place(spec: &Spec, pair: &Pair, traffic: &Traffic, pools: &mut Vec<PoolModel>
             (false, true) => (FULL, Mode::Ready),
             (false, false) => (FULL, Mode::Maint),
         };
-        members.push(MemberModel { name, weight, mode, users_until: Duration::ZERO });
+        let capacity = u64::from(host.capacity);
+        members.push(MemberModel { name, capacity, weight, mode, users_until: Duration::ZERO });
         Some(members.len() - 1)
     };
     Some(Place { source: member(&pair.source, true)?, target: member(&pair.target, false)?, pool })

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use super::fault::{Call, Fault};
-use super::model::PoolModel;
+use super::pool::PoolModel;
 use super::stage::{Script, Sim, Stage};
 use crate::clock::Clock;
 use crate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport};

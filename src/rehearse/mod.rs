@@ -10,6 +10,7 @@ mod history;
 mod hosts;
 mod log;
 mod model;
+mod pool;
 mod promise;
 mod receipts;
 mod report;

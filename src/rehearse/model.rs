@@ -5,6 +5,7 @@
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+use super::pool::{MemberModel, PoolModel};
 use super::promise::Broken;
 use crate::traffic::{Change, Mode};
 
@@ -17,45 +18,6 @@ pub(super) struct Model {
     pub pools: Vec<PoolModel>,
     pub pairs: Vec<PairModel>,
     pub hooks: Vec<HookModel>,
-}
-
-/// A pool of a director.
-#[derive(Debug, Clone)]
-pub(super) struct PoolModel {
-    pub director: String,
-    pub name: String,
-    /// Members are there or not, and answers are cached.
-    pub presence: bool,
-    pub ttl: Option<Duration>,
-    /// Until when somebody may have an answer from before a change of the TTL.
-    pub stale_until: Duration,
-    pub members: Vec<MemberModel>,
-}
-
-impl PoolModel {
-    fn without_anybody(&self) -> Broken {
-        Broken::NobodyServes { pool: format!("{} {}", self.director, self.name) }
-    }
-}
-
-/// A member of a pool.
-#[derive(Debug, Clone)]
-pub(super) struct MemberModel {
-    pub name: String,
-    pub weight: u16,
-    pub mode: Mode,
-    /// Until when users are still on it after it gets nothing new.
-    pub users_until: Duration,
-}
-
-impl MemberModel {
-    pub fn serves(&self) -> bool {
-        self.mode == Mode::Ready && self.weight > 0
-    }
-
-    pub fn has_users(&self, now: Duration) -> bool {
-        self.serves() || now < self.users_until
-    }
 }
 
 /// A source, its target, and the service on them.
@@ -231,7 +193,9 @@ impl Model {
     /// Sets members, the first `count` of the changes.
     pub fn set_weights(&mut self, pool: usize, changes: &[Change], count: usize, now: Duration) -> Result<(), Broken> {
         let served = self.has_healthy(pool);
+        let before = self.pools.get(pool).map_or(0, PoolModel::serving);
         self.set_members(pool, changes, count, now)?;
+        self.pools.get(pool).map_or(Ok(()), |pool| pool.keeps_floor(before))?;
         match self.pools.get(pool) {
             // Services may break by themselves; taking the last good one away is something else.
             Some(without) if served && !self.has_healthy(pool) => Err(without.without_anybody()),

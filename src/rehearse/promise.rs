@@ -34,6 +34,16 @@ pub enum Broken {
         /// Director and pool.
         pool: String,
     },
+    /// Less than the plan's rails allow.
+    #[error("{pool} is left with {serves} of capacity, and {floor} must serve")]
+    BelowFloor {
+        /// Director and pool.
+        pool: String,
+        /// What serves.
+        serves: u64,
+        /// What must.
+        floor: u64,
+    },
     /// Weight was raised on a host whose service is broken.
     #[error("{member} gets more traffic while its service is broken")]
     WeightOnSick {

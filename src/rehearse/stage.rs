@@ -28,8 +28,8 @@ const ENDLESS: u32 = 20_000;
 /// Calls for which a place stays away.
 const AWAY: u32 = 3;
 /// Points after which a late command starts: while the same controller tries again, or when another one has gone on.
-const LATE: u32 = 6;
-const MUCH_LATER: u32 = 14;
+const LATE: u32 = 8;
+const MUCH_LATER: u32 = 18;
 
 /// A fault and the point at which it strikes.
 pub(super) type Strike = (u32, Fault);
