@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use migrate::copy::controller::{Engine, Local, Transport};
 use migrate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyReport};
@@ -33,7 +33,24 @@ pub fn host(name: &str, work: &Path) -> Host {
 }
 
 fn engine(transport: impl Transport + 'static) -> Engine {
-    Engine::new(Arc::new(transport), PathBuf::from(env!("CARGO_BIN_EXE_migrate")))
+    Engine::new(Arc::new(transport), agent_program())
+}
+
+/// The program without what only a debugger needs, where there is a `strip`: agents are hashed each time they are started anew.
+pub fn agent_program() -> PathBuf {
+    static STRIPPED: OnceLock<PathBuf> = OnceLock::new();
+    let whole = PathBuf::from(env!("CARGO_BIN_EXE_migrate"));
+    let strip = || {
+        let stripped = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("migrate-stripped");
+        let made = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+        if made(&stripped) > made(&whole) {
+            return Some(stripped);
+        }
+        let next = stripped.with_extension(std::process::id().to_string());
+        let strip = Command::new("strip").arg("-o").arg(&next).arg(&whole).status();
+        (strip.is_ok_and(|s| s.success()) && std::fs::rename(&next, &stripped).is_ok()).then_some(stripped)
+    };
+    STRIPPED.get_or_init(|| strip().unwrap_or_else(|| whole.clone())).clone()
 }
 
 impl Pair {
@@ -60,6 +77,15 @@ impl Pair {
     /// The same with agents that are started in another way.
     pub fn through(self, transport: impl Transport + 'static) -> Self {
         Self { engine: engine(transport), ..self }
+    }
+
+    /// Empties both sides for another job, with the agents where they are.
+    pub fn start_over(&mut self, job: &str) {
+        for side in [self.source(), self.target()] {
+            let _ = std::fs::remove_dir_all(side);
+        }
+        std::fs::create_dir(self.source()).unwrap();
+        self.job.id = job.to_owned();
     }
 
     pub fn source(&self) -> PathBuf {
