@@ -125,6 +125,43 @@ impl Pair {
     }
 }
 
+/// Compares what `stat`, `getfattr` and `getfacl` say of both trees, but for what is too deep for them.
+pub fn assert_told_the_same(source: &Path, target: &Path) {
+    for (name, package, args) in [
+        // Type and permissions, owners, names of the inode, device, time of modification to the nanosecond.
+        ("stat", "coreutils", &["-c", "%n|%f|%u|%g|%h|%t:%T|%.9Y"][..]),
+        ("getfattr", "attr", &["-h", "-d", "-m", "-", "-e", "hex"]),
+        ("getfacl", "acl", &["-n", "-p", "-E"]),
+    ] {
+        let told = |root: &Path| {
+            let mut paths = Vec::new();
+            // The last would follow symlinks, which have no ACL.
+            list(root, Path::new("."), name != "getfacl", &mut paths);
+            paths.sort();
+            let out = Command::new(program(name, package)).args(args).args(&paths).current_dir(root).output().unwrap();
+            String::from_utf8_lossy(&out.stdout).into_owned()
+        };
+        let (ours, theirs) = (told(source), told(target));
+        assert!(ours.lines().count() > 10, "{name} says too little: {ours}");
+        assert_eq!(ours, theirs, "{name}");
+    }
+}
+
+fn list(root: &Path, dir: &Path, links: bool, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(root.join(dir)).unwrap().flatten() {
+        let (path, kind) = (dir.join(entry.file_name()), entry.file_type().unwrap());
+        if entry.file_name().as_encoded_bytes() == DEEP {
+            continue;
+        }
+        if links || !kind.is_symlink() {
+            found.push(path.clone());
+        }
+        if kind.is_dir() {
+            list(root, &path, links, found);
+        }
+    }
+}
+
 /// What `rsync` would do to make `target` like `source`.
 pub fn differences(source: &Path, target: &Path, more: &[&str]) -> String {
     let out = Command::new(program("rsync", "rsync"))
