@@ -10,15 +10,16 @@ use crate::pair::Pair;
 use crate::tree::{is_root, make_odd_tree, noise};
 
 fn many_files(root: &Path, seed: u64) {
-    for d in 0..20 {
+    for d in 0..10 {
         let dir = root.join(format!("d{d}"));
         fs::create_dir_all(&dir).unwrap();
-        for f in 0..30 {
+        for f in 0..15 {
             fs::write(dir.join(format!("f{f}")), noise(seed + d * 100 + f, 3000)).unwrap();
         }
     }
-    for f in 0..3 {
-        fs::write(root.join(format!("large{f}")), noise(seed + f, 12 << 20)).unwrap();
+    // Large enough to arrive in parts and to be patched.
+    for f in 0..2 {
+        fs::write(root.join(format!("large{f}")), noise(seed + f, 9 << 20)).unwrap();
     }
 }
 
@@ -90,13 +91,17 @@ fn rounds(default: u64) -> u64 {
     std::env::var("COPY_ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(default)
 }
 
+/// Microseconds after the start of an agent: a pass over these files takes about as long.
+const LATEST_CUT: u64 = 250_000;
+
 #[test]
 fn cut_at_any_instant_the_next_run_ends_where_an_undisturbed_one_does() {
     let seed = seed();
     println!("COPY_SEED={seed}");
     let mut random = Random(seed);
-    for round in 0..rounds(12) {
-        let pair = Pair::new();
+    let mut pair = Pair::new();
+    for round in 0..rounds(100) {
+        pair.start_over(&format!("job-{round}"));
         many_files(&pair.source(), seed + round);
         let mut contents = Contents::new();
         remember(&pair.source(), &mut contents);
@@ -109,7 +114,7 @@ fn cut_at_any_instant_the_next_run_ends_where_an_undisturbed_one_does() {
             remember(&pair.source(), &mut contents);
         }
         let role = if random.below(2) == 0 { "send" } else { "receive" };
-        let delay = Duration::from_millis(random.below(400));
+        let delay = Duration::from_micros(random.below(LATEST_CUT));
         let error = std::thread::scope(|scope| {
             let pass = scope.spawn(|| pair.try_pass());
             while agents(&pair, role).is_empty() && !pass.is_finished() {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::pair::Pair;
+use crate::pair::{Pair, assert_told_the_same};
 use crate::tree::{is_root, make_odd_tree, noise, set_mtime};
 
 #[test]
@@ -13,6 +13,7 @@ fn a_tree_of_odd_things_arrives_whole_and_a_second_pass_sends_nothing() {
     make_odd_tree(&pair.source());
     let first = pair.pass();
     pair.assert_same();
+    assert_told_the_same(&pair.source(), &pair.target());
     assert!(first.files_sent > 30 && first.unsettled == 0, "{first:?}");
     let holes = fs::metadata(pair.target().join("all hole")).unwrap();
     assert!(holes.blocks() < 100, "holes stay holes");
@@ -35,6 +36,7 @@ fn every_kind_of_change_is_caught_up() {
     change_everything(&root);
     let second = pair.pass();
     pair.assert_same();
+    assert_told_the_same(&pair.source(), &pair.target());
     assert!(second.deleted >= 3 && second.unsettled == 0, "{second:?}");
     assert_eq!(pair.pass().files_sent, 0);
     assert_eq!(pair.verify().different, 0);
@@ -73,6 +75,32 @@ fn change_everything(root: &Path) {
     fs::write(root.join("time 0"), noise(5, 3 << 20)).unwrap();
     // In a directory that passes its ACL on.
     fs::write(root.join("default acl/made last"), b"x").unwrap();
+}
+
+/// 10,000 names; a million with `MIGRATE_LONG=1`.
+#[test]
+fn a_directory_of_very_many_entries_arrives_and_is_caught_up() {
+    let pair = Pair::new();
+    let long = std::env::var_os("MIGRATE_LONG").is_some_and(|value| value == "1");
+    let count: u64 = if long { 1_000_000 } else { 10_000 };
+    let many = pair.source().join("many");
+    fs::create_dir(&many).unwrap();
+    for n in 0..count {
+        // Most are further names of a few inodes: that is quick to make, and harder to carry.
+        match n % 50 {
+            0 => fs::write(many.join(n.to_string()), n.to_le_bytes()).unwrap(),
+            _ => fs::hard_link(many.join((n - n % 50).to_string()), many.join(n.to_string())).unwrap(),
+        }
+    }
+    assert_eq!(pair.pass().entries, count + 1);
+    for gone in [7, count / 2, count - 1] {
+        fs::remove_file(many.join(gone.to_string())).unwrap();
+    }
+    fs::write(many.join("last"), b"x").unwrap();
+    let second = pair.pass();
+    assert_eq!((second.entries, second.deleted), (count - 1, 3));
+    assert_eq!(pair.verify().different, 0);
+    pair.assert_same();
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn seeds() -> Vec<u64> {
         return vec![seed];
     }
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let rounds = std::env::var("COPY_ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(5);
+    let rounds = std::env::var("COPY_ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(20);
     (1..=rounds).map(|n| (u64::from(now.subsec_nanos()) << 8 | n) | 1).collect()
 }
 
@@ -82,9 +82,10 @@ impl Drop for Freeze<'_> {
 
 #[test]
 fn a_writer_changes_everything_while_passes_run_and_after_the_freeze_both_sides_are_the_same() {
+    let mut pair = Pair::new();
     for seed in seeds() {
         println!("COPY_SEED={seed}");
-        let pair = Pair::new();
+        pair.start_over(&format!("job-{seed}"));
         let root = pair.source();
         for d in 0..4 {
             fs::create_dir(root.join(format!("d{d}"))).unwrap();

@@ -53,7 +53,7 @@ impl Hosts {
             config_file: None,
         };
         let pool = Pool::new(environment, BTreeMap::from(hosts), ssh::Options::default());
-        Engine::new(Arc::new(pool), PathBuf::from(env!("CARGO_BIN_EXE_migrate")))
+        Engine::new(Arc::new(pool), crate::pair::agent_program())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use migrate::copy::controller::{Engine, Local, Transport};
 use migrate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyReport};
@@ -33,7 +33,24 @@ pub fn host(name: &str, work: &Path) -> Host {
 }
 
 fn engine(transport: impl Transport + 'static) -> Engine {
-    Engine::new(Arc::new(transport), PathBuf::from(env!("CARGO_BIN_EXE_migrate")))
+    Engine::new(Arc::new(transport), agent_program())
+}
+
+/// The program without what only a debugger needs, where there is a `strip`: agents are hashed each time they are started anew.
+pub fn agent_program() -> PathBuf {
+    static STRIPPED: OnceLock<PathBuf> = OnceLock::new();
+    let whole = PathBuf::from(env!("CARGO_BIN_EXE_migrate"));
+    let strip = || {
+        let stripped = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("migrate-stripped");
+        let made = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+        if made(&stripped) > made(&whole) {
+            return Some(stripped);
+        }
+        let next = stripped.with_extension(std::process::id().to_string());
+        let strip = Command::new("strip").arg("-o").arg(&next).arg(&whole).status();
+        (strip.is_ok_and(|s| s.success()) && std::fs::rename(&next, &stripped).is_ok()).then_some(stripped)
+    };
+    STRIPPED.get_or_init(|| strip().unwrap_or_else(|| whole.clone())).clone()
 }
 
 impl Pair {
@@ -60,6 +77,15 @@ impl Pair {
     /// The same with agents that are started in another way.
     pub fn through(self, transport: impl Transport + 'static) -> Self {
         Self { engine: engine(transport), ..self }
+    }
+
+    /// Empties both sides for another job, with the agents where they are.
+    pub fn start_over(&mut self, job: &str) {
+        for side in [self.source(), self.target()] {
+            let _ = std::fs::remove_dir_all(side);
+        }
+        std::fs::create_dir(self.source()).unwrap();
+        self.job.id = job.to_owned();
     }
 
     pub fn source(&self) -> PathBuf {
@@ -96,6 +122,43 @@ impl Pair {
     pub fn assert_same(&self) {
         let too_deep_for_rsync = format!("--exclude=/{}/", String::from_utf8_lossy(&DEEP));
         assert_eq!(differences(&self.source(), &self.target(), &[&too_deep_for_rsync]), "");
+    }
+}
+
+/// Compares what `stat`, `getfattr` and `getfacl` say of both trees, but for what is too deep for them.
+pub fn assert_told_the_same(source: &Path, target: &Path) {
+    for (name, package, args) in [
+        // Type and permissions, owners, names of the inode, device, time of modification to the nanosecond.
+        ("stat", "coreutils", &["-c", "%n|%f|%u|%g|%h|%t:%T|%.9Y"][..]),
+        ("getfattr", "attr", &["-h", "-d", "-m", "-", "-e", "hex"]),
+        ("getfacl", "acl", &["-n", "-p", "-E"]),
+    ] {
+        let told = |root: &Path| {
+            let mut paths = Vec::new();
+            // The last would follow symlinks, which have no ACL.
+            list(root, Path::new("."), name != "getfacl", &mut paths);
+            paths.sort();
+            let out = Command::new(program(name, package)).args(args).args(&paths).current_dir(root).output().unwrap();
+            String::from_utf8_lossy(&out.stdout).into_owned()
+        };
+        let (ours, theirs) = (told(source), told(target));
+        assert!(ours.lines().count() > 10, "{name} says too little: {ours}");
+        assert_eq!(ours, theirs, "{name}");
+    }
+}
+
+fn list(root: &Path, dir: &Path, links: bool, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(root.join(dir)).unwrap().flatten() {
+        let (path, kind) = (dir.join(entry.file_name()), entry.file_type().unwrap());
+        if entry.file_name().as_encoded_bytes() == DEEP {
+            continue;
+        }
+        if links || !kind.is_symlink() {
+            found.push(path.clone());
+        }
+        if kind.is_dir() {
+            list(root, &path, links, found);
+        }
     }
 }
 

@@ -228,12 +228,12 @@ impl Pass<'_> {
 
     /// Gives inodes with several names their other ones, now that the first is there.
     fn make_links(&self, view: &View<'_>) -> Result<(), Failure> {
-        let mut items = Vec::new();
-        let mut sent = Sent::default();
+        let (mut items, mut sent) = (Vec::new(), Sent::default());
+        let firsts = view.found.firsts(view.known);
         for nth in 0..u32::try_from(view.found.dirs.len()).unwrap_or(u32::MAX) {
             for (act, _) in view.found.acts(nth, view.known) {
                 let Act::Link(entry, first) = act else { continue };
-                let Some(existing) = view.found.path_at(view.known, first) else { continue };
+                let Some(existing) = firsts.get(&first).cloned() else { continue };
                 if view.outcomes.is_unsent(first.0, path::split(&existing).1) {
                     // It vanished meanwhile: the next pass finds another first name.
                     view.outcomes.unsent(nth, entry.name);

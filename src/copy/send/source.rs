@@ -250,11 +250,23 @@ impl Found {
         (now.flags & LINKED != 0).then(|| self.links.get(&(dir, nth)).copied()).flatten()
     }
 
-    /// The path of an entry by its place.
-    pub fn path_at(&self, known: &Known, (dir, nth): (u32, u32)) -> Option<Vec<u8>> {
-        let dir = self.dirs.get(dir as usize)?;
-        let listing = dir.listing.as_deref().or_else(|| known.listing(&dir.path))?;
-        Some(path::join(&dir.path, Entries(listing).nth(nth as usize)?.name))
+    /// The paths of the first names of inodes that get further ones, each listing read once.
+    pub fn firsts(&self, known: &Known) -> HashMap<(u32, u32), Vec<u8>> {
+        let mut wanted: Vec<(u32, u32)> = self.links.values().copied().collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut paths = HashMap::new();
+        for places in wanted.chunk_by(|a, b| a.0 == b.0) {
+            let Some(dir) = places.first().and_then(|(dir, _)| self.dirs.get(*dir as usize)) else { continue };
+            let listing = dir.listing.as_deref().or_else(|| known.listing(&dir.path)).unwrap_or_default();
+            let mut places = places.iter().peekable();
+            for (nth, entry) in (0..).zip(Entries(listing)) {
+                if let Some(place) = places.next_if(|(_, wanted)| *wanted == nth) {
+                    paths.insert(*place, path::join(&dir.path, entry.name));
+                }
+            }
+        }
+        paths
     }
 }
 
