@@ -38,8 +38,13 @@ pub trait Visitor: Sync {
 
 /// Walks everything below the root of `tree` with some threads.
 pub fn walk(tree: &Tree, side: Side, threads: usize, visitor: &dyn Visitor) {
+    walk_below(tree, side, threads, vec![Vec::new()], visitor);
+}
+
+/// Walks some directories with everything below them. None is below another.
+pub fn walk_below(tree: &Tree, side: Side, threads: usize, from: Vec<Vec<u8>>, visitor: &dyn Visitor) {
     let queue = Queue::default();
-    queue.push(vec![Task { parent: None, name: Vec::new(), path: Vec::new() }]);
+    queue.push(from.into_iter().map(|path| Task { parent: None, name: Vec::new(), path }).collect());
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
@@ -122,7 +127,7 @@ impl Worker<'_> {
     fn read(&mut self, task: &Task) -> rustix::io::Result<()> {
         let fd = match &task.parent {
             Some(parent) => Arc::new(open_dir(parent.as_fd(), &task.name)?),
-            None => Arc::clone(self.tree.root()),
+            None => self.tree.dir(&task.path)?,
         };
         let dev = dev_of(&fstat(&fd)?);
         if task.parent.is_none() {

@@ -62,6 +62,11 @@ impl Pair {
         Self { engine: engine(transport), ..self }
     }
 
+    /// The same without a change watch.
+    pub fn sweeping() -> Self {
+        Self { engine: engine(Local).sweeping(), ..Self::new() }
+    }
+
     pub fn source(&self) -> PathBuf {
         self.dir.path().join("source")
     }
