@@ -72,7 +72,7 @@ fn run(role: Role) -> Result<(), Failure> {
         Role::Clean { work, home, jobs } => clean(&work, &home, &jobs),
         Role::Allow { home, job, line } => authorize::allow(&home, &job, &line).map_err(cannot_authorize),
         Role::Forbid { home, job } => authorize::forbid(&home, &job).map_err(cannot_authorize),
-        Role::Watch { work, job, root } => watch::serve(&work.join("jobs").join(job), &root, &mut input, &mut output),
+        Role::Watch { work, job, root } => watch::serve(&work.join("jobs").join(job), &root, input, output),
         Role::Send { work } => send::serve(&work, Box::new(input), Box::new(output)),
         Role::Take { command } => receive::stream::serve(&command, &mut input, Box::new(output)),
         Role::Receive(permit) => receive::serve(&permit, &mut input, Box::new(output)),

@@ -22,7 +22,7 @@ const MOST: usize = 400_000;
 const GATHER: Duration = Duration::from_millis(5);
 
 /// Watches `root` for the passes of a job until the input ends. Says at once whether it can.
-pub fn serve(job: &Path, root: &Path, input: &mut File, output: &mut File) -> Result<(), Failure> {
+pub fn serve(job: &Path, root: &Path, mut input: File, mut output: File) -> Result<(), Failure> {
     let started = Marks::set(root).and_then(|marks| {
         // Whoever asks takes what was seen away from the passes.
         rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
@@ -37,18 +37,33 @@ pub fn serve(job: &Path, root: &Path, input: &mut File, output: &mut File) -> Re
     let Ok((marks, listener)) = started else { return Ok(()) };
     let watcher = Arc::new(Watcher { marks, job: job.to_owned(), state: Mutex::default() });
     let (collector, answerer) = (Arc::clone(&watcher), watcher);
-    // Both end with the process.
-    std::thread::spawn(move || collector.collect());
+    // All end with the process, which ends with the first of them.
+    let (end, ended) = std::sync::mpsc::channel();
+    let (no_events, no_root) = (end.clone(), end.clone());
+    std::thread::spawn(move || {
+        collector.collect();
+        no_events.send(())
+    });
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             // A pass that goes away is no reason to stop: it has not said that it was done.
-            let _ = answerer.answer(stream);
+            if let Err(RootReplaced) = answerer.answer(stream) {
+                break;
+            }
         }
+        no_root.send(())
     });
-    let mut rest = [0; 64];
-    while matches!(input.read(&mut rest), Ok(1..)) {}
+    std::thread::spawn(move || {
+        let mut rest = [0; 64];
+        while matches!(input.read(&mut rest), Ok(1..)) {}
+        end.send(())
+    });
+    let _ = ended.recv();
     Ok(())
 }
+
+/// The tree is another now, which takes another watch.
+struct RootReplaced;
 
 struct Watcher {
     marks: Marks,
@@ -80,19 +95,29 @@ impl Watcher {
         self.marks.drain(&mut |event| state.note(event))
     }
 
-    fn answer(&self, mut stream: UnixStream) -> io::Result<()> {
-        stream.set_write_timeout(Some(Duration::from_secs(60)))?;
-        loop {
-            match receive(&mut stream)? {
-                Ask::Take { generation, root, open } => self.take(&mut stream, generation, root, &open)?,
-                Ask::Done { rules, generation } => {
-                    let mut index = std::mem::take(&mut self.lock().index);
-                    let followed = index.follow(&self.job.join("manifest"), &rules, generation, self.marks.root.1);
-                    if followed? {
-                        self.lock().index = index;
+    fn answer(&self, mut stream: UnixStream) -> Result<(), RootReplaced> {
+        let _ = stream.set_write_timeout(Some(Duration::from_secs(60)));
+        while let Ok(ask) = receive(&mut stream) {
+            match ask {
+                Ask::Take { generation, root, open } => {
+                    if self.take(&mut stream, generation, root, &open).is_err() {
+                        return Ok(());
+                    }
+                    if root != self.marks.root {
+                        return Err(RootReplaced);
                     }
                 }
+                Ask::Done { rules, generation } => self.follow(&rules, generation),
             }
+        }
+        Ok(())
+    }
+
+    /// Makes ready for the next pass. Where that fails it sweeps.
+    fn follow(&self, rules: &[u8; 32], generation: Generation) {
+        let mut index = std::mem::take(&mut self.lock().index);
+        if let Ok(true) = index.follow(&self.job.join("manifest"), rules, generation, self.marks.root.1) {
+            self.lock().index = index;
         }
     }
 
