@@ -34,3 +34,5 @@ mod pair;
 mod streams;
 #[path = "copy/tree.rs"]
 mod tree;
+#[path = "copy/watched.rs"]
+mod watched;

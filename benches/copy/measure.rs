@@ -73,6 +73,9 @@ pub fn median(mut costs: Vec<Cost>) -> Cost {
 }
 
 pub fn line(work: &str, ours: &[Cost], peer: &str, theirs: &[Cost], must: &str) {
+    if ours.is_empty() || theirs.is_empty() {
+        return;
+    }
     let (ours, theirs) = (median(ours.to_vec()), median(theirs.to_vec()));
     println!(
         "| {work} | {:.2} | {:.0}, {:.0} | {peer} | {:.2} | {:.0}, {:.0} | {:.2} × | {must} |",

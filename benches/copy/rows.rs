@@ -1,5 +1,7 @@
 //! The rows of the table: what is done, with whom it is compared, and what must come out.
 
+use migrate::copy::{CopyJob, Looked};
+
 use crate::measure::{Cost, line, measure, rounds};
 use crate::setup::{Setup, has, remove};
 use crate::trees;
@@ -31,15 +33,19 @@ fn full(setup: &Setup, with_tar: bool) -> Full {
     full
 }
 
+/// The job of the last full copy.
+fn last(setup: &Setup) -> CopyJob {
+    setup.job(&format!("full-{}", rounds() - 1), "ours")
+}
+
 /// Both again after `change`; the last full copies are there.
-fn again(setup: &Setup, mut change: impl FnMut(usize)) -> (Vec<Cost>, Vec<Cost>) {
-    let job = setup.job(&format!("full-{}", rounds() - 1), "ours");
+fn again(setup: &Setup, job: &CopyJob, mut change: impl FnMut(usize)) -> (Vec<Cost>, Vec<Cost>) {
     let (mut ours, mut rsync) = (vec![], vec![]);
     for round in 0..rounds() {
         change(round);
         rustix::fs::sync();
         ours.push(measure(|| {
-            setup.pass(&job);
+            setup.pass(job);
         }));
         rustix::fs::sync();
         rsync.push(measure(|| setup.rsync("rsync", &[])));
@@ -54,9 +60,10 @@ pub fn small(setup: &Setup) {
     if !full.tar.is_empty() {
         line("100,000 files of 1–16 KiB, full", &full.ours, "tar \\| ssh tar", &full.tar, "1.0");
     }
-    let (ours, rsync) = again(setup, |_| {});
+    let (ours, rsync) = again(setup, &last(setup), |_| {});
     line("the same, nothing changed", &ours, "rsync -a", &rsync, "3");
-    let (ours, rsync) = again(setup, |round| trees::change_files(&setup.path("data"), 100, 77 + round as u64));
+    let (ours, rsync) =
+        again(setup, &last(setup), |round| trees::change_files(&setup.path("data"), 100, 77 + round as u64));
     line("the same, 1 % of the files changed", &ours, "rsync -a", &rsync, "2");
 }
 
@@ -67,9 +74,10 @@ pub fn large(setup: &Setup) {
     if !full.tar.is_empty() {
         line("4 files of 1 GiB, full", &full.ours, "tar \\| ssh tar", &full.tar, "–");
     }
-    let (ours, rsync) = again(setup, |_| {});
+    let (ours, rsync) = again(setup, &last(setup), |_| {});
     line("the same, nothing changed", &ours, "rsync -a", &rsync, "3");
-    let (ours, rsync) = again(setup, |round| trees::change_blocks(&setup.path("data"), 99 + round as u64));
+    let (ours, rsync) =
+        again(setup, &last(setup), |round| trees::change_blocks(&setup.path("data"), 99 + round as u64));
     line("the same, 1 % of the blocks changed", &ours, "rsync -a", &rsync, "5");
 }
 
@@ -77,20 +85,53 @@ pub fn mixed(setup: &Setup) {
     trees::mixed(&setup.path("data"));
     let full = full(setup, false);
     line("20,000 mixed files, 2 GiB, full", &full.ours, "rsync -a", &full.rsync, "1.5");
-    let (ours, rsync) = again(setup, |_| {});
+    let (ours, rsync) = again(setup, &last(setup), |_| {});
     line("the same, nothing changed", &ours, "rsync -a", &rsync, "3");
 }
 
 /// Many files of which few changed, and the memory that takes.
 pub fn million(setup: &Setup) {
-    trees::many(&setup.path("data"), 1_000_000);
+    let (few, _) = hundred(setup, 100_000, false);
+    remove(&setup.path("data"));
+    remove(&setup.path("ours"));
+    remove(&setup.path("rsync"));
+    let (many, rsync) = hundred(setup, 1_000_000, true);
+    line("1,000,000 files, 100 changed, with a change watch", &many, "rsync -a", &rsync, "20");
+    line("the same", &many, "the same with 100,000 files", &few, "0.5");
+}
+
+/// A hundred files of many change: what that takes us with a watch, and rsync.
+fn hundred(setup: &Setup, files: u64, compared: bool) -> (Vec<Cost>, Vec<Cost>) {
+    trees::many(&setup.path("data"), files);
     setup.warm_up();
-    let job = setup.job(&format!("full-{}", rounds() - 1), "ours");
+    let job = setup.job(&format!("{files}-{}", rounds() - 1), "ours");
     let first = [measure(|| _ = setup.pass(&job))];
-    let peer = [measure(|| setup.rsync("rsync", &[]))];
-    line("1,000,000 files, full (memory at most 200 MiB an end)", &first, "rsync -a", &peer, "–");
-    let (ours, rsync) = again(setup, |round| trees::change_files(&setup.path("data"), 10_000, 55 + round as u64));
-    line("the same, 100 changed", &ours, "rsync -a", &rsync, "4");
+    let every = files as usize / 100;
+    let mut rsync = vec![];
+    if compared {
+        let peer = [measure(|| setup.rsync("rsync", &[]))];
+        line("1,000,000 files, full (memory at most 200 MiB an end)", &first, "rsync -a", &peer, "–");
+        let change = |round| trees::change_files(&setup.path("data"), every, 55 + round as u64);
+        let (ours, peers) = again(setup, &job, change);
+        line("the same, 100 changed", &ours, "rsync -a", &peers, "4");
+        rsync = peers;
+    }
+    let mut watched = vec![];
+    for round in 0..rounds() + 20 {
+        trees::change_files(&setup.path("data"), every, 155 + round as u64);
+        rustix::fs::sync();
+        let mut report = None;
+        let cost = measure(|| report = Some(setup.watched_pass(&job)));
+        match report.map(|report| report.looked) {
+            Some(Looked::Watched) => watched.push(cost),
+            // The first begins the watch; what else happens on the machine may be too much for it.
+            other => eprintln!("{other:?}"),
+        }
+        if watched.len() == rounds() {
+            break;
+        }
+    }
+    (watched, rsync)
 }
 
 /// Comparing both sides, beside nothing but hashing both at once.

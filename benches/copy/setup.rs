@@ -17,7 +17,10 @@ pub struct Setup {
     source: Sshd,
     target: Sshd,
     runtime: tokio::runtime::Runtime,
+    /// Looks at everything.
     engine: Engine,
+    /// Watches the source.
+    watching: Engine,
 }
 
 impl Setup {
@@ -34,9 +37,9 @@ impl Setup {
             ssh_program: None,
             config_file: None,
         };
-        let pool = Pool::new(environment, BTreeMap::from(hosts), ssh::Options::default());
-        let engine = Engine::new(Arc::new(pool), PathBuf::from(env!("CARGO_BIN_EXE_migrate")));
-        Self { dir, source, target, runtime, engine }
+        let pool = Arc::new(Pool::new(environment, BTreeMap::from(hosts), ssh::Options::default()));
+        let engine = || Engine::new(pool.clone(), PathBuf::from(env!("CARGO_BIN_EXE_migrate")));
+        Self { dir, source, target, runtime, engine: engine().sweeping(), watching: engine() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -60,6 +63,10 @@ impl Setup {
 
     pub fn pass(&self, job: &CopyJob) -> PassReport {
         self.runtime.block_on(self.engine.pass(job, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
+    }
+
+    pub fn watched_pass(&self, job: &CopyJob) -> PassReport {
+        self.runtime.block_on(self.watching.pass(job, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
     }
 
     pub fn verify(&self, job: &CopyJob) -> VerifyReport {

@@ -6,6 +6,7 @@
 //! migrate agent send    --work DIR
 //! migrate agent receive --work DIR --job ID --root DIR [--delete]
 //! migrate agent take    --work DIR --job ID --command HEX
+//! migrate agent watch   --work DIR --job ID --root DIR
 //! migrate agent clean   --work DIR --home DIR JOB...
 //! migrate agent allow   --work DIR --home DIR --job ID --line LINE
 //! migrate agent forbid  --work DIR --home DIR --job ID
@@ -24,6 +25,7 @@ use super::clean::clean;
 use super::failure::{Failure, Side};
 use super::receive::{self, Permit};
 use super::send;
+use super::watch;
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ enum Role {
     Send { work: PathBuf },
     Receive(Permit),
     Take { command: String },
+    Watch { work: PathBuf, job: String, root: PathBuf },
     Clean { work: PathBuf, home: PathBuf, jobs: Vec<String> },
     Allow { home: PathBuf, job: String, line: String },
     Forbid { home: PathBuf, job: String },
@@ -57,7 +60,7 @@ pub fn agent_main(args: impl Iterator<Item = OsString>) -> u8 {
 
 fn run(role: Role) -> Result<(), Failure> {
     let side = match role {
-        Role::Send { .. } => Side::Source,
+        Role::Send { .. } | Role::Watch { .. } => Side::Source,
         _ => Side::Target,
     };
     let no_stream = |e: std::io::Error| Failure::fatal(side, format!("cannot use the standard streams: {e}"));
@@ -69,6 +72,7 @@ fn run(role: Role) -> Result<(), Failure> {
         Role::Clean { work, home, jobs } => clean(&work, &home, &jobs),
         Role::Allow { home, job, line } => authorize::allow(&home, &job, &line).map_err(cannot_authorize),
         Role::Forbid { home, job } => authorize::forbid(&home, &job).map_err(cannot_authorize),
+        Role::Watch { work, job, root } => watch::serve(&work.join("jobs").join(job), &root, input, output),
         Role::Send { work } => send::serve(&work, Box::new(input), Box::new(output)),
         Role::Take { command } => receive::stream::serve(&command, &mut input, Box::new(output)),
         Role::Receive(permit) => receive::serve(&permit, &mut input, Box::new(output)),
@@ -115,6 +119,7 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
     let work = work.filter(|w| w.is_absolute()).ok_or_else(|| usage("no absolute --work"))?;
     let job = job.filter(|j| is_job_id(j)).ok_or_else(|| usage("no valid --job"));
     let home = home.filter(|h| h.is_absolute()).ok_or_else(|| usage("no absolute --home"));
+    let root = root.filter(|r| r.is_absolute()).ok_or_else(|| usage("no absolute --root"));
     match role.as_bytes() {
         b"send" => Ok(Role::Send { work }),
         b"clean" => Ok(Role::Clean { work, home: home?, jobs }),
@@ -124,10 +129,8 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
             job?;
             Ok(Role::Take { command: command.ok_or_else(|| usage("no --command"))? })
         }
-        b"receive" => {
-            let root = root.filter(|r| r.is_absolute()).ok_or_else(|| usage("no absolute --root"))?;
-            Ok(Role::Receive(Permit { job: job?, root, work, delete }))
-        }
+        b"watch" => Ok(Role::Watch { work, job: job?, root: root? }),
+        b"receive" => Ok(Role::Receive(Permit { job: job?, root: root?, work, delete })),
         _ => Err(usage("an unknown role")),
     }
 }

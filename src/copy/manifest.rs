@@ -1,17 +1,22 @@
 //! The source's own durable record of what the target has.
 //!
-//! Owns the file format: written to a temporary name, synced, renamed, with a BLAKE3 over all of it. Must never claim that
+//! Owns the file format: written to a temporary name, synced, renamed, with a BLAKE3 over all of it. What a later pass changes
+//! goes to [`delta`], a second file bound to the first, so that little is written where little changed. Must never claim that
 //! something arrived before the target's disk has it. A manifest that is missing, damaged or of other rules is no manifest.
 
+pub mod delta;
+
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use self::delta::{Changes, Delta};
 use super::listing::{put, take};
 
-const MAGIC: &[u8; 8] = b"migrman1";
+const MAGIC: &[u8; 8] = b"migrman2";
 
 /// Identifies a state of the target: the source and the target both keep it, and it changes with every pass.
 pub type Generation = [u8; 16];
@@ -23,6 +28,8 @@ pub struct Header {
     pub rules: [u8; 32],
     /// The state of the target that it describes; `None` when a pass left the target in a state that nobody knows exactly.
     pub generation: Option<Generation>,
+    /// Entries on the source and the bytes of its regular files.
+    pub size: (u64, u64),
 }
 
 /// A manifest that was read back.
@@ -33,6 +40,10 @@ pub struct Manifest {
     bytes: Vec<u8>,
     /// Where each directory's record begins, in the order of paths.
     index: Vec<usize>,
+    /// The sum of the first file, to which the second is bound.
+    sum: [u8; 32],
+    /// What the second file says instead.
+    changes: Changes,
 }
 
 impl Manifest {
@@ -44,12 +55,17 @@ impl Manifest {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(e) => return Err(e),
         };
-        Ok(Self::parse(bytes).filter(|m| m.header.rules == *rules).unwrap_or_default())
+        let Some(mut manifest) = Self::parse(bytes) else { return Ok(Self::default()) };
+        if let Some(delta) = Delta::load(file)?.filter(|delta| delta.base == manifest.sum) {
+            (manifest.header, manifest.changes) = (delta.header, delta.changes);
+        }
+        Ok(Some(manifest).filter(|m| m.header.rules == *rules).unwrap_or_default())
     }
 
     fn parse(mut bytes: Vec<u8>) -> Option<Self> {
         let (body, sum) = bytes.split_last_chunk::<32>()?;
-        if blake3::hash(body).as_bytes() != sum {
+        let sum = *sum;
+        if *blake3::hash(body).as_bytes() != sum {
             return None;
         }
         let rest = body.strip_prefix(MAGIC)?;
@@ -63,24 +79,68 @@ impl Manifest {
             index.push(end - at.len());
             record(&mut at)?;
         }
-        Some(Self { header, bytes, index })
+        Some(Self { header, bytes, index, sum, changes: BTreeMap::new() })
     }
 
     /// The listing of a directory.
     pub fn listing(&self, path: &[u8]) -> Option<&[u8]> {
+        match self.changes.get(path) {
+            Some(changed) => changed.as_deref(),
+            None => self.base(path),
+        }
+    }
+
+    /// A directory in the first file.
+    fn base(&self, path: &[u8]) -> Option<&[u8]> {
         let found =
             self.index.binary_search_by(|at| self.record(*at).map_or(std::cmp::Ordering::Less, |(p, _)| p.cmp(path)));
         self.index.get(found.ok()?).and_then(|at| self.record(*at)).map(|(_, listing)| listing)
     }
 
+    /// Where in the first file the listing of a directory is, and how long; `None` where something else holds now.
+    pub fn place(&self, path: &[u8]) -> Option<(u64, u64)> {
+        let listing = self.base(path).filter(|_| !self.changes.contains_key(path))?;
+        let at = listing.as_ptr().addr().checked_sub(self.bytes.as_ptr().addr())?;
+        Some((at as u64, listing.len() as u64))
+    }
+
     /// All directories in the order of their paths.
     pub fn directories(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.index.iter().filter_map(|at| self.record(*at))
+        let mut base = self.index.iter().filter_map(|at| self.record(*at)).peekable();
+        let mut changes = self.changes.iter().peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let changed_next = match (base.peek(), changes.peek()) {
+                    (Some((path, _)), Some((changed, _))) => changed.as_slice() <= *path,
+                    (None, Some(_)) => true,
+                    _ => false,
+                };
+                if !changed_next {
+                    return base.next();
+                }
+                let (path, listing) = changes.next()?;
+                base.next_if(|(old, _)| old == path);
+                if let Some(listing) = listing {
+                    return Some((path.as_slice(), listing.as_slice()));
+                }
+            }
+        })
+    }
+
+    /// What later passes changed.
+    pub fn delta(&self) -> Delta {
+        let changes = self.changes.clone();
+        Delta { base: self.sum, base_len: self.bytes.len() as u64, header: self.header.clone(), changes }
     }
 
     /// Whether it knows nothing.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
+    }
+
+    /// Whether the target has nothing at all.
+    pub fn is_bare(&self) -> bool {
+        self.directories().all(|(_, listing)| listing.is_empty())
     }
 
     fn record(&self, at: usize) -> Option<(&[u8], &[u8])> {
@@ -108,9 +168,13 @@ pub struct Writer {
 impl Writer {
     /// Starts a manifest at `file`.
     pub fn create(file: &Path, header: &Header) -> io::Result<Self> {
+        Self::begin(file, MAGIC, header)
+    }
+
+    fn begin<H: Serialize>(file: &Path, magic: &[u8; 8], header: &H) -> io::Result<Self> {
         let out = BufWriter::with_capacity(256 << 10, File::create(file)?);
         let mut writer = Self { out, hash: blake3::Hasher::new(), scratch: Vec::new() };
-        writer.put(MAGIC)?;
+        writer.put(magic)?;
         let header = postcard::to_stdvec(header).map_err(io::Error::other)?;
         writer.put(&header)?;
         Ok(writer)
@@ -166,7 +230,7 @@ mod tests {
     #[test]
     fn a_manifest_comes_back_and_its_directories_are_found() {
         let dir = tempfile::tempdir().unwrap();
-        let header = Header { rules: [1; 32], generation: Some([2; 16]) };
+        let header = Header { rules: [1; 32], generation: Some([2; 16]), ..Header::default() };
         let file = write(dir.path(), &header);
         let m = Manifest::load(&file, &[1; 32]).unwrap();
         assert_eq!(m.header, header);

@@ -53,6 +53,8 @@ pub struct Orders {
     pub checksum: bool,
     /// Whether owners are the same by their names instead of by their numbers.
     pub by_name: bool,
+    /// Why there is no watch on the source, for the report; empty where there is one.
+    pub unwatched: String,
     /// The target's sshd, if the source may try to reach it itself.
     pub dial: Option<Dial>,
 }

@@ -24,6 +24,7 @@ pub mod receive;
 pub mod scan;
 pub mod send;
 pub mod tree;
+pub mod watch;
 pub mod wire;
 
 use async_trait::async_trait;
@@ -88,6 +89,8 @@ pub struct PassReport {
     pub unsettled: u64,
     /// Users and groups that went by their number, though names were asked for: they have none, or the target does not know it.
     pub nameless: u64,
+    /// How changes on the source were found.
+    pub looked: Looked,
     /// Wall time in milliseconds.
     pub millis: u64,
 }
@@ -147,6 +150,25 @@ pub struct Preview {
     pub deleted: u64,
     /// The first of them, for people, escaped: `send data/x`.
     pub changes: Vec<String>,
+}
+
+/// How a pass finds what changed on the source. Either finds every change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Looked {
+    /// Every entry was looked at.
+    Swept {
+        /// Why no watch said where to look; empty in the first pass.
+        why: String,
+    },
+    /// A change watch said where to look.
+    Watched,
+}
+
+impl Default for Looked {
+    fn default() -> Self {
+        Self::Swept { why: String::new() }
+    }
 }
 
 /// What a comparison found.

@@ -38,8 +38,13 @@ pub trait Visitor: Sync {
 
 /// Walks everything below the root of `tree` with some threads.
 pub fn walk(tree: &Tree, side: Side, threads: usize, visitor: &dyn Visitor) {
+    walk_below(tree, side, threads, vec![Vec::new()], visitor);
+}
+
+/// Walks some directories with everything below them. None is below another.
+pub fn walk_below(tree: &Tree, side: Side, threads: usize, from: Vec<Vec<u8>>, visitor: &dyn Visitor) {
     let queue = Queue::default();
-    queue.push(vec![Task { parent: None, name: Vec::new(), path: Vec::new() }]);
+    queue.push(from.into_iter().map(|path| Task { parent: None, name: Vec::new(), path }).collect());
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
@@ -122,7 +127,7 @@ impl Worker<'_> {
     fn read(&mut self, task: &Task) -> rustix::io::Result<()> {
         let fd = match &task.parent {
             Some(parent) => Arc::new(open_dir(parent.as_fd(), &task.name)?),
-            None => Arc::clone(self.tree.root()),
+            None => self.tree.dir(&task.path)?,
         };
         let dev = dev_of(&fstat(&fd)?);
         if task.parent.is_none() {
@@ -130,11 +135,10 @@ impl Worker<'_> {
         }
         let found = self.entries(task, &fd, dev)?;
         let mut subdirectories = Vec::new();
-        for at in &found.order {
-            if let Some(entry) = found.entry(*at).filter(Entry::is_dir) {
-                let path = path::join(&task.path, entry.name);
-                subdirectories.push(Task { parent: Some(Arc::clone(&fd)), name: entry.name.to_vec(), path });
-            }
+        for at in found.order.iter().filter(|at| at.is_dir) {
+            let name = found.name(at);
+            let path = path::join(&task.path, name);
+            subdirectories.push(Task { parent: Some(Arc::clone(&fd)), name: name.to_vec(), path });
         }
         // The stack is popped from its end: keep the order of names.
         subdirectories.reverse();
@@ -181,40 +185,46 @@ pub fn dev_of(st: &rustix::fs::Stat) -> u64 {
     st.st_dev as u64
 }
 
-/// Encoded entries in the order in which the kernel gave them, and where each begins.
+/// Encoded entries in the order in which the kernel gave them, and where each is.
 #[derive(Default)]
 struct Found {
     packed: Vec<u8>,
-    order: Vec<u32>,
+    order: Vec<Packed>,
+}
+
+/// An encoded entry: its bytes, and its name among them.
+#[derive(Clone, Copy)]
+struct Packed {
+    begin: u32,
+    end: u32,
+    name: u32,
+    name_len: u16,
+    is_dir: bool,
 }
 
 impl Found {
     fn push(&mut self, entry: &Entry<'_>) {
+        let begin = self.packed.len();
+        entry.encode(&mut self.packed);
+        let name_len = entry.name.len();
+        let name = begin + if name_len < 0x80 { 1 } else { 2 };
+        let places = (u32::try_from(begin), u32::try_from(self.packed.len()), u32::try_from(name), name_len.try_into());
         // 4 GiB are some 80 million entries of one directory.
-        if let Ok(at) = u32::try_from(self.packed.len()) {
-            self.order.push(at);
-            entry.encode(&mut self.packed);
+        if let (Ok(begin), Ok(end), Ok(name), Ok(name_len)) = places {
+            self.order.push(Packed { begin, end, name, name_len, is_dir: entry.is_dir() });
         }
     }
 
-    fn entry(&self, at: u32) -> Option<Entry<'_>> {
-        Entry::take(&mut self.packed.get(at as usize..)?)
-    }
-
-    fn name(&self, at: u32) -> &[u8] {
-        let Some(mut rest) = self.packed.get(at as usize..) else { return &[] };
-        let len = super::listing::take(&mut rest).unwrap_or(0) as usize;
-        rest.get(..len).unwrap_or_default()
+    fn name(&self, at: &Packed) -> &[u8] {
+        self.packed.get(at.name as usize..at.name as usize + usize::from(at.name_len)).unwrap_or_default()
     }
 
     fn sorted(self) -> Vec<u8> {
         let mut order = self.order.clone();
-        order.sort_unstable_by(|a, b| self.name(*a).cmp(self.name(*b)));
+        order.sort_unstable_by(|a, b| self.name(a).cmp(self.name(b)));
         let mut out = Vec::with_capacity(self.packed.len());
         for at in order {
-            if let Some(entry) = self.entry(at) {
-                entry.encode(&mut out);
-            }
+            out.extend_from_slice(self.packed.get(at.begin as usize..at.end as usize).unwrap_or_default());
         }
         out
     }

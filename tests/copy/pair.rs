@@ -88,6 +88,11 @@ impl Pair {
         self.job.id = job.to_owned();
     }
 
+    /// The same without a change watch.
+    pub fn sweeping() -> Self {
+        Self { engine: engine(Local).sweeping(), ..Self::new() }
+    }
+
     pub fn source(&self) -> PathBuf {
         self.dir.path().join("source")
     }

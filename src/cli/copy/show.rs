@@ -220,6 +220,7 @@ mod tests {
             deleted: 3,
             unsettled: 1,
             nameless: 0,
+            looked: crate::copy::Looked::Watched,
             millis: 2000,
         };
         assert_eq!(

@@ -268,6 +268,6 @@ fn add(total: &mut PassReport, report: &PassReport) {
         bytes_sent: total.bytes_sent + report.bytes_sent,
         deleted: total.deleted + report.deleted,
         millis: total.millis + report.millis,
-        ..*report
+        ..report.clone()
     };
 }

@@ -9,6 +9,7 @@ mod places;
 mod relay;
 mod stream;
 mod transport;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use self::admit::Admission;
 use self::deploy::{Deployer, Installed};
 use self::relay::{Names, Outcome, conduct};
+use self::watch::Watches;
 use super::VerifyReport;
 use super::agent::is_job_id;
 use super::message::{Dial, Orders, Task};
@@ -33,12 +35,20 @@ pub struct Engine {
     transport: Arc<dyn Transport>,
     deployer: Deployer,
     direct: bool,
+    watches: Watches,
+    watch: bool,
 }
 
 impl Engine {
     /// An engine that puts `program` (this very executable) on hosts that `transport` reaches.
     pub fn new(transport: Arc<dyn Transport>, program: PathBuf) -> Self {
-        Self { transport, deployer: Deployer::new(program), direct: true }
+        let (deployer, watches) = (Deployer::new(program), Watches::default());
+        Self { transport, deployer, direct: true, watches, watch: true }
+    }
+
+    /// Looks at everything in every pass, even where the source could be watched.
+    pub fn sweeping(self) -> Self {
+        Self { watch: false, ..self }
     }
 
     /// Carries everything through the controller, even where the source could reach the target itself.
@@ -75,7 +85,13 @@ impl Engine {
             self.deployer.install(transport, &job.target)
         )?;
         let dial = if self.direct { transport.dial(&job.target).await } else { None };
-        let (direct, task) = (dial.is_some(), task(orders(job, dial)));
+        let (direct, mut task) = (dial.is_some(), task(orders(job, dial)));
+        if let Task::Pass(orders) = &mut task {
+            orders.unwatched = match self.watch {
+                true => self.watches.ensure(transport, &on_source, job).await.err().unwrap_or_default(),
+                false => "it was not asked for".to_owned(),
+            };
+        }
         let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
         let broker = Admission::of_tree(transport, job, &on_target);
         let result = match transport.open(&job.source, &send).await {
@@ -106,6 +122,7 @@ fn orders(job: &CopyJob, dial: Option<Dial>) -> Orders {
         bandwidth: job.bandwidth.unwrap_or(0),
         checksum: job.checksum,
         by_name: job.by_name,
+        unwatched: String::new(),
         dial,
     }
 }
@@ -153,6 +170,7 @@ impl Copier for Engine {
     }
 
     async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError> {
+        self.watches.end(host, jobs);
         self.deployer.clean_up(self.transport.as_ref(), host, jobs).await
     }
 }

@@ -197,7 +197,7 @@ fn stream(side: Side, e: impl std::fmt::Display) -> Broken {
 }
 
 /// Reads up to the agent's first own bytes.
-async fn skip_noise(input: &mut Reader) -> std::io::Result<()> {
+pub(super) async fn skip_noise(input: &mut Reader) -> std::io::Result<()> {
     let mut seen = Vec::new();
     while !seen.ends_with(PREAMBLE) {
         if seen.len() > MAX_NOISE {

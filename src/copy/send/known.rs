@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::copy::failure::{Failure, Side};
 use crate::copy::listing::{DIRTY, Entry, FOREIGN, Pair, Stamp, is_valid, merge};
 use crate::copy::manifest::Manifest;
+use crate::copy::manifest::delta::Delta;
 use crate::copy::message::{Order, Report};
 use crate::copy::path;
 
 use super::link::Link;
+use super::source::Found;
 
 /// The listings of all directories on the target, in the source's terms.
 pub enum Known {
@@ -18,6 +20,19 @@ pub enum Known {
     Manifest(Manifest),
     /// Built from what the target reports: listings, and the directories in which runs that were cut left something.
     Target(BTreeMap<Vec<u8>, Vec<u8>>, Leftovers),
+    /// Nobody else wrote there since, and a watch told where to look on the source.
+    Watched(Watched),
+}
+
+/// The part of the manifest that a watched pass needs.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// The listings of the directories that it looks at.
+    pub listings: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// What changed since the manifest was written whole.
+    pub delta: Delta,
+    /// Directories that are no more.
+    pub gone: Vec<Vec<u8>>,
 }
 
 /// Temporary names by directory.
@@ -29,6 +44,7 @@ impl Known {
         match self {
             Self::Manifest(manifest) => manifest.listing(path),
             Self::Target(directories, _) => directories.get(path).map(Vec::as_slice),
+            Self::Watched(watched) => watched.listings.get(path).map(Vec::as_slice),
         }
     }
 
@@ -40,7 +56,7 @@ impl Known {
     /// Directories in which something was left.
     pub fn littered(&self) -> impl Iterator<Item = &Vec<u8>> {
         let left = match self {
-            Self::Manifest(_) => None,
+            Self::Manifest(_) | Self::Watched(_) => None,
             Self::Target(_, left) => Some(left.keys()),
         };
         left.into_iter().flatten()
@@ -49,9 +65,28 @@ impl Known {
     /// Whether there is nothing on the target.
     pub fn is_empty(&self) -> bool {
         match self {
-            Self::Manifest(manifest) => manifest.directories().all(|(_, listing)| listing.is_empty()),
+            Self::Manifest(manifest) => manifest.is_bare(),
             Self::Target(directories, _) => directories.values().all(Vec::is_empty),
+            Self::Watched(watched) => watched.delta.header.size.0 == 0,
         }
+    }
+
+    /// Directories that the record knows and the source no longer has.
+    pub fn gone(&self, found: &Found) -> Vec<Vec<u8>> {
+        let manifest = match self {
+            Self::Manifest(manifest) => manifest,
+            Self::Target(..) => return Vec::new(),
+            Self::Watched(watched) => return watched.gone.clone(),
+        };
+        let mut found = found.dirs.iter().map(|dir| dir.path.as_slice()).peekable();
+        let mut gone = Vec::new();
+        for (path, _) in manifest.directories() {
+            while found.next_if(|there| *there < path).is_some() {}
+            if found.peek() != Some(&path) {
+                gone.push(path.to_vec());
+            }
+        }
+        gone
     }
 }
 

@@ -10,6 +10,7 @@ mod known;
 mod large;
 mod ledger;
 mod link;
+mod look;
 mod makes;
 mod outcome;
 mod owners;
@@ -18,16 +19,19 @@ mod preview;
 mod source;
 mod stream;
 mod verify;
+mod watched;
 
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use self::direct::{Direct, Reached};
 use self::ledger::Ledger;
 use self::link::{Link, Outgoing, Streams};
+use self::look::Seen;
 use self::pass::Pass;
 use super::agent::is_job_id;
 use super::failure::{Failure, Side};
@@ -50,20 +54,24 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
     let rate = Arc::new(AtomicU64::new(bandwidth));
     std::thread::scope(|scope| {
         // Looking at the source takes as long as reaching the target: do both at once.
-        let look = match &task {
-            Task::Pass(orders) => Some(scope.spawn(|| pass::look(orders, work, &ledger))),
-            Task::Verify(_) | Task::Preview { .. } | Task::Stream(_) => None,
+        let mut look = match &task {
+            Task::Pass(orders) => Look::Under(scope.spawn(|| look::look(orders, work, &ledger))),
+            Task::Verify(_) | Task::Preview { .. } | Task::Stream(_) => Look::None,
         };
-        let direct = dial.map(|dial| negotiate(dial, input.as_mut(), output.as_mut())).transpose()?;
-        let streams = Streams { input, output, direct: direct.flatten() };
+        if dial.is_some() && matches!(&task, Task::Pass(orders) if look::is_recorded(orders, work)) {
+            look = Look::Done(look.end());
+        }
+        let direct = match dial {
+            // A connection of its own would take longer than the pass.
+            Some(_) if look.finds_little() => indirect("little is to be sent", output.as_mut()).map(|()| None)?,
+            Some(dial) => negotiate(dial, input.as_mut(), output.as_mut())?,
+            None => None,
+        };
+        let streams = Streams { input, output, direct };
         let (link, outgoing) = link::start(streams, Arc::clone(&ledger), rate)
             .map_err(|e| Failure::fatal(Side::Source, format!("cannot start a thread: {e}")))?;
         let result = with_progress(&link, &ledger, || match &task {
-            Task::Pass(orders) => {
-                let seen = look.map(std::thread::ScopedJoinHandle::join).and_then(Result::ok);
-                let seen = seen.unwrap_or_else(|| Err(Failure::fatal(Side::Source, "looking at the source failed")))?;
-                Pass { orders, link: &link, ledger: &ledger }.run(seen).map(News::Passed)
-            }
+            Task::Pass(orders) => Pass { orders, link: &link, ledger: &ledger }.run(look.end()?).map(News::Passed),
             Task::Verify(orders) => verify::verify(orders, &link).map(News::Verified),
             Task::Preview { orders, target } => {
                 preview::preview(orders, *target, work, &link, &ledger).map(News::Previewed)
@@ -76,6 +84,29 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
         });
         finish(result, link, outgoing)
     })
+}
+
+/// The look at the source.
+enum Look<'scope> {
+    None,
+    Under(ScopedJoinHandle<'scope, Result<Seen, Failure>>),
+    Done(Result<Seen, Failure>),
+}
+
+impl Look<'_> {
+    /// Waits for its end.
+    fn end(self) -> Result<Seen, Failure> {
+        let failed = || Err(Failure::fatal(Side::Source, "looking at the source failed"));
+        match self {
+            Self::None => failed(),
+            Self::Under(thread) => thread.join().unwrap_or_else(|_| failed()),
+            Self::Done(seen) => seen,
+        }
+    }
+
+    fn finds_little(&self) -> bool {
+        matches!(self, Self::Done(seen) if seen.as_ref().map_or(true, Seen::is_little))
+    }
 }
 
 /// Tells the controller how it ended.
@@ -93,15 +124,10 @@ fn finish(result: Result<News, Failure>, link: Link, outgoing: Outgoing) -> Resu
 
 /// Tries to talk to the target without the controller in between; `None` when it has to relay.
 fn negotiate(dial: &Dial, input: &mut dyn Read, output: &mut dyn Write) -> Result<Option<Direct>, Failure> {
-    let mut tell = |news: &News| {
-        let frame =
-            OutFrame::new(Route::Controller, news, Vec::new()).map_err(|e| Failure::protocol(Side::Source, e))?;
-        frame.write_to(output).map_err(|e| Failure::lost(Side::Source, e))
-    };
     let offer = |reached: Reached| Ok((reached.public_key()?, reached.own_address()?, reached));
     let result = match direct::reach(dial).and_then(offer) {
         Ok((public_key, from, reached)) => {
-            tell(&News::Offer { public_key, from })?;
+            tell(&News::Offer { public_key, from }, output)?;
             let answer = Frame::read_from(input).and_then(|frame| frame.message());
             match answer.map_err(|e| Failure::lost(Side::Source, e))? {
                 Control::Admitted(true) => reached.log_in(dial),
@@ -112,14 +138,21 @@ fn negotiate(dial: &Dial, input: &mut dyn Read, output: &mut dyn Write) -> Resul
     };
     match result {
         Ok(direct) => {
-            tell(&News::Direct)?;
+            tell(&News::Direct, output)?;
             Ok(Some(direct))
         }
-        Err(reason) => {
-            tell(&News::Indirect { reason })?;
-            Ok(None)
-        }
+        Err(reason) => indirect(&reason, output).map(|()| None),
     }
+}
+
+/// Asks the controller to relay.
+fn indirect(reason: &str, output: &mut dyn Write) -> Result<(), Failure> {
+    tell(&News::Indirect { reason: reason.to_owned() }, output)
+}
+
+fn tell(news: &News, output: &mut dyn Write) -> Result<(), Failure> {
+    let frame = OutFrame::new(Route::Controller, news, Vec::new()).map_err(|e| Failure::protocol(Side::Source, e))?;
+    frame.write_to(output).map_err(|e| Failure::lost(Side::Source, e))
 }
 
 fn with_progress(link: &Link, ledger: &Ledger, work: impl FnOnce() -> Result<News, Failure>) -> Result<News, Failure> {

@@ -12,7 +12,8 @@ use super::ledger::Item;
 use super::source::{Act, Found, Source};
 use crate::copy::blocks::Store;
 use crate::copy::listing::{BLOCKS, DIRTY, Entries, Entry, OwnedEntry};
-use crate::copy::manifest::{self, Header, Writer};
+use crate::copy::manifest::delta::Delta;
+use crate::copy::manifest::{self, Header, Manifest, Writer};
 use crate::copy::path;
 
 /// What is true of an entry on the target instead of what the scan saw.
@@ -78,8 +79,40 @@ pub struct Result<'a> {
 }
 
 impl Result<'_> {
-    /// Writes the manifest of what the target has now.
-    pub fn save(&self, file: &Path, header: &Header, store: &Store) -> io::Result<()> {
+    /// Writes the manifest of what the target has now: only what changed, where that is little.
+    pub fn save(&self, file: &Path, header: Header, store: &Store) -> io::Result<()> {
+        let delta = match self.known {
+            Known::Manifest(manifest) => manifest.delta(),
+            Known::Watched(watched) => watched.delta.clone(),
+            Known::Target(..) => return self.save_whole(file, &header, store),
+        };
+        let delta = self.changed(Delta { header, ..delta });
+        match self.known {
+            _ if delta.is_small() => delta.save(file),
+            Known::Manifest(_) => self.save_whole(file, &delta.header, store),
+            _ => {
+                let manifest = Manifest::load(file, &delta.header.rules)?;
+                delta.save_whole(file, manifest)
+            }
+        }
+    }
+
+    /// The changes since the manifest was written whole.
+    fn changed(&self, mut delta: Delta) -> Delta {
+        for (nth, dir) in (0..).zip(&self.found.dirs).filter(|(_, dir)| dir.listing.is_some()) {
+            let mut listing = Vec::new();
+            self.listing(nth, &mut listing);
+            if self.known.listing(&dir.path) != Some(&listing) {
+                delta.changes.insert(dir.path.clone(), Some(listing));
+            }
+        }
+        for path in self.known.gone(self.found) {
+            delta.changes.insert(path, None);
+        }
+        delta
+    }
+
+    fn save_whole(&self, file: &Path, header: &Header, store: &Store) -> io::Result<()> {
         let next = file.with_extension("next");
         let mut writer = Writer::create(&next, header)?;
         let mut listing = Vec::new();

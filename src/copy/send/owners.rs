@@ -30,7 +30,7 @@ pub fn agree(orders: &Orders, carried: &Carried<'_>, found: Option<&Found>, link
         return Ok(0);
     }
     let ids = match found {
-        Some(found) => of_found(found),
+        Some(found) => of_found(found, carried.tree),
         // The target's listing is in the source's terms, so that they are needed before anything is compared.
         None => of_tree(carried),
     };
@@ -56,13 +56,18 @@ impl Ids {
     }
 }
 
-fn of_found(found: &Found) -> Ids {
+fn of_found(found: &Found, tree: &Tree) -> Ids {
     let mut ids = Ids::default();
     if let Some(root) = found.root.get() {
         ids.add(&root);
     }
-    for listing in found.dirs.iter().filter_map(|dir| dir.listing.as_deref()) {
+    for dir in &found.dirs {
+        let Some(listing) = dir.listing.as_deref() else { continue };
         Entries(listing).for_each(|entry| ids.add(&entry));
+        // It gets its attributes again, and its parent may be none of these.
+        if let Ok(st) = tree.dir(&dir.path).and_then(rustix::fs::fstat) {
+            ids.add(&Entry::of_stat(b"", &st));
+        }
     }
     ids
 }

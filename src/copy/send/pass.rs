@@ -4,32 +4,34 @@
 //! disk has it.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use rustix::fs::fstat;
+
 use super::feed::Feed;
 use super::files::{Read, Reader};
-use super::identity::{new_generation, rules};
+use super::identity::new_generation;
 use super::known::{self, Known};
 use super::ledger::{Item, Ledger, Sent};
 use super::link::Link;
+use super::look::Seen;
 use super::makes::Makes;
 use super::outcome::{Outcomes, Result as Outcome};
 use super::owners;
 use super::source::{Act, Found, Source, allocated};
 use super::verify;
-use crate::copy::PassReport;
 use crate::copy::blocks::Store;
 use crate::copy::failure::{Failure, Side, show};
-use crate::copy::filter::Filter;
-use crate::copy::listing::Entries;
-use crate::copy::manifest::{Generation, Header, Manifest};
+use crate::copy::listing::{Entries, Entry};
+use crate::copy::manifest::{Header, Manifest};
 use crate::copy::message::{Begin, Make, Meta, Node, Order, Orders, Ready, Report};
 use crate::copy::meta::meta_of_open;
-use crate::copy::path::{self, TempNames};
+use crate::copy::path;
 use crate::copy::wire::VERSION;
+use crate::copy::{Looked, PassReport};
 use crate::text;
 
 /// Entries in one request of those without content.
@@ -45,36 +47,6 @@ pub struct Pass<'a> {
     pub ledger: &'a Ledger,
 }
 
-/// What there is to see without the target.
-pub struct Seen {
-    start: Instant,
-    /// Directory of the job's manifest.
-    work: PathBuf,
-    rules: [u8; 32],
-    source: Source,
-    /// What the manifest says that the target has.
-    known: Known,
-    /// The source compared with that, unless the manifest says nothing.
-    found: Option<Found>,
-    generation: Option<Generation>,
-}
-
-/// Looks at the source.
-pub fn look(orders: &Orders, work: &Path, ledger: &Ledger) -> Result<Seen, Failure> {
-    let start = Instant::now();
-    let filter = Filter::new(&orders.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
-    let source = Source::open(&orders.from, filter, TempNames::of_job(&orders.job))?;
-    let work = work.join("jobs").join(&orders.job);
-    std::fs::create_dir_all(&work).map_err(|e| cannot_remember(&work, &e))?;
-    let rules = rules(orders);
-    let load = || Manifest::load(&work.join("manifest"), &rules).map_err(|e| cannot_remember(&work, &e));
-    let manifest = if orders.checksum { Manifest::default() } else { load()? };
-    let generation = manifest.header.generation;
-    let known = Known::Manifest(manifest);
-    let found = generation.map(|_| source.scan(&known, ledger)).transpose()?;
-    Ok(Seen { start, work, rules, source, known, found, generation })
-}
-
 /// What is known once both sides were looked at.
 pub(super) struct View<'a> {
     store: &'a Store,
@@ -88,7 +60,7 @@ pub(super) struct View<'a> {
 impl Pass<'_> {
     /// Does it.
     pub fn run(&self, seen: Seen) -> Result<PassReport, Failure> {
-        let Seen { start, work, rules, source, known, found, generation } = seen;
+        let Seen { start, work, rules, source, known, found, generation, watch, mut looked } = seen;
         let next = new_generation()?;
         let exclude = self.orders.exclude.clone();
         let ready = self.link.begin(Begin { version: VERSION, generation, next, exclude, read_only: false })?;
@@ -96,7 +68,17 @@ impl Pass<'_> {
             owners::agree(self.orders, &source.carried(), found.as_ref().filter(|_| ready.trusted), self.link)?;
         let (known, found) = match found {
             Some(found) if ready.trusted => (known, found),
-            _ => {
+            found => {
+                if found.is_some() {
+                    looked = Looked::Swept { why: "the target is not as it was left".to_owned() };
+                }
+                let known = match known {
+                    Known::Watched(_) => {
+                        let manifest = Manifest::load(&work.join("manifest"), &rules);
+                        Known::Manifest(manifest.map_err(|e| cannot_remember(&work, &e))?)
+                    }
+                    known => known,
+                };
                 let known = known::ask(self.link, &known, ready.privileged)?;
                 let known = verify::by_content(self.orders, &source, self.link, known, &ready)?;
                 self.ledger.restart();
@@ -109,20 +91,25 @@ impl Pass<'_> {
         let store = Store::of_job(&work);
         let view =
             View { store: &store, source: &source, known: &known, found: &found, outcomes: &outcomes, ready: &ready };
+        let mut state = generation;
         if self.plan(&view)? {
             let deleted = self.bring_up(&view)?;
             let exact = self.ledger.failures().1 == 0;
             self.finish(exact)?;
-            let header = Header { rules, generation: exact.then_some(next) };
+            state = exact.then_some(next);
+            let header = Header { rules, generation: state, size: found.size };
             let outcome = Outcome { source: &source, found: &found, known: &known, outcomes: &outcomes, deleted };
-            outcome.save(&work.join("manifest"), &header, &store).map_err(|e| cannot_remember(&work, &e))?;
+            outcome.save(&work.join("manifest"), header, &store).map_err(|e| cannot_remember(&work, &e))?;
         }
-        Ok(PassReport { nameless, ..self.report(&found, start)? })
+        if let (Some(watch), Some(state)) = (watch, state) {
+            watch.done(rules, state);
+        }
+        Ok(PassReport { nameless, ..self.report(&found, start, looked)? })
     }
 
     /// An empty root is more often a filesystem that is not mounted than a wish to delete everything.
     fn guard_empty(&self, known: &Known, found: &Found) -> Result<(), Failure> {
-        let empty = found.size().0 == 0;
+        let empty = found.size.0 == 0;
         if !empty || known.is_empty() || !self.orders.delete || self.orders.allow_empty {
             return Ok(());
         }
@@ -323,8 +310,11 @@ impl Pass<'_> {
             .ok()
             .and_then(|at| view.found.dirs.get(at))
             .and_then(|d| d.listing.as_deref().or_else(|| view.known.listing(&d.path)));
+        let stat = fstat(&fd).ok();
         let scanned = match path.is_empty() {
             true => view.found.root.get(),
+            // A watched pass does not look at every parent.
+            false if index.is_err() => stat.as_ref().map(|st| Entry::of_stat(name, st)),
             false => Entries(listing.unwrap_or_default()).find(|e| e.name == name),
         };
         let Some(entry) = scanned else { return Ok(None) };
@@ -345,7 +335,7 @@ impl Pass<'_> {
         }
     }
 
-    fn report(&self, found: &Found, start: Instant) -> Result<PassReport, Failure> {
+    fn report(&self, found: &Found, start: Instant, looked: Looked) -> Result<PassReport, Failure> {
         let (_, count, failures) = self.ledger.failures();
         if let Some(first) = failures.first() {
             let shown: Vec<&str> = failures.iter().take(3).map(|f| f.what.as_str()).collect();
@@ -353,7 +343,7 @@ impl Pass<'_> {
             let what = format!("{} could not be copied: {}{more}", entries(count), shown.join("; "));
             return Err(Failure { what, fatal: true, ..first.clone() });
         }
-        let (entries, bytes) = found.size();
+        let (entries, bytes) = found.size;
         let progress = self.ledger.progress();
         Ok(PassReport {
             entries,
@@ -363,6 +353,7 @@ impl Pass<'_> {
             deleted: self.ledger.deleted(),
             unsettled: self.ledger.unsettled.load(Ordering::Relaxed),
             nameless: 0,
+            looked,
             millis: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
         })
     }
@@ -372,7 +363,7 @@ impl Pass<'_> {
     }
 }
 
-fn cannot_remember(work: &Path, e: &std::io::Error) -> Failure {
+pub(super) fn cannot_remember(work: &Path, e: &std::io::Error) -> Failure {
     let place = show(work.as_os_str().as_encoded_bytes());
     Failure::fatal(Side::Source, format!("cannot keep the record of the copy in {place}: {e}"))
         .hint("free space there, or set `work_dir` of the host to a place that can be written")

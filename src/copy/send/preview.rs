@@ -55,7 +55,7 @@ fn ask(orders: &Orders, source: &Source, work: &Path, link: &Link) -> Result<Kno
 }
 
 fn tell(orders: &Orders, known: &Known, found: &Found) -> Preview {
-    let (entries, bytes) = found.size();
+    let (entries, bytes) = found.size;
     let mut preview = Preview { entries, bytes, ..Preview::default() };
     for (nth, dir) in (0..).zip(&found.dirs) {
         for (act, _) in found.acts(nth, known) {

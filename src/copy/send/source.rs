@@ -17,7 +17,7 @@ use crate::copy::failure::{Failure, Side};
 use crate::copy::filter::Filter;
 use crate::copy::listing::{Entries, Entry, LINKED, OwnedEntry, Pair, Stamp, merge};
 use crate::copy::path::{self, TempNames};
-use crate::copy::scan::{Visit, Visitor, walk};
+use crate::copy::scan::{Visit, Visitor, walk_below};
 use crate::copy::tree::Tree;
 
 /// The longest time between two ticks of the kernel's clock for file times.
@@ -63,13 +63,24 @@ impl Source {
     /// Reads the whole tree and compares it with what is known.
     pub fn scan(&self, known: &Known, ledger: &Ledger) -> Result<Found, Failure> {
         let st = fstat(self.tree.root()).map_err(|e| Failure::of(Side::Source, "look at", b"", e))?;
+        let mut dirs = self.dirs_below(vec![Vec::new()], known, ledger);
+        dirs.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let size = dirs.iter().fold((0, 0), |sum, dir| (sum.0 + dir.size.0, sum.1 + dir.size.1));
+        let links = links(&dirs);
+        Ok(Found { dirs, links, root: OwnedEntry::new(&Entry::of_stat(b"", &st)), size })
+    }
+
+    /// Reads some directories with everything below them.
+    pub fn dirs_below(&self, from: Vec<Vec<u8>>, known: &Known, ledger: &Ledger) -> Vec<FoundDir> {
         let scanner = Scanner { source: self, known, ledger, found: Mutex::default() };
         let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
-        walk(&self.tree, Side::Source, threads, &scanner);
-        let mut dirs = scanner.found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        dirs.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        let links = links(&dirs);
-        Ok(Found { dirs, links, root: OwnedEntry::new(&Entry::of_stat(b"", &st)) })
+        walk_below(&self.tree, Side::Source, threads, from, &scanner);
+        scanner.found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an entry is never sent.
+    pub fn skips(&self, dir: &[u8], name: &[u8], is_dir: bool) -> bool {
+        self.temp.matches(name) || !self.filter.is_empty() && self.filter.excludes(&path::join(dir, name), is_dir)
     }
 }
 
@@ -89,6 +100,25 @@ pub struct FoundDir {
     links: Vec<Link>,
 }
 
+impl FoundDir {
+    /// A directory of which all names of inodes with several are as they were.
+    pub fn new(path: Vec<u8>, listing: Vec<u8>, known: &[u8]) -> Self {
+        let size = size_of(&listing);
+        let listing = (!is_same(&listing, known)).then_some(listing);
+        Self { path, listing, size, links: Vec::new() }
+    }
+
+    /// Whether it has names of inodes with several.
+    pub fn is_linked(&self) -> bool {
+        !self.links.is_empty()
+    }
+}
+
+/// How many entries a listing has, and the bytes of its regular files.
+pub fn size_of(listing: &[u8]) -> (u64, u64) {
+    Entries(listing).fold((0, 0), |sum, entry| (sum.0 + 1, sum.1 + entry.size))
+}
+
 /// All directories of the source.
 pub struct Found {
     /// In the order of their paths.
@@ -97,13 +127,8 @@ pub struct Found {
     pub links: HashMap<(u32, u32), (u32, u32)>,
     /// The root's own entry.
     pub root: OwnedEntry,
-}
-
-impl Found {
     /// Entries below the root, and the bytes of the regular files.
-    pub fn size(&self) -> (u64, u64) {
-        self.dirs.iter().fold((0, 0), |(entries, bytes), dir| (entries + dir.size.0, bytes + dir.size.1))
-    }
+    pub size: (u64, u64),
 }
 
 struct Scanner<'a> {

@@ -1,0 +1,158 @@
+//! What is open for writing right now, or mapped so that it can be written.
+//!
+//! Owns what events do not tell: stores through mappings, kernel asynchronous writes, images behind loop devices. Must never
+//! miss a process that it cannot look into without saying so.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, makedev, statat};
+use rustix::io::Errno;
+
+use crate::copy::scan::dev_of;
+
+/// The number of the namespace in which all processes are visible.
+const FIRST_PIDS: &str = "pid:[4026531836]";
+
+/// Inodes of the filesystem `dev` that somebody can write to, or why that is not known. `root` is the tree.
+pub fn writers(root: &Path, dev: u64) -> Result<Vec<u64>, String> {
+    if fs::read_link("/proc/self/ns/pid").ok().is_none_or(|ns| ns.as_os_str() != FIRST_PIDS) {
+        return Err("not all processes can be seen from here".to_owned());
+    }
+    let unknown = |e: io::Error| format!("the open files cannot be listed: {e}");
+    plain(root)?;
+    let mut found = BTreeSet::new();
+    let me = std::process::id().to_string();
+    for entry in fs::read_dir("/proc").map_err(unknown)? {
+        let entry = entry.map_err(unknown)?;
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().filter(|pid| *pid != me && pid.bytes().all(|b| b.is_ascii_digit())) else {
+            continue;
+        };
+        let process = Path::new("/proc").join(pid);
+        let seen = open_files(&process, dev, &mut found).and_then(|()| mapped(&process, dev, &mut found));
+        match seen {
+            // A process that ended has closed everything, which raises events.
+            Err(e) if e.kind() == io::ErrorKind::NotFound || Errno::from_io_error(&e) == Some(Errno::SRCH) => {}
+            // The first process may be shielded, even from root; it starts others that write, and does not do so itself.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && pid == "1" => {}
+            seen => seen.map_err(unknown)?,
+        }
+    }
+    images(dev, &mut found);
+    Ok(found.into_iter().collect())
+}
+
+fn open_files(process: &Path, dev: u64, found: &mut BTreeSet<u64>) -> io::Result<()> {
+    for entry in fs::read_dir(process.join("fd"))? {
+        let link = entry?.path();
+        // The mode of the link says how the file was opened.
+        let written = match statat(CWD, &link, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(st) if st.st_mode & 0o200 != 0 => statat(CWD, &link, AtFlags::empty()),
+            other => other,
+        };
+        match written {
+            Ok(st) if dev_of(&st) == dev && FileType::from_raw_mode(st.st_mode) == FileType::RegularFile => {
+                found.insert(st.st_ino);
+            }
+            // It was closed since.
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Shared mappings, readable ones too: they may have been writable a moment ago.
+fn mapped(process: &Path, dev: u64, found: &mut BTreeSet<u64>) -> io::Result<()> {
+    let maps = fs::read(process.join("maps"))?;
+    found.extend(maps.split(|b| *b == b'\n').filter_map(|line| shared(line, dev)));
+    Ok(())
+}
+
+/// `7f…-7f… rw-s 00000000 fe:00 1234 /path` → 1234.
+fn shared(line: &[u8], dev: u64) -> Option<u64> {
+    let mut words = line.split(|b| *b == b' ');
+    let rights = words.nth(1)?;
+    let (major, minor) = std::str::from_utf8(words.nth(1)?).ok()?.split_once(':')?;
+    let on = makedev(u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+    let inode = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
+    (rights.get(3) == Some(&b's') && on == dev && inode != 0).then_some(inode)
+}
+
+/// The kernel itself writes to the images of loop devices.
+fn images(dev: u64, found: &mut BTreeSet<u64>) {
+    for entry in fs::read_dir("/sys/block").into_iter().flatten().flatten() {
+        let Ok(mut image) = fs::read(entry.path().join("loop/backing_file")) else { continue };
+        while image.last() == Some(&b'\n') {
+            image.pop();
+        }
+        if let Ok(st) = statat(CWD, &image[..], AtFlags::empty())
+            && dev_of(&st) == dev
+        {
+            found.insert(st.st_ino);
+        }
+    }
+}
+
+/// Refuses trees with other filesystems in them, and layers of overlays: what is written there raises no events here.
+fn plain(root: &Path) -> Result<(), String> {
+    let mounts = fs::read("/proc/self/mountinfo").map_err(|e| format!("the mounts cannot be listed: {e}"))?;
+    let root = fs::canonicalize(root).map_err(|e| e.to_string())?;
+    let root = root.as_os_str().as_encoded_bytes();
+    let below = |path: &[u8]| path.strip_prefix(root).is_some_and(|rest| rest.starts_with(b"/"));
+    for line in mounts.split(|b| *b == b'\n') {
+        let place = line.split(|b| *b == b' ').nth(4).map(unescape).unwrap_or_default();
+        if below(&place) {
+            return Err("other filesystems are mounted in it".to_owned());
+        }
+        let options = line.split(|b| *b == b' ').next_back().unwrap_or_default();
+        let layer = options.split(|b| *b == b',').find_map(|option| option.strip_prefix(b"upperdir="));
+        if layer.map(unescape).is_some_and(|layer| layer == root || below(&layer)) {
+            return Err("it is a layer of an overlay".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// `\040` is a space.
+fn unescape(word: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = word;
+    while let Some((first, behind)) = rest.split_first() {
+        let code = behind.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                rest = behind.get(3..).unwrap_or_default();
+            }
+            None => {
+                out.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_mappings_are_told_from_private_ones() {
+        let dev = makedev(0xfe, 1);
+        assert_eq!(shared(b"7f00-7f01 rw-s 00000000 fe:01 1234                       /srv/a b", dev), Some(1234));
+        assert_eq!(shared(b"7f00-7f01 r--s 00000000 fe:01 1234 /srv/a", dev), Some(1234));
+        assert_eq!(shared(b"7f00-7f01 rw-p 00000000 fe:01 1234 /srv/a", dev), None);
+        assert_eq!(shared(b"7f00-7f01 rw-s 00000000 00:05 1234 /dev/zero", dev), None);
+        assert_eq!(shared(b"", dev), None);
+    }
+
+    #[test]
+    fn names_of_mounts_are_unescaped() {
+        assert_eq!(unescape(br"/a\040b\134c\x"), br"/a b\c\x");
+    }
+}
