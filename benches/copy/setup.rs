@@ -53,6 +53,7 @@ impl Setup {
             exclude: Vec::new(),
             delete: true,
             bandwidth: None,
+            path: Default::default(),
         }
     }
 

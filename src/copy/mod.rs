@@ -22,10 +22,12 @@ pub mod send;
 pub mod tree;
 pub mod wire;
 
+use std::fmt;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::model::Host;
+use crate::spec::model::{DataPath, Host};
 
 /// One tree to carry from one host to another. The same job always means the same manifest.
 #[derive(Debug, Clone)]
@@ -46,6 +48,8 @@ pub struct CopyJob {
     pub delete: bool,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
+    /// Which way the data takes.
+    pub path: DataPath,
 }
 
 /// How far a pass is; lossy, at most some times a second.
@@ -80,6 +84,32 @@ pub struct PassReport {
     pub unsettled: u64,
     /// Wall time in milliseconds.
     pub millis: u64,
+    /// Which way the data took.
+    pub way: Way,
+}
+
+/// Which way data took from source to target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// From host to host.
+    #[default]
+    Direct,
+    /// Through the controller.
+    Relayed {
+        /// Why, escaped; empty when that was asked for.
+        why: String,
+    },
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct => f.write_str("from host to host"),
+            Self::Relayed { why } if why.is_empty() => f.write_str("through this machine"),
+            Self::Relayed { why } => write!(f, "through this machine, because {why}"),
+        }
+    }
 }
 
 /// What a comparison found.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::model::{Gate, HealthCheck, HookPoint, OnDeadline, OnFailure, Pair, SecretRef};
+use crate::spec::model::{DataPath, Gate, HealthCheck, HookPoint, OnDeadline, OnFailure, Pair, SecretRef};
 use crate::text;
 use crate::traffic::{Change, Mode};
 
@@ -185,6 +185,9 @@ pub struct CopyStep {
     pub delete: bool,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
+    /// Which way the data takes.
+    #[serde(default)]
+    pub path: DataPath,
     /// Catch-up ends when a pass had less than this many bytes to send.
     pub settle_below: u64,
     /// Catch-up ends after this many passes.
@@ -351,7 +354,12 @@ pub fn describe_gate(gate: &Gate) -> String {
 }
 
 fn describe_copy(c: &CopyStep) -> String {
-    let trees = if c.from == c.to { c.from.clone() } else { format!("{} → {}", c.from, c.to) };
+    let way = match c.path {
+        DataPath::Auto => "",
+        DataPath::Direct => ", only from host to host",
+        DataPath::Relay => ", through this machine",
+    };
+    let trees = if c.from == c.to { format!("{}{way}", c.from) } else { format!("{} → {}{way}", c.from, c.to) };
     match c.phase {
         CopyPhase::Seed => format!("{trees}, live"),
         CopyPhase::CatchUp => {

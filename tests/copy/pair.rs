@@ -45,6 +45,7 @@ impl Pair {
             exclude: Vec::new(),
             delete: true,
             bandwidth: None,
+            path: Default::default(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let engine = Engine::new(Arc::new(Local), PathBuf::from(env!("CARGO_BIN_EXE_migrate")));

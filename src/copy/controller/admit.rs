@@ -9,10 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::deploy::Installed;
+use super::not_direct;
 use super::relay::Broker;
 use super::transport::{Channel, Transport};
 use crate::copy::authorize::tag;
 use crate::copy::{CopyError, CopyJob};
+use crate::spec::model::DataPath;
 use crate::ssh::command_line;
 
 /// How long the key may log in. Connections last longer; sshd reads the date in its own time zone.
@@ -85,8 +87,11 @@ impl Broker for Admission<'_> {
         }
     }
 
-    async fn receiver(&self, _reason: &str) -> Result<Channel, CopyError> {
+    async fn receiver(&self, reason: &str) -> Result<Channel, CopyError> {
         self.withdraw().await;
+        if self.job.path == DataPath::Direct {
+            return Err(not_direct(self.job, reason));
+        }
         self.transport.open(&self.job.target, &self.receive()).await
     }
 }

@@ -18,7 +18,7 @@ use self::relay::{Names, Outcome, conduct};
 use super::agent::is_job_id;
 use super::message::{Dial, Orders, Task};
 use super::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport};
-use crate::spec::model::Host;
+use crate::spec::model::{DataPath, Host};
 
 pub use self::transport::{Channel, Ended, Local, Transport};
 
@@ -26,18 +26,12 @@ pub use self::transport::{Channel, Ended, Local, Transport};
 pub struct Engine {
     transport: Arc<dyn Transport>,
     deployer: Deployer,
-    direct: bool,
 }
 
 impl Engine {
     /// An engine that puts `program` (this very executable) on hosts that `transport` reaches.
     pub fn new(transport: Arc<dyn Transport>, program: PathBuf) -> Self {
-        Self { transport, deployer: Deployer::new(program), direct: true }
-    }
-
-    /// Carries everything through the controller, even where the source could reach the target itself.
-    pub fn relaying(self) -> Self {
-        Self { direct: false, ..self }
+        Self { transport, deployer: Deployer::new(program) }
     }
 
     async fn perform(
@@ -52,14 +46,22 @@ impl Engine {
             self.deployer.install(transport, &job.source),
             self.deployer.install(transport, &job.target)
         )?;
-        let dial = if self.direct { transport.dial(&job.target).await } else { None };
-        let (direct, task) = (dial.is_some(), task(orders(job, dial)));
+        let (dial, relay) = match job.path {
+            DataPath::Relay => (None, String::new()),
+            DataPath::Auto | DataPath::Direct => match transport.dial(&job.target).await {
+                Ok(dial) => (Some(dial), String::new()),
+                Err(why) if job.path == DataPath::Direct => return Err(not_direct(job, &why)),
+                Err(why) => (None, why),
+            },
+        };
+        let relay = dial.is_none().then_some(relay);
+        let task = task(orders(job, dial));
         let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
         let broker = Admission::new(transport, job, &on_target);
         let result = match transport.open(&job.source, &send).await {
             Ok(source) => {
                 let names = Names { source: job.source.name.clone(), target: job.target.name.clone() };
-                conduct(source, &task, direct, &broker, &names, progress).await
+                conduct(source, &task, relay, &broker, &names, progress).await
             }
             Err(e) => Err(e),
         };
@@ -69,6 +71,17 @@ impl Engine {
             self.deployer.forget(&job.target).await;
         }
         result
+    }
+}
+
+/// The plan wants the data to go from host to host, and it cannot.
+fn not_direct(job: &CopyJob, why: &str) -> CopyError {
+    let (source, target) = (&job.source.name, job.target.name.clone());
+    CopyError {
+        what: format!("{source} cannot send to {target} itself, as `path: direct` wants: {why}"),
+        host: target,
+        hint: Some("let the source reach the target's sshd, or say `path: auto` to relay where it cannot".to_owned()),
+        retryable: true,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::copy::agent::PREAMBLE;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::message::{Control, News, Task};
 use crate::copy::wire::{Frame, HEADER, Header, OutFrame, Route, WireError};
-use crate::copy::{CopyError, OnProgress, PassReport, VerifyReport};
+use crate::copy::{CopyError, OnProgress, PassReport, VerifyReport, Way};
 
 /// What a login shell may print before the agent starts.
 const MAX_NOISE: usize = 64 << 10;
@@ -29,6 +29,16 @@ pub enum Outcome {
     Passed(PassReport),
     /// A comparison.
     Verified(VerifyReport),
+}
+
+impl Outcome {
+    /// The same, with the way that the data took.
+    fn by(self, way: Way) -> Self {
+        match self {
+            Self::Passed(report) => Self::Passed(PassReport { way, ..report }),
+            verified => verified,
+        }
+    }
 }
 
 /// The names of the two hosts, for errors.
@@ -68,11 +78,11 @@ pub trait Broker: Send + Sync {
     async fn receiver(&self, reason: &str) -> Result<Channel, CopyError>;
 }
 
-/// Has the two agents do a task. `direct`: the sending agent tries to reach the target itself first.
+/// Has the two agents do a task. Without a reason to `relay`, the sending agent tries to reach the target itself first.
 pub async fn conduct(
     source: Channel,
     task: &Task,
-    direct: bool,
+    relay: Option<String>,
     broker: &dyn Broker,
     names: &Names,
     progress: OnProgress<'_>,
@@ -80,14 +90,17 @@ pub async fn conduct(
     let Channel { reader: mut from_source, writer: mut to_source, ended: source_ended } = source;
     let receiver = async {
         start(&mut from_source, &mut to_source, task).await?;
-        match direct {
-            true => agree(&mut from_source, &mut to_source, broker).await,
-            false => Ok(Some(String::new())),
+        match relay {
+            None => agree(&mut from_source, &mut to_source, broker).await,
+            relay => Ok(relay),
         }
     };
-    let target = match receiver.await {
-        Ok(None) => None,
-        Ok(Some(reason)) => Some(broker.receiver(&reason).await?),
+    let (way, target) = match receiver.await {
+        Ok(None) => (Way::Direct, None),
+        Ok(Some(why)) => {
+            let receiver = broker.receiver(&why).await?;
+            (Way::Relayed { why }, Some(receiver))
+        }
         Err(broken) => {
             drop((from_source, to_source));
             broker.withdraw().await;
@@ -109,7 +122,7 @@ pub async fn conduct(
         }
     };
     let (source_end, target_end) = tokio::join!(timeout(GOODBYE, source_ended), target_end);
-    result.map_err(|broken| explain(broken, names, source_end.ok(), target_end))
+    result.map(|outcome| outcome.by(way)).map_err(|broken| explain(broken, names, source_end.ok(), target_end))
 }
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
@@ -138,7 +151,7 @@ async fn agree(
                 tell(to_source, &Control::Admitted(broker.admit(&public_key, &from).await)).await?;
             }
             Some(News::Direct) => return Ok(None),
-            Some(News::Indirect { reason }) => return Ok(Some(reason)),
+            Some(News::Indirect { reason }) => return Ok(Some(crate::text::escape(reason.as_bytes(), 500))),
             Some(News::Failed(failure)) => return Err(Broken::Failed(failure)),
             _ => return Err(stream(Side::Source, "the agent speaks before its turn")),
         }

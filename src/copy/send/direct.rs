@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 use std::net::TcpStream as StdTcp;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -16,6 +16,7 @@ use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Limits, Preferred};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::copy::agent::PREAMBLE;
 use crate::copy::message::Dial;
 use crate::copy::wire::OutFrame;
 use crate::text::escape;
@@ -23,6 +24,10 @@ use crate::text::escape;
 /// How long reaching the target may take before the controller relays.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the receiving agent may take to say its first word.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a login shell may print before the agent starts.
+const MAX_NOISE: usize = 64 << 10;
 /// russh panics above this many bytes per key.
 const REKEY_BYTES: usize = 1 << 30;
 /// Reports are small, so that a small window does.
@@ -75,14 +80,13 @@ impl Reached {
                 .await
                 .unwrap_or_else(|_| Err("the login took too long".to_owned()))
         };
-        let (handle, read, write) = runtime.block_on(connect)?;
-        let (closed, is_closed) = watch::channel(false);
-        let stderr = Arc::default();
-        Ok(Direct { runtime, handle, read, write, closed, is_closed, stderr })
+        let handle = runtime.block_on(connect)?;
+        let lane = runtime.block_on(open_lane(&handle))?;
+        Ok(Direct { runtime, handle, lane })
     }
 }
 
-async fn connect(socket: tokio::net::TcpStream, dial: &Dial, key: PrivateKey) -> Result<Parts, String> {
+async fn connect(socket: tokio::net::TcpStream, dial: &Dial, key: PrivateKey) -> Result<Handle<Pinned>, String> {
     let trusted = dial.host_keys.iter().filter_map(|line| PublicKey::from_openssh(line).ok()).collect();
     let config = client::Config {
         limits: Limits::new(REKEY_BYTES, REKEY_BYTES, Duration::from_secs(3600)),
@@ -92,20 +96,58 @@ async fn connect(socket: tokio::net::TcpStream, dial: &Dial, key: PrivateKey) ->
         keepalive_max: 3,
         ..client::Config::default()
     };
-    let described = |e: russh::Error| escape(e.to_string().as_bytes(), 200);
     let mut handle = client::connect_stream(Arc::new(config), socket, Pinned { trusted }).await.map_err(described)?;
     let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
     if !handle.authenticate_publickey(&dial.user, key).await.map_err(described)?.success() {
         return Err("the target does not accept this copy's key (is another AuthorizedKeysFile set there?)".to_owned());
     }
+    Ok(handle)
+}
+
+fn described(e: russh::Error) -> String {
+    escape(e.to_string().as_bytes(), 200)
+}
+
+/// A channel to an agent that has started.
+struct Lane {
+    read: ChannelReadHalf,
+    write: ChannelWriteHalf<Msg>,
+    /// What came behind the agent's first word.
+    ahead: Bytes,
+}
+
+async fn open_lane(handle: &Handle<Pinned>) -> Result<Lane, String> {
     let channel = handle.channel_open_session().await.map_err(described)?;
     // The command is the one that the key is bound to, whatever is asked for.
     channel.exec(true, "migrate").await.map_err(described)?;
-    let (read, write) = channel.split();
-    Ok((handle, read, write))
+    let (mut read, write) = channel.split();
+    let started = tokio::time::timeout(START_TIMEOUT, started(&mut read)).await;
+    let ahead = started.unwrap_or_else(|_| Err("the agent did not start there in time".to_owned()))?;
+    Ok(Lane { read, write, ahead })
 }
 
-type Parts = (Handle<Pinned>, ChannelReadHalf, ChannelWriteHalf<Msg>);
+/// Reads up to the agent's first word. Where the target runs something else instead (`ForceCommand`), it never comes.
+async fn started(read: &mut ChannelReadHalf) -> Result<Bytes, String> {
+    let (mut seen, mut said) = (Vec::new(), Vec::new());
+    while seen.len() <= MAX_NOISE {
+        match read.wait().await {
+            Some(ChannelMsg::Data { data }) => {
+                let from = seen.len().saturating_sub(PREAMBLE.len());
+                seen.extend_from_slice(&data);
+                let fresh = seen.get(from..).unwrap_or_default();
+                if let Some(at) = fresh.windows(PREAMBLE.len()).position(|part| part == PREAMBLE) {
+                    return Ok(Bytes::from(seen.split_off(from + at + PREAMBLE.len())));
+                }
+            }
+            Some(ChannelMsg::ExtendedData { data, .. }) if said.len() < 4096 => said.extend_from_slice(&data),
+            Some(ChannelMsg::Close) | None => break,
+            Some(_) => {}
+        }
+    }
+    let what = "something else than the agent answers this copy's key (does sshd there force a command?)";
+    let said = if said.is_empty() { seen } else { said };
+    Err(if said.is_empty() { what.to_owned() } else { format!("{what}: {}", escape(said.trim_ascii(), 200)) })
+}
 
 /// Accepts the keys that the controller knows and no other.
 struct Pinned {
@@ -125,19 +167,16 @@ impl client::Handler for Pinned {
 pub struct Direct {
     runtime: Runtime,
     handle: Handle<Pinned>,
-    read: ChannelReadHalf,
-    write: ChannelWriteHalf<Msg>,
-    closed: watch::Sender<bool>,
-    is_closed: watch::Receiver<bool>,
-    stderr: Arc<Mutex<Vec<u8>>>,
+    lane: Lane,
 }
 
 impl Direct {
     /// What to read from and what to write to, for two threads.
     pub fn split(self) -> (DirectReader, DirectWriter) {
-        let Self { runtime, handle, read, write, closed, is_closed, stderr } = self;
+        let Self { runtime, handle, lane: Lane { read, write, ahead } } = self;
+        let (closed, is_closed) = watch::channel(false);
         let on = runtime.handle().clone();
-        let reader = DirectReader { on, read, current: Bytes::new(), closed, stderr };
+        let reader = DirectReader { on, read, current: ahead, closed, stderr: Vec::new() };
         (reader, DirectWriter { runtime, handle, write, is_closed })
     }
 }
@@ -148,7 +187,7 @@ pub struct DirectReader {
     read: ChannelReadHalf,
     current: Bytes,
     closed: watch::Sender<bool>,
-    stderr: Arc<Mutex<Vec<u8>>>,
+    stderr: Vec<u8>,
 }
 
 impl DirectReader {
@@ -169,18 +208,16 @@ impl DirectReader {
         Ok(true)
     }
 
-    fn keep(&self, data: &[u8]) {
-        let mut stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        if stderr.len() < 4096 {
-            stderr.extend_from_slice(data);
+    fn keep(&mut self, data: &[u8]) {
+        if self.stderr.len() < 4096 {
+            self.stderr.extend_from_slice(data);
         }
     }
 
     /// What the agent said last is the better reason.
     fn ended(&self, otherwise: io::Result<bool>) -> io::Result<bool> {
         let _ = self.closed.send(true);
-        let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        if stderr.is_empty() { otherwise } else { Err(io::Error::other(escape(&stderr, 500))) }
+        if self.stderr.is_empty() { otherwise } else { Err(io::Error::other(escape(&self.stderr, 500))) }
     }
 }
 

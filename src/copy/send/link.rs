@@ -13,16 +13,12 @@ use serde::Serialize;
 
 use super::direct::Direct;
 use super::ledger::SharedLedger;
-use crate::copy::agent::PREAMBLE;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::message::{Begin, Control, News, Order, Ready, Report};
 use crate::copy::wire::{Frame, OutFrame, Route, WireError};
 
 /// Frames that wait to be written, each up to a megabyte.
 const WAITING: usize = 8;
-
-/// What a login shell may print before the agent starts.
-const MAX_NOISE: usize = 64 << 10;
 
 /// The stream to the receiving agent and to the controller.
 pub struct Link {
@@ -83,8 +79,7 @@ pub fn start(streams: Streams, ledger: SharedLedger, rate: Arc<AtomicU64>) -> st
             })?);
             let (read_ledger, read_rate, to_link) = (Arc::clone(&ledger), Arc::clone(&rate), to_link.clone());
             spawn("read", move || {
-                let skipped = skip_noise(&mut from_target);
-                read(&mut from_target, skipped, &to_link, &read_ledger, &read_rate, Side::Target);
+                read(&mut from_target, &to_link, &read_ledger, &read_rate, Side::Target);
             })?;
             orders
         }
@@ -92,26 +87,12 @@ pub fn start(streams: Streams, ledger: SharedLedger, rate: Arc<AtomicU64>) -> st
     let (read_ledger, mut input) = (Arc::clone(&ledger), input);
     let from = if writers.len() > 1 { Side::Source } else { Side::Target };
     // Ends with the process: it waits for bytes that nobody may ever send.
-    spawn("listen", move || read(input.as_mut(), Ok(()), &to_link, &read_ledger, &rate, from))?;
+    spawn("listen", move || read(input.as_mut(), &to_link, &read_ledger, &rate, from))?;
     Ok((Link { orders, news, reports, ledger }, Outgoing(writers)))
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(run)
-}
-
-/// Reads up to the agent's first own bytes: a login shell may print something before.
-fn skip_noise(input: &mut dyn Read) -> std::io::Result<()> {
-    let mut seen = Vec::new();
-    while !seen.ends_with(PREAMBLE) {
-        let mut byte = [0];
-        input.read_exact(&mut byte)?;
-        seen.extend_from_slice(&byte);
-        if seen.len() > MAX_NOISE {
-            return Err(std::io::Error::other("the agent did not start: something else is printed at login"));
-        }
-    }
-    Ok(())
 }
 
 impl Link {
@@ -209,20 +190,11 @@ impl Limit {
 }
 
 /// Reads frames until the stream ends, which breaks the pass off. `from` is whose silence it is.
-fn read(
-    input: &mut dyn Read,
-    started: std::io::Result<()>,
-    to_link: &Sender<Report>,
-    ledger: &SharedLedger,
-    rate: &AtomicU64,
-    from: Side,
-) {
-    let mut next = started.map_err(|e| Failure::lost(from, e));
-    while next.is_ok() {
-        next = read_one(input, to_link, ledger, rate, from);
-    }
-    if let Err(failure) = next {
-        ledger.break_off(failure);
+fn read(input: &mut dyn Read, to_link: &Sender<Report>, ledger: &SharedLedger, rate: &AtomicU64, from: Side) {
+    loop {
+        if let Err(failure) = read_one(input, to_link, ledger, rate, from) {
+            return ledger.break_off(failure);
+        }
     }
 }
 

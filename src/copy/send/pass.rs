@@ -357,6 +357,7 @@ impl Pass<'_> {
             deleted: self.ledger.deleted(),
             unsettled: self.ledger.unsettled.load(Ordering::Relaxed),
             millis: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            ..PassReport::default()
         })
     }
 

@@ -23,6 +23,7 @@ impl Context {
             to: tree.to.clone(),
             exclude: tree.exclude.clone(),
             delete: tree.delete,
+            path: tree.path,
             bandwidth: self.tuning.borrow().bandwidth.map_or(tree.bandwidth, |set| Some(set).filter(|b| *b > 0)),
         })
     }
@@ -75,12 +76,13 @@ async fn pass(context: &Context, step: &Step, job: &CopyJob) -> Result<PassRepor
 
 fn said(phase: CopyPhase, passes: u32, settled: bool, shrinks: bool, report: &PassReport) -> String {
     let sent = format!(
-        "sent {} ({}) of {} ({}), removed {}",
+        "sent {} ({}) of {} ({}), removed {}; {}",
         text::count(report.files_sent, "file"),
         text::bytes(report.bytes_sent),
         text::grouped(report.entries),
         text::bytes(report.bytes),
-        report.deleted
+        report.deleted,
+        report.way
     );
     if phase != CopyPhase::CatchUp {
         return sent;

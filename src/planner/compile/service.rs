@@ -189,6 +189,7 @@ fn tree(
         exclude: state.exclude.clone(),
         delete: state.delete,
         bandwidth: state.bandwidth,
+        path: state.path,
         settle_below: state.settle_below,
         max_passes: state.max_passes,
     })

@@ -159,10 +159,25 @@ pub struct DirectoryState {
     pub verify: bool,
     /// Bytes per second, `None` for no limit.
     pub bandwidth: Option<u64>,
+    /// Which way the data takes.
+    pub path: DataPath,
     /// Catch-up passes end when less than this many bytes are left.
     pub settle_below: u64,
     /// At most this many catch-up passes before the freeze.
     pub max_passes: u32,
+}
+
+/// Which way data takes from source to target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataPath {
+    /// From host to host where that can be, else through this machine.
+    #[default]
+    Auto,
+    /// From host to host, or not at all.
+    Direct,
+    /// Through this machine.
+    Relay,
 }
 
 /// How a source is emptied.

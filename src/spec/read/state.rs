@@ -1,9 +1,10 @@
 //! What must be carried over.
 
 use crate::spec::map::Map;
-use crate::spec::model::{DirectoryState, State};
+use crate::spec::model::{DataPath, DirectoryState, State};
 use crate::spec::reader::Value;
 
+use super::hook::one_of;
 use super::template::{self, Role, Sides, Use};
 
 /// The kinds there are.
@@ -33,6 +34,7 @@ pub fn read(value: Value<'_>) -> Option<StateDraft> {
             delete: m.get("delete").and_then(|v| v.bool()).unwrap_or(true),
             verify: m.get("verify").and_then(|v| v.bool()).unwrap_or(true),
             bandwidth: m.get("bandwidth").and_then(|v| v.rate()),
+            path: m.get("path").and_then(path).unwrap_or_default(),
             settle_below: m.get("settle_below").and_then(|v| v.size()).unwrap_or(SETTLE_BELOW),
             max_passes: passes(m).unwrap_or(MAX_PASSES),
         };
@@ -41,6 +43,11 @@ pub fn read(value: Value<'_>) -> Option<StateDraft> {
         directory.to = to.template.value.clone();
         Some(StateDraft { state: State::Directory(directory), from, to, templates })
     })?
+}
+
+fn path(value: Value<'_>) -> Option<DataPath> {
+    let ways = [("auto", DataPath::Auto), ("direct", DataPath::Direct), ("relay", DataPath::Relay)];
+    one_of(value, "a way", "ways", &ways).map(|found| found.value)
 }
 
 fn passes(m: &Map<'_>) -> Option<u32> {
