@@ -38,8 +38,8 @@ pub struct Orders {
     pub delete: bool,
     /// Whether that also holds when the source's root is empty.
     pub allow_empty: bool,
-    /// Bytes per second; 0 for no limit.
-    pub bandwidth: u64,
+    /// Bytes per second; 0 stands still.
+    pub bandwidth: Option<u64>,
     /// The target's sshd, if the source may try to reach it itself.
     pub dial: Option<Dial>,
 }
@@ -89,8 +89,8 @@ pub enum News {
 pub enum Control {
     /// The answer to an offer: whether the key is let in.
     Admitted(bool),
-    /// A new limit in bytes per second; 0 for none.
-    Bandwidth(u64),
+    /// A new limit in bytes per second; 0 stands still.
+    Bandwidth(Option<u64>),
 }
 
 /// What the sending agent tells the receiving one.
@@ -98,6 +98,13 @@ pub enum Control {
 pub enum Order {
     /// First of all.
     Begin(Begin),
+    /// Expect more streams, for content only.
+    Widen,
+    /// First of all on one of those.
+    Join {
+        /// As in [`Begin::next`] of the session.
+        next: Generation,
+    },
     /// Report what the target has.
     List,
     /// Small files whole, their contents one after the other in the frame's data.
@@ -240,6 +247,8 @@ pub struct Close {
     pub seq: u32,
     /// The file.
     pub file: u32,
+    /// How many parts and holes it has; on several streams some may come later than this.
+    pub parts: u32,
     /// Its length; what no part covered is a hole.
     pub size: u64,
     /// Its attributes; `None` when it must not take its final name.
@@ -273,6 +282,8 @@ pub enum Node {
 pub enum Report {
     /// Answer to [`Order::Begin`].
     Ready(Ready),
+    /// Answer to [`Order::Join`].
+    Joined,
     /// A part of a directory's listing.
     Listing {
         /// The directory.

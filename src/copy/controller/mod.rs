@@ -94,7 +94,7 @@ fn orders(job: &CopyJob, dial: Option<Dial>) -> Orders {
         exclude: job.exclude.clone(),
         delete: job.delete,
         allow_empty: false,
-        bandwidth: job.bandwidth.unwrap_or(0),
+        bandwidth: job.bandwidth,
         dial,
     }
 }

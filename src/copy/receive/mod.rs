@@ -5,24 +5,28 @@
 
 mod delete;
 mod files;
+mod lanes;
 mod large;
 mod list;
 mod marker;
 mod nodes;
+mod parts;
 mod pool;
 mod target;
 
-use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{CWD, Mode, fstat, fstatvfs, mkdirat};
 use rustix::io::Errno;
 
 use self::files::write_batch;
+use self::lanes::{Door, LaneInput};
 use self::large::{Ended, Partial};
 use self::marker::Marker;
+use self::parts::Files;
 use self::pool::Pool;
 use self::target::Target;
 use super::digest::{self, Hashing};
@@ -54,8 +58,8 @@ pub struct Permit {
 /// A job for a worker.
 enum Job {
     Batch(Batch, Frame),
-    Part(Arc<Partial>, u64, Frame),
-    Hole(Arc<Partial>, u64, u64),
+    Part { file: u32, partial: Arc<Partial>, offset: u64, frame: Frame },
+    Hole { file: u32, partial: Arc<Partial>, offset: u64, len: u64 },
     Hash { file: u32, dir: Vec<u8>, name: Vec<u8>, block: u64 },
 }
 
@@ -71,8 +75,10 @@ pub fn serve(permit: &Permit, input: &mut dyn Read, output: Box<dyn Write + Send
 }
 
 fn run(permit: &Permit, input: &mut dyn Read, reports: &Reports) -> Result<(), Failure> {
-    let Some(Order::Begin(begin)) = next(input)?.map(|(order, _)| order) else {
-        return Err(Failure::protocol(Side::Source, "it does not begin"));
+    let begin = match next(input)?.map(|(order, _)| order) {
+        Some(Order::Begin(begin)) => begin,
+        Some(Order::Join { next }) => return lanes::join(permit, next, &|| reports.send(&Report::Joined, Vec::new())),
+        _ => return Err(Failure::protocol(Side::Source, "it does not begin")),
     };
     let session = Session::begin(permit, begin, reports)?;
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
@@ -81,7 +87,18 @@ fn run(permit: &Permit, input: &mut dyn Read, reports: &Reports) -> Result<(), F
             let session = &session;
             scope.spawn(move || session.pool.work(|job| session.perform(job, writer)));
         }
-        let result = session.follow(input);
+        let widen = || {
+            let Ok(door) = Door::open(permit, session.next) else { return };
+            let session = &session;
+            scope.spawn(move || {
+                while let Some(lane) = door.next(&session.over) {
+                    scope.spawn(move || session.follow_content(lane));
+                }
+            });
+        };
+        let result = session.follow(input, &widen);
+        session.over.store(true, Ordering::Release);
+        session.files.end();
         session.pool.close();
         result
     })
@@ -117,6 +134,12 @@ struct Session<'a> {
     next: Generation,
     reports: &'a Reports,
     pool: Pool<Job>,
+    /// Files that arrive in parts.
+    files: Files,
+    /// Whether anything may have been written already.
+    writing: Mutex<bool>,
+    /// The stream of requests has ended.
+    over: AtomicBool,
     /// The first failure that ends everything, found by a worker.
     fatal: Mutex<Option<Failure>>,
 }
@@ -138,62 +161,107 @@ impl<'a> Session<'a> {
         let ready = ready(&tree, rights, trusted)?;
         let target = Target::new(tree, TempNames::of_job(&permit.job), rights, filter, permit.delete).trusted(trusted);
         reports.send(&Report::Ready(ready), Vec::new())?;
-        let (pool, fatal) = (Pool::new(), Mutex::default());
-        Ok(Self { target, marker, next: begin.next, reports, pool, fatal })
+        Ok(Self {
+            target,
+            marker,
+            next: begin.next,
+            reports,
+            pool: Pool::new(),
+            files: Files::default(),
+            writing: Mutex::default(),
+            over: AtomicBool::new(false),
+            fatal: Mutex::default(),
+        })
     }
 
-    /// Follows orders until the stream ends.
-    fn follow(&self, input: &mut dyn Read) -> Result<(), Failure> {
-        let mut partials: HashMap<u32, Arc<Partial>> = HashMap::new();
-        let mut open = false;
+    /// Follows orders until the stream ends. `widen` lets more streams in.
+    fn follow(&self, input: &mut dyn Read, widen: &dyn Fn()) -> Result<(), Failure> {
+        let mut wide = false;
         while let Some((order, frame)) = next(input)? {
-            if let Some(failure) = self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-                return Err(failure);
+            match order {
+                Order::Widen if !wide => {
+                    wide = true;
+                    widen();
+                }
+                order => self.take(order, frame, false)?,
             }
-            let writes = !matches!(
-                order,
-                Order::List | Order::Digest { .. } | Order::Hash { .. } | Order::Begin(_) | Order::Finish { .. }
-            );
-            if writes && !open {
-                // From here on nobody knows the state of the target until the pass is closed.
-                self.marker()?.set(None).map_err(marker_failed)?;
-                open = true;
-            }
-            self.obey(order, frame, &mut partials)?;
         }
         self.pool.drain();
-        match self.fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self.fatal() {
             Some(failure) => Err(failure),
             None => Ok(()),
         }
     }
 
-    fn obey(&self, order: Order, frame: Frame, partials: &mut HashMap<u32, Arc<Partial>>) -> Result<(), Failure> {
+    /// Follows one of the further streams.
+    fn follow_content(&self, mut lane: LaneInput<'_>) {
+        let mut follow = || {
+            while let Some((order, frame)) = next(&mut lane)? {
+                match order {
+                    Order::Small(_) | Order::Part { .. } | Order::Hole { .. } => self.take(order, frame, true)?,
+                    _ => return Err(Failure::protocol(Side::Source, "a request among content")),
+                }
+            }
+            Ok(())
+        };
+        if let Err(failure) = follow()
+            && !self.over.load(Ordering::Acquire)
+        {
+            self.give_up(failure);
+        }
+    }
+
+    fn fatal(&self) -> Option<Failure> {
+        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn take(&self, order: Order, frame: Frame, ahead: bool) -> Result<(), Failure> {
+        if let Some(failure) = self.fatal() {
+            return Err(failure);
+        }
+        let writes = !matches!(
+            order,
+            Order::List | Order::Digest { .. } | Order::Hash { .. } | Order::Begin(_) | Order::Finish { .. }
+        );
+        if writes {
+            let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*writing {
+                // From here on nobody knows the state of the target until the pass is closed.
+                self.marker()?.set(None).map_err(marker_failed)?;
+                *writing = true;
+            }
+        }
+        self.obey(order, frame, ahead)
+    }
+
+    /// `ahead`: content may come before the request that it belongs to.
+    fn obey(&self, order: Order, frame: Frame, ahead: bool) -> Result<(), Failure> {
         match order {
-            Order::Begin(_) => return Err(Failure::protocol(Side::Source, "it begins twice")),
+            Order::Begin(_) | Order::Widen | Order::Join { .. } => {
+                return Err(Failure::protocol(Side::Source, "it begins twice"));
+            }
             Order::List => list::list(&self.target, &|report| self.reports.send(&report, Vec::new()))?,
             Order::Small(batch) => self.pool.push(Job::Batch(batch, frame)),
-            Order::Open(open) => match Partial::open(&self.target, &open) {
-                Ok(partial) if partials.len() < 1024 => drop(partials.insert(open.file, Arc::new(partial))),
-                Ok(_) => return Err(Failure::protocol(Side::Source, "too many files at once")),
-                Err(failure) if failure.fatal => return Err(failure),
-                // Reported when the end of the file comes.
-                Err(failure) => drop(partials.insert(open.file, Arc::new(Partial::refused(failure)))),
-            },
+            Order::Open(open) => self.files.open(
+                open.file,
+                match Partial::open(&self.target, &open) {
+                    Err(failure) if failure.fatal => return Err(failure),
+                    // Reported when the end of the file comes.
+                    opened => opened.unwrap_or_else(Partial::refused),
+                },
+            )?,
             Order::Part { file, offset } => {
-                let partial = known(partials.get(&file).cloned())?;
-                partial.expect_part();
-                self.pool.push(Job::Part(partial, offset, frame));
+                let Some(partial) = self.files.find(file, ahead)? else { return Ok(()) };
+                self.pool.push(Job::Part { file, partial, offset, frame });
             }
             Order::Hole { file, offset, len } => {
-                let partial = known(partials.get(&file).cloned())?;
-                partial.expect_part();
-                self.pool.push(Job::Hole(partial, offset, len));
+                let Some(partial) = self.files.find(file, ahead)? else { return Ok(()) };
+                self.pool.push(Job::Hole { file, partial, offset, len });
             }
             Order::Hash { file, dir, name, block } => self.pool.push(Job::Hash { file, dir, name, block }),
             Order::Close(close) => {
-                let partial = known(partials.remove(&close.file))?;
-                self.ended(partial.close(&self.target, close));
+                let Some(partial) = self.files.find(close.file, false)? else { return Ok(()) };
+                self.ended(close.file, partial.close(&self.target, close));
             }
             Order::Make { seq, items } => self.done(seq, nodes::make_all(&self.target, &items), 0)?,
             Order::Delete { seq, paths } => self.delete(seq, &paths)?,
@@ -217,8 +285,10 @@ impl<'a> Session<'a> {
                     self.give_up(failure);
                 }
             }
-            Job::Part(partial, offset, frame) => self.ended(partial.write(&self.target, frame.data(), offset)),
-            Job::Hole(partial, offset, len) => self.ended(partial.zero(&self.target, offset, len)),
+            Job::Part { file, partial, offset, frame } => {
+                self.ended(file, partial.write(&self.target, frame.data(), offset));
+            }
+            Job::Hole { file, partial, offset, len } => self.ended(file, partial.zero(&self.target, offset, len)),
             Job::Hash { file, dir, name, block } => {
                 let hashes = match large::hashes(&self.target, &dir, &name, block) {
                     Ok(hashes) => Ok(hashes),
@@ -234,8 +304,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn ended(&self, ended: Option<Ended>) {
+    fn ended(&self, file: u32, ended: Option<Ended>) {
         let Some((seq, failure)) = ended else { return };
+        self.files.close(file);
         let result = match failure {
             Some(failure) if failure.fatal => Err(failure),
             other => Ok(other.map(|failure| (0, failure)).into_iter().collect()),
@@ -287,10 +358,6 @@ impl<'a> Session<'a> {
     fn marker(&self) -> Result<&Marker, Failure> {
         self.marker.as_ref().ok_or_else(|| Failure::protocol(Side::Source, "it writes while it only compares"))
     }
-}
-
-fn known(partial: Option<Arc<Partial>>) -> Result<Arc<Partial>, Failure> {
-    partial.ok_or_else(|| Failure::protocol(Side::Source, "a part of a file that was not opened"))
 }
 
 /// Opens the root and makes it where only itself is missing.

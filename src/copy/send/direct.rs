@@ -6,19 +6,20 @@
 use std::io::{self, Read};
 use std::net::TcpStream as StdTcp;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use russh::client::{self, Handle, Msg};
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Limits, Preferred};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Limits, Preferred};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::copy::agent::PREAMBLE;
-use crate::copy::message::Dial;
-use crate::copy::wire::OutFrame;
+use crate::copy::message::{Dial, Report};
+use crate::copy::wire::{Frame, OutFrame, WireError};
 use crate::text::escape;
 
 /// How long reaching the target may take before the controller relays.
@@ -81,8 +82,11 @@ impl Reached {
                 .unwrap_or_else(|_| Err("the login took too long".to_owned()))
         };
         let handle = runtime.block_on(connect)?;
-        let lane = runtime.block_on(open_lane(&handle))?;
-        Ok(Direct { runtime, handle, lane })
+        let asked = Instant::now();
+        let channel = runtime.block_on(handle.channel_open_session()).map_err(described)?;
+        let round_trip = asked.elapsed();
+        let lane = runtime.block_on(start(channel))?;
+        Ok(Direct { connection: Arc::new(Connection { runtime, handle, round_trip }), lane })
     }
 }
 
@@ -117,7 +121,10 @@ struct Lane {
 }
 
 async fn open_lane(handle: &Handle<Pinned>) -> Result<Lane, String> {
-    let channel = handle.channel_open_session().await.map_err(described)?;
+    start(handle.channel_open_session().await.map_err(described)?).await
+}
+
+async fn start(channel: Channel<Msg>) -> Result<Lane, String> {
     // The command is the one that the key is bound to, whatever is asked for.
     channel.exec(true, "migrate").await.map_err(described)?;
     let (mut read, write) = channel.split();
@@ -163,22 +170,103 @@ impl client::Handler for Pinned {
     }
 }
 
-/// A connection to a receiving agent.
-pub struct Direct {
+/// A connection to the target that is logged in. The last part of it to be dropped closes it.
+pub struct Connection {
     runtime: Runtime,
     handle: Handle<Pinned>,
+    /// From asking for a channel to having it.
+    pub round_trip: Duration,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = self.runtime.block_on(self.handle.disconnect(russh::Disconnect::ByApplication, "", "en"));
+    }
+}
+
+/// A connection to a receiving agent.
+pub struct Direct {
+    connection: Arc<Connection>,
     lane: Lane,
 }
 
 impl Direct {
-    /// What to read from and what to write to, for two threads.
-    pub fn split(self) -> (DirectReader, DirectWriter) {
-        let Self { runtime, handle, lane: Lane { read, write, ahead } } = self;
+    /// What to read from and what to write to, for two threads, and the connection for more.
+    pub fn split(self) -> (DirectReader, DirectWriter, Arc<Connection>) {
+        let Self { connection, lane: Lane { read, write, ahead } } = self;
         let (closed, is_closed) = watch::channel(false);
-        let on = runtime.handle().clone();
+        let on = connection.runtime.handle().clone();
         let reader = DirectReader { on, read, current: ahead, closed, stderr: Vec::new() };
-        (reader, DirectWriter { runtime, handle, write, is_closed })
+        let ending = Arc::new(AtomicBool::new(false));
+        (reader, DirectWriter { connection: Arc::clone(&connection), write, is_closed, ending }, connection)
     }
+}
+
+impl Connection {
+    /// Opens up to `count` more streams into the session that `join` names: as many as sshd allows. `lost` hears of one that ends
+    /// while it is needed.
+    pub fn widen(
+        self: &Arc<Self>,
+        count: usize,
+        join: &OutFrame,
+        lost: &(impl Fn(String) + Clone + Send + 'static),
+    ) -> Vec<DirectWriter> {
+        let open = async {
+            let lanes = (0..count).map(|_| open_side_lane(&self.handle, join));
+            futures_util::future::join_all(lanes).await
+        };
+        let _inside = self.runtime.enter();
+        let lanes = self.runtime.block_on(open).into_iter().flatten();
+        lanes.map(|lane| self.side_writer(lane, lost.clone())).collect()
+    }
+
+    fn side_writer(self: &Arc<Self>, lane: Lane, lost: impl Fn(String) + Send + 'static) -> DirectWriter {
+        let Lane { mut read, write, .. } = lane;
+        let (closed, is_closed) = watch::channel(false);
+        let ending = Arc::new(AtomicBool::new(false));
+        let expected = Arc::clone(&ending);
+        tokio::spawn(async move {
+            let mut said = Vec::new();
+            // Whoever does not read stops all streams of the connection.
+            while let Some(message) = read.wait().await {
+                match message {
+                    ChannelMsg::ExtendedData { data, .. } if said.len() < 4096 => said.extend_from_slice(&data),
+                    ChannelMsg::Close => break,
+                    _ => {}
+                }
+            }
+            if !expected.load(Ordering::Acquire) {
+                lost(
+                    format!("one of its channels was closed {}", escape(said.trim_ascii(), 200)).trim_end().to_owned(),
+                );
+            }
+            let _ = closed.send(true);
+        });
+        DirectWriter { connection: Arc::clone(self), write, is_closed, ending }
+    }
+}
+
+/// A channel whose agent has joined the session.
+async fn open_side_lane(handle: &Handle<Pinned>, join: &OutFrame) -> Result<Lane, String> {
+    let open = async {
+        let mut lane = open_lane(handle).await?;
+        lane.write.data_bytes(Bytes::from(join.head())).await.map_err(described)?;
+        let mut answer = lane.ahead.to_vec();
+        while answer.len() < 4096 {
+            match Frame::read_from(&mut &answer[..]).map(|frame| frame.message()) {
+                Ok(Ok(Report::Joined)) => return Ok(lane),
+                Ok(_) | Err(WireError::Malformed(_)) => break,
+                Err(_) => {}
+            }
+            match lane.read.wait().await {
+                Some(ChannelMsg::Data { data }) => answer.extend_from_slice(&data),
+                Some(ChannelMsg::Close) | None => break,
+                Some(_) => {}
+            }
+        }
+        Err("it did not join the session".to_owned())
+    };
+    tokio::time::timeout(START_TIMEOUT, open).await.map_err(|_| "it took too long".to_owned())?
 }
 
 /// Reports of the receiving agent.
@@ -234,10 +322,11 @@ impl Read for DirectReader {
 
 /// Orders for the receiving agent.
 pub struct DirectWriter {
-    runtime: Runtime,
-    handle: Handle<Pinned>,
+    connection: Arc<Connection>,
     write: ChannelWriteHalf<Msg>,
     is_closed: watch::Receiver<bool>,
+    /// Its end is wanted.
+    ending: Arc<AtomicBool>,
 }
 
 impl DirectWriter {
@@ -253,7 +342,7 @@ impl DirectWriter {
                 _ = is_closed.wait_for(|closed| *closed) => Err(io::ErrorKind::BrokenPipe.into()),
             }
         };
-        self.runtime.block_on(send)
+        self.connection.runtime.block_on(send)
     }
 }
 
@@ -263,14 +352,14 @@ async fn send_both(write: &ChannelWriteHalf<Msg>, head: Bytes, data: Bytes) -> R
 }
 
 impl Drop for DirectWriter {
-    /// The receiving agent ends at the end of its input; the connection goes with it.
+    /// The receiving agent ends at the end of its input.
     fn drop(&mut self) {
+        self.ending.store(true, Ordering::Release);
         let goodbye = async {
             let _ = self.write.eof().await;
             let mut closed = self.is_closed.clone();
             let _ = tokio::time::timeout(Duration::from_secs(5), closed.wait_for(|closed| *closed)).await;
-            let _ = self.handle.disconnect(russh::Disconnect::ByApplication, "", "en").await;
         };
-        self.runtime.block_on(goodbye);
+        self.connection.runtime.block_on(goodbye);
     }
 }

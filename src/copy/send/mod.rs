@@ -9,22 +9,25 @@ mod identity;
 mod known;
 mod large;
 mod ledger;
+mod limit;
 mod link;
 mod makes;
+mod outbox;
 mod outcome;
 mod pass;
 mod source;
 mod verify;
+mod widen;
 
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use self::direct::{Direct, Reached};
 use self::ledger::Ledger;
-use self::link::{Link, Outgoing, Streams};
+use self::link::{Link, Streams};
 use self::pass::Pass;
 use super::agent::is_job_id;
 use super::failure::{Failure, Side};
@@ -44,7 +47,6 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
         return Err(Failure::protocol(Side::Source, "a job id that cannot be one"));
     }
     let ledger = Arc::new(Ledger::default());
-    let rate = Arc::new(AtomicU64::new(orders.bandwidth));
     std::thread::scope(|scope| {
         // Looking at the source takes as long as reaching the target: do both at once.
         let look = match &task {
@@ -53,7 +55,7 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
         };
         let direct = orders.dial.as_ref().map(|dial| negotiate(dial, input.as_mut(), output.as_mut())).transpose()?;
         let streams = Streams { input, output, direct: direct.flatten() };
-        let (link, outgoing) = link::start(streams, Arc::clone(&ledger), rate)
+        let link = link::start(streams, Arc::clone(&ledger), orders.bandwidth)
             .map_err(|e| Failure::fatal(Side::Source, format!("cannot start a thread: {e}")))?;
         let result = with_progress(&link, &ledger, || match &task {
             Task::Pass(orders) => {
@@ -63,20 +65,19 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
             }
             Task::Verify(orders) => verify::verify(orders, &link).map(News::Verified),
         });
-        finish(result, link, outgoing)
+        finish(result, link)
     })
 }
 
 /// Tells the controller how it ended.
-fn finish(result: Result<News, Failure>, link: Link, outgoing: Outgoing) -> Result<(), Failure> {
+fn finish(result: Result<News, Failure>, link: Link) -> Result<(), Failure> {
     let news = match &result {
         Ok(news) => news.clone(),
         Err(failure) => News::Failed(failure.clone()),
     };
     // Where nobody listens any more, the exit status still tells.
     let _ = link.news(&news);
-    drop(link);
-    outgoing.flush();
+    link.close(result.is_err());
     result.map(drop)
 }
 
