@@ -16,6 +16,8 @@ mod lab;
 mod attacks;
 #[path = "copy/deltas.rs"]
 mod deltas;
+#[path = "copy/far.rs"]
+mod far;
 #[path = "copy/faults.rs"]
 mod faults;
 #[path = "copy/fidelity.rs"]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use migrate::copy::controller::Engine;
 use migrate::copy::{Copier, CopyJob, Way};
-use migrate::spec::model::DataPath;
+use migrate::spec::model::{DataPath, Host};
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
 
@@ -44,7 +44,12 @@ impl Hosts {
     }
 
     pub fn engine(&self) -> Engine {
-        let hosts = [self.source.host(), self.target.host()].map(|host| (host.name.clone(), host));
+        self.engine_to(self.target.host())
+    }
+
+    /// The same where the target is reached in another way.
+    pub fn engine_to(&self, target: Host) -> Engine {
+        let hosts = [self.source.host(), target].map(|host| (host.name.clone(), host));
         let environment = ssh::Environment {
             home: Some(self.dir.path().to_owned()),
             ssh_auth_sock: None,

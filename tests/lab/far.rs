@@ -98,7 +98,8 @@ impl Drop for Far {
 fn one_way(from: TcpStream, to: TcpStream, link: Link, carried: Arc<AtomicU64>) {
     let _ = (from.set_nodelay(true), to.set_nodelay(true));
     // What is under way, and a little that waits to be.
-    let under_way = link.rate.map_or(64 << 20, |rate| (rate as f64 * link.round_trip.as_secs_f64()) as usize + (512 << 10));
+    let under_way =
+        link.rate.map_or(64 << 20, |rate| (rate as f64 * link.round_trip.as_secs_f64()) as usize + (512 << 10));
     let (out, queue) = sync_channel(under_way / PIECE + 1);
     std::thread::spawn(move || take(from, &out, link, &carried));
     std::thread::spawn(move || give(to, &queue));

@@ -1,0 +1,106 @@
+//! Targets that are far away, or behind a slow link.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use migrate::copy::{Copier, CopyJob, Way};
+use migrate::spec::model::DataPath;
+
+use crate::lab::far::{Far, Link};
+use crate::over_ssh::Hosts;
+use crate::pair::differences;
+use crate::tree::noise;
+
+const MIB: usize = 1 << 20;
+
+fn far_away(hosts: &Hosts, millis: u64) -> Far {
+    Far::start(hosts.target.addr(), Link { round_trip: Duration::from_millis(millis), rate: None })
+}
+
+/// How many receiving agents the target has at most while something goes on.
+async fn most_receivers<T>(hosts: &Hosts, work: impl Future<Output = T>) -> (T, usize) {
+    let done = AtomicBool::new(false);
+    let receivers = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|b| *b == 0);
+        words.next().is_some_and(|w| w.windows(7).any(|w| w == b"/agent-")) && words.nth(1) == Some(b"receive")
+    };
+    let count = async {
+        let mut most = 0;
+        while !done.load(Ordering::Relaxed) {
+            most = most.max(hosts.target.session_processes().iter().filter(|pid| receivers(pid)).count());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        most
+    };
+    let work = async {
+        let result = work.await;
+        done.store(true, Ordering::Relaxed);
+        result
+    };
+    tokio::join!(work, count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_far_target_gets_several_channels_and_the_same_tree() {
+    let hosts = Hosts::start();
+    let far = far_away(&hosts, 60);
+    let target = far.host(&hosts.target);
+    let engine = hosts.engine_to(target.clone());
+    let job = CopyJob { target, path: DataPath::Direct, ..hosts.job() };
+    let (from, to) = (PathBuf::from(&job.from), PathBuf::from(&job.to));
+    fs::create_dir_all(from.join("dir")).unwrap();
+    for n in 0..3 {
+        fs::write(from.join(format!("large-{n}")), noise(n, 30 * MIB + 17)).unwrap();
+    }
+    for n in 0..400 {
+        fs::write(from.join(format!("dir/small-{n}")), noise(n, 40_000)).unwrap();
+    }
+    let (report, most) = most_receivers(&hosts, engine.pass(&job, &|_| {})).await;
+    assert_eq!(report.unwrap().way, Way::Direct);
+    assert!(most > 2, "{most} channels");
+    assert_eq!(differences(&from, &to, &[]), "");
+    // Only blocks travel, and a hole among them.
+    let mut large = noise(1, 30 * MIB + 17);
+    for at in (0..large.len()).step_by(2 * MIB) {
+        large[at] ^= 1;
+    }
+    large[8 * MIB..10 * MIB].fill(0);
+    fs::write(from.join("large-1"), large).unwrap();
+    fs::remove_file(from.join("dir/small-7")).unwrap();
+    let report = engine.pass(&job, &|_| {}).await.unwrap();
+    assert_eq!((report.files_sent, report.deleted), (1, 1));
+    assert!(report.bytes_sent < 4 * MIB as u64, "{report:?}");
+    assert_eq!(differences(&from, &to, &[]), "");
+    for host in [&job.source, &job.target] {
+        engine.clean_up(host, std::slice::from_ref(&job.id)).await.unwrap();
+    }
+    assert!(!hosts.target.home().join(".migrate").exists());
+    assert_eq!(hosts.target.session_processes(), Vec::<u32>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_of_all_channels_is_worth_another_try() {
+    let hosts = Hosts::start();
+    let far = far_away(&hosts, 60);
+    let target = far.host(&hosts.target);
+    let engine = hosts.engine_to(target.clone());
+    let job = CopyJob { target, ..hosts.job() };
+    let (from, to) = (PathBuf::from(&job.from), PathBuf::from(&job.to));
+    fs::create_dir_all(&from).unwrap();
+    fs::write(from.join("large"), noise(3, 100 * MIB)).unwrap();
+    let cut = async {
+        while far.carried() < 30 * MIB as u64 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        hosts.target.cut_connections();
+    };
+    let (result, ()) = tokio::join!(engine.pass(&job, &|_| {}), cut);
+    let error = result.unwrap_err();
+    assert!(error.retryable, "{error:?}");
+    assert!(!to.join("large").exists(), "half a file has its final name");
+    engine.pass(&job, &|_| {}).await.unwrap();
+    assert_eq!(differences(&from, &to, &[]), "");
+}
