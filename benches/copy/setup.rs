@@ -1,11 +1,10 @@
 //! Two hosts behind real sshds, our engine and the peers' command lines.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use migrate::copy::controller::Engine;
@@ -21,7 +20,7 @@ pub struct Setup {
     pub dir: TempDir,
     source: Sshd,
     target: Sshd,
-    far: OnceCell<(Far, Host)>,
+    far: OnceLock<(Far, Host)>,
     runtime: tokio::runtime::Runtime,
     engine: Engine,
 }
@@ -42,7 +41,7 @@ impl Setup {
         };
         let pool = Pool::new(environment, BTreeMap::from(hosts), ssh::Options::default());
         let engine = Engine::new(Arc::new(pool), PathBuf::from(env!("CARGO_BIN_EXE_migrate")));
-        Self { dir, source, target, far: OnceCell::new(), runtime, engine }
+        Self { dir, source, target, far: OnceLock::new(), runtime, engine }
     }
 
     /// From now on everyone reaches the target over a link with this round trip.

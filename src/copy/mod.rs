@@ -146,6 +146,10 @@ pub trait Copier: Send + Sync {
     /// Reads both disks and compares every entry.
     async fn verify(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError>;
 
+    /// Changes how fast the passes of a job go that are under way, in bytes per second: `None` for no limit, 0 to stand still. The next
+    /// pass begins as its job says.
+    fn limit(&self, job: &str, bandwidth: Option<u64>);
+
     /// Removes what the engine put on a host: agents, manifests of these jobs.
     async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError>;
 }

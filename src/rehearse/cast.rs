@@ -286,6 +286,9 @@ impl Copier for SimCopier {
         returned(played).await
     }
 
+    /// A simulated pass takes no time that a limit could change.
+    fn limit(&self, _job: &str, _bandwidth: Option<u64>) {}
+
     async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError> {
         let played = self.0.play(|script, sim| {
             if !Self::reach(script, sim, &[host]) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use migrate::copy::{Copier, CopyJob, Way};
+use migrate::copy::{Copier, CopyJob, CopyProgress, Way};
 use migrate::spec::model::DataPath;
 
 use crate::lab::far::{Far, Link};
@@ -103,4 +103,50 @@ async fn a_cut_of_all_channels_is_worth_another_try() {
     assert!(!to.join("large").exists(), "half a file has its final name");
     engine.pass(&job, &|_| {}).await.unwrap();
     assert_eq!(differences(&from, &to, &[]), "");
+}
+
+/// A pass that stands still from its start, is slowed, and set free: what has arrived at each of these.
+async fn slowed_and_set_free(path: DataPath) {
+    let hosts = Hosts::start();
+    let engine = hosts.engine();
+    let job = CopyJob { path, bandwidth: Some(0), ..hosts.job() };
+    let from = PathBuf::from(&job.from);
+    fs::create_dir_all(&from).unwrap();
+    for n in 0..60 {
+        fs::write(from.join(format!("f{n}")), noise(n, MIB)).unwrap();
+    }
+    let (heard, mut progress) = tokio::sync::mpsc::unbounded_channel::<CopyProgress>();
+    let control = async {
+        let mut next = async || progress.recv().await.unwrap();
+        while next().await.files_total == 0 {}
+        for _ in 0..5 {
+            assert_eq!(next().await.bytes_done, 0, "it goes on while it is to stand still");
+        }
+        engine.limit(&job.id, Some(2 << 20));
+        let slow = loop {
+            match next().await.bytes_done {
+                0 => {}
+                bytes => break bytes,
+            }
+        };
+        engine.limit("another job", None);
+        engine.limit(&job.id, None);
+        slow
+    };
+    let heard = |now| _ = heard.send(now);
+    let (report, slow) = tokio::join!(engine.pass(&job, &heard), control);
+    let report = report.unwrap();
+    assert_eq!(report.files_sent, 60);
+    assert!(slow < report.bytes_sent / 2, "{slow} bytes at once");
+    assert_eq!(differences(&from, &PathBuf::from(&job.to), &[]), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_from_host_to_host_can_be_slowed_and_set_free() {
+    slowed_and_set_free(DataPath::Direct).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relayed_pass_can_be_slowed_and_set_free() {
+    slowed_and_set_free(DataPath::Relay).await;
 }

@@ -4,6 +4,7 @@
 
 mod admit;
 mod deploy;
+mod limits;
 mod relay;
 mod transport;
 
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 
 use self::admit::Admission;
 use self::deploy::Deployer;
+use self::limits::Limits;
 use self::relay::{Names, Outcome, conduct};
 use super::agent::is_job_id;
 use super::message::{Dial, Orders, Task};
@@ -26,12 +28,13 @@ pub use self::transport::{Channel, Ended, Local, Transport};
 pub struct Engine {
     transport: Arc<dyn Transport>,
     deployer: Deployer,
+    limits: Limits,
 }
 
 impl Engine {
     /// An engine that puts `program` (this very executable) on hosts that `transport` reaches.
     pub fn new(transport: Arc<dyn Transport>, program: PathBuf) -> Self {
-        Self { transport, deployer: Deployer::new(program) }
+        Self { transport, deployer: Deployer::new(program), limits: Limits::default() }
     }
 
     async fn perform(
@@ -40,6 +43,7 @@ impl Engine {
         task: impl FnOnce(Orders) -> Task + Send,
         progress: OnProgress<'_>,
     ) -> Result<Outcome, CopyError> {
+        let limit = self.limits.of(job);
         check(job)?;
         let transport = self.transport.as_ref();
         let (on_source, on_target) = tokio::try_join!(
@@ -61,7 +65,7 @@ impl Engine {
         let result = match transport.open(&job.source, &send).await {
             Ok(source) => {
                 let names = Names { source: job.source.name.clone(), target: job.target.name.clone() };
-                conduct(source, &task, relay, &broker, &names, progress).await
+                conduct(source, &task, relay, &broker, &names, &limit, progress).await
             }
             Err(e) => Err(e),
         };
@@ -135,6 +139,10 @@ impl Copier for Engine {
             Outcome::Verified(report) => Ok(report),
             Outcome::Passed(_) => Err(mixed_up(job)),
         }
+    }
+
+    fn limit(&self, job: &str, bandwidth: Option<u64>) {
+        self.limits.set(job, bandwidth);
     }
 
     async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError> {

@@ -8,8 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::limits::Limit;
 use super::transport::{Channel, Ended};
 use crate::copy::agent::PREAMBLE;
 use crate::copy::failure::{Failure, Side};
@@ -85,6 +87,7 @@ pub async fn conduct(
     relay: Option<String>,
     broker: &dyn Broker,
     names: &Names,
+    limit: &Limit<'_>,
     progress: OnProgress<'_>,
 ) -> Result<Outcome, CopyError> {
     let Channel { reader: mut from_source, writer: mut to_source, ended: source_ended } = source;
@@ -107,13 +110,20 @@ pub async fn conduct(
             return Err(explain(broken, names, timeout(GOODBYE, source_ended).await.ok(), None));
         }
     };
+    let to_source = Mutex::new(to_source);
     let (result, target_ended) = match target {
-        // The key has done its work.
-        None => (tokio::join!(listen(from_source, to_source, progress), broker.withdraw()).0, None),
+        None => {
+            let listen = whatever_the_limit(listen(from_source, progress), &to_source, limit);
+            // The key has done its work.
+            (tokio::join!(listen, broker.withdraw()).0, None)
+        }
         Some(Channel { reader, writer, ended }) => {
-            (carry((from_source, to_source), (reader, writer), progress).await, Some(ended))
+            let carry = carry((from_source, &to_source), (reader, writer), progress);
+            (whatever_the_limit(carry, &to_source, limit).await, Some(ended))
         }
     };
+    // Open until here: its end would have meant that the controller is gone.
+    drop(to_source);
     // The streams are closed now, so that both agents end.
     let target_end = async {
         match target_ended {
@@ -159,21 +169,37 @@ async fn agree(
 }
 
 /// Follows an agent that talks to the target itself.
-async fn listen(mut from_source: Reader, to_source: Writer, progress: OnProgress<'_>) -> Result<Outcome, Broken> {
+async fn listen(mut from_source: Reader, progress: OnProgress<'_>) -> Result<Outcome, Broken> {
     let mut frame = Vec::new();
     loop {
         let news = next_news(&mut from_source, &mut frame).await?;
         if let Some(outcome) = news.and_then(|news| outcome(news, progress)) {
-            // Its input stays open until here: its end would mean that the controller is gone.
-            drop(to_source);
             return outcome;
         }
     }
 }
 
+/// Tells the sending agent of every change of the limit until the work is done.
+async fn whatever_the_limit<T>(work: impl Future<Output = T>, to_source: &Mutex<Writer>, limit: &Limit<'_>) -> T {
+    let mut changes = limit.changes();
+    let told = async {
+        while changes.changed().await.is_ok() {
+            let now = Control::Bandwidth(*changes.borrow_and_update());
+            if tell(&mut *to_source.lock().await, &now).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        done = work => done,
+        never = told => never,
+    }
+}
+
 /// Relays between both agents.
 async fn carry(
-    (mut from_source, mut to_source): (Reader, Writer),
+    (mut from_source, to_source): (Reader, &Mutex<Writer>),
     (mut from_target, mut to_target): (Reader, Writer),
     progress: OnProgress<'_>,
 ) -> Result<Outcome, Broken> {
@@ -187,11 +213,11 @@ async fn carry(
     let mut down = pin!(async move {
         let result = async {
             skip_noise(&mut from_target).await?;
-            forward_down(&mut from_target, &mut to_source).await
+            forward_down(&mut from_target, to_source).await
         };
         let _ = result.await;
         // The sending agent learns from the end of its input that there is nobody to send to.
-        let _ = to_source.shutdown().await;
+        let _ = to_source.lock().await.shutdown().await;
     });
     tokio::select! {
         outcome = &mut up => outcome,
@@ -261,13 +287,13 @@ fn outcome(news: News, progress: OnProgress<'_>) -> Option<Result<Outcome, Broke
     }
 }
 
-async fn forward_down(from_target: &mut Reader, to_source: &mut Writer) -> std::io::Result<()> {
+async fn forward_down(from_target: &mut Reader, to_source: &Mutex<Writer>) -> std::io::Result<()> {
     let mut frame = Vec::new();
     loop {
         let header = next(from_target, &mut frame).await.map_err(std::io::Error::other)?;
         // The receiving agent may be hostile: it cannot speak in the controller's name.
         if header.route == Route::Peer {
-            write(to_source, &frame).await?;
+            write(&mut *to_source.lock().await, &frame).await?;
         }
     }
 }

@@ -4,7 +4,6 @@
 //! not vouch for.
 
 use std::io::{self, Read};
-use std::net::TcpStream as StdTcp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCerti
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Limits, Preferred};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::copy::agent::PREAMBLE;
 use crate::copy::message::{Dial, Report};
@@ -37,8 +37,10 @@ const WINDOW: u32 = 2 << 20;
 /// A target that was reached, but not logged in to.
 pub struct Reached {
     runtime: Runtime,
-    socket: StdTcp,
+    own: std::net::IpAddr,
     key: PrivateKey,
+    /// The exchange of keys, which goes on while the controller lets this copy's key in.
+    handshake: JoinHandle<Result<Handle<Pinned>, russh::Error>>,
 }
 
 /// Tries to reach the target.
@@ -53,11 +55,14 @@ pub fn reach(dial: &Dial) -> Result<Reached, String> {
         let socket = tokio::net::TcpStream::connect((dial.address.as_str(), dial.port));
         tokio::time::timeout(DIAL_TIMEOUT, socket).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     };
-    let socket = runtime.block_on(connect).and_then(tokio::net::TcpStream::into_std).map_err(|e| e.to_string())?;
+    let socket = runtime.block_on(connect).map_err(|e| e.to_string())?;
+    let _ = socket.set_nodelay(true);
+    let own = socket.local_addr().map_err(|e| e.to_string())?.ip().to_canonical();
     let mut seed = [0; 32];
     rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).map_err(|e| e.to_string())?;
     let key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
-    Ok(Reached { runtime, socket, key })
+    let handshake = runtime.spawn(client::connect_stream(Arc::new(config()), socket, Pinned::of(dial)));
+    Ok(Reached { runtime, own, key, handshake })
 }
 
 impl Reached {
@@ -67,21 +72,19 @@ impl Reached {
     }
 
     /// The address that the target sees, unless something in between changes it.
-    pub fn own_address(&self) -> Result<String, String> {
-        Ok(self.socket.local_addr().map_err(|e| e.to_string())?.ip().to_canonical().to_string())
+    pub fn own_address(&self) -> String {
+        self.own.to_string()
     }
 
     /// Logs in and starts the receiving agent, which is all that the key may do.
     pub fn log_in(self, dial: &Dial) -> Result<Direct, String> {
-        let Self { runtime, socket, key } = self;
-        let connect = async {
-            let socket = tokio::net::TcpStream::from_std(socket).map_err(|e| e.to_string())?;
-            let _ = socket.set_nodelay(true);
-            tokio::time::timeout(LOGIN_TIMEOUT, connect(socket, dial, key))
-                .await
-                .unwrap_or_else(|_| Err("the login took too long".to_owned()))
+        let Self { runtime, key, handshake, .. } = self;
+        let log_in = async {
+            let handle = handshake.await.map_err(|e| e.to_string())?.map_err(described)?;
+            authenticate(handle, dial, key).await
         };
-        let handle = runtime.block_on(connect)?;
+        let log_in = async { tokio::time::timeout(LOGIN_TIMEOUT, log_in).await };
+        let handle = runtime.block_on(log_in).unwrap_or_else(|_| Err("the login took too long".to_owned()))?;
         let asked = Instant::now();
         let channel = runtime.block_on(handle.channel_open_session()).map_err(described)?;
         let round_trip = asked.elapsed();
@@ -90,17 +93,18 @@ impl Reached {
     }
 }
 
-async fn connect(socket: tokio::net::TcpStream, dial: &Dial, key: PrivateKey) -> Result<Handle<Pinned>, String> {
-    let trusted = dial.host_keys.iter().filter_map(|line| PublicKey::from_openssh(line).ok()).collect();
-    let config = client::Config {
+fn config() -> client::Config {
+    client::Config {
         limits: Limits::new(REKEY_BYTES, REKEY_BYTES, Duration::from_secs(3600)),
         window_size: WINDOW,
         preferred: Preferred { cipher: std::borrow::Cow::Borrowed(crate::ssh::ciphers()), ..Preferred::DEFAULT },
         keepalive_interval: Some(Duration::from_secs(15)),
         keepalive_max: 3,
         ..client::Config::default()
-    };
-    let mut handle = client::connect_stream(Arc::new(config), socket, Pinned { trusted }).await.map_err(described)?;
+    }
+}
+
+async fn authenticate(mut handle: Handle<Pinned>, dial: &Dial, key: PrivateKey) -> Result<Handle<Pinned>, String> {
     let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
     if !handle.authenticate_publickey(&dial.user, key).await.map_err(described)?.success() {
         return Err("the target does not accept this copy's key (is another AuthorizedKeysFile set there?)".to_owned());
@@ -159,6 +163,12 @@ async fn started(read: &mut ChannelReadHalf) -> Result<Bytes, String> {
 /// Accepts the keys that the controller knows and no other.
 struct Pinned {
     trusted: Vec<PublicKey>,
+}
+
+impl Pinned {
+    fn of(dial: &Dial) -> Self {
+        Self { trusted: dial.host_keys.iter().filter_map(|line| PublicKey::from_openssh(line).ok()).collect() }
+    }
 }
 
 impl client::Handler for Pinned {

@@ -88,7 +88,7 @@ fn negotiate(dial: &Dial, input: &mut dyn Read, output: &mut dyn Write) -> Resul
             OutFrame::new(Route::Controller, news, Vec::new()).map_err(|e| Failure::protocol(Side::Source, e))?;
         frame.write_to(output).map_err(|e| Failure::lost(Side::Source, e))
     };
-    let offer = |reached: Reached| Ok((reached.public_key()?, reached.own_address()?, reached));
+    let offer = |reached: Reached| Ok((reached.public_key()?, reached.own_address(), reached));
     let result = match direct::reach(dial).and_then(offer) {
         Ok((public_key, from, reached)) => {
             tell(&News::Offer { public_key, from })?;

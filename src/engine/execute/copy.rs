@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pace::Pace;
 use super::{Context, Effect, done, failed};
 use crate::copy::{CopyError, CopyJob, CopyProgress, PassReport};
 use crate::event::Notice;
@@ -24,7 +25,7 @@ impl Context {
             exclude: tree.exclude.clone(),
             delete: tree.delete,
             path: tree.path,
-            bandwidth: self.tuning.borrow().bandwidth.map_or(tree.bandwidth, |set| Some(set).filter(|b| *b > 0)),
+            bandwidth: tree.bandwidth,
         })
     }
 
@@ -45,7 +46,7 @@ pub async fn copy(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
     let passes = if tree.phase == CopyPhase::CatchUp { tree.max_passes.max(1) } else { 1 };
     let mut last = u64::MAX;
     for n in 1..=passes {
-        let report = match pass(context, step, &job).await {
+        let report = match pass(context, step, tree, &job).await {
             Ok(report) => report,
             Err(e) => return failed(e.to_string(), e.hint),
         };
@@ -59,11 +60,14 @@ pub async fn copy(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
     failed("no pass was made", None)
 }
 
-async fn pass(context: &Context, step: &Step, job: &CopyJob) -> Result<PassReport, CopyError> {
+async fn pass(context: &Context, step: &Step, tree: &CopyStep, job: &CopyJob) -> Result<PassReport, CopyError> {
     let progress = context.on_progress(step);
+    let pace = Pace::of(context, step, tree, &job.source);
     let mut attempt = 1;
     loop {
-        match context.world.copier.pass(job, &progress).await {
+        let job = CopyJob { bandwidth: pace.now(), ..job.clone() };
+        let pass = context.world.copier.pass(&job, &progress);
+        match pace.keep(pass, |now| context.world.copier.limit(&job.id, now)).await {
             Err(e) if e.retryable && attempt < TRIES => {
                 context.waiting(step, format!("{e}; trying again"));
                 context.world.clock.sleep(Duration::from_secs(1 << attempt)).await;
@@ -115,7 +119,7 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
             Ok(r) => examples = r.examples,
             Err(e) => return failed(e.to_string(), e.hint),
         }
-        if let Err(e) = pass(context, step, &job).await {
+        if let Err(e) = pass(context, step, tree, &job).await {
             return failed(e.to_string(), e.hint);
         }
     }

@@ -6,7 +6,7 @@ use super::pool::{Member, PoolPlan};
 use super::{Chain, Scope, Steps};
 use crate::planner::finding::Finding;
 use crate::planner::graph::{CopyPhase, CopyStep, HookStep, StepKind, WayBack};
-use crate::spec::model::{DirectoryState, HookPoint, Host, Pair, Service, Side, State, Template, Undo};
+use crate::spec::model::{DirectoryState, HookPoint, Host, Pair, Service, Side, State, Template, Throttle, Undo};
 
 /// A service ready to be laid out in steps.
 pub struct ServicePlan<'a> {
@@ -190,6 +190,12 @@ fn tree(
         delete: state.delete,
         bandwidth: state.bandwidth,
         path: state.path,
+        throttle: match &state.throttle {
+            Some(throttle) => {
+                Some(Throttle { command: Template(fill_shell(&throttle.command, source)?), ..throttle.clone() })
+            }
+            None => None,
+        },
         settle_below: state.settle_below,
         max_passes: state.max_passes,
     })
