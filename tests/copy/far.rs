@@ -22,15 +22,10 @@ fn far_away(hosts: &Hosts, millis: u64) -> Far {
 /// How many receiving agents the target has at most while something goes on.
 async fn most_receivers<T>(hosts: &Hosts, work: impl Future<Output = T>) -> (T, usize) {
     let done = AtomicBool::new(false);
-    let receivers = |pid: &u32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let mut words = line.split(|b| *b == 0);
-        words.next().is_some_and(|w| w.windows(7).any(|w| w == b"/agent-")) && words.nth(1) == Some(b"receive")
-    };
     let count = async {
         let mut most = 0;
         while !done.load(Ordering::Relaxed) {
-            most = most.max(hosts.target.session_processes().iter().filter(|pid| receivers(pid)).count());
+            most = most.max(hosts.receivers().len());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         most

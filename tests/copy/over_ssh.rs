@@ -72,6 +72,16 @@ impl Hosts {
         log.lines().filter(|line| line.contains(key) && !line.contains(&fingerprint)).count()
     }
 
+    /// Receiving agents on the target.
+    pub fn receivers(&self) -> Vec<u32> {
+        let receives = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut words = line.split(|b| *b == 0);
+            words.next().is_some_and(|w| w.windows(7).any(|w| w == b"/agent-")) && words.nth(1) == Some(b"receive")
+        };
+        self.target.session_processes().into_iter().filter(receives).collect()
+    }
+
     fn authorized_keys(&self) -> String {
         fs::read_to_string(self.target.home().join(".ssh/authorized_keys")).unwrap()
     }
