@@ -145,3 +145,43 @@ async fn a_pass_from_host_to_host_can_be_slowed_and_set_free() {
 async fn a_relayed_pass_can_be_slowed_and_set_free() {
     slowed_and_set_free(DataPath::Relay).await;
 }
+
+/// Copies over a link of 8 MiB/s; how many bytes went over it for each byte of content.
+async fn over_a_slow_link(path: DataPath, content: impl Fn(u64) -> Vec<u8>) -> f64 {
+    let hosts = Hosts::start();
+    let engine = hosts.engine();
+    let job = CopyJob { path, ..hosts.job() };
+    let from = PathBuf::from(&job.from);
+    fs::create_dir_all(from.join("small")).unwrap();
+    // The agents take no part in what is counted.
+    engine.pass(&job, &|_| {}).await.unwrap();
+    let slow = Link { round_trip: Duration::from_millis(5), rate: Some(8 << 20) };
+    let far = Far::start(hosts.target.addr(), slow);
+    let job = CopyJob { target: far.host(&hosts.target), ..job };
+    fs::write(from.join("large"), (0..24).flat_map(&content).collect::<Vec<u8>>()).unwrap();
+    for n in 0..400 {
+        fs::write(from.join(format!("small/f{n}")), &content(n)[..20_000]).unwrap();
+    }
+    let report = engine.pass(&job, &|_| {}).await.unwrap();
+    assert_eq!(differences(&from, &PathBuf::from(&job.to), &[]), "");
+    far.carried() as f64 / report.bytes_sent as f64
+}
+
+fn log_lines(n: u64) -> Vec<u8> {
+    let line = |k: u64| format!("2026-11-21T10:{:02}:00Z request {} of user {} served\n", k % 60, n * 7919 + k, k % 97);
+    (0..).flat_map(|k| line(k).into_bytes()).take(MIB).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_shrinks_is_compressed_for_a_slow_link() {
+    for path in [DataPath::Direct, DataPath::Relay] {
+        let carried = over_a_slow_link(path, log_lines).await;
+        assert!(carried < 0.7, "{carried} bytes for a byte, {path:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_shrink_is_not_compressed() {
+    let carried = over_a_slow_link(DataPath::Direct, |n| noise(n, MIB)).await;
+    assert!((0.99..1.2).contains(&carried), "{carried} bytes for a byte");
+}

@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::direct::{Connection, Direct};
 use super::ledger::SharedLedger;
 use super::outbox::{Kind, Outbox, Stream};
+use super::squeeze::Squeezer;
 use super::widen::Widening;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::message::{Begin, Control, News, Order, Ready, Report};
@@ -24,6 +23,7 @@ pub struct Link {
     news: Arc<Outbox>,
     reports: Mutex<Receiver<Report>>,
     ledger: SharedLedger,
+    squeezer: Squeezer,
     /// What more streams can be made of.
     connection: Mutex<Option<Arc<Connection>>>,
     writers: Writers,
@@ -62,7 +62,7 @@ pub fn start(streams: Streams, ledger: SharedLedger, rate: Option<u64>) -> std::
     // Ends with the process: it waits for bytes that nobody may ever send.
     spawn("listen", move || ends.read(input.as_mut(), &to_link, from))?;
     let (reports, connection) = (Mutex::new(reports), Mutex::new(connection));
-    Ok(Link { orders, news, reports, ledger, connection, writers })
+    Ok(Link { orders, news, reports, ledger, squeezer: Squeezer::default(), connection, writers })
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
@@ -98,23 +98,21 @@ impl Link {
             Order::Small(_) | Order::Part { .. } | Order::Hole { .. } => Kind::Content,
             _ => Kind::Request,
         };
-        self.send(&self.orders, kind, Route::Peer, order, data)
+        let frame = OutFrame::new(Route::Peer, order, data).map_err(|e| Failure::protocol(Side::Source, e))?;
+        let frame = match kind {
+            Kind::Request => frame,
+            Kind::Content => self.squeezer.squeeze(frame, self.orders.rate()),
+        };
+        self.send(&self.orders, kind, frame)
     }
 
     /// Tells the controller something.
     pub fn news(&self, news: &News) -> Result<(), Failure> {
-        self.send(&self.news, Kind::Request, Route::Controller, news, Vec::new())
+        let frame = OutFrame::new(Route::Controller, news, Vec::new());
+        self.send(&self.news, Kind::Request, frame.map_err(|e| Failure::protocol(Side::Source, e))?)
     }
 
-    fn send<M: Serialize>(
-        &self,
-        to: &Outbox,
-        kind: Kind,
-        route: Route,
-        message: &M,
-        data: Vec<u8>,
-    ) -> Result<(), Failure> {
-        let frame = OutFrame::new(route, message, data).map_err(|e| Failure::protocol(Side::Source, e))?;
+    fn send(&self, to: &Outbox, kind: Kind, frame: OutFrame) -> Result<(), Failure> {
         if to.push(kind, frame) { Ok(()) } else { Err(self.why()) }
     }
 

@@ -16,6 +16,7 @@ mod outbox;
 mod outcome;
 mod pass;
 mod source;
+mod squeeze;
 mod verify;
 mod widen;
 

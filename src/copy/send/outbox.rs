@@ -12,6 +12,8 @@ use crate::copy::wire::OutFrame;
 
 /// Frames of content that wait, each up to a megabyte.
 const CONTENT: usize = 8;
+/// Over how long a rate is measured.
+const PULSE: Duration = Duration::from_millis(250);
 /// Requests that wait.
 const REQUESTS: usize = 64;
 
@@ -48,6 +50,7 @@ struct State {
     bucket: Bucket,
     /// Bytes of content handed out so far.
     taken: u64,
+    pulse: Pulse,
     /// Nothing more comes.
     closed: bool,
     /// Content leads nowhere any more.
@@ -108,6 +111,8 @@ impl Outbox {
                 if time.is_zero() {
                     state.bucket.take(len as u64);
                     state.taken += len as u64;
+                    let waits = state.content.len() > 1;
+                    state.pulse.beat(len as u64, waits, Instant::now());
                     return self.hand_out(state, |state| state.content.pop_front());
                 }
                 patience = Some(time);
@@ -137,6 +142,11 @@ impl Outbox {
     /// Bytes of content handed out so far.
     pub fn taken(&self) -> u64 {
         self.lock().taken
+    }
+
+    /// Bytes per second that leave while content waits; `None` while that is not known.
+    pub fn rate(&self) -> Option<f64> {
+        self.lock().pulse.rate
     }
 
     /// Lets `time` pass; false when the queue was closed or broken meanwhile.
@@ -169,6 +179,33 @@ impl Outbox {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Measures how fast content leaves, while there is always some that waits: then it is the link that is measured.
+#[derive(Debug, Default)]
+struct Pulse {
+    rate: Option<f64>,
+    since: Option<Instant>,
+    bytes: u64,
+}
+
+impl Pulse {
+    fn beat(&mut self, bytes: u64, waits: bool, now: Instant) {
+        let Some(since) = self.since else {
+            (self.since, self.bytes) = (waits.then_some(now), 0);
+            return;
+        };
+        self.bytes += bytes;
+        let passed = now.saturating_duration_since(since);
+        if passed >= PULSE {
+            let rate = self.bytes as f64 / passed.as_secs_f64();
+            self.rate = Some(self.rate.map_or(rate, |old| 0.5 * old + 0.5 * rate));
+            (self.since, self.bytes) = (Some(now), 0);
+        }
+        if !waits {
+            self.since = None;
+        }
     }
 }
 
@@ -212,6 +249,22 @@ mod tests {
             outbox.limit(None);
             assert_eq!(taker.join().unwrap(), Some(1));
         });
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_link_and_not_of_those_who_fill_the_queue() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut pulse = Pulse::default();
+        for n in 0..20 {
+            pulse.beat(1000, true, at(n * 100));
+        }
+        assert!(pulse.rate.is_some_and(|rate| (9_000.0..11_000.0).contains(&rate)), "{pulse:?}");
+        let mut idle = Pulse::default();
+        for n in 0..20 {
+            idle.beat(1000, false, at(n * 1000));
+        }
+        assert_eq!(idle.rate, None);
     }
 
     #[test]
