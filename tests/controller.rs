@@ -9,6 +9,8 @@
     missing_docs
 )]
 
+mod lab;
+
 #[path = "controller/support.rs"]
 mod support;
 

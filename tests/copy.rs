@@ -14,6 +14,8 @@ mod lab;
 
 #[path = "copy/attacks.rs"]
 mod attacks;
+#[path = "copy/command.rs"]
+mod command;
 #[path = "copy/deltas.rs"]
 mod deltas;
 #[path = "copy/far.rs"]
@@ -26,7 +28,11 @@ mod fidelity;
 mod live;
 #[path = "copy/over_ssh.rs"]
 mod over_ssh;
+#[path = "copy/owners.rs"]
+mod owners;
 #[path = "copy/pair.rs"]
 mod pair;
+#[path = "copy/streams.rs"]
+mod streams;
 #[path = "copy/tree.rs"]
 mod tree;

@@ -30,6 +30,8 @@ mod policy;
 mod rollback;
 #[path = "operations/support.rs"]
 mod support;
+#[path = "operations/terminal.rs"]
+mod terminal;
 #[path = "operations/trouble.rs"]
 mod trouble;
 #[path = "operations/two.rs"]

@@ -41,6 +41,11 @@ fn every_history_of_a_cutover_with_two_faults_keeps_every_promise() {
 }
 
 #[test]
+fn every_history_of_a_stream_with_two_faults_keeps_every_promise() {
+    assert!(rehearse(plans::STREAM, faults()).holds());
+}
+
+#[test]
 fn every_history_of_a_cutover_by_name_with_two_faults_keeps_every_promise() {
     assert!(rehearse(plans::CUTOVER_BY_NAME, faults()).holds());
 }

@@ -74,6 +74,8 @@ impl Setup {
             delete: true,
             bandwidth: None,
             path: Default::default(),
+            by_name: false,
+            checksum: false,
         }
     }
 

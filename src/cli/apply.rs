@@ -10,9 +10,9 @@ use super::failure::advised;
 use super::output::{self, Format};
 use super::runs::{self, Run};
 use super::{Exit, confirm, control, load, plan};
-use crate::event::{Event, RunState, Started};
+use crate::event::{Event, Notice, RunState, Started};
 use crate::lock::{self, Lease};
-use crate::planner::graph::Graph;
+use crate::planner::graph::{Graph, Step, StepKind};
 use crate::planner::proposal::Proposal;
 use crate::planner::saved::{self, SavedPlan};
 use crate::planner::{self, finding::Finding};
@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     inventory: Option<PathBuf>,
 
-    /// Do not ask
+    /// Do not ask, not at points of no return either
     #[arg(short, long)]
     yes: bool,
 
@@ -109,9 +109,12 @@ async fn begin(
         return Ok(Exit::Error);
     }
     let graph = saved.map_or(proposal.graph, |s| s.graph);
-    let (custody, state) = start(environment, spec, graph, lease)?;
+    let (mut custody, mut state) = start(environment, spec, graph, lease)?;
+    if args.yes {
+        pass_no_return(environment, &mut custody, &mut state)?;
+    }
     let command = format!("migrate apply {}", args.plan.display());
-    let world = connections.into_world(spec.inventory.hosts.clone());
+    let world = connections.into_world(spec.inventory.hosts.clone(), Arc::clone(&custody.lease) as _);
     control::work(args.format, environment, world, custody, state, &command).await
 }
 
@@ -176,9 +179,28 @@ async fn resume(
         return Ok(Exit::Error);
     }
     state.apply(custody.log.append(Event::Resumed { by: environment.operator() })?)?;
+    if args.yes {
+        pass_no_return(environment, &mut custody, &mut state)?;
+    }
     let command = format!("migrate apply {}", args.plan.display());
-    let world = connections.into_world(spec.inventory.hosts.clone());
+    let world = connections.into_world(spec.inventory.hosts.clone(), Arc::clone(&custody.lease) as _);
     control::work(args.format, environment, world, custody, state, &command).await
+}
+
+/// `--yes` answers the questions at points of no return, too.
+fn pass_no_return(environment: &Environment, custody: &mut Custody, state: &mut RunState) -> anyhow::Result<()> {
+    let asks = |s: &&Step| matches!(&s.kind, StepKind::Gate { past, .. } if !past.is_empty());
+    let open = |s: &&Step| state.approvals.get(&s.id).is_none_or(Vec::is_empty);
+    let steps = &state.started.graph.steps;
+    let gates: Vec<String> = steps.iter().filter(asks).filter(open).map(|s| s.id.clone()).collect();
+    for step in gates {
+        let approved = Event::Approved { step, by: environment.operator(), why: "begun with --yes".to_owned() };
+        let record = custody.log.append(approved)?;
+        state.apply(record.clone())?;
+        // Nobody watches yet, or any more.
+        let _ = custody.notices.send(Notice::Recorded(record));
+    }
+    Ok(())
 }
 
 pub fn refuse_other_files(run: &str, then: &[Input], now: &[Input]) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::environment::{Environment, ProcessSecrets};
 use crate::clock::SystemClock;
 use crate::copy::{Copier, controller};
-use crate::engine::World;
+use crate::engine::{Guard, World};
 use crate::health::{Checker, Health};
 use crate::secret::Secrets;
 use crate::spec::model::{Host, Spec};
@@ -31,7 +31,7 @@ pub struct Connections {
 
 impl Connections {
     /// The world that an engine acts on.
-    pub fn into_world(self, hosts: BTreeMap<String, Host>) -> World {
+    pub fn into_world(self, hosts: BTreeMap<String, Host>, guard: Arc<dyn Guard>) -> World {
         World {
             hosts,
             remote: self.remote,
@@ -40,7 +40,19 @@ impl Connections {
             directors: self.directors.into_iter().filter_map(|(name, d)| Some((name, d.ok()?))).collect(),
             secrets: self.secrets,
             clock: Arc::new(SystemClock),
+            guard,
         }
+    }
+}
+
+/// What SSH needs to know of this process.
+pub fn ssh(environment: &Environment) -> ssh::Environment {
+    ssh::Environment {
+        home: environment.home.clone(),
+        ssh_auth_sock: environment.ssh_auth_sock.clone(),
+        user: environment.user.clone(),
+        ssh_program: Some("ssh".into()),
+        config_file: None,
     }
 }
 
@@ -48,14 +60,7 @@ impl Connections {
 pub fn connect(spec: &Spec, environment: &Environment) -> anyhow::Result<Connections> {
     let secrets: Arc<dyn Secrets> = Arc::new(ProcessSecrets);
     let hosts = spec.inventory.hosts.clone();
-    let ssh = ssh::Environment {
-        home: environment.home.clone(),
-        ssh_auth_sock: environment.ssh_auth_sock.clone(),
-        user: environment.user.clone(),
-        ssh_program: Some("ssh".into()),
-        config_file: None,
-    };
-    let pool = Pool::new(ssh, hosts.clone(), ssh::Options::default());
+    let pool = Pool::new(ssh(environment), hosts.clone(), ssh::Options::default());
     let context = traffic::Context { secrets: Arc::clone(&secrets), dial: Arc::new(OverSsh::new(pool.clone(), hosts)) };
     let directors = spec.inventory.directors.iter();
     let directors = directors.map(|(name, config)| (name.clone(), traffic::connect(name, config, &context))).collect();

@@ -43,7 +43,7 @@ pub async fn work(
     let watcher = watcher(format, environment, &state);
     let shown = tokio::task::spawn_blocking(move || watch(watcher, watching, &seen));
     let operator = environment.operator();
-    let engine = Engine::new(world, log, state, operator, notices, signals::listen()?, orders);
+    let engine = Engine::new(world, log, state, operator, notices, signals::listen(signals::RUN)?, orders);
     let ended = engine.run().await;
     socket.abort();
     switch.abort();

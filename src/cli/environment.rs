@@ -18,6 +18,8 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// Login name.
     pub user: Option<String>,
+    /// Who has become root by `sudo`.
+    pub sudo_user: Option<String>,
     /// Socket of the SSH agent.
     pub ssh_auth_sock: Option<PathBuf>,
     /// Whether colours may be used.
@@ -38,11 +40,13 @@ impl Environment {
             (None, Some(home)) => home.join(".local/state/migrate"),
             (None, None) => PathBuf::from(".migrate"),
         };
+        let name = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let terminal = std::io::stdout().is_terminal();
         Self {
             state_dir: state_dir.unwrap_or_else(state),
             lease: lock::LENGTH,
-            user: ["USER", "LOGNAME"].iter().find_map(|n| std::env::var(n).ok()).filter(|v| !v.is_empty()),
+            user: name("USER").or_else(|| name("LOGNAME")),
+            sudo_user: name("SUDO_USER").filter(|_| rustix::process::getuid().is_root()),
             ssh_auth_sock: path("SSH_AUTH_SOCK"),
             color: terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
             terminal,
@@ -54,7 +58,12 @@ impl Environment {
     pub fn operator(&self) -> Operator {
         let uname = rustix::system::uname();
         Operator {
-            user: self.user.clone().unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())),
+            // Two people who work as root are two people.
+            user: self
+                .sudo_user
+                .clone()
+                .or_else(|| self.user.clone())
+                .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())),
             host: uname.nodename().to_string_lossy().into_owned(),
             pid: std::process::id(),
         }

@@ -10,6 +10,7 @@ mod completions;
 mod confirm;
 mod connect;
 mod control;
+mod copy;
 mod custody;
 mod environment;
 mod exit;
@@ -65,6 +66,8 @@ enum Command {
     Apply(apply::Args),
     /// Show where runs stand
     Status(status::Args),
+    /// List all runs
+    Runs(status::Runs),
     /// Say what a run waits for, since when, and what would end it
     Explain(explain::Args),
     /// Let a run begin nothing new
@@ -81,6 +84,8 @@ enum Command {
     Rollback(rollback::Args),
     /// Say what became of a step whose outcome is unknown
     Resolve(resolve::Args),
+    /// Copy a directory tree between hosts, or to or from this machine, without a plan
+    Copy(copy::Args),
     /// Check that a run's records are what they were, and hand them out
     Audit(audit::Args),
     /// Show who works on what, and take locks away from controllers that hang
@@ -115,6 +120,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
         Command::Audit(args) => audit::run(&args, environment),
         Command::Lock(args) => lock::run(&args, environment),
         Command::Status(args) => status::run(&args, environment),
+        Command::Runs(args) => status::list(&args, environment),
         Command::Explain(args) => explain::run(&args, environment),
         Command::Pause(args) => operate::pause(&args, environment),
         Command::Resume(args) => operate::resume(&args, environment),
@@ -124,6 +130,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
         Command::Resolve(args) => resolve::run(&args, environment),
         Command::Rollback(args) => block_on(rollback::run(&args, environment)),
         Command::Rehearse(args) => rehearse::run(&args, environment),
+        Command::Copy(args) => block_on(copy::run(&args, environment)),
         Command::Plan(args) => block_on(plan::run(&args, environment)),
         Command::Apply(args) => block_on(apply::run(&args, environment)),
     }

@@ -8,6 +8,7 @@ use super::failure::advised;
 use super::runs::{self, Run};
 use super::{Exit, custody, output};
 use crate::control::{self, Answer, ControlError, Request};
+use crate::engine::aborted;
 use crate::engine::orders::Order;
 use crate::event::{Event, Operator, Record, Setting};
 use crate::spec::units;
@@ -162,9 +163,8 @@ fn write_down(environment: &Environment, run: &Run, order: Order, by: Operator) 
         Order::Approve { step, why } => Event::Approved { step, by, why },
         Order::Set { setting } => Event::Tuned { setting, by },
         Order::Abort { why } => {
-            let why = format!("{}@{} aborted it: {why}", by.user, by.host);
-            let hint = Some("`migrate apply` goes on, `migrate rollback` goes back".to_owned());
-            Event::Held { step: None, why, hint, stuck: false }
+            let (why, hint) = aborted(&by, &why);
+            Event::Held { step: None, why, hint: Some(hint), stuck: false }
         }
     };
     // Folded first: a record that cannot follow must not get into the journal.

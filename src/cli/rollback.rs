@@ -1,6 +1,7 @@
 //! `migrate rollback`: goes back, step by step, as it came.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::environment::Environment;
 use super::failure::advised;
@@ -76,7 +77,8 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
         false => Event::RollbackBegan { by, to: args.to.clone(), why: args.why.clone() },
     };
     state.apply(custody.log.append(event)?)?;
-    let world = connect::connect(&spec, environment)?.into_world(spec.inventory.hosts.clone());
+    let world =
+        connect::connect(&spec, environment)?.into_world(spec.inventory.hosts.clone(), Arc::clone(&custody.lease) as _);
     match control::work(args.format, environment, world, custody, state, &command).await? {
         // That is what was asked for.
         Exit::RolledBack => Ok(Exit::Ok),

@@ -6,8 +6,22 @@ use tokio::sync::watch;
 use super::exit::Exit;
 use crate::engine::Stop;
 
+/// What people are told.
+pub struct Words {
+    /// At the first.
+    pub soon: &'static str,
+    /// At the second.
+    pub at_once: &'static str,
+}
+
+/// For runs with a journal.
+pub const RUN: Words = Words {
+    soon: "stopping at the next safe point; once more ends it at once",
+    at_once: "ended at once; what was under way is in the journal: `migrate apply` goes on from there",
+};
+
 /// Listens for signals until the process ends. The receiver is what an engine watches.
-pub fn listen() -> std::io::Result<watch::Receiver<Stop>> {
+pub fn listen(words: Words) -> std::io::Result<watch::Receiver<Stop>> {
     let (ask, asked) = watch::channel(Stop::No);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -18,10 +32,10 @@ pub fn listen() -> std::io::Result<watch::Receiver<Stop>> {
                 _ = terminate.recv() => "terminate",
             };
             if nth > 1 {
-                eprintln!("\nended at once; what was under way is in the journal: `migrate apply` goes on from there");
+                eprintln!("\n{}", words.at_once);
                 std::process::exit(Exit::Interrupted.code().into());
             }
-            eprintln!("\nstopping at the next safe point; once more ends it at once");
+            eprintln!("\n{}", words.soon);
             // Nobody listening any more: the run is over anyway.
             let _ = ask.send(Stop::Soon { by: by.to_owned() });
         }

@@ -1,4 +1,4 @@
-//! `migrate status`: where runs stand.
+//! `migrate status` and `migrate runs`: where runs stand.
 
 use super::environment::Environment;
 use super::output::{self, Format};
@@ -17,6 +17,19 @@ pub struct Args {
     /// How to show it
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+}
+
+/// Arguments of `migrate runs`.
+#[derive(Debug, clap::Args)]
+pub struct Runs {
+    /// How to show it
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Lists all runs.
+pub fn list(args: &Runs, environment: &Environment) -> anyhow::Result<Exit> {
+    run(&Args { name: None, format: args.format }, environment)
 }
 
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {

@@ -5,6 +5,7 @@
 //! ```text
 //! migrate agent send    --work DIR
 //! migrate agent receive --work DIR --job ID --root DIR [--delete]
+//! migrate agent take    --work DIR --job ID --command HEX
 //! migrate agent clean   --work DIR --home DIR JOB...
 //! migrate agent allow   --work DIR --home DIR --job ID --line LINE
 //! migrate agent forbid  --work DIR --home DIR --job ID
@@ -29,6 +30,7 @@ use super::send;
 enum Role {
     Send { work: PathBuf },
     Receive(Permit),
+    Take { command: String },
     Clean { work: PathBuf, home: PathBuf, jobs: Vec<String> },
     Allow { home: PathBuf, job: String, line: String },
     Forbid { home: PathBuf, job: String },
@@ -68,6 +70,7 @@ fn run(role: Role) -> Result<(), Failure> {
         Role::Allow { home, job, line } => authorize::allow(&home, &job, &line).map_err(cannot_authorize),
         Role::Forbid { home, job } => authorize::forbid(&home, &job).map_err(cannot_authorize),
         Role::Send { work } => send::serve(&work, Box::new(input), Box::new(output)),
+        Role::Take { command } => receive::stream::serve(&command, &mut input, Box::new(output)),
         Role::Receive(permit) => receive::serve(&permit, &mut input, Box::new(output)),
     }
 }
@@ -91,7 +94,7 @@ fn prepare() {
 fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
     let usage = |what: &str| Failure::fatal(Side::Source, format!("agent: {what}"));
     let role = args.next().ok_or_else(|| usage("no role"))?;
-    let (mut work, mut job, mut root, mut home, mut line) = (None, None, None, None, None);
+    let (mut work, mut job, mut root, mut home, mut line, mut command) = (None, None, None, None, None, None);
     let (mut delete, mut jobs) = (false, Vec::new());
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| usage("an option without its value"));
@@ -100,6 +103,7 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
             b"--job" => job = Some(value()?.into_string().map_err(|_| usage("a job id that is not UTF-8"))?),
             b"--home" => home = Some(PathBuf::from(value()?)),
             b"--line" => line = Some(value()?.into_string().map_err(|_| usage("a line that is not UTF-8"))?),
+            b"--command" => command = Some(unhex(&value()?).ok_or_else(|| usage("a command that is not hex"))?),
             b"--root" => root = Some(PathBuf::from(value()?)),
             b"--delete" => delete = true,
             id if role == "clean" => {
@@ -116,12 +120,21 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
         b"clean" => Ok(Role::Clean { work, home: home?, jobs }),
         b"allow" => Ok(Role::Allow { home: home?, job: job?, line: line.ok_or_else(|| usage("no --line"))? }),
         b"forbid" => Ok(Role::Forbid { home: home?, job: job? }),
+        b"take" => {
+            job?;
+            Ok(Role::Take { command: command.ok_or_else(|| usage("no --command"))? })
+        }
         b"receive" => {
             let root = root.filter(|r| r.is_absolute()).ok_or_else(|| usage("no absolute --root"))?;
             Ok(Role::Receive(Permit { job: job?, root, work, delete }))
         }
         _ => Err(usage("an unknown role")),
     }
+}
+
+/// Commands hold line breaks and quotes, which no line of `authorized_keys` may.
+fn unhex(word: &OsString) -> Option<String> {
+    String::from_utf8(crate::text::unhex(word.to_str()?)?).ok()
 }
 
 /// Letters, digits, `-`, `_` and `.`, so that it can be a file name.
@@ -153,6 +166,9 @@ mod tests {
             "receive --work /w --job a --root r",
             "receive --work /w --job a --root /r --force",
             "receive --work /w --job a --root",
+            "take --work /w --job a",
+            "take --work /w --job a --command 0g",
+            "take --work /w --command 6c73",
         ] {
             assert!(parse_words(bad).is_err(), "{bad}");
         }

@@ -6,6 +6,7 @@
 pub mod agent;
 mod authorize;
 pub mod blocks;
+mod child;
 mod clean;
 pub mod controller;
 pub mod digest;
@@ -15,7 +16,10 @@ pub mod listing;
 pub mod manifest;
 pub mod message;
 pub mod meta;
+pub mod owners;
+pub mod parcel;
 pub mod path;
+pub mod place;
 pub mod receive;
 pub mod scan;
 pub mod send;
@@ -50,6 +54,10 @@ pub struct CopyJob {
     pub bandwidth: Option<u64>,
     /// Which way the data takes.
     pub path: DataPath,
+    /// Owners by their names on both hosts instead of by their numbers.
+    pub by_name: bool,
+    /// Believe no record: compare the content of everything on both sides, and send what differs.
+    pub checksum: bool,
 }
 
 /// How far a pass is; lossy, at most some times a second.
@@ -82,6 +90,8 @@ pub struct PassReport {
     pub deleted: u64,
     /// Entries that changed while they were read; the next pass takes them again.
     pub unsettled: u64,
+    /// Users and groups that went by their number, though names were asked for: they have none, or the target does not know it.
+    pub nameless: u64,
     /// Wall time in milliseconds.
     pub millis: u64,
     /// Which way the data took.
@@ -110,6 +120,63 @@ impl fmt::Display for Way {
             Self::Relayed { why } => write!(f, "through this machine, because {why}"),
         }
     }
+}
+
+/// One stream to pour from a command on one host into a command on another.
+#[derive(Debug, Clone)]
+pub struct StreamJob {
+    /// Identifies it, as a copy's id does.
+    pub id: String,
+    /// Where the data comes from.
+    pub source: Host,
+    /// Where it goes.
+    pub target: Host,
+    /// The shell command on the source whose standard output is carried.
+    pub from: String,
+    /// The shell command on the target that gets it as its standard input.
+    pub to: String,
+    /// Bytes per second.
+    pub bandwidth: Option<u64>,
+}
+
+/// What a stream carried: both commands ended with status 0, and both ends saw the same bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamReport {
+    /// Bytes carried.
+    pub bytes: u64,
+    /// Their BLAKE3, taken on both ends.
+    pub hash: [u8; 32],
+    /// Wall time in milliseconds.
+    pub millis: u64,
+}
+
+/// Why a stream did not come to its end.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{error}")]
+pub struct StreamError {
+    /// What happened.
+    pub error: CopyError,
+    /// Whether nobody can tell what the command on the target has done: it may have got everything.
+    pub unknown: bool,
+}
+
+/// What a pass would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// Entries of all kinds on the source.
+    pub entries: u64,
+    /// Bytes of all regular files on the source.
+    pub bytes: u64,
+    /// Files that would be sent.
+    pub files_sent: u64,
+    /// Their bytes; of large files only the blocks that differ travel.
+    pub bytes_sent: u64,
+    /// Directories, links and special files that would be made, and directories whose attributes would change.
+    pub made: u64,
+    /// Entries that would be removed on the target, directories counted once.
+    pub deleted: u64,
+    /// The first of them, for people, escaped: `send data/x`.
+    pub changes: Vec<String>,
 }
 
 /// What a comparison found.
@@ -149,6 +216,9 @@ pub trait Copier: Send + Sync {
     /// Changes how fast the passes of a job go that are under way, in bytes per second: `None` for no limit, 0 to stand still. The next
     /// pass begins as its job says.
     fn limit(&self, job: &str, bandwidth: Option<u64>);
+
+    /// Pours a stream. No success when either command fails or the stream was cut.
+    async fn stream(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, StreamError>;
 
     /// Removes what the engine put on a host: agents, manifests of these jobs.
     async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError>;

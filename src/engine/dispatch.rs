@@ -8,68 +8,15 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::World;
 use super::acting::acting_for;
+use super::ending::{Ending, EngineError, Stop, held_event};
 use super::execute::{self, Context, Effect, Found};
 use super::mutant::{self, Mutant};
 use super::orders::Orders;
 use super::undo;
-use crate::event::{Before, Direction, Event, IllegalTransition, Notice, Operator, RunState, StepResult, StepState};
-use crate::journal::{JournalError, Log};
+use crate::event::{Before, Direction, Event, Notice, Operator, Record, RunState, StepResult, StepState};
+use crate::journal::Log;
 use crate::planner::graph::{Step, StepKind};
 use crate::spec::model::OnFailure;
-
-/// How a controller's work on a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// Everything is done.
-    Finished,
-    /// Everything that was to be undone has been.
-    RolledBack,
-    /// An operator is needed.
-    Held {
-        /// The step, when it is about one.
-        step: Option<String>,
-        /// Why.
-        why: String,
-        /// What to do next.
-        hint: Option<String>,
-        /// An undo failed.
-        stuck: bool,
-    },
-    /// It was asked to stop and did.
-    Stopped,
-}
-
-/// Why a run could not be worked on at all.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// The journal failed: nothing more was begun.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The engine's own records do not fit together.
-    #[error("internal error: {0}")]
-    Illegal(#[from] IllegalTransition),
-    /// A step broke down.
-    #[error("internal error: step {step} broke down: {why}")]
-    Broken {
-        /// The step.
-        step: String,
-        /// What the runtime says.
-        why: String,
-    },
-}
-
-/// Asks a run to stop.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Stop {
-    /// Not asked.
-    #[default]
-    No,
-    /// At the next safe point.
-    Soon {
-        /// `interrupt`, `terminate`.
-        by: String,
-    },
-}
 
 /// One controller at work on one run.
 pub struct Engine {
@@ -127,6 +74,8 @@ impl Engine {
 
     /// Works until everything is done, or a hold or a stop ends it.
     pub async fn run(mut self) -> Result<Ending, EngineError> {
+        let guard = Arc::clone(&self.context.world.guard);
+        let mut lost = guard.lost();
         loop {
             self.begin_ready()?;
             if self.tasks.is_empty() && !self.waits_for_orders() && !self.clean_up_behind() {
@@ -135,6 +84,7 @@ impl Engine {
             tokio::select! {
                 // The same order each time, so that a rehearsal can be repeated.
                 biased;
+                why = &mut lost => return Err(EngineError::Barred(why)),
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => self.conclude(ended)?,
                 Some(given) = self.orders.recv() => self.obey(given)?,
                 Ok(()) = self.stop.changed() => {}
@@ -144,8 +94,10 @@ impl Engine {
     }
 
     pub(super) fn record(&mut self, event: Event) -> Result<(), EngineError> {
-        let record = self.journal.append(event)?;
-        self.state.apply(record.clone())?;
+        // Folded first: a record that cannot follow must not get into the journal.
+        let next = Record { seq: self.state.records, at: self.context.world.clock.wall(), event };
+        self.state.apply(next.clone())?;
+        let record = self.journal.append(next.event)?;
         // A watcher that has gone away does not stop a run.
         let _ = self.notices.send(Notice::Recorded(record));
         Ok(())
@@ -185,8 +137,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Once everything is undone, takes from the hosts what the run has put there; whether there is anything to take. No step has this
-    /// effect, and what stays behind does no harm.
+    /// Once everything is undone, takes from the hosts what the run has put there; whether there is anything to take. It needs no
+    /// intent: it can be repeated, and what stays behind does no harm.
     fn clean_up_behind(&mut self) -> bool {
         let whole = matches!(self.state.direction, Direction::Back { to: None });
         if !whole || self.cleaned || self.stopping() || !undo::left(&self.state).is_empty() {
@@ -202,8 +154,10 @@ impl Engine {
         for step in steps {
             let (context, found) = (Arc::clone(&self.context), Found::new(&self.state, &step));
             self.spawn(&step.id.clone(), async move {
-                execute::execute(&context, &step, &found).await;
-                Effect::Interrupted
+                match execute::execute(&context, &step, &found).await {
+                    Effect::Ended(result) => Effect::Cleared(result),
+                    other => other,
+                }
             });
         }
         !self.tasks.is_empty()
@@ -265,6 +219,8 @@ impl Engine {
         match effect {
             // Interrupted while it only waited: the intent stays open and is taken up again.
             Effect::Interrupted => Ok(()),
+            Effect::Barred(why) => Err(EngineError::Barred(why)),
+            Effect::Cleared(result) => self.record(Event::Cleared { step: id, result }),
             Effect::Looked(before) => self.act_if_still_wanted(step, before),
             Effect::Ended(result) => {
                 let undo = self.state.step(&id).state == StepState::Undoing;
@@ -375,16 +331,5 @@ impl Engine {
         };
         self.record(event)?;
         Ok(ending)
-    }
-}
-
-fn held_event(held: &Ending) -> Event {
-    match held {
-        Ending::Held { step, why, hint, stuck } => {
-            Event::Held { step: step.clone(), why: why.clone(), hint: hint.clone(), stuck: *stuck }
-        }
-        Ending::Finished | Ending::RolledBack | Ending::Stopped => {
-            Event::Held { step: None, why: String::new(), hint: None, stuck: false }
-        }
     }
 }

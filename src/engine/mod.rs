@@ -5,6 +5,7 @@
 
 mod acting;
 mod dispatch;
+mod ending;
 mod execute;
 pub(crate) mod mutant;
 mod obey;
@@ -14,6 +15,8 @@ mod undo;
 pub mod world;
 
 pub use acting::with_current_step;
-pub use dispatch::{Ending, Engine, EngineError, Stop};
+pub use dispatch::Engine;
+pub use ending::{Ending, EngineError, Stop};
+pub(crate) use obey::aborted;
 pub use undo::{NoWayBack, rollback_steps};
-pub use world::World;
+pub use world::{Barred, Guard, World};

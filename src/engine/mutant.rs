@@ -7,6 +7,8 @@ pub(crate) enum Mutant {
     IntentAfterEffect,
     /// Takes an unknown outcome for a done one.
     UnknownIsDone,
+    /// Pours a stream again while nobody knows what became of it.
+    PourAgain,
     /// Every controller has the same fence.
     NoFence,
     /// A command whose start was not prevented counts as one that never starts.

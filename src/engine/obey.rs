@@ -1,6 +1,7 @@
 //! Obeying operators: an order becomes a record, or is refused with the reason.
 
-use super::dispatch::{Ending, Engine, EngineError, Stop};
+use super::dispatch::Engine;
+use super::ending::{Ending, EngineError, Stop};
 use super::orders::{Given, Order};
 use crate::event::{Event, Operator};
 
@@ -13,8 +14,7 @@ impl Engine {
     pub(super) fn obey(&mut self, given: Given) -> Result<(), EngineError> {
         let Given { order, by, answer } = given;
         let obeyed = match self.event_for(order, by) {
-            Ok(Some(event)) => self.record(event).map(Ok)?,
-            Ok(None) => Ok(()),
+            Ok(event) => self.record(event).map(Ok)?,
             Err(why) => Err(why),
         };
         self.context.publish(&self.state);
@@ -23,23 +23,28 @@ impl Engine {
         Ok(())
     }
 
-    fn event_for(&mut self, order: Order, by: Operator) -> Result<Option<Event>, String> {
+    fn event_for(&mut self, order: Order, by: Operator) -> Result<Event, String> {
         match order {
             Order::Pause { .. } if self.state.paused.is_some() => Err("the run is paused already".into()),
-            Order::Pause { why } => Ok(Some(Event::Paused { by, why })),
+            Order::Pause { why } => Ok(Event::Paused { by, why }),
             Order::Resume if self.state.paused.is_none() => Err("the run is not paused".into()),
-            Order::Resume => Ok(Some(Event::Unpaused { by })),
+            Order::Resume => Ok(Event::Unpaused { by }),
             Order::Approve { step, why } => {
-                self.state.check_approval(&step, &by).map(|()| Some(Event::Approved { step, by, why }))
+                self.state.check_approval(&step, &by).map(|()| Event::Approved { step, by, why })
             }
-            Order::Set { setting } => Ok(Some(Event::Tuned { setting, by })),
+            Order::Set { setting } => Ok(Event::Tuned { setting, by }),
             Order::Abort { why } => {
-                let why = format!("{}@{} aborted it: {why}", by.user, by.host);
-                let hint = Some("`migrate apply` goes on, `migrate rollback` goes back".to_owned());
-                self.hold.get_or_insert(Ending::Held { step: None, why, hint, stuck: false });
+                let (said, hint) = aborted(&by, &why);
+                self.hold.get_or_insert(Ending::Held { step: None, why: said, hint: Some(hint), stuck: false });
                 self.context.interrupt();
-                Ok(None)
+                Ok(Event::Aborted { by, why })
             }
         }
     }
+}
+
+/// What an abort holds a run for, and what to do then.
+pub(crate) fn aborted(by: &Operator, why: &str) -> (String, String) {
+    let said = format!("{}@{} aborted it: {why}", by.user, by.host);
+    (said, "`migrate apply` goes on, `migrate rollback` goes back".to_owned())
 }

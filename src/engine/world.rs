@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
 use crate::clock::Clock;
 use crate::copy::Copier;
 use crate::health::Health;
@@ -27,4 +29,27 @@ pub struct World {
     pub secrets: Arc<dyn Secrets>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Leave to act.
+    pub guard: Arc<dyn Guard>,
+}
+
+/// Whether this controller, and no other, may act.
+#[async_trait]
+pub trait Guard: Send + Sync {
+    /// Asked right before every effect.
+    fn check(&self) -> Result<(), Barred>;
+
+    /// Returns once the leave to act is lost for good, with the reason.
+    async fn lost(&self) -> String;
+}
+
+/// Why a controller must not act.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Barred {
+    /// Never again: another may be at work.
+    #[error("{0}")]
+    ForGood(String),
+    /// Not at this moment.
+    #[error("{0}")]
+    ForNow(String),
 }

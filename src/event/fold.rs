@@ -116,6 +116,12 @@ impl RunState {
                 self.status = Status::Running;
                 self.direction = Direction::Back { to };
             }
+            Event::Cleared { step, .. } => match (&self.direction, self.plan.get(&step).map(|s| &s.kind)) {
+                (Direction::Back { to: None }, Some(StepKind::CleanUp { .. })) => {}
+                _ => return Err(illegal(format!("{step} clears nothing here"))),
+            },
+            // It is held, or taken up again, by a record of its own.
+            Event::Aborted { .. } => {}
             Event::RolledBack => self.end_rollback().map_err(illegal)?,
             Event::Resolved { step, done, why, .. } => self.resolve(&step, done, why, record.at).map_err(illegal)?,
             Event::Paused { by, why } => self.paused = Some(Pause { by, why, since: record.at }),
@@ -155,6 +161,7 @@ impl RunState {
         if attempt != step.attempts + 1 {
             return Err(format!("{id}: attempt {attempt} after {}", step.attempts));
         }
+        let unclear = matches!(step.state, StepState::Running | StepState::Unknown);
         step.state = match (undo, step.state) {
             (false, StepState::Waiting | StepState::Running | StepState::Failed | StepState::Unknown) => {
                 StepState::Running
@@ -165,6 +172,7 @@ impl RunState {
         };
         step.attempts = attempt;
         step.in_flight |= !undo;
+        step.unclear = unclear;
         step.began = Some(at);
         step.ended = None;
         // A second attempt sees what the first one left: only the first sight is what was there before.
@@ -175,7 +183,7 @@ impl RunState {
     /// Why nobody, or not this user, can say yes to a step.
     pub fn check_approval(&self, step: &str, by: &Operator) -> Result<(), String> {
         match self.started.graph.step(step).map(|s| &s.kind) {
-            Some(StepKind::Gate(_)) => {}
+            Some(StepKind::Gate { .. }) => {}
             Some(_) => return Err(format!("{step} is not a gate")),
             None => return Err(format!("there is no step {step}")),
         }
@@ -284,6 +292,7 @@ impl RunState {
             failures: 0,
             settled: 0,
             in_flight: false,
+            unclear: false,
             before: None,
             says: String::new(),
         };

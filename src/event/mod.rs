@@ -86,6 +86,13 @@ pub enum Event {
         /// Who or what wanted it.
         why: String,
     },
+    /// After everything was undone: what a pair's hosts still had of the run was taken away, or could not be.
+    Cleared {
+        /// The step that would have done so at the end of the way there.
+        step: String,
+        /// How it ended.
+        result: StepResult,
+    },
     /// Everything that was to be undone has been.
     RolledBack,
     /// An operator says what became of a step whose outcome is unknown.
@@ -110,6 +117,13 @@ pub enum Event {
     Unpaused {
         /// Who and where.
         by: Operator,
+    },
+    /// Nothing new begins, and the run is held once what is under way has ended.
+    Aborted {
+        /// Who and where.
+        by: Operator,
+        /// Why.
+        why: String,
     },
     /// Somebody says yes to a gate.
     Approved {

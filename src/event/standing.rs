@@ -110,6 +110,8 @@ pub struct StepRecord {
     pub settled: u32,
     /// Whether an attempt has begun whose end nobody knows: what it has begun may still go on.
     pub in_flight: bool,
+    /// Whether the attempt before the last one has an end that nobody knows.
+    pub unclear: bool,
     /// What was there before the first attempt.
     pub before: Option<Before>,
     /// What was seen at the end, or why it failed.

@@ -1,9 +1,12 @@
-//! A journal that takes nothing more once the lease is lost.
+//! What a lease allows: effects while it lasts, and records of the journal. Once it is lost, neither.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lease::Lease;
+use async_trait::async_trait;
+
+use super::lease::{Lease, LockLost};
+use crate::engine::{Barred, Guard};
 use crate::event::{Event, Record};
 use crate::journal::{JournalError, Log};
 
@@ -24,5 +27,28 @@ impl<L: Log> Log for Fenced<L> {
     fn append(&mut self, event: Event) -> Result<Record, JournalError> {
         self.lease.check(Duration::ZERO).map_err(|lost| JournalError::Fenced { why: lost.to_string() })?;
         self.log.append(event)
+    }
+}
+
+/// How often a loss is looked for while an effect takes its time.
+const LOOK: Duration = Duration::from_secs(1);
+
+#[async_trait]
+impl Guard for Lease {
+    fn check(&self) -> Result<(), Barred> {
+        match self.check(self.needed()) {
+            Ok(_) => Ok(()),
+            Err(lost @ (LockLost::Expired { .. } | LockLost::Taken)) => Err(Barred::ForGood(lost.to_string())),
+            Err(now @ (LockLost::Short { .. } | LockLost::Unreadable { .. })) => Err(Barred::ForNow(now.to_string())),
+        }
+    }
+
+    async fn lost(&self) -> String {
+        loop {
+            if let Err(lost @ (LockLost::Expired { .. } | LockLost::Taken)) = self.check(Duration::ZERO) {
+                return lost.to_string();
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }

@@ -111,6 +111,11 @@ impl Lease {
         self.shared.check(needed)
     }
 
+    /// How long it has to last for an effect to begin: a fourth of its length, which renewals keep it well above.
+    pub(super) fn needed(&self) -> Duration {
+        self.shared.locks.length() / BEATS
+    }
+
     /// Writes down which run it is for, for those who look.
     pub fn name_run(&self, run: &str) -> Result<(), LockError> {
         let fence = self.shared.fence;

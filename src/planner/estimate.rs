@@ -78,7 +78,8 @@ fn step_time(step: &Step, observed: &Observed) -> Duration {
         | StepKind::LowerTtl { .. }
         | StepKind::RestoreTtl { .. }
         | StepKind::Hook(_)
-        | StepKind::Gate(_)
+        | StepKind::Gate { .. }
+        | StepKind::Stream(_)
         | StepKind::CleanUp { .. } => ROUND,
     }
 }

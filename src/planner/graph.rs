@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::model::{DataPath, Gate, HealthCheck, HookPoint, OnDeadline, OnFailure, Pair, SecretRef, Throttle};
-use crate::text;
-use crate::traffic::{Change, Mode};
+use crate::spec::model::{
+    DataPath, Gate, HealthCheck, HookPoint, OnDeadline, OnFailure, Owners, Pair, SecretRef, Throttle,
+};
+use crate::traffic::Change;
 
 /// Steps and what each waits for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -79,6 +80,8 @@ pub enum StepKind {
     Copy(CopyStep),
     /// Compares one tree on both sides by content.
     Verify(CopyStep),
+    /// Pours what a command on the source writes into a command on the target.
+    Stream(StreamStep),
     /// Absolute settings of members of one pool.
     Traffic {
         /// Inventory name of the director.
@@ -148,7 +151,12 @@ pub enum StepKind {
         checks: BTreeMap<String, Vec<HealthCheck>>,
     },
     /// Waits until people, the calendar and the clock say yes.
-    Gate(Gate),
+    Gate {
+        /// What it asks.
+        asks: Gate,
+        /// Why there is no way back behind what it lets pass: a gate of its own asks before the first such step.
+        past: Vec<String>,
+    },
     /// A command of the plan on a host.
     Hook(HookStep),
     /// Removes what was put on the pair's hosts: agents, manifests, receipts.
@@ -198,6 +206,24 @@ pub struct CopyStep {
     pub settle_below: u64,
     /// Catch-up ends after this many passes.
     pub max_passes: u32,
+    /// What makes an owner the same on both hosts.
+    #[serde(default)]
+    pub owners: Owners,
+}
+
+/// A stream with its commands filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamStep {
+    /// Id of the job.
+    pub job: String,
+    /// The shell script on the source.
+    pub from: String,
+    /// The shell script on the target.
+    pub to: String,
+    /// Bytes per second.
+    pub bandwidth: Option<u64>,
+    /// Whether pouring it twice is the same as once.
+    pub idempotent: bool,
 }
 
 /// Which of the passes.
@@ -247,6 +273,8 @@ pub enum Class {
     Keyed,
     /// The result can be asked for.
     Probed,
+    /// Nobody can be asked: an unknown outcome holds.
+    Opaque,
 }
 
 impl StepKind {
@@ -258,12 +286,14 @@ impl StepKind {
             | Self::Settle { .. }
             | Self::Empty { .. }
             | Self::Watch { .. }
-            | Self::Gate(_) => Class::Reading,
+            | Self::Gate { .. } => Class::Reading,
             Self::Copy(_)
             | Self::Traffic { .. }
             | Self::LowerTtl { .. }
             | Self::RestoreTtl { .. }
             | Self::CleanUp { .. } => Class::Convergent,
+            Self::Stream(stream) if stream.idempotent => Class::Convergent,
+            Self::Stream(_) => Class::Opaque,
             Self::Hook(hook) if hook.done_when.is_some() => Class::Probed,
             Self::Hook(hook) if hook.idempotent => Class::Convergent,
             Self::Hook(_) => Class::Keyed,
@@ -276,138 +306,6 @@ impl StepKind {
             Self::Traffic { .. } | Self::LowerTtl { .. } | Self::RestoreTtl { .. } => true,
             Self::Hook(hook) => hook.undo.is_some(),
             _ => false,
-        }
-    }
-
-    /// One word for people: the phase that the step is part of.
-    pub fn phase(&self) -> &'static str {
-        match self {
-            Self::Check { .. } => "check",
-            Self::Copy(c) => match c.phase {
-                CopyPhase::Seed => "seed",
-                CopyPhase::CatchUp => "catch up",
-                CopyPhase::Last => "last pass",
-                CopyPhase::Verify => "verify",
-            },
-            Self::Verify(_) => "verify",
-            Self::Traffic { share: Some(_), .. } => "shift",
-            Self::Traffic { changes, .. } if changes.iter().all(|c| c.mode == Mode::Maint) => "retire",
-            Self::Traffic { .. } => "drain",
-            Self::LowerTtl { .. } => "lower ttl",
-            Self::RestoreTtl { .. } => "restore ttl",
-            Self::Settle { .. } => "settle",
-            Self::Empty { .. } => "empty",
-            Self::Watch { .. } => "watch",
-            Self::Gate(_) => "gate",
-            Self::Hook(hook) => hook.at.name(),
-            Self::CleanUp { .. } => "clean up",
-        }
-    }
-
-    /// What is done, in one line for people.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Check { host, checks } => format!("{host} passes {}", text::count(checks.len() as u64, "check")),
-            Self::Copy(c) => describe_copy(c),
-            Self::Verify(c) => format!("{}, by the content of every file on both sides", describe_copy(c)),
-            Self::Traffic { director, pool, changes, .. } => {
-                let changes: Vec<String> = changes.iter().map(describe_change).collect();
-                format!("{director} {pool}: {}", changes.join(", "))
-            }
-            Self::LowerTtl { director, pool, ttl } => format!("{director} {pool}: TTL {}", text::duration(*ttl)),
-            Self::RestoreTtl { director, pool, .. } => format!("{director} {pool}: TTL as it was before"),
-            Self::Settle { director, pool, outlast } => match outlast {
-                Some(_) => format!("{director} {pool}: the old TTL has run out and resolvers answer anew"),
-                None => format!("{director} {pool}: its TTL has run out and resolvers answer anew"),
-            },
-            Self::Empty { member, deadline, on_deadline, .. } => format!(
-                "until {member} has no connections, at most {}, then {}",
-                text::duration(*deadline),
-                on_deadline.name()
-            ),
-            Self::Watch { hold, checks } if checks.is_empty() => format!("for {}", text::duration(*hold)),
-            Self::Watch { hold, checks } => {
-                let hosts: Vec<&String> = checks.keys().collect();
-                format!("health of {} for {}", text::list(&hosts), text::duration(*hold))
-            }
-            Self::Gate(gate) => describe_gate(gate),
-            Self::Hook(hook) => format!("on {}: {}", hook.host, text::escape(hook.run.as_bytes(), 100)),
-            Self::CleanUp { hosts, .. } => format!("nothing of migrate is left on {}", text::list(hosts)),
-        }
-    }
-}
-
-/// What a gate waits for.
-pub fn describe_gate(gate: &Gate) -> String {
-    let mut asks = Vec::new();
-    match gate.approvals {
-        0 => {}
-        1 => asks.push("somebody approves".to_owned()),
-        n => asks.push(format!("{n} different people approve")),
-    }
-    if let Some(time) = gate.not_before {
-        asks.push(format!("it is {time}"));
-    }
-    if let Some(window) = &gate.window {
-        let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
-        let names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-        let days: Vec<&str> =
-            (1_i8..).zip(names).filter(|(n, _)| window.days.contains(n)).map(|(_, name)| name).collect();
-        let days = if days.len() == 7 { "any day".to_owned() } else { text::list(&days) };
-        asks.push(format!("it is {days} between {} and {} in {}", clock(window.from), clock(window.to), window.zone));
-    }
-    format!("until {}", text::list(&asks))
-}
-
-fn describe_copy(c: &CopyStep) -> String {
-    let way = match c.path {
-        DataPath::Auto => "",
-        DataPath::Direct => ", only from host to host",
-        DataPath::Relay => ", through this machine",
-    };
-    let trees = if c.from == c.to { format!("{}{way}", c.from) } else { format!("{} → {}{way}", c.from, c.to) };
-    match c.phase {
-        CopyPhase::Seed => format!("{trees}, live"),
-        CopyPhase::CatchUp => {
-            format!("{trees} until less than {} is left, at most {} passes", text::bytes(c.settle_below), c.max_passes)
-        }
-        CopyPhase::Last | CopyPhase::Verify => trees,
-    }
-}
-
-fn describe_change(change: &Change) -> String {
-    match change.mode {
-        Mode::Ready => format!("{} weight {}", change.member, change.weight),
-        Mode::Drain => format!("{} drain", change.member),
-        Mode::Maint => format!("{} maintenance", change.member),
-    }
-}
-
-impl OnDeadline {
-    /// The word in plans.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Hold => "hold",
-            Self::Restore => "restore",
-            Self::Proceed => "proceed",
-        }
-    }
-}
-
-impl HookPoint {
-    /// The word in plans.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::BeforePair => "before_pair",
-            Self::BeforeSeed => "before_seed",
-            Self::AfterSeed => "after_seed",
-            Self::BeforeDrain => "before_drain",
-            Self::AfterDrain => "after_drain",
-            Self::Freeze => "freeze",
-            Self::Thaw => "thaw",
-            Self::BeforeShift => "before_shift",
-            Self::AfterShift => "after_shift",
-            Self::AfterPair => "after_pair",
         }
     }
 }

@@ -12,6 +12,7 @@ mod preflight;
 pub mod proposal;
 mod rails;
 pub mod saved;
+mod words;
 
 use observed::Observed;
 use proposal::Proposal;

@@ -46,7 +46,7 @@ fn paths_by_host(spec: &Spec) -> BTreeMap<String, BTreeSet<String>> {
             for name in [&pair.source, &pair.target] {
                 paths.entry(name.clone()).or_default();
             }
-            for State::Directory(tree) in &service.state {
+            for tree in service.state.iter().filter_map(State::directory) {
                 for (name, template) in [(&pair.source, &tree.from), (&pair.target, &tree.to)] {
                     let filled = spec.inventory.hosts.get(name).and_then(|h| template.render_plain(&h.vars).ok());
                     paths.entry(name.clone()).or_default().extend(filled);
@@ -103,7 +103,10 @@ fn silent<T>(error: &TrafficError) -> Seen<T> {
 
 async fn trees(spec: &Spec, sight: &Sight<'_>) -> BTreeMap<String, Seen<TreeSize>> {
     let sources = spec.plan.services.iter().flat_map(|service| {
-        service.pairs.iter().flat_map(move |pair| service.state.iter().map(move |State::Directory(d)| (pair, d)))
+        service
+            .pairs
+            .iter()
+            .flat_map(move |pair| service.state.iter().filter_map(State::directory).map(move |d| (pair, d)))
     });
     let wanted = sources.filter_map(|(pair, tree)| {
         let host = spec.inventory.hosts.get(&pair.source)?;

@@ -149,10 +149,14 @@ fn service_findings(service: &Service) -> Vec<Finding> {
         "use `on_deadline: hold`",
     );
     risk(
-        service.state.iter().any(|State::Directory(d)| !d.verify),
+        service.state.iter().filter_map(State::directory).any(|d| !d.verify),
         "has state that is not verified: a damaged copy would be noticed by its users",
         "leave `verify` on",
     );
+    if service.state.iter().any(|state| matches!(state, State::Stream(_))) {
+        let what = "is frozen for as long as its stream takes, which nobody can estimate: it begins after the freeze";
+        findings.push(Finding::risk(&service.name, what).hint("rehearse it by hand, and measure how long it takes"));
+    }
     findings
 }
 

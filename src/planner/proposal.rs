@@ -183,6 +183,7 @@ impl Viewer<'_> {
                 let seen = self.observed.health.get(host).and_then(|v| v.first());
                 (seen.map(|v| format!("now: {}", v.evidence)), Mark::Assumed)
             }
+            StepKind::Stream(_) => (None, Mark::CannotBeChecked),
             StepKind::Hook(hook) => {
                 let reached = matches!(self.observed.hosts.get(&hook.host), Some(Seen::Live(_)));
                 (reached.then(|| format!("{} can be reached", hook.host)), Mark::CannotBeChecked)

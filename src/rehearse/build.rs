@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::model::{Does, HookModel, MemberModel, Model, PairModel, Place, PoolModel, Tree};
-use crate::planner::graph::{Class, CopyStep, Graph, Step, StepKind};
+use crate::planner::graph::{Class, CopyStep, Graph, Step, StepKind, StreamStep};
 use crate::spec::model::{HookPoint, OnDeadline, Pair, Service, Spec, Strategy, Traffic};
 use crate::traffic::{Mode, Weights};
 
@@ -38,7 +38,7 @@ fn pair_model(spec: &Spec, graph: &Graph, service: &Service, pair: &Pair, pools:
     let steps = || graph.steps.iter().filter(|s| s.service == service.name && s.pair.as_ref() == Some(pair));
     let mut trees: Vec<Tree> = Vec::new();
     for step in steps() {
-        if let StepKind::Copy(CopyStep { job, .. }) = &step.kind
+        if let StepKind::Copy(CopyStep { job, .. }) | StepKind::Stream(StreamStep { job, .. }) = &step.kind
             && trees.iter().all(|t| t.job != *job)
         {
             // Nothing is there yet: not even the writes from before the run.
@@ -98,7 +98,7 @@ fn place(spec: &Spec, pair: &Pair, traffic: &Traffic, pools: &mut Vec<PoolModel>
 
 /// What a step's hook does to its pair; steps that are no hooks do nothing.
 fn hook_model(step: &Step, pair: Option<usize>, model: &mut Model) -> HookModel {
-    let repeatable = step.kind.class() != Class::Keyed;
+    let repeatable = !matches!(step.kind.class(), Class::Keyed | Class::Opaque);
     let nothing = HookModel { pair, repeatable, ..HookModel::default() };
     let StepKind::Hook(hook) = &step.kind else { return nothing };
     let Some(sides) = pair.and_then(|p| model.pairs.get_mut(p)) else { return nothing };

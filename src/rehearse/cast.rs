@@ -10,6 +10,8 @@ use super::model::PoolModel;
 use super::stage::{Script, Sim, Stage};
 use crate::clock::Clock;
 use crate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport};
+use crate::copy::{StreamError, StreamJob, StreamReport};
+use crate::engine::{Barred, Guard};
 use crate::health::{Health, Outcome, Verdict};
 use crate::secret::{Secret, SecretError, Secrets};
 use crate::spec::model::{HealthCheck, Host, SecretRef};
@@ -20,6 +22,20 @@ pub(super) async fn returned<T>(played: Option<T>) -> T {
     match played {
         Some(played) => played,
         None => std::future::pending().await,
+    }
+}
+
+/// One controller at a time is at work in a history: a dead one never acts again, and its successor has its leave.
+pub(super) struct Alone;
+
+#[async_trait]
+impl Guard for Alone {
+    fn check(&self) -> Result<(), Barred> {
+        Ok(())
+    }
+
+    async fn lost(&self) -> String {
+        std::future::pending().await
     }
 }
 
@@ -256,6 +272,45 @@ impl SimCopier {
     }
 }
 
+impl SimCopier {
+    /// Takes hold once at its end, or not at all; what arrived before a cut is the operator's to clear away.
+    fn pour(script: &Script, sim: &mut Sim, job: &StreamJob) -> Result<StreamReport, StreamError> {
+        let failed =
+            |unknown: bool, what: &str| Err(StreamError { error: copy_error(&job.target, what, unknown), unknown });
+        if !Self::reach(script, sim, &[&job.source, &job.target]) {
+            return failed(false, "cannot be reached");
+        }
+        let pair = sim.model.pairs.iter().position(|p| p.trees.iter().any(|t| t.job == job.id)).unwrap_or(usize::MAX);
+        let fault = sim.point(script, Call::Stream, "streams");
+        match fault {
+            None | Some(Fault::ReplyLost | Fault::KilledAfter) => {
+                let poured = sim.model.copy(pair, &job.id, true);
+                sim.keep(poured);
+                let ran = super::stage::current_step(script).map_or(Ok(()), |step| sim.model.run_hook(step));
+                sim.keep(ran);
+            }
+            Some(Fault::Half | Fault::KilledHalf) => {
+                let torn = sim.model.copy(pair, &job.id, false);
+                sim.keep(torn);
+            }
+            Some(_) => {}
+        }
+        match fault {
+            None => Ok(StreamReport { bytes: 1 << 20, ..StreamReport::default() }),
+            Some(Fault::Refused) => failed(false, "the command ended with status 1"),
+            Some(Fault::Before) => failed(false, "the connection could not be made"),
+            Some(fault) => {
+                if let (true, Some(place)) =
+                    (matches!(fault, Fault::Away | Fault::Gone), script.places.get(&job.target.name))
+                {
+                    sim.lose(*place, fault);
+                }
+                failed(true, "the connection broke")
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Copier for SimCopier {
     async fn pass(&self, job: &CopyJob, _: OnProgress<'_>) -> Result<PassReport, CopyError> {
@@ -288,6 +343,10 @@ impl Copier for SimCopier {
 
     /// A simulated pass takes no time that a limit could change.
     fn limit(&self, _job: &str, _bandwidth: Option<u64>) {}
+
+    async fn stream(&self, job: &StreamJob, _: OnProgress<'_>) -> Result<StreamReport, StreamError> {
+        returned(self.0.play(|script, sim| Self::pour(script, sim, job))).await
+    }
 
     async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError> {
         let played = self.0.play(|script, sim| {

@@ -69,6 +69,8 @@ pub(super) enum Call {
     Probe,
     /// A copy pass; `verified`: whether its tree is compared afterwards.
     Pass { verified: bool },
+    /// A stream between two commands.
+    Stream,
     /// A comparison of trees.
     Verify,
     /// Removal of what the copy engine left.
@@ -107,6 +109,7 @@ impl Call {
             ],
             Self::Ask => &[Before, ReplyLost, Away, Gone, ClockJump],
             Self::Probe => &[ReplyLost, Blip, Sick, ClockJump],
+            Self::Stream => &[Before, ReplyLost, Half, Refused, Away, Gone, KilledHalf, KilledAfter],
             Self::Pass { verified: false } => &[Before, ReplyLost, Half, Refused, Away, Gone, KilledHalf, KilledAfter],
             Self::Pass { verified: true } => {
                 &[Before, ReplyLost, Half, Refused, Ineffective, Away, Gone, KilledHalf, KilledAfter]

@@ -10,13 +10,14 @@ use std::task::Poll;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
-use super::cast::{SimClock, SimCopier, SimDirector, SimHealth, SimSecrets};
+use super::cast::{Alone, SimClock, SimCopier, SimDirector, SimHealth, SimSecrets};
 use super::hosts::SimRemote;
 use super::log::SimLog;
 use super::promise::Broken;
 use super::stage::{Point, Script, Snapshot, Stage, Strike};
 use crate::engine::{self, Ending, Engine, EngineError, Stop, World};
 use crate::event::{Direction, Event, Operator, Started, Status, StepState};
+use crate::planner::graph::Class;
 use crate::spec::model::{Host, Spec};
 use crate::traffic::Director;
 
@@ -91,6 +92,7 @@ impl Theatre {
             directors: self.directors.clone(),
             secrets: Arc::new(SimSecrets),
             clock: Arc::new(SimClock(stage())),
+            guard: Arc::new(Alone),
         }
     }
 
@@ -155,6 +157,8 @@ impl Theatre {
                 self.stage.lock().looks += 1;
                 self.look(step.as_deref());
             } else {
+                // A controller that was killed may have left something new to be told.
+                told &= self.stage.lock().struck == struck;
                 self.say("another controller takes the run up");
             }
             let status = self.stage.lock().state.as_ref().map(|s| s.status.clone());
@@ -192,7 +196,8 @@ impl Theatre {
         let mut sim = self.stage.lock();
         sim.mend();
         let Some((step, index)) = step.and_then(|s| Some((s, *self.stage.script.index.get(s)?))) else { return };
-        let lost = sim.receipts.is_lost(index);
+        let opaque = self.stage.script.graph.step(step).is_some_and(|s| s.kind.class() == Class::Opaque);
+        let lost = opaque || sim.receipts.is_lost(index);
         let (Some(hook), Some(state)) = (sim.model.hooks.get(index), &sim.state) else { return };
         let took = hook.took > 0;
         let done = match state.step(step).state {

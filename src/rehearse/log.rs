@@ -117,6 +117,8 @@ fn describe(event: &Event) -> String {
         Event::Paused { .. } | Event::Unpaused { .. } | Event::Approved { .. } | Event::Tuned { .. } => {
             "journal: an operator's order".into()
         }
+        Event::Aborted { .. } => "journal: an operator aborts".into(),
+        Event::Cleared { .. } => "journal: nothing of the run is left on the hosts".into(),
         Event::Held { why, .. } => format!("journal: held: {why}"),
         Event::Stopped { by } => format!("journal: stopped by {by}"),
         Event::Finished => "journal: finished".into(),

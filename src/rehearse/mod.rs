@@ -72,8 +72,8 @@ pub fn rehearse(
 fn with_open_gates(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
     for step in &mut graph.steps {
-        if let StepKind::Gate(gate) = &mut step.kind {
-            (gate.approvals, gate.not_before, gate.window) = (0, None, None);
+        if let StepKind::Gate { asks, .. } = &mut step.kind {
+            (asks.approvals, asks.not_before, asks.window) = (0, None, None);
         }
     }
     graph

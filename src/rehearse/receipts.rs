@@ -13,6 +13,7 @@ pub(super) type Key = (usize, String);
 pub(super) struct Receipts {
     /// With the step whose command it is about.
     kept: BTreeMap<Key, (usize, Receipt)>,
+    /// A host that has one has the run's directory, too: both come and go together.
     fences: BTreeMap<usize, u64>,
 }
 
@@ -51,10 +52,11 @@ impl Receipts {
     /// Whether a late command may start; decides its key.
     pub fn admits(&mut self, late: &Late) -> bool {
         let (key, fence) = &late.key;
+        let Some(newest) = self.fences.get(&key.0) else { return false };
         if self.kept.contains_key(key) {
             return false;
         }
-        let fenced = self.fences.get(&key.0).is_some_and(|newest| newest > fence);
+        let fenced = newest > fence;
         let receipt = if fenced { Receipt::Sealed } else { Receipt::Finished(0) };
         self.kept.insert(key.clone(), (late.hook, receipt));
         !fenced

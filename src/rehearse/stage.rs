@@ -394,6 +394,6 @@ impl Sim {
 }
 
 /// The step whose task is running.
-fn current_step(script: &Script) -> Option<usize> {
+pub(super) fn current_step(script: &Script) -> Option<usize> {
     engine::with_current_step(|id| script.index.get(id).copied()).flatten()
 }

@@ -35,6 +35,12 @@ fn an_unknown_outcome_that_is_taken_for_done_is_found() {
 }
 
 #[test]
+fn a_stream_that_is_poured_again_while_nobody_knows_what_became_of_it_is_found() {
+    let broken = found(Mutant::PourAgain, plans::STREAM, 1);
+    assert!(broken.iter().any(|b| matches!(b, Broken::RanTwice)), "{broken:?}");
+}
+
+#[test]
 fn a_start_that_is_not_prevented_is_found() {
     let broken = found(Mutant::NoSeal, &plans::one("on_failure: rollback", ""), 2);
     assert!(broken.iter().any(|b| matches!(b, Broken::TwoWriters { .. })), "{broken:?}");
@@ -67,6 +73,14 @@ fn commands_that_may_be_repeated_keep_every_promise() {
 #[test]
 fn commands_whose_work_can_be_asked_for_keep_every_promise() {
     let report = rehearsed(&plans::one("", ", done_when: look"), 1);
+    println!("{}", report.text());
+    assert!(report.holds());
+}
+
+#[test]
+fn a_command_right_before_the_clean_up_runs_once_however_late_it_starts() {
+    let plan = plans::one("", "").replace("    hooks:", "    hooks:\n      - {at: after_pair, run: tell, undo: none}");
+    let report = rehearsed(&plan, 1);
     println!("{}", report.text());
     assert!(report.holds());
 }

@@ -10,13 +10,15 @@ use super::lines::record_line;
 use super::paint::Paint;
 use crate::copy::CopyProgress;
 use crate::event::{Event, Notice, Record, RunState, StepResult, StepState};
-use crate::planner::graph::Graph;
+use crate::planner::graph::{Graph, StepKind};
 
 /// Shows a run with indicatif.
 pub struct Bars {
     all: MultiProgress,
     whole: ProgressBar,
     steps: BTreeMap<String, ProgressBar>,
+    /// What gates were last said to wait for.
+    asked: BTreeMap<String, String>,
     graph: Graph,
     paint: Paint,
 }
@@ -31,7 +33,8 @@ impl Bars {
         whole.set_prefix(state.started.plan.clone());
         whole.set_position(state.count(StepState::Done) as u64);
         whole.enable_steady_tick(Duration::from_millis(250));
-        Self { all, whole, steps: BTreeMap::new(), graph: state.started.graph.clone(), paint: Paint(color) }
+        let graph = state.started.graph.clone();
+        Self { all, whole, steps: BTreeMap::new(), asked: BTreeMap::new(), graph, paint: Paint(color) }
     }
 
     fn begin(&mut self, step: &str) {
@@ -45,8 +48,23 @@ impl Bars {
         self.steps.insert(step.to_owned(), bar);
     }
 
+    /// What a gate waits for is for people to act on: a bar would cut it short.
+    fn ask(&mut self, step: &str, what: &str) {
+        let is_gate = self.graph.step(step).is_some_and(|s| matches!(s.kind, StepKind::Gate { .. }));
+        if is_gate && self.asked.get(step).is_none_or(|said| said != what) {
+            self.asked.insert(step.to_owned(), what.to_owned());
+            let _ = self.all.println(format!("         {step}: waits for {what}"));
+        }
+    }
+
     fn copying(&mut self, step: &str, progress: CopyProgress) {
         let Some(bar) = self.steps.get(step) else { return };
+        if progress.bytes_total == 0 && progress.bytes_done > 0 {
+            // A stream, of which nobody knows how long it is.
+            bar.set_style(style("  {spinner} {prefix}  {bytes} so far  {bytes_per_sec}  {elapsed}"));
+            bar.set_position(progress.bytes_done);
+            return;
+        }
         if progress.bytes_total == 0 {
             bar.set_message(format!("{} files looked at", progress.files_scanned));
             return;
@@ -100,6 +118,7 @@ impl Watch for Bars {
                 let _ = self.all.println(format!("{} {what}", self.paint.yellow("warning:")));
             }
             Notice::Waiting { step, what } => {
+                self.ask(step, what);
                 if let Some(bar) = self.steps.get(step) {
                     bar.set_message(format!("waits for {what}"));
                 }

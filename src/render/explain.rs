@@ -100,11 +100,12 @@ fn ends(state: &RunState, step: &Step) -> String {
             format!("no connection is left{}, else: {}", at_most(*deadline), on_deadline.name())
         }
         StepKind::Settle { .. } => "the TTL runs out and every listed resolver answers anew".to_owned(),
-        StepKind::Gate(_) => {
+        StepKind::Gate { .. } => {
             format!("it opens; approve with: migrate approve {} {} --why …", state.started.run, step.id)
         }
         StepKind::Hook(hook) => format!("the command ends{}", at_most(hook.timeout)),
         StepKind::Copy(_) | StepKind::Verify(_) => "all of it has arrived".to_owned(),
+        StepKind::Stream(_) => "both commands have ended, and both ends have seen the same bytes".to_owned(),
         StepKind::Traffic { .. }
         | StepKind::LowerTtl { .. }
         | StepKind::RestoreTtl { .. }

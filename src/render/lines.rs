@@ -51,6 +51,11 @@ impl<W: Write + Send> Watch for Lines<W> {
                     self.said.insert(step.clone(), Instant::now());
                 }
             }
+            Notice::Copying { step, progress } if progress.bytes_total == 0 && progress.bytes_done > 0 => {
+                if self.due(step) {
+                    self.say(&format!("         {step}: {} so far", text::bytes(progress.bytes_done)));
+                }
+            }
             Notice::Copying { step, progress } if self.due(step) => {
                 let done = format!("{} of {}", text::bytes(progress.bytes_done), text::bytes(progress.bytes_total));
                 let files = format!("{} of {} files", progress.files_done, progress.files_total);
@@ -96,6 +101,11 @@ pub fn record_line(graph: &Graph, record: &Record, paint: Paint) -> Option<Strin
         Event::Unpaused { by } => format!("{at} {}@{} lets it go on", by.user, by.host),
         Event::Approved { step, by, why } => format!("{at} {step}: approved by {}@{}: {why}", by.user, by.host),
         Event::Tuned { setting, by } => format!("{at} {}@{} sets {}", by.user, by.host, setting.describe()),
+        Event::Aborted { by, why } => format!("{at} {}@{} aborts it: {why}", by.user, by.host),
+        Event::Cleared { step, result: StepResult::Done { evidence, .. } } => format!("{at}   {step}: {evidence}"),
+        Event::Cleared { step, result: StepResult::Failed { why, .. } | StepResult::Unknown { why, .. } } => {
+            format!("{at} {} {step}: {}", paint.yellow("?"), paint.yellow(why))
+        }
         Event::RolledBack | Event::Started(_) | Event::Held { .. } | Event::Stopped { .. } | Event::Finished => {
             return None;
         }

@@ -61,6 +61,9 @@ fn line_text(out: &mut String, line: &Line, paint: Paint) {
     let class = match line.class {
         Class::Keyed => paint.dim("  (once, under a receipt)"),
         Class::Probed => paint.dim("  (unless already done)"),
+        Class::Opaque => paint.dim("  (once; holds where its end is unknown)"),
+        // A command: everything else that may be repeated is an absolute setting or a pass.
+        Class::Convergent if line.mark == Mark::CannotBeChecked => paint.dim("  (may be repeated)"),
         Class::Reading | Class::Convergent => String::new(),
     };
     let _ = writeln!(out, "    {mark} {:<12} {}{seen}{class}", line.phase, line.what);

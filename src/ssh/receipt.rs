@@ -6,6 +6,7 @@
 //! One hard link decides: whoever makes `go` first, the runner (with its process id) or a seal, has decided for ever. The runner
 //! is detached from the connection; it looks at the fences only after it has won, so that a newer controller, which leaves its
 //! fence before it looks at any key, sees every start that it did not prevent. `go` is on disk before the script starts.
+//! A start never makes the run's directory: one that comes after the clean-up finds none, and nothing begins.
 
 use std::time::Duration;
 
@@ -83,15 +84,18 @@ pub async fn run_keyed(
     let (seconds, length) = (limit.as_secs().max(1).to_string(), script.len().to_string());
     let question = Question { host, key, fence };
     let until = clock.now() + limit + GRACE;
-    let mut sent = false;
+    // Asked first: that makes the run's directory, which a start must find.
+    let (mut starts, mut sent) = (false, false);
     loop {
         let args = [RUNNER, script.as_str(), length.as_str(), seconds.as_str()];
-        let wait = POLL.min(until.saturating_duration_since(clock.now()));
-        match question.ask(remote, START, wait, &args).await {
-            Ok(KeyedOutcome::Running | KeyedOutcome::NotClaimed) if clock.now() < until => sent = true,
+        let wait = if starts { POLL.min(until.saturating_duration_since(clock.now())) } else { Duration::ZERO };
+        let (act, args) = if starts { (START, args.as_slice()) } else { ("", [].as_slice()) };
+        let answer = question.ask(remote, act, wait, args).await;
+        sent |= starts;
+        match answer {
+            Ok(KeyedOutcome::Running | KeyedOutcome::NotClaimed) if clock.now() < until => starts = true,
             // The key makes asking again safe; whether it can be asked shows when connecting.
             Err(e) if e.kind == SshErrorKind::Interrupted && clock.now() < until => {
-                sent = true;
                 clock.sleep(RETRY_PAUSE).await;
             }
             // That this question did not arrive says nothing of the ones before.
@@ -195,7 +199,8 @@ impl Question<'_> {
         let mut args = vec![work_dir(self.host), self.key.run.clone(), self.key.step.clone()];
         args.extend([self.fence.to_string(), ticks.to_string()]);
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
-        let script = format!("{COMMON}{ENTER}{act}{ANSWER}");
+        let enter = if act == START { ENTER_TO_START } else { ENTER };
+        let script = format!("{COMMON}{enter}{LEAVE_FENCE}{act}{ANSWER}");
         let command = Command { script, args, timeout: Some(wait + MARGIN), ..Command::default() };
         let output = remote.run(self.host, &command).await?;
         read(output).map_err(|why| failed(self.host, &why))
@@ -260,12 +265,24 @@ newest() {
 }
 "#;
 
-/// `$3` step, `$4` fence, `$5` tenths of a second to wait. The fence is left before anything is looked at.
+/// `$3` step, `$4` fence, `$5` tenths of a second to wait.
 const ENTER: &str = r#"
 K=$R/$3 F=$4 TICKS=$5
 U=$(umask)
 umask 077
 mkdir -p -- "$K" || exit 1
+"#;
+
+/// The same, where the run's directory must be there.
+const ENTER_TO_START: &str = r#"
+K=$R/$3 F=$4 TICKS=$5
+U=$(umask)
+umask 077
+[ -d "$K" ] || mkdir -- "$K" || { echo "the receipts of this run were taken away: nothing was started" >&2; exit 1; }
+"#;
+
+/// The fence is left before anything is looked at.
+const LEAVE_FENCE: &str = r#"
 : >"$R/fence.$F" || exit 1
 n=$(newest)
 if [ "$n" -gt "$F" ]; then echo "fenced $n"; exit 0; fi

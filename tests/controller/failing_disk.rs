@@ -12,6 +12,7 @@ use migrate::journal::{self, Journal, JournalError, Log};
 use migrate::lock::{Fenced, Locks};
 use migrate::spec::model::CheckpointCopy;
 
+use super::lab::packages;
 use super::support::{Helper, RUN, given, intent, operator, outcome, started, step};
 
 const STEPS: usize = 600;
@@ -91,6 +92,40 @@ fn on_a_file_system_that_fills_up_nothing_is_done_without_its_intent_on_disk() {
     } else {
         eprintln!("this sandbox mounts nothing: the full disk is left to the test with the file size limit");
     }
+}
+
+/// The journal's system calls fail with this error from a certain one on, as on a disk that dies or a file system that goes
+/// read-only under a run.
+fn run_with(call: &str, error: &str) {
+    let inject = format!("inject={call}:error={error}:when=150+");
+    let trace = format!("trace={call}");
+    let strace = packages::program("strace", "strace");
+    let strace = strace.to_str().unwrap();
+    run_on(&[
+        "sh",
+        "-c",
+        r#"trace=$0; exec "$trace" -f -qq -o /dev/null -P "$DIR/small/journal" "$@""#,
+        strace,
+        "-e",
+        &trace,
+        "-e",
+        &inject,
+    ]);
+}
+
+#[test]
+fn on_a_disk_that_cannot_sync_any_more_nothing_is_done_without_its_intent_on_disk() {
+    run_with("fdatasync", "EIO");
+}
+
+#[test]
+fn on_a_disk_that_fails_to_write_nothing_is_done_without_its_intent_on_disk() {
+    run_with("write", "EIO");
+}
+
+#[test]
+fn on_a_file_system_that_goes_read_only_nothing_is_done_without_its_intent_on_disk() {
+    run_with("write", "EROFS");
 }
 
 const PLAN: &str = "

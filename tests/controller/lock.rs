@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use migrate::engine::{Barred, Guard};
 use migrate::lock::{LENGTH, Lease, LockError, LockLost, Locks, Standing};
 use proptest::prelude::*;
 use rustix::process::Signal;
@@ -50,6 +51,7 @@ fn a_broken_lock_is_void_at_once_and_its_number_is_never_used_again() {
     assert_eq!(broken.fence, first.fence());
     assert_eq!(first.check(Duration::ZERO), Err(LockLost::Taken));
     assert_eq!(first.remaining(), Duration::ZERO);
+    assert!(matches!(Guard::check(&first), Err(Barred::ForGood(why)) if why.contains("does nothing more")));
     let second = locks(dir.path()).acquire(names(&["plan:web"]), "").unwrap();
     assert!(second.fence() > first.fence() + 1, "the break has used a number of its own");
     // The end of the first takes nothing from the second.

@@ -40,6 +40,8 @@ impl Hosts {
             delete: true,
             bandwidth: None,
             path: DataPath::Auto,
+            by_name: false,
+            checksum: false,
         }
     }
 

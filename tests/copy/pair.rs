@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use migrate::copy::controller::{Engine, Local};
+use migrate::copy::controller::{Engine, Local, Transport};
 use migrate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyReport};
 use migrate::spec::model::{Host, SshTarget};
 use tempfile::TempDir;
@@ -32,6 +32,10 @@ pub fn host(name: &str, work: &Path) -> Host {
     }
 }
 
+fn engine(transport: impl Transport + 'static) -> Engine {
+    Engine::new(Arc::new(transport), PathBuf::from(env!("CARGO_BIN_EXE_migrate")))
+}
+
 impl Pair {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -46,10 +50,17 @@ impl Pair {
             delete: true,
             bandwidth: None,
             path: Default::default(),
+            by_name: false,
+            checksum: false,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let engine = Engine::new(Arc::new(Local), PathBuf::from(env!("CARGO_BIN_EXE_migrate")));
+        let engine = engine(Local);
         Self { dir, job, runtime, engine }
+    }
+
+    /// The same with agents that are started in another way.
+    pub fn through(self, transport: impl Transport + 'static) -> Self {
+        Self { engine: engine(transport), ..self }
     }
 
     pub fn source(&self) -> PathBuf {

@@ -11,6 +11,7 @@ pub mod haproxy;
 pub mod load;
 pub mod packages;
 pub mod place;
+pub mod postgres;
 pub mod process;
 pub mod resolver;
 pub mod service;

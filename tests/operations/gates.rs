@@ -8,6 +8,7 @@ use migrate::event::{Event, Record};
 
 use super::lab::fleet::Fleet;
 use super::support::*;
+use super::terminal::Terminal;
 
 const GATE: &str = "web/dal-1/gate-before_shift";
 
@@ -84,6 +85,38 @@ fn a_gate_does_not_open_before_its_time_and_does_then() {
     let (opens, first) = (opens.as_second(), began(&fleet, "web/dal-1/before_shift").as_second());
     println!("opened {} s after its time", first - opens);
     assert!(first >= opens);
+}
+
+#[test]
+fn a_gate_that_does_not_open_in_time_does_what_it_says() {
+    let fleet = with_gate("approve: 1, within: 2s, on_failure: rollback");
+    let before = pool(&fleet);
+    let ended = apply(&fleet, RAMP).finish().expect(4);
+    assert!(ended.stdout.contains("did not open within 2 s: it waits for approval (0 of 1)"), "{}", ended.stdout);
+    assert_eq!(pool(&fleet), before);
+    assert_status(&fleet, "web-1", "rolled back");
+}
+
+#[test]
+fn before_the_point_of_no_return_the_run_asks_again() {
+    let fleet = cutover(2);
+    let load = fleet.load(USERS);
+    let mut terminal = Terminal::start(&fleet, &format!("apply {CUTOVER}"));
+    terminal.wait_for("Apply this plan?");
+    terminal.say_yes();
+    terminal.wait_for("approval (0 of 1): migrate approve uploads-1 uploads/no-return");
+    let seeded = |r: &Record| matches!(&r.event, Event::Outcome { step, .. } if step == "uploads/dal-1/seed");
+    while !records(&fleet, "uploads-1").iter().any(seeded) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Longer than all that would come before the freeze.
+    std::thread::sleep(Duration::from_secs(2));
+    let begun = begun(&records(&fleet, "uploads-1"), false);
+    assert!(!begun.iter().any(|id| id.ends_with("/drain") || id.ends_with("/freeze")), "{begun:?}");
+    let (said, code) = run_as(&fleet, "ada", &["approve", "uploads", "uploads/no-return", "--why", "all is copied"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(terminal.finish().1, 0);
+    assert_kept(&fleet, &load.stop());
 }
 
 /// A window around a time of day, in UTC.

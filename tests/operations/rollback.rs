@@ -137,6 +137,29 @@ fn behind_the_point_of_no_return_a_rollback_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_target_that_had_files_has_them_again_where_the_plan_asks_for_it() {
+    let fleet = cutover(2);
+    fleet.place.edit(CUTOVER, "settle_below: 2MiB", "settle_below: 2MiB, on_rollback: restore");
+    fleet.place.edit(CUTOVER, "    hooks:", "    hooks:\n      - {at: before_drain, run: \"false\", undo: none}");
+    let data = |host: &str| fleet.place.root().join(host).join("uploads/data");
+    fs::create_dir_all(data("fra-1")).unwrap();
+    fs::write(data("fra-1").join("mine"), "was here before").unwrap();
+    migrate(&fleet).run(&["apply", CUTOVER, "--yes"]).expect(3);
+    assert!(!data("fra-1").join("mine").exists(), "it is aside while the run goes on");
+    assert!(!files_below(&data("fra-1")).is_empty());
+    assert_eq!(
+        fs::read_to_string(data("fra-1").with_file_name("data.before-uploads-1").join("mine")).unwrap(),
+        "was here before"
+    );
+    migrate(&fleet).run(&["rollback", "uploads", "--yes"]).expect(0);
+    assert_eq!(files_below(&data("fra-1")), ["mine"]);
+    let beside = fs::read_dir(data("fra-1").parent().unwrap()).unwrap().flatten();
+    let beside: Vec<String> = beside.map(|e| e.file_name().into_string().unwrap()).collect();
+    assert!(beside.iter().any(|name| name.starts_with("data.copied-uploads-1-")), "{beside:?}");
+    assert!(!beside.iter().any(|name| name.contains("before")), "{beside:?}");
+}
+
+#[test]
 fn stopped_in_the_last_step_back_it_is_not_called_done() {
     let fleet = ramp(1);
     let before = pool(&fleet);

@@ -48,6 +48,32 @@ services:
       - { at: thaw, run: thaw, undo: unthaw }
 ";
 
+/// One writer at a time, and what it has is poured from one command into another.
+pub const STREAM: &str = "
+migration: stream
+inventory: inventory.yaml
+services:
+  db:
+    strategy: cutover
+    move: { from: [dal-1], to: [fra-1] }
+    traffic: { director: edge, pool: db }
+    state: { stream: { from: pg_dump app, to: psql app } }
+    health: { tcp: \"{{ address }}:80\", rise: 2, interval: 1s, within: 3s }
+    drain: { deadline: 5s, interval: 1s }
+    shift: { steps: [100%], hold: 1s }
+    hooks:
+      - { at: freeze, run: freeze, undo: unfreeze }
+      - { at: thaw, run: thaw, undo: unthaw }
+  other:
+    strategy: ramp
+    move: { from: [dal-2], to: [fra-2] }
+    traffic: { director: edge, pool: db }
+    shift: { steps: [100%], hold: 1s }
+waves:
+  - { name: first, services: db }
+  - { name: last, services: other, after: first }
+";
+
 /// One writer at a time, behind names.
 pub const CUTOVER_BY_NAME: &str = "
 migration: cutover-by-name

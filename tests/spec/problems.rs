@@ -59,6 +59,31 @@ colour: red
 );
 
 plan!(
+    patterns_and_streams_are_checked_where_they_stand,
+    "\
+migration: x
+inventory: inventory.yaml
+services:
+  up:
+    move: { from: old, to: new }
+    strategy: ramp
+    traffic: { director: edge, pool: up }
+    state:
+      - directory: /srv/up
+        exclude: [\"*.tmp\", \"[0-9\", \"a\\\\\", \"/\"]
+        include: [\"+ keep\", \"[[:x\"]
+      - directory: /srv/other
+        idempotent: true
+      - stream: { from: pg_dump app, to: \"psql '{{ name }}' {{ nothing }}\", form: x }
+      - stream: pg_dump app
+        verify: true
+      - stream: { from: pg_dump app, to: psql app }
+        bandwidth: 5
+      - stream: { from: \"\", to: psql app }
+"
+);
+
+plan!(
     quantities_need_units_and_stay_in_their_limits,
     "\
 migration: x

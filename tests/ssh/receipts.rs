@@ -104,6 +104,30 @@ async fn an_older_fence_does_nothing() {
     assert_eq!((stale, count(&lab, "count")), (KeyedOutcome::Fenced { newest: 10 }, 0));
 }
 
+/// A connection that is so slow that the run is over, and cleaned up, when a start arrives.
+struct TooLate<'a>(&'a Pool);
+
+#[async_trait::async_trait]
+impl Remote for TooLate<'_> {
+    async fn run(&self, host: &Host, command: &Command) -> Result<Output, SshError> {
+        if command.args.iter().any(|arg| arg.contains("count")) {
+            remove(self.0, host, "run-1").await?;
+        }
+        self.0.run(host, command).await
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_comes_after_the_clean_up_does_nothing() {
+    let lab = lab();
+    let command = command("echo ran >>$HOME/count");
+    let late = run_keyed(&TooLate(&lab.pool), &SystemClock, &lab.host, &key("late"), 1, &command).await.unwrap_err();
+    assert!(late.what.contains("taken away: nothing was started"), "{late}");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(count(&lab, "count"), 0);
+    assert!(!lab.sshd.home().join(".migrate").exists());
+}
+
 #[tokio::test]
 async fn a_command_that_outlives_the_wait_is_running_and_one_that_was_killed_is_unknown() {
     let lab = lab();

@@ -13,8 +13,8 @@ use super::not_direct;
 use super::relay::Broker;
 use super::transport::{Channel, Transport};
 use crate::copy::authorize::tag;
-use crate::copy::{CopyError, CopyJob};
-use crate::spec::model::DataPath;
+use crate::copy::{CopyError, CopyJob, StreamJob};
+use crate::spec::model::{DataPath, Host};
 use crate::ssh::command_line;
 
 /// How long the key may log in. Connections last longer; sshd reads the date in its own time zone.
@@ -23,31 +23,51 @@ const VALID: Duration = Duration::from_secs(26 * 3600);
 /// The target's side of one copy.
 pub struct Admission<'a> {
     transport: &'a dyn Transport,
-    job: &'a CopyJob,
+    job: &'a str,
+    target: &'a Host,
     on_target: &'a Installed,
+    /// The one command that the key may start.
+    receive: Vec<String>,
+    /// The tree that must go from host to host.
+    only_direct: Option<&'a CopyJob>,
     admitted: AtomicBool,
 }
 
 impl<'a> Admission<'a> {
-    /// For one task of a job.
-    pub fn new(transport: &'a dyn Transport, job: &'a CopyJob, on_target: &'a Installed) -> Self {
-        Self { transport, job, on_target, admitted: AtomicBool::new(false) }
+    /// For one task of a job that carries a tree.
+    pub fn of_tree(transport: &'a dyn Transport, job: &'a CopyJob, on_target: &'a Installed) -> Self {
+        let delete = job.delete.then_some("--delete");
+        let words = ["receive", "--work", &on_target.work, "--job", &job.id, "--root", &job.to];
+        let admission = Self::new(transport, (&job.id, &job.target), on_target, words.into_iter().chain(delete));
+        Self { only_direct: (job.path == DataPath::Direct).then_some(job), ..admission }
+    }
+
+    /// For a stream.
+    pub fn of_stream(transport: &'a dyn Transport, job: &'a StreamJob, on_target: &'a Installed) -> Self {
+        let command = crate::text::hex(job.to.as_bytes());
+        let words = ["take", "--work", &on_target.work, "--job", &job.id, "--command", &command];
+        Self::new(transport, (&job.id, &job.target), on_target, words.into_iter())
+    }
+
+    fn new<'w>(
+        transport: &'a dyn Transport,
+        (job, target): (&'a str, &'a Host),
+        on_target: &'a Installed,
+        words: impl Iterator<Item = &'w str>,
+    ) -> Self {
+        let receive = ["agent"].into_iter().chain(words).map(str::to_owned);
+        let receive = std::iter::once(on_target.agent.clone()).chain(receive).collect();
+        Self { transport, job, target, on_target, receive, only_direct: None, admitted: AtomicBool::new(false) }
     }
 
     fn receive(&self) -> Vec<&str> {
-        let Installed { agent, work, .. } = self.on_target;
-        let mut argv =
-            vec![&**agent, "agent", "receive", "--work", work, "--job", &self.job.id, "--root", &self.job.to];
-        if self.job.delete {
-            argv.push("--delete");
-        }
-        argv
+        self.receive.iter().map(String::as_str).collect()
     }
 
     fn line(&self, public_key: &str, from: &str) -> Option<String> {
         let command = command_line(&self.receive())?;
         let expiry = (jiff::Timestamp::now() + VALID).strftime("%Y%m%d%H%M").to_string();
-        line(&command, public_key, from, &expiry, &self.job.id)
+        line(&command, public_key, from, &expiry, self.job)
     }
 }
 
@@ -72,27 +92,27 @@ impl Broker for Admission<'_> {
     async fn admit(&self, public_key: &str, from: &str) -> bool {
         let Some(line) = self.line(public_key, from) else { return false };
         let Installed { work, home, .. } = self.on_target;
-        let args = ["allow", "--work", work, "--home", home, "--job", &self.job.id, "--line", &line];
+        let args = ["allow", "--work", work, "--home", home, "--job", self.job, "--line", &line];
         // Set before: whether it came to be is unknown when the answer is lost.
         self.admitted.store(true, Ordering::Release);
-        self.on_target.run(self.transport, &self.job.target, &args).await.is_ok()
+        self.on_target.run(self.transport, self.target, &args).await.is_ok()
     }
 
     async fn withdraw(&self) {
         if self.admitted.swap(false, Ordering::AcqRel) {
             let Installed { work, home, .. } = self.on_target;
-            let args = ["forbid", "--work", work, "--home", home, "--job", &self.job.id];
+            let args = ["forbid", "--work", work, "--home", home, "--job", self.job];
             // Where the host is out of reach now, the next start of the copy removes it; and it expires.
-            let _ = self.on_target.run(self.transport, &self.job.target, &args).await;
+            let _ = self.on_target.run(self.transport, self.target, &args).await;
         }
     }
 
     async fn receiver(&self, reason: &str) -> Result<Channel, CopyError> {
         self.withdraw().await;
-        if self.job.path == DataPath::Direct {
-            return Err(not_direct(self.job, reason));
+        if let Some(job) = self.only_direct {
+            return Err(not_direct(job, reason));
         }
-        self.transport.open(&self.job.target, &self.receive()).await
+        self.transport.open(self.target, &self.receive()).await
     }
 }
 

@@ -5,8 +5,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::copy::CopyJob;
-
 /// The limits of what is under way, by job, in bytes per second.
 #[derive(Default)]
 pub struct Limits(Mutex<HashMap<String, watch::Sender<Option<u64>>>>);
@@ -20,10 +18,10 @@ pub struct Limit<'a> {
 
 impl Limits {
     /// A task begins.
-    pub fn of<'a>(&'a self, job: &'a CopyJob) -> Limit<'a> {
-        let (sender, value) = watch::channel(job.bandwidth);
-        self.lock().insert(job.id.clone(), sender);
-        Limit { limits: self, job: &job.id, value }
+    pub fn of<'a>(&'a self, job: &'a str, bandwidth: Option<u64>) -> Limit<'a> {
+        let (sender, value) = watch::channel(bandwidth);
+        self.lock().insert(job.to_owned(), sender);
+        Limit { limits: self, job, value }
     }
 
     /// Changes the limit of a job, if it is under way.

@@ -5,7 +5,10 @@
 mod admit;
 mod deploy;
 mod limits;
+mod mixed;
+mod places;
 mod relay;
+mod stream;
 mod transport;
 
 use std::path::PathBuf;
@@ -14,14 +17,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::admit::Admission;
-use self::deploy::Deployer;
+use self::deploy::{Deployer, Installed};
 use self::limits::Limits;
 use self::relay::{Names, Outcome, conduct};
+use super::VerifyReport;
 use super::agent::is_job_id;
 use super::message::{Dial, Orders, Task};
-use super::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport};
+use super::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, StreamError, StreamJob, StreamReport};
 use crate::spec::model::{DataPath, Host};
 
+pub use self::mixed::Mixed;
+pub use self::places::{is_directory, make_directory};
 pub use self::transport::{Channel, Ended, Local, Transport};
 
 /// Carries trees between hosts with agents.
@@ -29,12 +35,45 @@ pub struct Engine {
     transport: Arc<dyn Transport>,
     deployer: Deployer,
     limits: Limits,
+    direct: bool,
 }
 
 impl Engine {
     /// An engine that puts `program` (this very executable) on hosts that `transport` reaches.
     pub fn new(transport: Arc<dyn Transport>, program: PathBuf) -> Self {
-        Self { transport, deployer: Deployer::new(program), limits: Limits::default() }
+        Self { transport, deployer: Deployer::new(program), limits: Limits::default(), direct: true }
+    }
+
+    /// Carries everything through the controller, even where the source could reach the target itself.
+    pub fn relaying(self) -> Self {
+        Self { direct: false, ..self }
+    }
+
+    /// Says what a pass would do. `target`: whether its root is there; where it is not, everything would be sent.
+    pub async fn preview(&self, job: &CopyJob, target: bool, progress: OnProgress<'_>) -> Result<Preview, CopyError> {
+        match self.perform(job, |orders| Task::Preview { orders, target }, progress).await? {
+            Outcome::Previewed(preview) => Ok(preview),
+            _ => Err(mixed_up(job)),
+        }
+    }
+
+    /// Takes back the key of a copy that was broken off, if it is still there.
+    pub async fn withdraw(&self, job: &CopyJob) -> Result<(), CopyError> {
+        let transport = self.transport.as_ref();
+        let on_target = self.deployer.install(transport, &job.target).await?;
+        let Installed { work, home, .. } = &on_target;
+        on_target.run(transport, &job.target, &["forbid", "--work", work, "--home", home, "--job", &job.id]).await
+    }
+
+    /// How the source may reach the target itself, or why the controller has to relay; empty when that is wanted.
+    async fn way(&self, target: &Host, path: DataPath) -> (Option<Dial>, Option<String>) {
+        if !self.direct || path == DataPath::Relay {
+            return (None, Some(String::new()));
+        }
+        match self.transport.dial(target).await {
+            Ok(dial) => (Some(dial), None),
+            Err(why) => (None, Some(why)),
+        }
     }
 
     async fn perform(
@@ -43,25 +82,20 @@ impl Engine {
         task: impl FnOnce(Orders) -> Task + Send,
         progress: OnProgress<'_>,
     ) -> Result<Outcome, CopyError> {
-        let limit = self.limits.of(job);
+        let limit = self.limits.of(&job.id, job.bandwidth);
         check(job)?;
         let transport = self.transport.as_ref();
         let (on_source, on_target) = tokio::try_join!(
             self.deployer.install(transport, &job.source),
             self.deployer.install(transport, &job.target)
         )?;
-        let (dial, relay) = match job.path {
-            DataPath::Relay => (None, String::new()),
-            DataPath::Auto | DataPath::Direct => match transport.dial(&job.target).await {
-                Ok(dial) => (Some(dial), String::new()),
-                Err(why) if job.path == DataPath::Direct => return Err(not_direct(job, &why)),
-                Err(why) => (None, why),
-            },
-        };
-        let relay = dial.is_none().then_some(relay);
+        let (dial, relay) = self.way(&job.target, job.path).await;
+        if let (DataPath::Direct, Some(why)) = (job.path, &relay) {
+            return Err(not_direct(job, why));
+        }
         let task = task(orders(job, dial));
         let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
-        let broker = Admission::new(transport, job, &on_target);
+        let broker = Admission::of_tree(transport, job, &on_target);
         let result = match transport.open(&job.source, &send).await {
             Ok(source) => {
                 let names = Names { source: job.source.name.clone(), target: job.target.name.clone() };
@@ -99,6 +133,8 @@ fn orders(job: &CopyJob, dial: Option<Dial>) -> Orders {
         delete: job.delete,
         allow_empty: false,
         bandwidth: job.bandwidth,
+        checksum: job.checksum,
+        by_name: job.by_name,
         dial,
     }
 }
@@ -130,19 +166,23 @@ impl Copier for Engine {
     async fn pass(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<PassReport, CopyError> {
         match self.perform(job, Task::Pass, progress).await? {
             Outcome::Passed(report) => Ok(report),
-            Outcome::Verified(_) => Err(mixed_up(job)),
+            _ => Err(mixed_up(job)),
         }
     }
 
     async fn verify(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
         match self.perform(job, Task::Verify, progress).await? {
             Outcome::Verified(report) => Ok(report),
-            Outcome::Passed(_) => Err(mixed_up(job)),
+            _ => Err(mixed_up(job)),
         }
     }
 
     fn limit(&self, job: &str, bandwidth: Option<u64>) {
         self.limits.set(job, bandwidth);
+    }
+
+    async fn stream(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, StreamError> {
+        self.pour(job, progress).await
     }
 
     async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError> {

@@ -17,7 +17,7 @@ use crate::copy::agent::PREAMBLE;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::message::{Control, News, Task};
 use crate::copy::wire::{Frame, HEADER, Header, OutFrame, Route, WireError};
-use crate::copy::{CopyError, OnProgress, PassReport, VerifyReport, Way};
+use crate::copy::{CopyError, OnProgress, PassReport, Preview, StreamReport, VerifyReport, Way};
 
 /// What a login shell may print before the agent starts.
 const MAX_NOISE: usize = 64 << 10;
@@ -31,6 +31,12 @@ pub enum Outcome {
     Passed(PassReport),
     /// A comparison.
     Verified(VerifyReport),
+    /// What a pass would do.
+    Previewed(Preview),
+    /// A stream that is through.
+    Streamed(StreamReport),
+    /// A stream that is not, for certain.
+    NotStreamed(Failure),
 }
 
 impl Outcome {
@@ -282,6 +288,9 @@ fn outcome(news: News, progress: OnProgress<'_>) -> Option<Result<Outcome, Broke
         }
         News::Passed(report) => Some(Ok(Outcome::Passed(report))),
         News::Verified(report) => Some(Ok(Outcome::Verified(report))),
+        News::Previewed(preview) => Some(Ok(Outcome::Previewed(preview))),
+        News::Streamed(report) => Some(Ok(Outcome::Streamed(report))),
+        News::NotStreamed(failure) => Some(Ok(Outcome::NotStreamed(failure))),
         News::Failed(failure) => Some(Err(Broken::Failed(failure))),
         News::Offer { .. } | News::Direct | News::Indirect { .. } => None,
     }
@@ -345,7 +354,7 @@ fn explain(broken: Broken, names: &Names, source: AgentEnd, target: AgentEnd) ->
     }
 }
 
-fn error(names: &Names, failure: Failure) -> CopyError {
+pub(super) fn error(names: &Names, failure: Failure) -> CopyError {
     let Failure { side, what, hint, retryable, .. } = failure;
     CopyError { host: names.of(side).to_owned(), what, hint, retryable }
 }

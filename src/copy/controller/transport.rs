@@ -26,7 +26,7 @@ pub trait Transport: Send + Sync {
 
     /// How another host could log in to this one by itself, or why it cannot.
     async fn dial(&self, _host: &Host) -> Result<Dial, String> {
-        Err("both are this machine".to_owned())
+        Err("the target is this machine".to_owned())
     }
 }
 
@@ -98,6 +98,8 @@ impl Transport for Local {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
+            // A Ctrl-C on the terminal is for the controller, which ends its agents in its own time.
+            .process_group(0)
             .spawn()
             .map_err(|e| failed(format!("cannot start {program}: {e}")))?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());

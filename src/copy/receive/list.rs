@@ -8,9 +8,9 @@ use crate::copy::listing::split;
 use crate::copy::message::Report;
 use crate::copy::scan::{Visit, Visitor, walk};
 
-/// Sends every directory's listing, and removes what runs of this job that were cut left behind.
-pub fn list(target: &Target, send: &(dyn Fn(Report) -> Result<(), Failure> + Sync)) -> Result<(), Failure> {
-    let lister = Lister { target, send, failure: Mutex::default() };
+/// Sends every directory's listing, and, to `tidy` up, removes what runs of this job that were cut left behind.
+pub fn list(target: &Target, tidy: bool, send: &(dyn Fn(Report) -> Result<(), Failure> + Sync)) -> Result<(), Failure> {
+    let lister = Lister { target, tidy, send, failure: Mutex::default() };
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
     walk(&target.tree, Side::Target, threads, &lister);
     match lister.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -21,6 +21,7 @@ pub fn list(target: &Target, send: &(dyn Fn(Report) -> Result<(), Failure> + Syn
 
 struct Lister<'a> {
     target: &'a Target,
+    tidy: bool,
     send: &'a (dyn Fn(Report) -> Result<(), Failure> + Sync),
     failure: Mutex<Option<Failure>>,
 }
@@ -52,6 +53,9 @@ impl Visitor for Lister<'_> {
 impl Lister<'_> {
     /// What is left of large files may be gone on with; the rest is removed.
     fn leftover(&self, dir: &[u8], name: &[u8]) {
+        if !self.tidy {
+            return;
+        }
         if self.target.temp.is_partial(name) {
             self.target.keep_leftover(dir, name);
         } else if let Ok(fd) = self.target.tree.dir(dir) {

@@ -12,15 +12,14 @@ mod marker;
 mod nodes;
 mod parts;
 mod pool;
+mod root;
+pub mod stream;
 mod target;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use rustix::fs::{CWD, Mode, fstat, fstatvfs, mkdirat};
-use rustix::io::Errno;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use self::files::write_batch;
 use self::lanes::{Door, LaneInput};
@@ -28,16 +27,16 @@ use self::large::{Ended, Partial};
 use self::marker::Marker;
 use self::parts::Files;
 use self::pool::Pool;
+use self::root::{lock_root, marker_failed, open_root, ready};
 use self::target::Target;
 use super::digest::{self, Hashing};
 use super::failure::{Failure, Side};
 use super::filter::Filter;
 use super::manifest::Generation;
-use super::message::{Batch, Begin, Order, Ready, Report};
+use super::message::{Batch, Begin, Order, Report};
 use super::meta::Rights;
+use super::owners::Translation;
 use super::path::TempNames;
-use super::scan::dev_of;
-use super::tree::Tree;
 use super::wire::{Frame, OutFrame, Route, VERSION, WireError};
 
 pub use self::marker::forget_roots;
@@ -140,6 +139,8 @@ struct Session<'a> {
     writing: Mutex<bool>,
     /// The stream of requests has ended.
     over: AtomicBool,
+    /// What the source's owners are here, where they go by their names.
+    owners: OnceLock<Translation>,
     /// The first failure that ends everything, found by a worker.
     fatal: Mutex<Option<Failure>>,
 }
@@ -168,6 +169,7 @@ impl<'a> Session<'a> {
             reports,
             pool: Pool::new(),
             files: Files::default(),
+            owners: OnceLock::new(),
             writing: Mutex::default(),
             over: AtomicBool::new(false),
             fatal: Mutex::default(),
@@ -215,13 +217,21 @@ impl<'a> Session<'a> {
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn take(&self, order: Order, frame: Frame, ahead: bool) -> Result<(), Failure> {
+    fn take(&self, mut order: Order, frame: Frame, ahead: bool) -> Result<(), Failure> {
+        if let Some(owners) = self.owners.get() {
+            owners.arriving(&mut order);
+        }
         if let Some(failure) = self.fatal() {
             return Err(failure);
         }
         let writes = !matches!(
             order,
-            Order::List | Order::Digest { .. } | Order::Hash { .. } | Order::Begin(_) | Order::Finish { .. }
+            Order::List
+                | Order::Owners { .. }
+                | Order::Digest { .. }
+                | Order::Hash { .. }
+                | Order::Begin(_)
+                | Order::Finish { .. }
         );
         if writes {
             let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -240,7 +250,8 @@ impl<'a> Session<'a> {
             Order::Begin(_) | Order::Widen | Order::Join { .. } => {
                 return Err(Failure::protocol(Side::Source, "it begins twice"));
             }
-            Order::List => list::list(&self.target, &|report| self.reports.send(&report, Vec::new()))?,
+            Order::List => list::list(&self.target, self.marker.is_some(), &|report| self.tell(report))?,
+            Order::Owners { users, groups } => self.translate(&users, &groups)?,
             Order::Small(batch) => self.pool.push(Job::Batch(batch, frame)),
             Order::Open(open) => self.files.open(
                 open.file,
@@ -273,6 +284,9 @@ impl<'a> Session<'a> {
             }
             Order::Finish { exact } => self.finish(exact)?,
             Order::Digest { privileged } => self.digest(privileged)?,
+            Order::Pour { .. } | Order::Chunk { .. } | Order::End { .. } | Order::Spill => {
+                return Err(Failure::protocol(Side::Source, "a stream where a tree is expected"));
+            }
         }
         Ok(())
     }
@@ -352,64 +366,28 @@ impl<'a> Session<'a> {
     fn digest(&self, privileged: bool) -> Result<(), Failure> {
         let Target { tree, filter, temp, .. } = &self.target;
         let hashing = Hashing { tree, side: Side::Target, filter, temp, privileged };
-        digest::report(&hashing, &|report| self.reports.send(&report, Vec::new()))
+        digest::report(&hashing, &|report| self.tell(report))
+    }
+
+    /// From here on owners are known by name.
+    fn translate(&self, users: &[(u32, String)], groups: &[(u32, String)]) -> Result<(), Failure> {
+        let resolved = Translation::resolve(users, groups);
+        let (owners, unknown) = resolved.ok_or_else(|| Failure::protocol(Side::Source, "too many owners"))?;
+        let twice = |_| Failure::protocol(Side::Source, "it names its owners twice");
+        self.owners.set(owners).map_err(twice)?;
+        self.reports.send(&Report::Owners { unknown }, Vec::new())
+    }
+
+    /// Sends a report in the source's terms.
+    fn tell(&self, report: Report) -> Result<(), Failure> {
+        let report = match self.owners.get() {
+            Some(owners) => owners.leaving(report),
+            None => report,
+        };
+        self.reports.send(&report, Vec::new())
     }
 
     fn marker(&self) -> Result<&Marker, Failure> {
         self.marker.as_ref().ok_or_else(|| Failure::protocol(Side::Source, "it writes while it only compares"))
     }
-}
-
-/// Opens the root and makes it where only itself is missing.
-fn open_root(permit: &Permit, read_only: bool) -> Result<Tree, Failure> {
-    let shown = permit.root.display();
-    let cannot = |doing: &str, e: Errno| {
-        let f = Failure::of(Side::Target, doing, permit.root.as_os_str().as_encoded_bytes(), e);
-        Failure { fatal: true, ..f }
-    };
-    match Tree::open(&permit.root) {
-        Err(Errno::NOENT) if !read_only => {}
-        other => return other.map_err(|e| cannot("open the target directory", e)),
-    }
-    match mkdirat(CWD, &permit.root, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => Tree::open(&permit.root).map_err(|e| cannot("open the target directory", e)),
-        Err(Errno::NOENT) => {
-            let f = Failure::fatal(Side::Target, format!("the parent of the target directory {shown} does not exist"));
-            Err(f.hint("make it on the target, or correct `to:` in the plan"))
-        }
-        Err(e) => Err(cannot("make the target directory", e)),
-    }
-}
-
-fn lock_root(permit: &Permit, tree: &Tree) -> Result<Marker, Failure> {
-    let st = fstat(tree.root()).map_err(|e| target::failed("look at", b"", e))?;
-    let root = std::fs::canonicalize(&permit.root).unwrap_or_else(|_| permit.root.clone());
-    #[allow(clippy::unnecessary_cast, reason = "its width differs between architectures")]
-    let id = (dev_of(&st), st.st_ino as u64);
-    match Marker::lock(&permit.work, &root, id, &permit.job) {
-        Ok(Some(marker)) => Ok(marker),
-        Ok(None) => {
-            let f = Failure::fatal(Side::Target, format!("another run is writing to {}", permit.root.display()));
-            Err(Failure { retryable: true, ..f }.hint("wait for it to end, or stop it"))
-        }
-        Err(e) => Err(marker_failed(e)),
-    }
-}
-
-fn marker_failed(e: std::io::Error) -> Failure {
-    Failure::fatal(Side::Target, format!("cannot keep the record of the copy in the work directory: {e}"))
-        .hint("free space there, or set `work_dir` of the host to a place that can be written")
-}
-
-#[allow(clippy::useless_conversion, reason = "the widths of these fields differ between architectures")]
-fn ready(tree: &Tree, rights: Rights, trusted: bool) -> Result<Ready, Failure> {
-    let vfs = fstatvfs(tree.root()).map_err(|e| target::failed("ask for free space of", b"", e))?;
-    let blocks = if rights.privileged { vfs.f_bfree } else { vfs.f_bavail };
-    Ok(Ready {
-        version: VERSION,
-        trusted,
-        privileged: rights.privileged,
-        free_bytes: u64::from(blocks).saturating_mul(vfs.f_frsize),
-        free_inodes: if vfs.f_files == 0 { u64::MAX } else { vfs.f_favail },
-    })
 }

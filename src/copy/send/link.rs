@@ -96,6 +96,8 @@ impl Link {
     pub fn order(&self, order: &Order, data: Vec<u8>) -> Result<(), Failure> {
         let kind = match order {
             Order::Small(_) | Order::Part { .. } | Order::Hole { .. } => Kind::Content,
+            // What ends a stream must not overtake it.
+            Order::Chunk { .. } | Order::End { .. } | Order::Spill => Kind::Content,
             _ => Kind::Request,
         };
         let frame = OutFrame::new(Route::Peer, order, data).map_err(|e| Failure::protocol(Side::Source, e))?;

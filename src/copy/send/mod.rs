@@ -14,9 +14,12 @@ mod link;
 mod makes;
 mod outbox;
 mod outcome;
+mod owners;
 mod pass;
+mod preview;
 mod source;
 mod squeeze;
+mod stream;
 mod verify;
 mod widen;
 
@@ -43,8 +46,8 @@ const PROGRESS: Duration = Duration::from_millis(200);
 pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn Write + Send>) -> Result<(), Failure> {
     let first = Frame::read_from(input.as_mut()).map_err(|e| Failure::protocol(Side::Source, e))?;
     let task: Task = first.message().map_err(|e| Failure::protocol(Side::Source, e))?;
-    let (Task::Pass(orders) | Task::Verify(orders)) = &task;
-    if !is_job_id(&orders.job) {
+    let (job, bandwidth, dial) = task.common();
+    if !is_job_id(job) {
         return Err(Failure::protocol(Side::Source, "a job id that cannot be one"));
     }
     let ledger = Arc::new(Ledger::default());
@@ -52,11 +55,11 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
         // Looking at the source takes as long as reaching the target: do both at once.
         let look = match &task {
             Task::Pass(orders) => Some(scope.spawn(|| pass::look(orders, work, &ledger))),
-            Task::Verify(_) => None,
+            Task::Verify(_) | Task::Preview { .. } | Task::Stream(_) => None,
         };
-        let direct = orders.dial.as_ref().map(|dial| negotiate(dial, input.as_mut(), output.as_mut())).transpose()?;
+        let direct = dial.map(|dial| negotiate(dial, input.as_mut(), output.as_mut())).transpose()?;
         let streams = Streams { input, output, direct: direct.flatten() };
-        let link = link::start(streams, Arc::clone(&ledger), orders.bandwidth)
+        let link = link::start(streams, Arc::clone(&ledger), bandwidth)
             .map_err(|e| Failure::fatal(Side::Source, format!("cannot start a thread: {e}")))?;
         let result = with_progress(&link, &ledger, || match &task {
             Task::Pass(orders) => {
@@ -65,6 +68,14 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
                 Pass { orders, link: &link, ledger: &ledger }.run(seen).map(News::Passed)
             }
             Task::Verify(orders) => verify::verify(orders, &link).map(News::Verified),
+            Task::Preview { orders, target } => {
+                preview::preview(orders, *target, work, &link, &ledger).map(News::Previewed)
+            }
+            // Only what is certain is told as a failure of the stream.
+            Task::Stream(pour) => match stream::pour(pour, &link, &ledger) {
+                Err(failure) if !failure.retryable => Ok(News::NotStreamed(failure)),
+                poured => poured.map(News::Streamed),
+            },
         });
         finish(result, link)
     })

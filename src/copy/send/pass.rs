@@ -17,7 +17,9 @@ use super::ledger::{Item, Ledger, Sent};
 use super::link::Link;
 use super::makes::Makes;
 use super::outcome::{Outcomes, Result as Outcome};
+use super::owners;
 use super::source::{Act, Found, Source, allocated};
+use super::verify;
 use crate::copy::PassReport;
 use crate::copy::blocks::Store;
 use crate::copy::failure::{Failure, Side, show};
@@ -65,7 +67,8 @@ pub fn look(orders: &Orders, work: &Path, ledger: &Ledger) -> Result<Seen, Failu
     let work = work.join("jobs").join(&orders.job);
     std::fs::create_dir_all(&work).map_err(|e| cannot_remember(&work, &e))?;
     let rules = rules(orders);
-    let manifest = Manifest::load(&work.join("manifest"), &rules).map_err(|e| cannot_remember(&work, &e))?;
+    let load = || Manifest::load(&work.join("manifest"), &rules).map_err(|e| cannot_remember(&work, &e));
+    let manifest = if orders.checksum { Manifest::default() } else { load()? };
     let generation = manifest.header.generation;
     let known = Known::Manifest(manifest);
     let found = generation.map(|_| source.scan(&known, ledger)).transpose()?;
@@ -89,10 +92,13 @@ impl Pass<'_> {
         let next = new_generation()?;
         let exclude = self.orders.exclude.clone();
         let ready = self.link.begin(Begin { version: VERSION, generation, next, exclude, read_only: false })?;
+        let nameless =
+            owners::agree(self.orders, &source.carried(), found.as_ref().filter(|_| ready.trusted), self.link)?;
         let (known, found) = match found {
             Some(found) if ready.trusted => (known, found),
             _ => {
                 let known = known::ask(self.link, &known, ready.privileged)?;
+                let known = verify::by_content(self.orders, &source, self.link, known, &ready)?;
                 self.ledger.restart();
                 let found = source.scan(&known, self.ledger)?;
                 (known, found)
@@ -111,7 +117,7 @@ impl Pass<'_> {
             let outcome = Outcome { source: &source, found: &found, known: &known, outcomes: &outcomes, deleted };
             outcome.save(&work.join("manifest"), &header, &store).map_err(|e| cannot_remember(&work, &e))?;
         }
-        self.report(&found, start)
+        Ok(PassReport { nameless, ..self.report(&found, start)? })
     }
 
     /// An empty root is more often a filesystem that is not mounted than a wish to delete everything.

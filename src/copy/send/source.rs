@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, FileType, fstat, statat, syncfs};
 
 use super::known::Known;
 use super::ledger::Ledger;
+use super::owners::Carried;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::filter::Filter;
 use crate::copy::listing::{Entries, Entry, LINKED, OwnedEntry, Pair, Stamp, merge};
@@ -46,6 +47,11 @@ impl Source {
         std::thread::sleep(TICK);
         syncfs(tree.root()).map_err(|e| Failure::of(Side::Source, "sync", root.as_bytes(), e))?;
         Ok(Self { tree, filter, temp, since })
+    }
+
+    /// What of it is carried.
+    pub fn carried(&self) -> Carried<'_> {
+        Carried { tree: &self.tree, filter: &self.filter, temp: &self.temp }
     }
 
     /// Whether something changed so lately that what was read of it may be older than the record of it.

@@ -2,17 +2,20 @@
 //!
 //! Must never call two entries the same because a record says so: everything is read again on both disks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use super::identity::new_generation;
+use super::known::Known;
 use super::link::Link;
+use super::owners::{self, Carried};
+use super::source::Source;
 use crate::copy::VerifyReport;
 use crate::copy::digest::{Digest, Hashed, Hashing, Totals, hash_tree, same_content};
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::filter::Filter;
-use crate::copy::listing::{Entries, Entry, is_valid};
-use crate::copy::message::{Begin, Order, Orders, Report};
+use crate::copy::listing::{Entries, Entry, LINKED, Pair, is_valid, merge};
+use crate::copy::message::{Begin, Order, Orders, Ready, Report};
 use crate::copy::meta::Rights;
 use crate::copy::path::{self, TempNames};
 use crate::copy::tree::Tree;
@@ -32,14 +35,42 @@ pub fn verify(orders: &Orders, link: &Link) -> Result<VerifyReport, Failure> {
     let exclude = orders.exclude.clone();
     let next = new_generation()?;
     let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;
-    let privileged = ready.privileged && Rights::of_process().privileged;
-    link.order(&Order::Digest { privileged }, Vec::new())?;
-    let hashing = Hashing { tree: &tree, side: Side::Source, filter: &filter, temp: &temp, privileged };
+    owners::agree(orders, &Carried { tree: &tree, filter: &filter, temp: &temp }, None, link)?;
+    let hashing = Hashing { tree: &tree, side: Side::Source, filter: &filter, temp: &temp, privileged: false };
     let compare = Compare { owners: ready.privileged, delete: orders.delete, ..Compare::default() };
+    let totals = hash_both(hashing, link, &ready, &compare)?;
+    Ok(compare.report(totals.files.into_inner(), totals.bytes.into_inner()))
+}
+
+/// Where that is asked for, what the target has by the content of everything on both sides; what differs stays as `known` has it.
+pub fn by_content(
+    orders: &Orders,
+    source: &Source,
+    link: &Link,
+    known: Known,
+    ready: &Ready,
+) -> Result<Known, Failure> {
+    let (mut there, left) = match known {
+        Known::Target(there, left) if orders.checksum => (there, left),
+        other => return Ok(other),
+    };
+    let Source { tree, filter, temp, .. } = source;
+    let hashing = Hashing { tree, side: Side::Source, filter, temp, privileged: false };
+    let compare = Compare { owners: ready.privileged, ..Compare::default() };
+    hash_both(hashing, link, ready, &compare)?;
+    compare.mark_same(&mut there);
+    Ok(Known::Target(there, left))
+}
+
+/// Has both sides hash everything and takes it in.
+fn hash_both(hashing: Hashing<'_>, link: &Link, ready: &Ready, compare: &Compare) -> Result<Totals, Failure> {
+    let privileged = ready.privileged && Rights::of_process().privileged;
+    let hashing = Hashing { privileged, ..hashing };
+    link.order(&Order::Digest { privileged }, Vec::new())?;
     let totals = Totals::default();
     let (failures, theirs) = std::thread::scope(|scope| {
         let ours = scope.spawn(|| hash_tree(&hashing, &totals, &|hashed| compare.ours(hashed)));
-        let theirs = receive(link, &compare);
+        let theirs = receive(link, compare);
         (ours.join().unwrap_or_default(), theirs)
     });
     let mut problems = failures;
@@ -48,7 +79,7 @@ pub fn verify(orders: &Orders, link: &Link) -> Result<VerifyReport, Failure> {
         let what = format!("{} could not be read: {}", crate::text::count(problems.len() as u64, "path"), first.what);
         return Err(Failure { what, fatal: true, ..first.clone() });
     }
-    Ok(compare.report(totals.files.into_inner(), totals.bytes.into_inner()))
+    Ok(totals)
 }
 
 /// Takes in the target's digests; what it could not read comes back.
@@ -114,9 +145,39 @@ impl Compare {
         VerifyReport { files, bytes, ..report }
     }
 
+    /// Puts what is the same on both sides into `known` as the source has it.
+    fn mark_same(self, known: &mut BTreeMap<Vec<u8>, Vec<u8>>) {
+        let owners = self.owners;
+        let State { ours, mut theirs, .. } = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (path, hashed) in ours {
+            let (Some(listing), Some((there, digests))) = (known.get_mut(&path), theirs.remove(&path)) else {
+                continue;
+            };
+            let mut other = HashSet::new();
+            compare_directory(&hashed, &there, &digests, owners, true, &mut |name, _| {
+                other.insert(name.to_vec());
+            });
+            *listing = with_same(listing, &hashed.listing, &other);
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A listing of the target in which what is not among the `other` names is as the source has it.
+fn with_same(there: &[u8], ours: &[u8], other: &HashSet<Vec<u8>>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(there.len());
+    for pair in merge(there, ours) {
+        match pair {
+            // Content says nothing about which names belong to one inode.
+            Pair::Both(_, ours) if !other.contains(ours.name) && ours.flags & LINKED == 0 => ours.encode(&mut out),
+            Pair::Both(there, _) | Pair::Left(there) => there.encode(&mut out),
+            Pair::Right(_) => {}
+        }
+    }
+    out
 }
 
 fn compare_directory(

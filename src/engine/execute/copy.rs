@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::pace::Pace;
 use super::{Context, Effect, done, failed};
-use crate::copy::{CopyError, CopyJob, CopyProgress, PassReport};
+use crate::copy::{CopyJob, CopyProgress, PassReport};
 use crate::event::Notice;
 use crate::planner::graph::{CopyPhase, CopyStep, Step};
+use crate::spec::model::Owners;
 use crate::ssh::receipt;
 use crate::text;
 
@@ -26,10 +27,12 @@ impl Context {
             delete: tree.delete,
             path: tree.path,
             bandwidth: tree.bandwidth,
+            by_name: tree.owners == Owners::Names,
+            checksum: false,
         })
     }
 
-    fn on_progress(&self, step: &Step) -> impl Fn(CopyProgress) + Send + Sync + use<> {
+    pub(super) fn on_progress(&self, step: &Step) -> impl Fn(CopyProgress) + Send + Sync + use<> {
         let (notices, step) = (self.notices.clone(), step.id.clone());
         move |progress| {
             let _ = notices.send(Notice::Copying { step: step.clone(), progress });
@@ -48,7 +51,7 @@ pub async fn copy(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
     for n in 1..=passes {
         let report = match pass(context, step, tree, &job).await {
             Ok(report) => report,
-            Err(e) => return failed(e.to_string(), e.hint),
+            Err(effect) => return effect,
         };
         let settled = report.bytes_sent < tree.settle_below && report.unsettled == 0;
         let shrinks = report.bytes_sent < last;
@@ -60,11 +63,12 @@ pub async fn copy(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
     failed("no pass was made", None)
 }
 
-async fn pass(context: &Context, step: &Step, tree: &CopyStep, job: &CopyJob) -> Result<PassReport, CopyError> {
+async fn pass(context: &Context, step: &Step, tree: &CopyStep, job: &CopyJob) -> Result<PassReport, Effect> {
     let progress = context.on_progress(step);
-    let pace = Pace::of(context, step, tree, &job.source);
+    let pace = Pace::of_tree(context, step, tree, &job.source);
     let mut attempt = 1;
     loop {
+        context.leave_to_act().await?;
         let job = CopyJob { bandwidth: pace.now(), ..job.clone() };
         let pass = context.world.copier.pass(&job, &progress);
         match pace.keep(pass, |now| context.world.copier.limit(&job.id, now)).await {
@@ -73,7 +77,7 @@ async fn pass(context: &Context, step: &Step, tree: &CopyStep, job: &CopyJob) ->
                 context.world.clock.sleep(Duration::from_secs(1 << attempt)).await;
                 attempt += 1;
             }
-            ended => return ended,
+            ended => return ended.map_err(|e| failed(e.to_string(), e.hint)),
         }
     }
 }
@@ -88,6 +92,10 @@ fn said(phase: CopyPhase, passes: u32, settled: bool, shrinks: bool, report: &Pa
         report.deleted,
         report.way
     );
+    let sent = match report.nameless {
+        0 => sent,
+        n => format!("{sent}, {n} users and groups by their number"),
+    };
     if phase != CopyPhase::CatchUp {
         return sent;
     }
@@ -106,6 +114,8 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
         Err(effect) => return effect,
     };
     let progress = context.on_progress(step);
+    // The record of what was sent says that all is well: what differs is found by its content.
+    let again = CopyJob { checksum: true, ..job.clone() };
     let mut examples = Vec::new();
     for _ in 0..2 {
         match context.world.copier.verify(&job, &progress).await {
@@ -119,8 +129,8 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
             Ok(r) => examples = r.examples,
             Err(e) => return failed(e.to_string(), e.hint),
         }
-        if let Err(e) = pass(context, step, tree, &job).await {
-            return failed(e.to_string(), e.hint);
+        if let Err(effect) = pass(context, step, tree, &again).await {
+            return effect;
         }
     }
     let hint = "something else writes to one of the two trees: find it, then `migrate apply` again";
@@ -130,6 +140,9 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
 /// Removes agents, manifests and receipts. What stays behind does no harm, so trouble here is told and not held for.
 pub async fn clean_up(context: &Context, hosts: &[String], jobs: &[String]) -> Effect {
     let mut left = Vec::new();
+    if let Err(barred) = context.leave_to_act().await {
+        return barred;
+    }
     for name in hosts {
         let host = match context.host(name) {
             Ok(host) => host,

@@ -17,17 +17,37 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Waits until the gate is open.
 pub async fn wait(context: &Context, step: &Step, gate: &Gate) -> Effect {
+    let began = context.world.clock.now();
     loop {
         let approvals = context.approvals.borrow().get(&step.id).cloned().unwrap_or_default();
         match missing(gate, &approvals, context.world.clock.wall()) {
             Ok(None) => return done(opened(&approvals)),
-            Ok(Some(missing)) => context.waiting(step, missing),
+            Ok(Some(missing))
+                if gate.within.is_some_and(|w| context.world.clock.now().saturating_duration_since(began) >= w) =>
+            {
+                return late(gate, &missing);
+            }
+            Ok(Some(missing)) => context.waiting(step, missing + &how(context, step, gate, &approvals)),
             Err(e) => return failed(e.to_string(), None),
         }
         if context.pass(step, LOOK).await {
             return Effect::Interrupted;
         }
     }
+}
+
+/// With whose words it opens, where people have to say yes.
+fn how(context: &Context, step: &Step, gate: &Gate, approvals: &[Approval]) -> String {
+    match approvals.len() < usize::from(gate.approvals) {
+        true => format!(": migrate approve {} {} --why TEXT", context.run, step.id),
+        false => String::new(),
+    }
+}
+
+fn late(gate: &Gate, missing: &str) -> Effect {
+    let within = text::duration(gate.within.unwrap_or_default());
+    let hint = "`migrate apply` asks again, for as long".to_owned();
+    failed(format!("it did not open within {within}: it waits for {missing}"), Some(hint))
 }
 
 fn opened(approvals: &[Approval]) -> String {
@@ -39,7 +59,7 @@ fn opened(approvals: &[Approval]) -> String {
 fn missing(gate: &Gate, approvals: &[Approval], now: Timestamp) -> Result<Option<String>, jiff::Error> {
     let given = approvals.len();
     if given < usize::from(gate.approvals) {
-        return Ok(Some(format!("approval ({given} of {}): migrate approve", gate.approvals)));
+        return Ok(Some(format!("approval ({given} of {})", gate.approvals)));
     }
     if let Some(time) = gate.not_before.filter(|t| now < *t) {
         return Ok(Some(format!("{time}")));
@@ -115,7 +135,14 @@ mod tests {
 
     #[test]
     fn two_people_are_two_people() {
-        let gate = Gate { at: crate::spec::model::HookPoint::Freeze, approvals: 2, not_before: None, window: None };
+        let gate = Gate {
+            at: crate::spec::model::HookPoint::Freeze,
+            approvals: 2,
+            not_before: None,
+            window: None,
+            within: None,
+            on_failure: None,
+        };
         let by = |user: &str| Approval {
             by: crate::event::Operator { user: user.into(), host: "h".into(), pid: 1 },
             why: "ready".into(),

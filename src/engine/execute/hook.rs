@@ -87,6 +87,7 @@ async fn bring_to_an_end(
     found: &Found,
 ) -> Result<bool, Effect> {
     let key = key(context, step, &nth(step, found))?;
+    context.leave_to_act().await?;
     let remote = context.world.remote.as_ref();
     let began = context.world.clock.now();
     let mut outcome = receipt::seal(remote, host, &key, context.fence).await;
@@ -134,6 +135,9 @@ async fn keyed(context: &Context, step: &Step, host: &Host, command: &Command, n
         Ok(key) => key,
         Err(effect) => return effect,
     };
+    if let Err(barred) = context.leave_to_act().await {
+        return barred;
+    }
     let look = Some(look(context, step, host));
     let (remote, clock) = (context.world.remote.as_ref(), context.world.clock.as_ref());
     match receipt::run_keyed(remote, clock, host, &key, context.fence, command).await {

@@ -6,6 +6,7 @@ mod copy;
 mod gate;
 mod hook;
 mod pace;
+mod stream;
 pub(super) mod traffic;
 pub(super) mod wait;
 
@@ -17,10 +18,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::mutant::{self, Mutant};
-use super::{Stop, World};
+use super::{Barred, Stop, World};
 use crate::event::{Approval, Before, Direction, Notice, RunState, StepResult, Tuning};
 use crate::planner::graph::{Step, StepKind};
 use crate::spec::model::Host;
+
+/// How long a lease that is too short or cannot be read is waited for: it is renewed meanwhile, or lost.
+const LEAVE_PATIENCE: u32 = 30;
 
 /// What every step of a run shares.
 pub struct Context {
@@ -48,6 +52,10 @@ pub enum Effect {
     Interrupted,
     /// What is there before the step acts; it has not acted yet.
     Looked(Before),
+    /// What the run had put on hosts was taken away again.
+    Cleared(StepResult),
+    /// This controller must not act, for this reason: the step has not acted, and nothing else may either.
+    Barred(String),
 }
 
 /// What earlier steps and attempts found, as far as this step needs it.
@@ -66,6 +74,8 @@ pub struct Found {
     pub attempts: u32,
     /// Whether what this step has begun may still go on.
     pub in_flight: bool,
+    /// Whether the attempt before this one has an end that nobody knows.
+    pub unclear: bool,
 }
 
 impl Found {
@@ -89,6 +99,7 @@ impl Found {
             settled: record.settled,
             attempts: record.attempts,
             in_flight: record.in_flight,
+            unclear: record.unclear,
         }
     }
 }
@@ -119,6 +130,7 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
         StepKind::Empty { .. } => wait::empty(context, step).await,
         StepKind::Copy(tree) => copy::copy(context, step, tree).await,
         StepKind::Verify(tree) => copy::verify(context, step, tree).await,
+        StepKind::Stream(pour) => stream::pour(context, step, pour, found).await,
         StepKind::CleanUp { hosts, jobs } => copy::clean_up(context, hosts, jobs).await,
         StepKind::Traffic { director, pool, changes, .. } => {
             traffic::apply(context, director, pool, changes, found.before.as_ref()).await
@@ -128,7 +140,7 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
             Some(ttl) => traffic::set_ttl(context, director, pool, ttl).await,
             None => failed("the TTL from before the move is not in the journal", None),
         },
-        StepKind::Gate(gate) => gate::wait(context, step, gate).await,
+        StepKind::Gate { asks, .. } => gate::wait(context, step, asks).await,
         StepKind::Hook(hook) => hook::run(context, step, hook, found).await,
     };
     timed(effect, began, context.world.clock.now())
@@ -177,6 +189,19 @@ impl Context {
     /// Ends every wait that may end early.
     pub fn interrupt(&self) {
         self.interrupted.send_replace(true);
+    }
+
+    /// Leave to act, asked right before every effect: a controller that was stopped past its lease finds out here.
+    async fn leave_to_act(&self) -> Result<(), Effect> {
+        let mut tries = LEAVE_PATIENCE;
+        loop {
+            match self.world.guard.check() {
+                Ok(()) => return Ok(()),
+                Err(Barred::ForNow(_)) if tries > 0 => self.world.clock.sleep(Duration::from_secs(1)).await,
+                Err(barred) => return Err(Effect::Barred(barred.to_string())),
+            }
+            tries -= 1;
+        }
     }
 
     /// The host of that name. The plan was checked against the inventory, so a missing one is a damaged journal.

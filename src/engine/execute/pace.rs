@@ -30,11 +30,25 @@ pub struct Pace<'a> {
 
 impl<'a> Pace<'a> {
     /// From here until it is dropped, the copy takes its share.
-    pub fn of(context: &'a Context, step: &'a Step, tree: &'a CopyStep, source: &'a Host) -> Self {
-        context.copies.send_modify(|n| *n += 1);
+    pub fn of_tree(context: &'a Context, step: &'a Step, tree: &'a CopyStep, source: &'a Host) -> Self {
         let live = matches!(tree.phase, CopyPhase::Seed | CopyPhase::CatchUp);
-        let throttle = tree.throttle.as_ref().filter(|_| live);
-        Self { context, step, source, own: tree.bandwidth, throttle, calm: watch::channel(throttle.is_none()).0 }
+        Self::new(context, step, source, tree.bandwidth, tree.throttle.as_ref().filter(|_| live))
+    }
+
+    /// The same for a stream, which is poured in the freeze.
+    pub fn of_stream(context: &'a Context, step: &'a Step, own: Option<u64>, source: &'a Host) -> Self {
+        Self::new(context, step, source, own, None)
+    }
+
+    fn new(
+        context: &'a Context,
+        step: &'a Step,
+        source: &'a Host,
+        own: Option<u64>,
+        throttle: Option<&'a Throttle>,
+    ) -> Self {
+        context.copies.send_modify(|n| *n += 1);
+        Self { context, step, source, own, throttle, calm: watch::channel(throttle.is_none()).0 }
     }
 
     /// Bytes per second; 0 to stand still.

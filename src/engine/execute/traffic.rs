@@ -51,6 +51,9 @@ pub async fn apply(
         Err(effect) => return effect,
     };
     for attempt in 1.. {
+        if let Err(barred) = context.leave_to_act().await {
+            return barred;
+        }
         match director.apply(pool, changes).await {
             Ok(after) => return done(evidence(pool, changes, before, &after)),
             Err(e) if e.kind == TrafficErrorKind::Unknown && attempt < TRIES => {
@@ -97,6 +100,9 @@ pub async fn set_ttl(context: &Context, director: &str, pool: &str, ttl: Duratio
         Ok(director) => director,
         Err(effect) => return effect,
     };
+    if let Err(barred) = context.leave_to_act().await {
+        return barred;
+    }
     match director.set_ttl(pool, ttl).await {
         Ok(_) => done(format!("{pool} TTL is {} s", ttl.as_secs())),
         Err(e) => not_done(e),

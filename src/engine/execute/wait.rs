@@ -72,10 +72,11 @@ pub async fn watch(
     let interval = checks.values().flatten().map(|c| c.interval).min().unwrap_or(hold).min(hold);
     let mut probes = 0_u64;
     loop {
-        let mut open = None;
+        let (mut open, mut last) = (None, None);
         for (host, check, steady) in &mut watched {
             let verdict = context.world.health.probe(check, host).await;
             probes += 1;
+            last = Some(format!("{}: {}", host.name, verdict.evidence));
             match steady.observe(&verdict) {
                 Some(Standing::Unhealthy) => {
                     let why = format!("{} has become unhealthy: {}", host.name, verdict.evidence);
@@ -83,7 +84,7 @@ pub async fn watch(
                 }
                 Some(Standing::Healthy) if verdict.outcome == Outcome::Pass => {}
                 // One failure is not enough to call it unhealthy, and too much to go on.
-                Some(Standing::Healthy) | None => open = Some(format!("{}: {}", host.name, verdict.evidence)),
+                Some(Standing::Healthy) | None => open.clone_from(&last),
             }
         }
         let left = hold.saturating_sub(context.world.clock.now().saturating_duration_since(began));
@@ -94,8 +95,9 @@ pub async fn watch(
         if let (true, Some(open)) = (too_long, &open) {
             return unknown(format!("nobody can tell whether it is healthy: {open}"), None);
         }
-        let what = format!("{} of hold left", text::duration(Duration::from_secs(left.as_secs())));
-        context.waiting(step, open.map_or(what.clone(), |o| format!("{what}; {o}")));
+        let what =
+            format!("{} of hold left", text::duration(Duration::from_secs(left.as_millis().div_ceil(1000) as u64)));
+        context.waiting(step, open.or(last).map_or(what.clone(), |seen| format!("{what}; {seen}")));
         if context.pass(step, if left.is_zero() { interval } else { left.min(interval) }).await {
             return Effect::Interrupted;
         }

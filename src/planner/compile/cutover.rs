@@ -1,6 +1,6 @@
 //! `cutover`: one writer at a time, pair by pair.
 //!
-//! seed → (slot) → catch up → drain → empty → freeze → last pass → verify → thaw → check → shift in steps → retire.
+//! seed → (slot) → catch up → drain → empty → freeze → last pass → streams → verify → thaw → check → shift in steps → retire.
 
 use std::time::Duration;
 
@@ -68,6 +68,7 @@ fn hand_over(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, chain: &mut Chain, ste
     plan.hooks(chain, steps, pair, HookPoint::Freeze)?;
     chain.urgent(true);
     plan.copies(chain, steps, pair, CopyPhase::Last, "last-pass");
+    plan.streams(chain, steps, pair);
     plan.copies(chain, steps, pair, CopyPhase::Verify, "verify");
     plan.hooks(chain, steps, pair, HookPoint::Thaw)?;
     plan.check(chain, steps, pair);
@@ -130,7 +131,7 @@ fn shift(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, chain: &mut Chain, steps: 
             let back = WayBack { settle: pool.can.ttl, hold: plan.service.shift.hold, ..WayBack::default() };
             let step = pool.step(vec![change.clone()], Some(*share), back);
             chain.add(steps, &plan.id(pair, &format!("shift-{share}")), step);
-            if last.is_none() && !pair.trees.is_empty() {
+            if last.is_none() && pair.has_state() {
                 let (source, target) = (&pair.source.name, &pair.target.name);
                 Chain::no_return(steps, format!("{target} may have taken writes that {source} does not have"));
             }
@@ -159,7 +160,7 @@ fn remaining<'p, 'a>(plan: &'p ServicePlan<'a>, findings: &mut Vec<Finding>) -> 
         if pool.moved(members) {
             continue;
         }
-        if pool.serves(&members.1.name) && !pair.trees.is_empty() {
+        if pool.serves(&members.1.name) && pair.has_state() {
             findings.push(
                 Finding::refused(
                     format!("{} → {}", pair.source.name, pair.target.name),

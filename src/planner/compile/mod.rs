@@ -2,11 +2,13 @@
 //!
 //! Owns the order of things: which step waits for which. Must never leave a choice to execution that can be made here.
 
+mod aside;
 mod chain;
 mod cutover;
 mod pool;
 mod ramp;
 mod service;
+mod threshold;
 
 use std::collections::VecDeque;
 
@@ -48,11 +50,15 @@ fn compile_wave(scope: &Scope<'_>, steps: &mut Steps, findings: &mut Vec<Finding
     let mut ends = Vec::new();
     for name in &scope.wave.services {
         let Some(service) = scope.spec.plan.services.iter().find(|s| &s.name == name) else { continue };
+        let first = steps.0.len();
         match service::ServicePlan::new(scope, service) {
-            Ok(plan) => ends.extend(match service.strategy {
-                Strategy::Ramp => ramp::compile(&plan, steps, findings, before),
-                Strategy::Cutover => cutover::compile(&plan, steps, findings, before, &mut slots),
-            }),
+            Ok(plan) => {
+                ends.extend(match service.strategy {
+                    Strategy::Ramp => ramp::compile(&plan, steps, findings, before),
+                    Strategy::Cutover => cutover::compile(&plan, steps, findings, before, &mut slots),
+                });
+                threshold::ask(&mut plan.chain(None, before.to_vec()), steps, first, &service.name);
+            }
             Err(refusals) => findings.extend(refusals),
         }
     }

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::pool::{Member, PoolPlan};
-use super::{Chain, Scope, Steps};
+use super::{Chain, Scope, Steps, aside};
 use crate::planner::finding::Finding;
-use crate::planner::graph::{CopyPhase, CopyStep, HookStep, StepKind, WayBack};
-use crate::spec::model::{DirectoryState, HookPoint, Host, Pair, Service, Side, State, Template, Throttle, Undo};
+use crate::planner::graph::{CopyPhase, CopyStep, HookStep, StepKind, StreamStep, WayBack};
+use crate::spec::model::{
+    DirectoryState, HookPoint, Host, OnRollback, Pair, Service, Side, State, StreamState, Template, Throttle, Undo,
+};
 
 /// A service ready to be laid out in steps.
 pub struct ServicePlan<'a> {
@@ -25,8 +27,23 @@ pub struct PairPlan<'a> {
     pub members: Option<(Member, Member)>,
     /// Trees to carry, phase `Seed`.
     pub trees: Vec<CopyStep>,
+    /// Streams to pour.
+    pub streams: Vec<StreamStep>,
     /// Local port of the service on the source.
     pub port: Option<u16>,
+}
+
+impl PairPlan<'_> {
+    /// Whether anything is carried over.
+    pub fn has_state(&self) -> bool {
+        !self.trees.is_empty() || !self.streams.is_empty()
+    }
+
+    /// Ids of everything that is carried over.
+    fn jobs(&self) -> Vec<String> {
+        let trees = self.trees.iter().map(|t| &t.job);
+        trees.chain(self.streams.iter().map(|s| &s.job)).cloned().collect()
+    }
 }
 
 impl<'a> ServicePlan<'a> {
@@ -66,7 +83,11 @@ impl<'a> ServicePlan<'a> {
     ) -> Result<(), Finding> {
         for (n, gate) in self.service.gates.iter().filter(|g| g.at == at).enumerate() {
             let name = if n == 0 { format!("gate-{}", at.name()) } else { format!("gate-{}-{}", at.name(), n + 1) };
-            chain.add(steps, &self.id(pair, &name), StepKind::Gate(gate.clone()));
+            let kind = StepKind::Gate { asks: gate.clone(), past: Vec::new() };
+            chain.add(steps, &self.id(pair, &name), kind);
+            if let (Some(on_failure), Some(step)) = (gate.on_failure, steps.0.last_mut()) {
+                step.on_failure = on_failure;
+            }
         }
         let hooks: Vec<_> = self.service.hooks.iter().filter(|h| h.at == at).collect();
         for (n, hook) in hooks.iter().enumerate() {
@@ -96,8 +117,12 @@ impl<'a> ServicePlan<'a> {
     /// Adds one copy step for each tree.
     pub fn copies(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>, phase: CopyPhase, name: &str) {
         for (n, tree) in pair.trees.iter().enumerate() {
-            if phase == CopyPhase::Verify && !self.verifies(n) {
+            if phase == CopyPhase::Verify && !self.directory(n).is_some_and(|d| d.verify) {
                 continue;
+            }
+            if phase == CopyPhase::Seed && self.directory(n).is_some_and(|d| d.on_rollback == OnRollback::Restore) {
+                let id = self.id(pair, &if n == 0 { "aside".to_owned() } else { format!("aside-{}", n + 1) });
+                chain.add(steps, &id, StepKind::Hook(aside::hook(&pair.target.name, &tree.to)));
             }
             let tree = CopyStep { phase, ..tree.clone() };
             let id = self.id(pair, &if n == 0 { name.to_owned() } else { format!("{name}-{}", n + 1) });
@@ -106,8 +131,16 @@ impl<'a> ServicePlan<'a> {
         }
     }
 
-    fn verifies(&self, n: usize) -> bool {
-        self.service.state.get(n).is_some_and(|State::Directory(d)| d.verify)
+    fn directory(&self, n: usize) -> Option<&DirectoryState> {
+        self.service.state.iter().filter_map(State::directory).nth(n)
+    }
+
+    /// Adds one step for each stream.
+    pub fn streams(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>) {
+        for (n, stream) in pair.streams.iter().enumerate() {
+            let name = if n == 0 { "stream".to_owned() } else { format!("stream-{}", n + 1) };
+            chain.add(steps, &self.id(pair, &name), StepKind::Stream(stream.clone()));
+        }
     }
 
     /// Adds the check of the target, if the service has any.
@@ -139,10 +172,10 @@ impl<'a> ServicePlan<'a> {
 
     /// Adds the removal of what was left on the hosts: agents, manifests, receipts.
     pub fn clean_up(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>) {
-        if !pair.trees.is_empty() || !self.service.hooks.is_empty() {
+        if pair.has_state() || !self.service.hooks.is_empty() {
             let kind = StepKind::CleanUp {
                 hosts: vec![pair.source.name.clone(), pair.target.name.clone()],
-                jobs: pair.trees.iter().map(|t| t.job.clone()).collect(),
+                jobs: pair.jobs(),
             };
             chain.add(steps, &self.id(pair, "clean-up"), kind);
         }
@@ -165,24 +198,30 @@ fn pair_plan<'a>(
         Some(port) => Some(parse_port(&fill(port, source)?, source)?),
         None => None,
     };
-    let trees = service
-        .state
-        .iter()
-        .enumerate()
-        .map(|(n, State::Directory(d))| tree(scope, service, (source, target), n, d))
-        .collect::<Result<_, _>>()?;
-    Ok(PairPlan { pair, source, target, members, trees, port })
+    let (mut trees, mut streams) = (Vec::new(), Vec::new());
+    for (n, state) in service.state.iter().enumerate() {
+        let job = job_id(&[&scope.spec.plan.name, &service.name, &source.name, &target.name, &n.to_string()]);
+        match state {
+            State::Directory(d) => trees.push(tree((source, target), job, d)?),
+            State::Stream(s) => streams.push(stream((source, target), job, s)?),
+        }
+    }
+    Ok(PairPlan { pair, source, target, members, trees, streams, port })
 }
 
-fn tree(
-    scope: &Scope<'_>,
-    service: &Service,
-    (source, target): (&Host, &Host),
-    n: usize,
-    state: &DirectoryState,
-) -> Result<CopyStep, Finding> {
+fn stream((source, target): (&Host, &Host), job: String, state: &StreamState) -> Result<StreamStep, Finding> {
+    Ok(StreamStep {
+        job,
+        from: fill_shell(&state.from, source)?,
+        to: fill_shell(&state.to, target)?,
+        bandwidth: state.bandwidth,
+        idempotent: state.idempotent,
+    })
+}
+
+fn tree((source, target): (&Host, &Host), job: String, state: &DirectoryState) -> Result<CopyStep, Finding> {
     Ok(CopyStep {
-        job: job_id(&[&scope.spec.plan.name, &service.name, &source.name, &target.name, &n.to_string()]),
+        job,
         phase: CopyPhase::Seed,
         from: fill(&state.from, source)?,
         to: fill(&state.to, target)?,
@@ -198,6 +237,7 @@ fn tree(
         },
         settle_below: state.settle_below,
         max_passes: state.max_passes,
+        owners: state.owners,
     })
 }
 

@@ -53,6 +53,10 @@ pub struct Gate {
     pub not_before: Option<jiff::Timestamp>,
     /// Open only in this window of the week.
     pub window: Option<Window>,
+    /// How long may pass until it opens; `None`: any time.
+    pub within: Option<std::time::Duration>,
+    /// What happens when it did not open in time; `None`: as the service says.
+    pub on_failure: Option<OnFailure>,
 }
 
 /// A weekly window of time.

@@ -144,6 +144,31 @@ pub struct Template(pub String);
 pub enum State {
     /// A directory tree.
     Directory(DirectoryState),
+    /// What a command writes, to another command.
+    Stream(StreamState),
+}
+
+impl State {
+    /// The tree, if it is one.
+    pub fn directory(&self) -> Option<&DirectoryState> {
+        match self {
+            Self::Directory(tree) => Some(tree),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
+/// What a command on the source writes, and a command on the target takes, once, after the freeze.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamState {
+    /// The shell command on the source.
+    pub from: Template,
+    /// The shell command on the target.
+    pub to: Template,
+    /// Bytes per second, `None` for no limit.
+    pub bandwidth: Option<u64>,
+    /// Whether pouring it twice is the same as once.
+    pub idempotent: bool,
 }
 
 /// A directory tree on the source that must be the same on the target.
@@ -153,7 +178,7 @@ pub struct DirectoryState {
     pub from: Template,
     /// Root on the target.
     pub to: Template,
-    /// Patterns of what stays behind.
+    /// Patterns of what stays behind; the first that matches decides, and `+ pattern` keeps.
     pub exclude: Vec<String>,
     /// Whether files that the source does not have are removed on the target; true unless given.
     pub delete: bool,
@@ -169,6 +194,32 @@ pub struct DirectoryState {
     pub settle_below: u64,
     /// At most this many catch-up passes before the freeze.
     pub max_passes: u32,
+    /// What becomes of the root on the target when the run goes back.
+    pub on_rollback: OnRollback,
+    /// What makes an owner the same on both hosts; the number unless given.
+    pub owners: Owners,
+}
+
+/// What becomes of a target's directory when a run goes back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRollback {
+    /// What was copied stays.
+    #[default]
+    Leave,
+    /// What was there before the run is there again; what was copied is moved beside it.
+    Restore,
+}
+
+/// What makes a user or group the same on two hosts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owners {
+    /// The number.
+    #[default]
+    Numbers,
+    /// The name; who has none, or one that the target does not know, keeps the number.
+    Names,
 }
 
 /// A copy stands still while a number on the source is too high.

@@ -1,12 +1,16 @@
 //! Gates: approvals, dates, windows of the week.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::spec::model::{Gate, Window};
 use crate::spec::reader::Value;
+use crate::spec::units::YEAR;
 use crate::text;
 
 use super::hook::{POINTS, one_of};
+use super::service::ON_FAILURE;
 
 const DAYS: [(&str, i8); 7] = [("mon", 1), ("tue", 2), ("wed", 3), ("thu", 4), ("fri", 5), ("sat", 6), ("sun", 7)];
 const EXAMPLE: &str = "gates: [{at: before_drain, approve: 1}]";
@@ -21,10 +25,17 @@ pub fn read(value: Value<'_>) -> Option<Gate> {
         if approvals == 0 && not_before.is_none() && window.is_none() {
             value.error("the gate asks nothing", "give it `approve`, `not_before` or `window`");
         }
+        let within = m.get("within").and_then(|v| v.duration(Duration::from_secs(1)..=YEAR));
+        let on_failure = m.get("on_failure").and_then(|v| {
+            if m.get("within").is_none() {
+                v.error("a gate without `within` never fails", "say how long it may take: `within: 2h`");
+            }
+            one_of(v, "a choice", "choices", &ON_FAILURE).map(|l| l.value)
+        });
         let (not_before, window) =
             (not_before.map_or(Some(None), |t| t.map(Some)), window.map_or(Some(None), |w| w.map(Some)));
         let approvals = u8::try_from(approvals).unwrap_or(9);
-        Some(Gate { at: at?.value, approvals, not_before: not_before?, window: window? })
+        Some(Gate { at: at?.value, approvals, not_before: not_before?, window: window?, within, on_failure })
     })?
 }
 

@@ -18,7 +18,7 @@ use super::traffic::{self, TrafficDraft};
 
 const ZERO: Duration = Duration::ZERO;
 const MILLISECOND: Duration = Duration::from_millis(1);
-const ON_FAILURE: [(&str, OnFailure); 3] =
+pub(super) const ON_FAILURE: [(&str, OnFailure); 3] =
     [("hold", OnFailure::Hold), ("step_back", OnFailure::StepBack), ("rollback", OnFailure::Rollback)];
 const STEPS: [u8; 5] = [1, 5, 25, 50, 100];
 

@@ -2,59 +2,84 @@
 
 use std::time::Duration;
 
+use crate::copy::filter::Filter;
 use crate::spec::map::Map;
-use crate::spec::model::{DataPath, DirectoryState, State, Throttle};
+use crate::spec::model::{DataPath, DirectoryState, OnRollback, Owners, State, StreamState, Throttle};
 use crate::spec::reader::Value;
+use crate::spec::source::At;
 
 use super::hook::one_of;
 use super::template::{self, Role, Sides, Use};
 
 /// The kinds there are.
-pub const KINDS: [&str; 1] = ["directory"];
+pub const KINDS: [&str; 2] = ["directory", "stream"];
+const ON_ROLLBACK: [(&str, OnRollback); 2] = [("leave", OnRollback::Leave), ("restore", OnRollback::Restore)];
 const SETTLE_BELOW: u64 = 16 << 20;
 const MAX_PASSES: u32 = 5;
 const EVERY: Duration = Duration::from_secs(5);
 const HOUR: Duration = Duration::from_secs(3600);
 const THROTTLE: &str = "throttle: {command: \"cut -d' ' -f1 /proc/loadavg\", above: 8}";
+const OWNERS: [(&str, Owners); 2] = [("numbers", Owners::Numbers), ("names", Owners::Names)];
 
-/// State and the templates in it: the root on the source, then the root on the target.
+/// State and the templates in it.
 #[derive(Debug, Clone)]
 pub struct StateDraft {
     pub state: State,
-    pub from: Use,
-    pub to: Use,
-    /// Both of them, or the one that is both.
+    /// Of a tree: the root on the source, and the root on the target.
+    pub roots: Option<(Use, Use)>,
+    /// All of them; one that is for both sides once.
     pub templates: Vec<Use>,
+    /// Where it is.
+    pub at: At,
 }
 
 /// Reads one entry of `state`.
 pub fn read(value: Value<'_>) -> Option<StateDraft> {
     value.map("state", "directory: /srv/uploads", |m| {
-        let roots = m.kind(&KINDS).and_then(roots);
-        let exclude = m.get("exclude").map(patterns).unwrap_or_default();
-        let mut directory = DirectoryState {
-            from: crate::spec::model::Template(String::new()),
-            to: crate::spec::model::Template(String::new()),
-            exclude,
-            delete: m.get("delete").and_then(|v| v.bool()).unwrap_or(true),
-            verify: m.get("verify").and_then(|v| v.bool()).unwrap_or(true),
-            bandwidth: m.get("bandwidth").and_then(|v| v.rate()),
-            throttle: None,
-            path: m.get("path").and_then(path).unwrap_or_default(),
-            settle_below: m.get("settle_below").and_then(|v| v.size()).unwrap_or(SETTLE_BELOW),
-            max_passes: passes(m).unwrap_or(MAX_PASSES),
-        };
-        let throttle = m.get("throttle").map(throttle);
-        let (from, to, mut templates) = roots?;
-        if let Some(throttle) = throttle {
-            let (throttle, command) = throttle?;
-            directory.throttle = Some(throttle);
-            templates.push(command);
+        let kind = m.kind(&KINDS);
+        match kind {
+            Some(stream) if stream.name() == "stream" => read_stream(stream, m),
+            // Without a kind every key may be meant.
+            _ => read_directory(kind, m),
         }
-        directory.from = from.template.value.clone();
-        directory.to = to.template.value.clone();
-        Some(StateDraft { state: State::Directory(directory), from, to, templates })
     })?
+}
+
+fn read_directory(kind: Option<Value<'_>>, m: &Map<'_>) -> Option<StateDraft> {
+    let roots = kind.and_then(roots);
+    // The first pattern that matches decides.
+    let mut exclude = m.get("include").map(included).unwrap_or_default();
+    exclude.extend(m.get("exclude").map(patterns).unwrap_or_default());
+    let mut directory = DirectoryState {
+        from: crate::spec::model::Template(String::new()),
+        to: crate::spec::model::Template(String::new()),
+        exclude,
+        delete: m.get("delete").and_then(|v| v.bool()).unwrap_or(true),
+        verify: m.get("verify").and_then(|v| v.bool()).unwrap_or(true),
+        bandwidth: m.get("bandwidth").and_then(|v| v.rate()),
+        throttle: None,
+        path: m.get("path").and_then(path).unwrap_or_default(),
+        settle_below: m.get("settle_below").and_then(|v| v.size()).unwrap_or(SETTLE_BELOW),
+        max_passes: passes(m).unwrap_or(MAX_PASSES),
+        on_rollback: m
+            .get("on_rollback")
+            .and_then(|v| one_of(v, "a choice", "choices", &ON_ROLLBACK))
+            .map_or(OnRollback::Leave, |l| l.value),
+        owners: m
+            .get("owners")
+            .and_then(|v| one_of(v, "a kind of owners", "kinds of owners", &OWNERS))
+            .map_or(Owners::Numbers, |l| l.value),
+    };
+    let throttle = m.get("throttle").map(throttle);
+    let (from, to, mut templates) = roots?;
+    if let Some(throttle) = throttle {
+        let (throttle, command) = throttle?;
+        directory.throttle = Some(throttle);
+        templates.push(command);
+    }
+    directory.from = from.template.value.clone();
+    directory.to = to.template.value.clone();
+    Some(StateDraft { state: State::Directory(directory), roots: Some((from, to)), templates, at: m.at().clone() })
 }
 
 fn path(value: Value<'_>) -> Option<DataPath> {
@@ -71,6 +96,21 @@ fn throttle(value: Value<'_>) -> Option<(Throttle, Use)> {
         let (command, above) = (command?, above?);
         Some((Throttle { command: command.template.value.clone(), above, every }, command))
     })?
+}
+
+fn read_stream(value: Value<'_>, m: &Map<'_>) -> Option<StateDraft> {
+    const EXAMPLE: &str = "stream: {from: pg_dump app, to: psql app}";
+    let bandwidth = m.get("bandwidth").and_then(|v| v.rate());
+    let idempotent = m.get("idempotent").and_then(|v| v.bool()).unwrap_or(false);
+    let command = |v: Value<'_>, sides| template::read(v, Role::Command, sides, "a command", EXAMPLE);
+    let (from, to) = value.map("stream", EXAMPLE, |m| {
+        let from = m.need("from", "pg_dump app").and_then(|v| command(v, Sides::Source));
+        let to = m.need("to", "psql app").and_then(|v| command(v, Sides::Target));
+        Some((from?, to?))
+    })??;
+    let stream =
+        StreamState { from: from.template.value.clone(), to: to.template.value.clone(), bandwidth, idempotent };
+    Some(StateDraft { state: State::Stream(stream), roots: None, templates: vec![from, to], at: m.at().clone() })
 }
 
 fn passes(m: &Map<'_>) -> Option<u32> {
@@ -93,18 +133,43 @@ fn roots(value: Value<'_>) -> Option<(Use, Use, Vec<Use>)> {
     })?
 }
 
+/// Patterns with the meaning they have in rsync, checked where they stand.
 fn patterns(value: Value<'_>) -> Vec<String> {
     let mut out = Vec::new();
     for item in value.one_or_many() {
         let Some(text) = item.line("a pattern", "exclude: \"*.tmp\"") else { continue };
-        match globset::Glob::new(&text.value) {
-            Ok(_) => out.push(text.value),
-            Err(error) => {
-                let why = crate::text::escape(error.kind().to_string().as_bytes(), 100);
-                let shown = crate::text::escape(text.value.as_bytes(), 60);
-                item.error(format!("`{shown}` is not a pattern: {why}"), "for example `exclude: \"*.tmp\"`");
-            }
+        if is_pattern(&item, &text.value) {
+            out.push(text.value);
         }
     }
     out
+}
+
+/// What is kept though a pattern of `exclude` matches it, in the form in which one list can say both.
+fn included(value: Value<'_>) -> Vec<String> {
+    let mut out = Vec::new();
+    for item in value.one_or_many() {
+        let Some(text) = item.line("a pattern", "include: \"keep.log\"") else { continue };
+        if text.value.starts_with("+ ") || text.value.starts_with("- ") {
+            let shown = crate::text::escape(text.value.as_bytes(), 60);
+            item.error(
+                format!("`{shown}` begins with a sign"),
+                "write the pattern alone: `include` keeps what it matches",
+            );
+        } else if is_pattern(&item, &text.value) {
+            out.push(format!("+ {}", text.value));
+        }
+    }
+    out
+}
+
+fn is_pattern(item: &Value<'_>, pattern: &str) -> bool {
+    match Filter::new(&[pattern.to_owned()]) {
+        Ok(_) => true,
+        Err(bad) => {
+            let shown = crate::text::escape(pattern.as_bytes(), 60);
+            item.error(format!("`{shown}` is not a pattern: it {}", bad.why), "for example `exclude: \"*.tmp\"`");
+            false
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What a service says must fit together.
 
 use crate::spec::diagnostic::{Diagnostic, Sink};
-use crate::spec::model::{HookPoint, Strategy};
+use crate::spec::model::{HookPoint, State, Strategy};
 use crate::spec::name;
 use crate::spec::read::hook::HookDraft;
 use crate::spec::read::service::ServiceDraft;
@@ -39,12 +39,19 @@ pub fn something_to_move(draft: &mut Draft<'_>, sink: &Sink) {
                 .hint("add `traffic`, or use `strategy: cutover`"),
             ),
             (_, _, Strategy::Cutover) => writer_stops(service, sink),
-            _ => {}
+            (_, _, Strategy::Ramp) => streams_need_a_freeze(service, sink),
         }
         if settings.has_traffic && !settings.has_health {
             let message = format!("nothing checks the targets of `{name}` before they get traffic");
             sink.push(Diagnostic::warning(at, message).hint("add `health: [{http: \"http://{{ address }}/health\"}]`"));
         }
+    }
+}
+
+fn streams_need_a_freeze(service: &ServiceDraft, sink: &Sink) {
+    for state in service.settings.state.iter().filter(|s| matches!(s.state, State::Stream(_))) {
+        let message = format!("`{}` is to move by ramp, and a stream is poured after a freeze", service.name.value);
+        sink.push(Diagnostic::error(&state.at, message).hint("use `strategy: cutover`"));
     }
 }
 

@@ -171,7 +171,8 @@ fn overlaps(draft: &Draft<'_>, service: &ServiceDraft, pairs: &[Pair], sink: &Si
     for pair in pairs {
         for (host, pick) in [(&pair.source, true), (&pair.target, false)] {
             let Some(host) = draft.atlas.inventory.hosts.get(host) else { continue };
-            let roots = service.settings.state.iter().map(|s| if pick { &s.from } else { &s.to });
+            let roots = service.settings.state.iter().filter_map(|s| s.roots.as_ref());
+            let roots = roots.map(|(from, to)| if pick { from } else { to });
             let filled: Vec<(&Use, String)> = roots
                 .filter_map(|root| Some((root, root.template.value.render_plain(&host.vars).ok()?)))
                 .filter(|(_, path)| directory(path).is_ok())

@@ -1,0 +1,87 @@
+//! The controller's side of a stream: starts both agents and tells a known end from an unknown one.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+
+use super::admit::Admission;
+use super::relay::{Broker, Names, Outcome, conduct, error};
+use super::transport::Channel;
+use super::{Engine, is_job_id};
+use crate::copy::message::{Pour, Task};
+use crate::copy::{CopyError, OnProgress, StreamError, StreamJob, StreamReport};
+use crate::spec::model::DataPath;
+
+impl Engine {
+    /// Pours a stream.
+    pub(super) async fn pour(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, StreamError> {
+        let certain = |error: CopyError| StreamError { error, unknown: false };
+        let names = Names { source: job.source.name.clone(), target: job.target.name.clone() };
+        if !is_job_id(&job.id) {
+            return Err(certain(failed(&names.source, "a job id that cannot be one")));
+        }
+        let transport = self.transport.as_ref();
+        let (on_source, on_target) = tokio::try_join!(
+            self.deployer.install(transport, &job.source),
+            self.deployer.install(transport, &job.target)
+        )
+        .map_err(certain)?;
+        let limit = self.limits.of(&job.id, job.bandwidth);
+        let (dial, relay) = self.way(&job.target, DataPath::Auto).await;
+        let task =
+            Task::Stream(Pour { job: job.id.clone(), command: job.from.clone(), bandwidth: job.bandwidth, dial });
+        let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
+        let broker =
+            Watched { inner: Admission::of_stream(transport, job, &on_target), refused: AtomicBool::new(false) };
+        let source = match transport.open(&job.source, &send).await {
+            Ok(source) => source,
+            Err(e) => return Err(certain(self.forgetting(job, e).await)),
+        };
+        match conduct(source, &task, relay, &broker, &names, &limit, progress).await {
+            Ok(Outcome::Streamed(report)) => Ok(report),
+            Ok(Outcome::NotStreamed(failure)) => Err(certain(error(&names, failure))),
+            Ok(_) => {
+                Err(StreamError { error: failed(&names.source, "the agent answered another question"), unknown: true })
+            }
+            Err(e) => {
+                // Where the agent on the target was never reached, its command has never started.
+                let unknown = !broker.refused.load(Ordering::Acquire);
+                Err(StreamError { error: self.forgetting(job, e).await, unknown })
+            }
+        }
+    }
+
+    /// Perhaps someone removed the agents: look again next time.
+    async fn forgetting(&self, job: &StreamJob, error: CopyError) -> CopyError {
+        self.deployer.forget(&job.source).await;
+        self.deployer.forget(&job.target).await;
+        error
+    }
+}
+
+fn failed(host: &str, what: &str) -> CopyError {
+    CopyError { host: host.to_owned(), what: what.to_owned(), hint: None, retryable: false }
+}
+
+/// Remembers that the agent on the target could not be started.
+struct Watched<'a> {
+    inner: Admission<'a>,
+    refused: AtomicBool,
+}
+
+#[async_trait]
+impl Broker for Watched<'_> {
+    async fn admit(&self, public_key: &str, from: &str) -> bool {
+        self.inner.admit(public_key, from).await
+    }
+
+    async fn withdraw(&self) {
+        self.inner.withdraw().await;
+    }
+
+    async fn receiver(&self, reason: &str) -> Result<Channel, CopyError> {
+        let opened = self.inner.receiver(reason).await;
+        self.refused.store(opened.is_err(), Ordering::Release);
+        opened
+    }
+}

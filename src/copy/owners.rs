@@ -1,0 +1,220 @@
+//! Owners by name: what a user or group of the source is called, and which number has that name on the target.
+//!
+//! Owns the translation of numbers. On the wire all numbers are the source's; the target translates at its own edge.
+//! Must never give a name of a peer to a program that could take it for an option.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::process::{Command, Stdio};
+
+use super::listing::{Entries, Entry};
+use super::message::{Meta, Node, Order, Report};
+
+/// Names asked for at once.
+const AT_ONCE: usize = 500;
+/// More users or groups than any host has.
+const MAX: usize = 1 << 16;
+/// What the target has of an owner that nobody on the source is.
+const NOBODY_THERE: u32 = u32::MAX - 1;
+
+/// Databases of names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Users.
+    Passwd,
+    /// Groups.
+    Group,
+}
+
+impl Kind {
+    fn database(self) -> &'static str {
+        match self {
+            Self::Passwd => "passwd",
+            Self::Group => "group",
+        }
+    }
+}
+
+/// The names of numbers on this host. What has no name is left out.
+pub fn names(kind: Kind, ids: &BTreeSet<u32>) -> Vec<(u32, String)> {
+    let keys: Vec<String> = ids.iter().map(u32::to_string).collect();
+    look_up(kind, &keys)
+        .into_iter()
+        .filter(|(name, id)| ids.contains(id) && is_name(name))
+        .map(|(n, id)| (id, n))
+        .collect()
+}
+
+/// The numbers that names have on this host.
+fn numbers(kind: Kind, names: &[(u32, String)]) -> BTreeMap<String, u32> {
+    let keys: Vec<String> = names.iter().map(|(_, name)| name.clone()).filter(|name| is_name(name)).collect();
+    look_up(kind, &keys).into_iter().collect()
+}
+
+/// Whether a word can be a name that `getent` takes for nothing else.
+fn is_name(name: &str) -> bool {
+    let strange = |c: char| c == ':' || c == '/' || c.is_control() || c.is_whitespace();
+    !name.is_empty()
+        && name.len() <= 255
+        && !name.starts_with('-')
+        && !name.contains(strange)
+        && name.parse::<u32>().is_err()
+}
+
+/// Asks the host's name service, whatever is behind it; where there is no `getent`, the files.
+fn look_up(kind: Kind, keys: &[String]) -> Vec<(String, u32)> {
+    let mut found = Vec::new();
+    for keys in keys.chunks(AT_ONCE) {
+        let mut getent = Command::new("getent");
+        getent.arg(kind.database()).args(keys).stdin(Stdio::null()).stderr(Stdio::null());
+        let text = match getent.output() {
+            Ok(output) => output.stdout,
+            Err(_) => std::fs::read(format!("/etc/{}", kind.database())).unwrap_or_default(),
+        };
+        found.extend(String::from_utf8_lossy(&text).lines().filter_map(entry));
+    }
+    found
+}
+
+/// `name:x:number:…`
+fn entry(line: &str) -> Option<(String, u32)> {
+    let mut fields = line.split(':');
+    let (name, _, id) = (fields.next()?, fields.next()?, fields.next()?);
+    Some((name.to_owned(), id.parse().ok()?))
+}
+
+/// Numbers of the source and what they are here.
+#[derive(Debug, Clone, Default)]
+pub struct Translation {
+    users: Table,
+    groups: Table,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Table {
+    here: HashMap<u32, u32>,
+    there: HashMap<u32, u32>,
+}
+
+impl Translation {
+    /// From the names that the source sends; how many of them nobody has here.
+    pub fn resolve(users: &[(u32, String)], groups: &[(u32, String)]) -> Option<(Self, u64)> {
+        if users.len() > MAX || groups.len() > MAX {
+            return None;
+        }
+        let (users, no_users) = Table::new(users, &numbers(Kind::Passwd, users));
+        let (groups, no_groups) = Table::new(groups, &numbers(Kind::Group, groups));
+        Some((Self { users, groups }, no_users + no_groups))
+    }
+
+    /// Puts the numbers of this host into what an order says of owners.
+    pub fn arriving(&self, order: &mut Order) {
+        match order {
+            Order::Small(batch) => batch.files.iter_mut().for_each(|file| self.meta(&mut file.meta)),
+            Order::Close(close) => close.meta.iter_mut().for_each(|meta| self.meta(meta)),
+            Order::Settle { dirs, .. } => dirs.iter_mut().for_each(|(_, meta)| self.meta(meta)),
+            Order::Make { items, .. } => {
+                for item in items {
+                    if let Node::Symlink(_, meta) | Node::Special(_, meta) = &mut item.what {
+                        self.meta(meta);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn meta(&self, meta: &mut Meta) {
+        meta.uid = self.users.here(meta.uid);
+        meta.gid = self.groups.here(meta.gid);
+    }
+
+    /// Puts the numbers of the source into what is reported of owners.
+    pub fn leaving(&self, report: Report) -> Report {
+        match report {
+            Report::Listing { path, listing } => Report::Listing { path, listing: self.listing(&listing) },
+            Report::Digests { path, listing, digests } => {
+                Report::Digests { path, listing: self.listing(&listing), digests }
+            }
+            other => other,
+        }
+    }
+
+    fn listing(&self, listing: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(listing.len());
+        for entry in Entries(listing) {
+            let (uid, gid) = (self.users.there(entry.uid), self.groups.there(entry.gid));
+            Entry { uid, gid, ..entry }.encode(&mut out);
+        }
+        out
+    }
+}
+
+impl Table {
+    /// `names`: of the source's numbers; `numbers`: of names here.
+    fn new(names: &[(u32, String)], numbers: &BTreeMap<String, u32>) -> (Self, u64) {
+        let mut table = Self::default();
+        let mut unknown = 0;
+        for (there, name) in names {
+            let here = numbers.get(name).copied();
+            unknown += u64::from(here.is_none());
+            let here = here.unwrap_or(*there);
+            table.here.insert(*there, here);
+            table.there.insert(here, *there);
+        }
+        (table, unknown)
+    }
+
+    fn here(&self, there: u32) -> u32 {
+        self.here.get(&there).copied().unwrap_or(there)
+    }
+
+    fn there(&self, here: u32) -> u32 {
+        match self.there.get(&here) {
+            Some(there) => *there,
+            // That number is somebody on the source, who is another one here.
+            None if self.here.contains_key(&here) => NOBODY_THERE,
+            None => here,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(names: &[(u32, &str)], numbers: &[(&str, u32)]) -> (Table, u64) {
+        let names: Vec<_> = names.iter().map(|(id, name)| (*id, (*name).to_owned())).collect();
+        Table::new(&names, &numbers.iter().map(|(name, id)| ((*name).to_owned(), *id)).collect())
+    }
+
+    #[test]
+    fn numbers_follow_their_names_there_and_back() {
+        let (table, unknown) = table(&[(1000, "ada"), (1001, "bob"), (1002, "eve")], &[("ada", 1001), ("bob", 1000)]);
+        assert_eq!(unknown, 1);
+        assert_eq!([1000, 1001, 1002, 7].map(|id| table.here(id)), [1001, 1000, 1002, 7]);
+        assert_eq!([1001, 1000, 1002, 7].map(|id| table.there(id)), [1000, 1001, 1002, 7]);
+    }
+
+    #[test]
+    fn a_number_that_is_another_one_here_is_not_taken_for_the_one_there() {
+        let (table, _) = table(&[(1000, "ada")], &[("ada", 2000)]);
+        assert_eq!(table.there(2000), 1000);
+        assert_ne!(table.there(1000), 1000);
+    }
+
+    #[test]
+    fn names_that_could_be_something_else_are_not_asked_for() {
+        for bad in ["", "-s", "--service=files", "a:b", "a\nb", "a b", "0", "1000", &"x".repeat(256)] {
+            assert!(!is_name(bad), "{bad}");
+        }
+        for good in ["root", "www-data", "jörg", "user$", "DOM\\user"] {
+            assert!(is_name(good), "{good}");
+        }
+    }
+
+    #[test]
+    fn this_host_knows_root() {
+        assert_eq!(names(Kind::Passwd, &[0].into()), [(0, "root".to_owned())]);
+        assert_eq!(numbers(Kind::Group, &[(5, "root".to_owned())]).get("root"), Some(&0));
+    }
+}

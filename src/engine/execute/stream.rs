@@ -1,0 +1,75 @@
+//! Steps that pour what one command writes into another.
+//!
+//! Must never pour a second time while nobody knows what became of the first, unless the plan says that this does no harm.
+
+use std::time::Duration;
+
+use super::pace::Pace;
+use super::{Context, Effect, Found, done, failed, unknown};
+use crate::copy::StreamJob;
+use crate::engine::mutant::{self, Mutant};
+use crate::planner::graph::{Step, StreamStep};
+use crate::text;
+
+/// Tries of a stream that may be poured twice.
+const TRIES: u32 = 5;
+
+/// Pours it. The host keeps no receipt of it: where the end is not known, people have to look.
+pub async fn pour(context: &Context, step: &Step, stream: &StreamStep, found: &Found) -> Effect {
+    let job = match context.stream_job(step, stream) {
+        Ok(job) => job,
+        Err(effect) => return effect,
+    };
+    let look = || {
+        let (run, target) = (&context.run, &job.target.name);
+        Some(format!(
+            "look on {target}, clear away what is there in part, then say `migrate resolve {run} {} --done` or `--not-done`",
+            step.id
+        ))
+    };
+    if found.unclear && !stream.idempotent && !mutant::is(Mutant::PourAgain) {
+        let what = "an earlier attempt may have poured all or a part of it, and it must not be poured twice";
+        return unknown(format!("{}: {what}", job.target.name), look());
+    }
+    let progress = context.on_progress(step);
+    let pace = Pace::of_stream(context, step, stream.bandwidth, &job.source);
+    let mut attempt = 1;
+    loop {
+        if let Err(barred) = context.leave_to_act().await {
+            return barred;
+        }
+        let job = StreamJob { bandwidth: pace.now(), ..job.clone() };
+        let poured = context.world.copier.stream(&job, &progress);
+        match pace.keep(poured, |now| context.world.copier.limit(&job.id, now)).await {
+            Ok(report) => {
+                let hash = text::hex(report.hash.get(..8).unwrap_or_default());
+                return done(format!(
+                    "{}, BLAKE3 {hash}… on both ends; both commands ended with status 0",
+                    text::bytes(report.bytes)
+                ));
+            }
+            Err(e) if !e.unknown => return failed(e.error.to_string(), e.error.hint),
+            Err(e) if stream.idempotent && attempt < TRIES => {
+                context.waiting(step, format!("{e}; trying again"));
+                context.world.clock.sleep(Duration::from_secs(1 << attempt)).await;
+                attempt += 1;
+            }
+            Err(e) if stream.idempotent => return unknown(e.error.to_string(), e.error.hint),
+            Err(e) => return unknown(e.error.to_string(), look()),
+        }
+    }
+}
+
+impl Context {
+    fn stream_job(&self, step: &Step, stream: &StreamStep) -> Result<StreamJob, Effect> {
+        let Some(pair) = &step.pair else { return Err(failed("a stream needs a pair of hosts", None)) };
+        Ok(StreamJob {
+            id: stream.job.clone(),
+            source: self.host(&pair.source)?.clone(),
+            target: self.host(&pair.target)?.clone(),
+            from: stream.from.clone(),
+            to: stream.to.clone(),
+            bandwidth: stream.bandwidth,
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! Owners by number and by name, to a host on which the same names have other numbers. Only root can give files away.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use async_trait::async_trait;
+use migrate::copy::CopyError;
+use migrate::copy::controller::{Channel, Local, Transport};
+use migrate::spec::model::Host;
+
+use crate::pair::Pair;
+use crate::tree::is_root;
+
+/// The target sees its own users and groups.
+struct OtherUsers {
+    passwd: String,
+    group: String,
+}
+
+const OTHER_HOST: &str = r#"mount --bind "$0" /etc/passwd && mount --bind "$1" /etc/group && shift && exec "$@""#;
+
+#[async_trait]
+impl Transport for OtherUsers {
+    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError> {
+        if host.name != "new" {
+            return Local.open(host, argv).await;
+        }
+        let outer = ["unshare", "--mount", "sh", "-c", OTHER_HOST, &self.passwd, &self.group];
+        Local.open(host, &[&outer, argv].concat()).await
+    }
+}
+
+/// `daemon` and `www-data` have changed places there, and nobody is called `bin`.
+fn pair() -> Option<Pair> {
+    let mounts = || Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|s| s.success());
+    if !is_root() || !mounts() {
+        println!("skipped: only root can give files away, and needs mounts of its own");
+        return None;
+    }
+    let mut pair = Pair::new();
+    pair.job.by_name = true;
+    let write = |name: &str, text: &str| {
+        let path = pair.dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let passwd = write("passwd", "root:x:0:0::/root:/bin/sh\ndaemon:x:33:33::/:/bin/sh\nwww-data:x:1:1::/:/bin/sh\n");
+    let group = write("group", "root:x:0:\ndaemon:x:33:\nwww-data:x:1:\n");
+    Some(pair.through(OtherUsers { passwd, group }))
+}
+
+fn owner(path: &Path) -> (u32, u32) {
+    let meta = fs::symlink_metadata(path).unwrap();
+    (meta.uid(), meta.gid())
+}
+
+fn make_tree(root: &Path) {
+    fs::create_dir(root.join("dir")).unwrap();
+    for (name, uid, gid) in
+        [("daemon", 1, 1), ("www", 33, 33), ("bin", 2, 2), ("nobody's", 54321, 54321), ("mixed", 1, 33)]
+    {
+        fs::write(root.join(name), name).unwrap();
+        lchown(root.join(name), Some(uid), Some(gid)).unwrap();
+    }
+    fs::set_permissions(root.join("daemon"), fs::Permissions::from_mode(0o4755)).unwrap();
+    symlink("nowhere", root.join("link")).unwrap();
+    fs::write(root.join("large"), vec![7; 9 << 20]).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, root.join("fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+        .unwrap();
+    for name in ["dir", "link", "large", "fifo"] {
+        lchown(root.join(name), Some(33), Some(1)).unwrap();
+    }
+}
+
+#[test]
+fn owners_go_by_their_names_and_unknown_ones_by_their_numbers() {
+    let Some(pair) = pair() else { return };
+    make_tree(&pair.source());
+    let first = pair.pass();
+    assert_eq!(first.nameless, 4, "bin and 54321, as users and as groups");
+    for (name, owns) in [
+        ("daemon", (33, 33)),
+        ("www", (1, 1)),
+        ("bin", (2, 2)),
+        ("nobody's", (54321, 54321)),
+        ("mixed", (33, 1)),
+        ("dir", (1, 33)),
+        ("link", (1, 33)),
+        ("large", (1, 33)),
+        ("fifo", (1, 33)),
+    ] {
+        assert_eq!(owner(&pair.target().join(name)), owns, "{name}");
+    }
+    assert_eq!(fs::metadata(pair.target().join("daemon")).unwrap().mode() & 0o7777, 0o4755);
+    assert_eq!(pair.pass().files_sent, 0);
+    let verified = pair.verify();
+    assert_eq!(verified.different, 0, "{:?}", verified.examples);
+}
+
+#[test]
+fn the_targets_own_view_of_owners_is_understood_and_what_is_wrong_there_is_found() {
+    let Some(mut pair) = pair() else { return };
+    make_tree(&pair.source());
+    pair.pass();
+    // Nobody knows any more who wrote there: the target is listed and agrees with the record.
+    fs::remove_dir_all(pair.dir.path().join("work-target/roots")).unwrap();
+    assert_eq!(pair.pass().files_sent, 0);
+    // The number that the file has on the source is somebody else's there.
+    lchown(pair.target().join("daemon"), Some(1), Some(1)).unwrap();
+    let verified = pair.verify();
+    assert_eq!(verified.examples, ["daemon: owner differs"]);
+    pair.job.checksum = true;
+    assert_eq!(pair.pass().files_sent, 1);
+    assert_eq!(owner(&pair.target().join("daemon")), (33, 33));
+    // An owner who comes later is known by name, too.
+    pair.job.checksum = false;
+    lchown(pair.source().join("bin"), Some(33), None).unwrap();
+    pair.pass();
+    assert_eq!(owner(&pair.target().join("bin")), (1, 2));
+    // By number is another rule: everything gets its number.
+    pair.job.by_name = false;
+    pair.pass();
+    assert_eq!(owner(&pair.target().join("daemon")), (1, 1));
+    pair.assert_same();
+}
