@@ -1,6 +1,6 @@
 //! The copy engine beside its peers: same files, same loopback sshd, same run. Prints one table.
 //!
-//! `cargo bench --bench copy [-- ROW...]` where a row is `small`, `large`, `mixed`, `million` or `verify`.
+//! `cargo bench --bench copy [-- ROW...]` where a row is `small`, `large`, `mixed`, `million`, `verify` or `far`.
 //! `COPY_BENCH_ROUNDS` (3) is how often each is measured; medians are compared. Installs nothing: peers that are not there are
 //! left out.
 
@@ -28,7 +28,7 @@ mod lab;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let all = ["small", "large", "mixed", "million", "verify"];
+    let all = ["small", "large", "mixed", "million", "verify", "far"];
     let rows = all.into_iter().filter(|row| wanted.is_empty() || wanted.iter().any(|w| w == row));
     println!("{}", measure::HEAD);
     for row in rows {
@@ -38,7 +38,8 @@ fn main() {
             "large" => rows::large(&setup),
             "mixed" => rows::mixed(&setup),
             "million" => rows::million(&setup),
-            _ => rows::verify(&setup),
+            "verify" => rows::verify(&setup),
+            _ => rows::far(&setup),
         }
     }
 }

@@ -18,6 +18,8 @@ mod attacks;
 mod command;
 #[path = "copy/deltas.rs"]
 mod deltas;
+#[path = "copy/far.rs"]
+mod far;
 #[path = "copy/faults.rs"]
 mod faults;
 #[path = "copy/fidelity.rs"]

@@ -1,5 +1,7 @@
 //! The rows of the table: what is done, with whom it is compared, and what must come out.
 
+use std::time::Duration;
+
 use migrate::copy::{CopyJob, Looked};
 
 use crate::measure::{Cost, line, measure, rounds};
@@ -151,4 +153,12 @@ pub fn verify(setup: &Setup) {
         }));
     }
     line("verify, 20,000 mixed files, 2 GiB", &ours, "BLAKE3 of both sides at once", &hashing, "0.8");
+}
+
+/// A target 80 ms away.
+pub fn far(setup: &Setup) {
+    trees::large(&setup.path("data"), 1, 1 << 30);
+    setup.move_away(Duration::from_millis(80));
+    let full = full(setup, false);
+    line("1 file of 1 GiB, round trip of 80 ms", &full.ours, "rsync -a", &full.rsync, "8");
 }

@@ -1,21 +1,26 @@
 //! Two hosts behind real sshds, our engine and the peers' command lines.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use migrate::copy::controller::Engine;
 use migrate::copy::{Copier, CopyJob, PassReport, VerifyReport};
+use migrate::spec::model::Host;
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
 
+use crate::lab::far::{Far, Link};
 use crate::lab::sshd::{Sshd, user};
 
 pub struct Setup {
     pub dir: TempDir,
     source: Sshd,
     target: Sshd,
+    far: OnceLock<(Far, Host)>,
     runtime: tokio::runtime::Runtime,
     /// Looks at everything.
     engine: Engine,
@@ -39,7 +44,23 @@ impl Setup {
         };
         let pool = Arc::new(Pool::new(environment, BTreeMap::from(hosts), ssh::Options::default()));
         let engine = || Engine::new(pool.clone(), PathBuf::from(env!("CARGO_BIN_EXE_migrate")));
-        Self { dir, source, target, runtime, engine: engine().sweeping(), watching: engine() }
+        let (far, watching) = (OnceLock::new(), engine());
+        Self { dir, source, target, far, runtime, engine: engine().sweeping(), watching }
+    }
+
+    /// From now on everyone reaches the target over a link with this round trip.
+    pub fn move_away(&self, round_trip: Duration) {
+        let far = Far::start(self.target.addr(), Link { round_trip, rate: None });
+        let host = far.host(&self.target);
+        assert!(self.far.set((far, host)).is_ok());
+    }
+
+    fn target(&self) -> Host {
+        self.far.get().map_or_else(|| self.target.host(), |(_, host)| host.clone())
+    }
+
+    fn target_addr(&self) -> SocketAddr {
+        self.far.get().map_or(self.target.addr(), |(far, _)| far.addr())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -50,12 +71,13 @@ impl Setup {
         CopyJob {
             id: id.to_owned(),
             source: self.source.host(),
-            target: self.target.host(),
+            target: self.target(),
             from: self.path("data").to_str().unwrap().to_owned(),
             to: self.path(to).to_str().unwrap().to_owned(),
             exclude: Vec::new(),
             delete: true,
             bandwidth: None,
+            path: Default::default(),
             by_name: false,
             checksum: false,
         }
@@ -96,7 +118,7 @@ impl Setup {
     }
 
     pub fn rsync(&self, to: &str, more: &[&str]) {
-        let addr = self.target.addr();
+        let addr = self.target_addr();
         let status = Command::new("rsync")
             .arg("-a")
             .args(more)
@@ -115,10 +137,10 @@ impl Setup {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let ssh = self.ssh(self.target.addr().port());
+        let ssh = self.ssh(self.target_addr().port());
         let status = Command::new(&ssh[0])
             .args(&ssh[1..])
-            .arg(format!("{}@{}", user(), self.target.addr().ip()))
+            .arg(format!("{}@{}", user(), self.target_addr().ip()))
             .arg(format!("tar -C {} -xf -", self.path(to).display()))
             .stdin(pack.stdout.take().unwrap())
             .status()

@@ -53,7 +53,8 @@ pub struct Approve {
 #[command(after_help = "\
 Settings:
   hold=30s             watch time after each shift, from the next one on
-  bandwidth=50MiB      bytes per second of each copy, from the next pass on; 0 for no limit
+  bandwidth=50MiB      bytes per second of each copy, at once; 0 for no limit
+  total_bandwidth=1GiB bytes per second of all copies together, at once; 0 for no limit
   max_unavailable=1    pairs out of service at once; the plan's own number stays the most
 
 Example: migrate set uploads bandwidth=20MiB")]
@@ -117,19 +118,24 @@ fn say(line: &str) -> anyhow::Result<Exit> {
 }
 
 fn parse(text: &str) -> anyhow::Result<Setting> {
-    let hint = "settings are hold=30s, bandwidth=50MiB and max_unavailable=1";
+    let hint = "settings are hold=30s, bandwidth=50MiB, total_bandwidth=1GiB and max_unavailable=1";
     let wrong = |why: String| advised(format!("`{text}`: {why}"), hint);
     let (key, value) = text.split_once('=').ok_or_else(|| wrong("there is no `=`".into()))?;
     match key {
         "hold" => units::duration(value).map(Setting::Hold).map_err(|bad| wrong(bad.why.into())),
-        "bandwidth" if value == "0" => Ok(Setting::Bandwidth(0)),
-        "bandwidth" => units::rate(value).map(Setting::Bandwidth).map_err(|bad| wrong(bad.why.into())),
+        "bandwidth" => rate(value).map(Setting::Bandwidth).map_err(wrong),
+        "total_bandwidth" => rate(value).map(Setting::TotalBandwidth).map_err(wrong),
         "max_unavailable" => match value.parse() {
             Ok(n) if n >= 1 => Ok(Setting::MaxUnavailable(n)),
             _ => Err(wrong("a whole number from 1 is wanted".into())),
         },
         _ => Err(wrong(format!("there is no setting `{key}`"))),
     }
+}
+
+/// Bytes per second; `0` stands for no limit.
+fn rate(value: &str) -> Result<u64, String> {
+    if value == "0" { Ok(0) } else { units::rate(value).map_err(|bad| bad.why.into()) }
 }
 
 /// Gives an order; whether a controller was there to take it.
@@ -177,6 +183,8 @@ mod tests {
     fn settings_are_read_with_their_units() {
         assert_eq!(parse("hold=30s").unwrap(), Setting::Hold(Duration::from_secs(30)));
         assert_eq!(parse("bandwidth=50MiB").unwrap(), Setting::Bandwidth(50 << 20));
+        assert_eq!(parse("total_bandwidth=1GiB/s").unwrap(), Setting::TotalBandwidth(1 << 30));
+        assert_eq!(parse("total_bandwidth=0").unwrap(), Setting::TotalBandwidth(0));
         assert_eq!(parse("max_unavailable=2").unwrap(), Setting::MaxUnavailable(2));
         for bad in ["hold", "hold=30", "max_unavailable=0", "colour=red"] {
             assert!(parse(bad).is_err(), "{bad}");

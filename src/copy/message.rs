@@ -47,14 +47,16 @@ pub struct Orders {
     pub delete: bool,
     /// Whether that also holds when the source's root is empty.
     pub allow_empty: bool,
-    /// Bytes per second; 0 for no limit.
-    pub bandwidth: u64,
+    /// Bytes per second; 0 stands still.
+    pub bandwidth: Option<u64>,
     /// Whether content is compared, whatever any record says.
     pub checksum: bool,
     /// Whether owners are the same by their names instead of by their numbers.
     pub by_name: bool,
     /// Why there is no watch on the source, for the report; empty where there is one.
     pub unwatched: String,
+    /// Whether the controller may carry what would not be worth a connection of its own.
+    pub may_relay: bool,
     /// The target's sshd, if the source may try to reach it itself.
     pub dial: Option<Dial>,
 }
@@ -107,7 +109,7 @@ pub enum News {
 
 impl Task {
     /// The job, the limit in bytes per second, and how the target may be reached.
-    pub fn common(&self) -> (&str, u64, Option<&Dial>) {
+    pub fn common(&self) -> (&str, Option<u64>, Option<&Dial>) {
         match self {
             Self::Pass(orders) | Self::Verify(orders) | Self::Preview { orders, .. } => {
                 (&orders.job, orders.bandwidth, orders.dial.as_ref())
@@ -124,8 +126,8 @@ pub struct Pour {
     pub job: String,
     /// The shell command whose output is carried.
     pub command: String,
-    /// Bytes per second; 0 for no limit.
-    pub bandwidth: u64,
+    /// Bytes per second; 0 stands still.
+    pub bandwidth: Option<u64>,
     /// The target's sshd, if the source may try to reach it itself.
     pub dial: Option<Dial>,
 }
@@ -135,8 +137,8 @@ pub struct Pour {
 pub enum Control {
     /// The answer to an offer: whether the key is let in.
     Admitted(bool),
-    /// A new limit in bytes per second; 0 for none.
-    Bandwidth(u64),
+    /// A new limit in bytes per second; 0 stands still.
+    Bandwidth(Option<u64>),
 }
 
 /// What the sending agent tells the receiving one.
@@ -144,6 +146,13 @@ pub enum Control {
 pub enum Order {
     /// First of all.
     Begin(Begin),
+    /// Expect more streams, for content only.
+    Widen,
+    /// First of all on one of those.
+    Join {
+        /// As in [`Begin::next`] of the session.
+        next: Generation,
+    },
     /// Translate owners, from here on: what numbers are called on the source.
     Owners {
         /// Users.
@@ -273,6 +282,8 @@ pub struct Close {
     pub seq: u32,
     /// The file.
     pub file: u32,
+    /// How many parts and holes it has; on several streams some may come later than this.
+    pub parts: u32,
     /// Its length; what no part covered is a hole.
     pub size: u64,
     /// Its attributes; `None` when it must not take its final name.
@@ -284,6 +295,8 @@ pub struct Close {
 pub enum Report {
     /// Answer to [`Order::Begin`].
     Ready(Ready),
+    /// Answer to [`Order::Join`].
+    Joined,
     /// Answer to [`Order::Owners`]: how many of the names nobody has on the target.
     Owners {
         /// Users and groups that keep their numbers.
@@ -375,7 +388,7 @@ pub struct Ready {
 mod tests {
     use super::*;
     use crate::copy::listing::{Entries, is_valid, merge};
-    use crate::copy::wire::{Frame, Header, Route};
+    use crate::copy::wire::{Coding, Frame, Header, Route};
     use proptest::prelude::*;
 
     proptest! {
@@ -384,7 +397,7 @@ mod tests {
         fn no_bytes_of_a_peer_make_a_decoder_panic(body in prop::collection::vec(any::<u8>(), 0..2000), kind in 0..24u8) {
             // The first byte chooses the message: let each have its share.
             let body = [&[kind], &body[..]].concat();
-            let header = Header { body: body.len(), meta: body.len(), crc: crc32fast::hash(&body), route: Route::Peer };
+            let header = Header { body: body.len(), meta: body.len(), crc: crc32fast::hash(&body), route: Route::Peer, coding: Coding::Plain };
             let frame = Frame::check(header, body).unwrap();
             let _ = (frame.message::<Task>(), frame.message::<News>(), frame.message::<Control>());
             let _ = frame.message::<Order>();

@@ -27,10 +27,12 @@ pub mod tree;
 pub mod watch;
 pub mod wire;
 
+use std::fmt;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::model::Host;
+use crate::spec::model::{DataPath, Host};
 
 /// One tree to carry from one host to another. The same job always means the same manifest.
 #[derive(Debug, Clone)]
@@ -51,6 +53,8 @@ pub struct CopyJob {
     pub delete: bool,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
+    /// Which way the data takes.
+    pub path: DataPath,
     /// Owners by their names on both hosts instead of by their numbers.
     pub by_name: bool,
     /// Believe no record: compare the content of everything on both sides, and send what differs.
@@ -93,6 +97,32 @@ pub struct PassReport {
     pub looked: Looked,
     /// Wall time in milliseconds.
     pub millis: u64,
+    /// Which way the data took.
+    pub way: Way,
+}
+
+/// Which way data took from source to target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// From host to host.
+    #[default]
+    Direct,
+    /// Through the controller.
+    Relayed {
+        /// Why, escaped; empty when that was asked for.
+        why: String,
+    },
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct => f.write_str("from host to host"),
+            Self::Relayed { why } if why.is_empty() => f.write_str("through this machine"),
+            Self::Relayed { why } => write!(f, "through this machine, because {why}"),
+        }
+    }
 }
 
 /// One stream to pour from a command on one host into a command on another.
@@ -204,6 +234,10 @@ pub trait Copier: Send + Sync {
 
     /// Reads both disks and compares every entry.
     async fn verify(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError>;
+
+    /// Changes how fast the passes of a job go that are under way, in bytes per second: `None` for no limit, 0 to stand still. The next
+    /// pass begins as its job says.
+    fn limit(&self, job: &str, bandwidth: Option<u64>);
 
     /// Pours a stream. No success when either command fails or the stream was cut.
     async fn stream(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, StreamError>;

@@ -5,7 +5,9 @@
 //!
 //! ```text
 //! offset 0   4  8     12   13     16        16 + meta      16 + body
-//!        body meta crc32 route zero  meta (postcard)  data (raw)
+//!        body meta crc32 route       meta (postcard)  data (raw, or one zstd frame)
+//!                        coding
+//!                        zero
 //! ```
 
 use std::io::{self, Read, Write};
@@ -14,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Changes with every change of what frames mean. Both ends run the same binary, so they match or something is wrong.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 3;
 /// Longest body of a frame.
 pub const MAX_BODY: usize = 16 << 20;
 /// How much content goes into one frame.
@@ -31,14 +33,25 @@ pub enum Route {
     Controller,
 }
 
+/// How the raw part of a frame travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// As it is.
+    Plain,
+    /// As one zstd frame.
+    Zstd,
+}
+
 /// A frame to be written.
 #[derive(Debug)]
 pub struct OutFrame {
     /// For whom.
     pub route: Route,
+    /// How the raw part travels.
+    pub coding: Coding,
     /// The structured part, encoded.
     pub meta: Vec<u8>,
-    /// The raw part.
+    /// The raw part, coded.
     pub data: Vec<u8>,
 }
 
@@ -76,12 +89,14 @@ pub struct Header {
     pub crc: u32,
     /// For whom.
     pub route: Route,
+    /// How the raw part travels.
+    pub coding: Coding,
 }
 
 impl Header {
     /// Reads a header and refuses what no sender writes.
     pub fn parse(raw: &[u8; HEADER]) -> Result<Self, WireError> {
-        let [b0, b1, b2, b3, m0, m1, m2, m3, c0, c1, c2, c3, route, z0, z1, z2] = *raw;
+        let [b0, b1, b2, b3, m0, m1, m2, m3, c0, c1, c2, c3, route, coding, z0, z1] = *raw;
         let body = u32::from_le_bytes([b0, b1, b2, b3]) as usize;
         let meta = u32::from_le_bytes([m0, m1, m2, m3]) as usize;
         let route = match route {
@@ -89,13 +104,18 @@ impl Header {
             1 => Route::Controller,
             _ => return Err(WireError::Malformed("a frame for nobody")),
         };
-        if [z0, z1, z2] != [0; 3] {
+        let coding = match coding {
+            0 => Coding::Plain,
+            1 => Coding::Zstd,
+            _ => return Err(WireError::Malformed("a frame in an unknown coding")),
+        };
+        if [z0, z1] != [0; 2] {
             return Err(WireError::Malformed("a frame header with unknown flags"));
         }
         if body > MAX_BODY || meta > body {
             return Err(WireError::Malformed("a frame longer than allowed"));
         }
-        Ok(Self { body, meta, crc: u32::from_le_bytes([c0, c1, c2, c3]), route })
+        Ok(Self { body, meta, crc: u32::from_le_bytes([c0, c1, c2, c3]), route, coding })
     }
 
     fn encode(&self) -> [u8; HEADER] {
@@ -104,11 +124,15 @@ impl Header {
             Route::Peer => 0,
             Route::Controller => 1,
         };
+        let coding = match self.coding {
+            Coding::Plain => 0,
+            Coding::Zstd => 1,
+        };
         let parts = [
             (self.body as u32).to_le_bytes(),
             (self.meta as u32).to_le_bytes(),
             self.crc.to_le_bytes(),
-            [route, 0, 0, 0],
+            [route, coding, 0, 0],
         ];
         for (to, from) in raw.iter_mut().zip(parts.iter().flatten()) {
             *to = *from;
@@ -125,7 +149,7 @@ impl OutFrame {
         if meta.len() + data.len() > MAX_BODY {
             return Err(WireError::Malformed("a frame longer than allowed"));
         }
-        Ok(Self { route, meta, data })
+        Ok(Self { route, coding: Coding::Plain, meta, data })
     }
 
     /// Bytes on the wire.
@@ -148,6 +172,7 @@ impl OutFrame {
             meta: self.meta.len(),
             crc: crc.finalize(),
             route: self.route,
+            coding: self.coding,
         };
         let mut head = Vec::with_capacity(HEADER + self.meta.len());
         head.extend_from_slice(&header.encode());
@@ -184,6 +209,10 @@ impl Frame {
         if crc32fast::hash(&body) != header.crc {
             return Err(WireError::Malformed("a frame whose check sum does not match"));
         }
+        let body = match header.coding {
+            Coding::Plain => body,
+            Coding::Zstd => expand(body, header.meta)?,
+        };
         Ok(Self { route: header.route, body, meta: header.meta })
     }
 
@@ -200,6 +229,22 @@ impl Frame {
     pub fn data(&self) -> &[u8] {
         self.body.get(self.meta..).unwrap_or_default()
     }
+}
+
+/// A body whose raw part is a zstd frame, with what that holds. It never grows beyond the bound of a frame.
+fn expand(body: Vec<u8>, meta: usize) -> Result<Vec<u8>, WireError> {
+    let damaged = |_| WireError::Malformed("a frame that does not expand");
+    let (head, mut packed) = body.split_at_checked(meta).unwrap_or_default();
+    let mut whole = head.to_vec();
+    let mut decoder = zstd::Decoder::with_buffer(&mut packed).map_err(damaged)?.single_frame();
+    decoder.window_log_max(MAX_BODY.ilog2()).map_err(damaged)?;
+    let room = (MAX_BODY - head.len()) as u64;
+    let got = decoder.by_ref().take(room + 1).read_to_end(&mut whole).map_err(damaged)?;
+    drop(decoder);
+    if got as u64 > room || !packed.is_empty() {
+        return Err(WireError::Malformed("a frame that expands beyond its bound"));
+    }
+    Ok(whole)
 }
 
 /// Reads all of `raw`; false when the stream ended before its first byte.
@@ -232,7 +277,8 @@ mod tests {
     fn a_huge_length_costs_nothing_and_is_refused() {
         let mut raw = [0xff; HEADER];
         assert!(matches!(Frame::read_from(&mut &raw[..]), Err(WireError::Malformed(_))));
-        raw = Header { body: MAX_BODY, meta: 0, crc: 0, route: Route::Peer }.encode();
+        let (route, coding) = (Route::Peer, Coding::Plain);
+        raw = Header { body: MAX_BODY, meta: 0, crc: 0, route, coding }.encode();
         assert!(matches!(Frame::read_from(&mut &raw[..]), Err(WireError::Io(_))));
     }
 
@@ -245,7 +291,61 @@ mod tests {
         }
     }
 
+    fn packed(message: &(u32, Vec<u8>), data: &[u8]) -> OutFrame {
+        let frame = OutFrame::new(Route::Peer, message, zstd::bulk::compress(data, 1).unwrap()).unwrap();
+        OutFrame { coding: Coding::Zstd, ..frame }
+    }
+
+    fn read(frame: &OutFrame) -> Result<Frame, WireError> {
+        let mut out = Vec::new();
+        frame.write_to(&mut out).unwrap();
+        Frame::read_from(&mut &out[..])
+    }
+
+    #[test]
+    fn a_frame_never_expands_beyond_its_bound() {
+        let most = vec![0; MAX_BODY - 2];
+        assert_eq!(read(&packed(&(1, vec![]), &most)).unwrap().data().len(), most.len());
+        let bomb = packed(&(1, vec![]), &vec![0; MAX_BODY]);
+        assert!(bomb.len() < 4096);
+        assert!(matches!(read(&bomb), Err(WireError::Malformed(_))));
+        let mut huge_window = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        huge_window.window_log(27).unwrap();
+        huge_window.write_all(&[7; 100]).unwrap();
+        let bomb = OutFrame { data: huge_window.finish().unwrap(), ..bomb };
+        assert!(matches!(read(&bomb), Err(WireError::Malformed(_))));
+    }
+
+    #[test]
+    fn nothing_may_stand_behind_what_expands() {
+        let mut frame = packed(&(1, vec![]), b"content");
+        frame.data.extend_from_slice(&zstd::bulk::compress(b"more", 1).unwrap());
+        assert!(matches!(read(&frame), Err(WireError::Malformed(_))));
+        frame.data = b"no zstd frame".to_vec();
+        assert!(matches!(read(&frame), Err(WireError::Malformed(_))));
+        frame.data.clear();
+        assert!(matches!(read(&frame), Err(WireError::Malformed(_))));
+    }
+
     proptest! {
+        #[test]
+        fn packed_frames_come_back_as_they_were(n: u32, name: Vec<u8>, data: Vec<u8>) {
+            let frame = read(&packed(&(n, name.clone()), &data)).unwrap();
+            prop_assert_eq!(frame.message::<(u32, Vec<u8>)>().unwrap(), (n, name));
+            prop_assert_eq!(frame.data(), data);
+        }
+
+        #[test]
+        fn no_packed_bytes_make_the_reader_panic(data: Vec<u8>, at: prop::sample::Index, flip: u8) {
+            let mut frame = packed(&(1, vec![]), &data);
+            let at = at.index(frame.data.len());
+            frame.data[at] ^= flip;
+            // The check sum is right: only the coding is not.
+            if let Ok(frame) = read(&frame) {
+                prop_assert!(frame.data().len() <= MAX_BODY);
+            }
+        }
+
         #[test]
         fn frames_come_back_as_they_were(n: u32, name: Vec<u8>, data: Vec<u8>, controller: bool) {
             let route = if controller { Route::Controller } else { Route::Peer };

@@ -156,8 +156,10 @@ pub enum Event {
 pub enum Setting {
     /// Watch time after each shift, from the next one on.
     Hold(Duration),
-    /// Bytes per second of each copy, from the next pass on; 0 for no limit.
+    /// Bytes per second of each copy; 0 for no limit.
     Bandwidth(u64),
+    /// Bytes per second of all copies together; 0 for no limit.
+    TotalBandwidth(u64),
     /// Pairs out of service at once; the plan's own number stays the most.
     MaxUnavailable(usize),
 }
@@ -169,6 +171,8 @@ impl Setting {
             Self::Hold(hold) => format!("hold to {}", text::duration(*hold)),
             Self::Bandwidth(0) => "bandwidth to no limit".to_owned(),
             Self::Bandwidth(bytes) => format!("bandwidth to {}/s", text::bytes(*bytes)),
+            Self::TotalBandwidth(0) => "total_bandwidth to no limit".to_owned(),
+            Self::TotalBandwidth(bytes) => format!("total_bandwidth to {}/s", text::bytes(*bytes)),
             Self::MaxUnavailable(pairs) => format!("max_unavailable to {pairs}"),
         }
     }

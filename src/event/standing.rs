@@ -48,6 +48,8 @@ pub struct Tuning {
     pub hold: Option<Duration>,
     /// As in [`Setting::Bandwidth`].
     pub bandwidth: Option<u64>,
+    /// As in [`Setting::TotalBandwidth`].
+    pub total_bandwidth: Option<u64>,
     /// As in [`Setting::MaxUnavailable`].
     pub max_unavailable: Option<usize>,
 }
@@ -57,6 +59,7 @@ impl Tuning {
         match setting {
             Setting::Hold(hold) => self.hold = Some(hold),
             Setting::Bandwidth(bytes) => self.bandwidth = Some(bytes),
+            Setting::TotalBandwidth(bytes) => self.total_bandwidth = Some(bytes),
             Setting::MaxUnavailable(pairs) => self.max_unavailable = Some(pairs),
         }
     }

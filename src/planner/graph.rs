@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::model::{Gate, HealthCheck, HookPoint, OnDeadline, OnFailure, Owners, Pair, SecretRef};
+use crate::spec::model::{
+    DataPath, Gate, HealthCheck, HookPoint, OnDeadline, OnFailure, Owners, Pair, SecretRef, Throttle,
+};
 use crate::traffic::Change;
 
 /// Steps and what each waits for.
@@ -19,6 +21,9 @@ pub struct Graph {
     /// Pairs that may fail before others are held, too.
     #[serde(default)]
     pub budgets: Budgets,
+    /// Bytes per second of all copies together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_bandwidth: Option<u64>,
 }
 
 /// Pairs that may fail before others are held, too.
@@ -191,6 +196,12 @@ pub struct CopyStep {
     pub delete: bool,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
+    /// Which way the data takes.
+    #[serde(default)]
+    pub path: DataPath,
+    /// Holds the copy back while the source serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<Throttle>,
     /// Catch-up ends when a pass had less than this many bytes to send.
     pub settle_below: u64,
     /// Catch-up ends after this many passes.

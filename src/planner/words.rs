@@ -1,7 +1,7 @@
 //! The words for steps: what people read in plans, on bars and in reports.
 
 use super::graph::{CopyPhase, CopyStep, StepKind};
-use crate::spec::model::{Gate, HookPoint, OnDeadline};
+use crate::spec::model::{DataPath, Gate, HookPoint, OnDeadline};
 use crate::text;
 use crate::traffic::{Change, Mode};
 
@@ -99,7 +99,12 @@ pub fn describe_gate(gate: &Gate, past: &[String]) -> String {
 }
 
 fn describe_copy(c: &CopyStep) -> String {
-    let trees = if c.from == c.to { c.from.clone() } else { format!("{} → {}", c.from, c.to) };
+    let way = match c.path {
+        DataPath::Auto => "",
+        DataPath::Direct => ", only from host to host",
+        DataPath::Relay => ", through this machine",
+    };
+    let trees = if c.from == c.to { format!("{}{way}", c.from) } else { format!("{} → {}{way}", c.from, c.to) };
     match c.phase {
         CopyPhase::Seed => format!("{trees}, live"),
         CopyPhase::CatchUp => {

@@ -341,6 +341,9 @@ impl Copier for SimCopier {
         returned(played).await
     }
 
+    /// A simulated pass takes no time that a limit could change.
+    fn limit(&self, _job: &str, _bandwidth: Option<u64>) {}
+
     async fn stream(&self, job: &StreamJob, _: OnProgress<'_>) -> Result<StreamReport, StreamError> {
         returned(self.0.play(|script, sim| Self::pour(script, sim, job))).await
     }

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::pool::{Lane, Pool};
+use super::pool::Pool;
 use super::quote;
 use super::stream::{Ending, Exit, Reader, Stream};
 use super::{Command, Output, Remote, SshError, SshErrorKind};
@@ -51,7 +51,7 @@ impl Remote for Pool {
     async fn run(&self, host: &Host, command: &Command) -> Result<Output, SshError> {
         let parcel = Parcel::new(command)
             .map_err(|what| SshError::new(escape(host.name.as_bytes(), 80), SshErrorKind::Config, what))?;
-        let stream = self.start(host, Lane::Commands, &parcel.line).await?;
+        let stream = self.start(host, &parcel.line).await?;
         let label = self.endpoint(host).await?.to_string();
         deliver(stream, parcel, &label, command.timeout.unwrap_or(DEFAULT_TIMEOUT)).await
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns how many there are. Must never send a command twice: only what surely did not start is tried on a new connection.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -65,17 +65,46 @@ struct Inner {
     hosts: BTreeMap<String, Host>,
     endpoints: Mutex<HashMap<Wanted, Arc<Endpoint>>>,
     places: Mutex<HashMap<(Arc<Endpoint>, Lane), Place>>,
+    /// Connections that have a stream.
+    streams: Mutex<HashMap<Arc<Endpoint>, BTreeSet<usize>>>,
     setups: Semaphore,
 }
 
 type Wanted = (String, String, SshTarget);
 type Place = Arc<tokio::sync::Mutex<Connection>>;
 
-/// Streams whose reader is slow stop everything else on their connection, so commands have one of their own.
+/// A stream whose reader is slow stops everything else on its connection, so each has one of its own while it lasts, and commands share
+/// another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Lane {
+enum Lane {
     Commands,
-    Streams,
+    Stream(usize),
+}
+
+/// The use of a connection for one stream.
+struct Exclusive {
+    inner: Arc<Inner>,
+    endpoint: Arc<Endpoint>,
+    nth: usize,
+}
+
+impl Exclusive {
+    /// The first connection that has no stream.
+    fn take(inner: &Arc<Inner>, endpoint: &Arc<Endpoint>) -> Self {
+        let mut streams = lock(&inner.streams);
+        let taken = streams.entry(endpoint.clone()).or_default();
+        let nth = (0..).find(|nth| !taken.contains(nth)).unwrap_or_default();
+        taken.insert(nth);
+        Self { inner: inner.clone(), endpoint: endpoint.clone(), nth }
+    }
+}
+
+impl Drop for Exclusive {
+    fn drop(&mut self) {
+        if let Some(taken) = lock(&self.inner.streams).get_mut(&self.endpoint) {
+            taken.remove(&self.nth);
+        }
+    }
 }
 
 /// The connection to one host, or how the last attempt went.
@@ -105,7 +134,8 @@ impl Pool {
     /// A pool without connections. `hosts` are those that `jump` may name.
     pub fn new(env: Environment, hosts: BTreeMap<String, Host>, options: Options) -> Self {
         let setups = Semaphore::new(options.max_setups.max(1));
-        let inner = Inner { env, options, hosts, endpoints: Mutex::default(), places: Mutex::default(), setups };
+        let (endpoints, places, streams) = Default::default();
+        let inner = Inner { env, options, hosts, endpoints, places, streams, setups };
         Self { inner: Arc::new(inner) }
     }
 
@@ -116,17 +146,19 @@ impl Pool {
         let Some(line) = quote::command_line(argv) else {
             return Err(SshError::new(host.name.clone(), SshErrorKind::Config, "a command argument holds a NUL byte"));
         };
-        self.start(host, Lane::Streams, &line).await
+        let endpoint = self.endpoint(host).await?;
+        let alone = Exclusive::take(&self.inner, &endpoint);
+        self.open_channel(host, Some(alone), Request::Command(&line)).await
     }
 
     /// Connects to a unix socket on a host.
     pub async fn open_unix(&self, host: &Host, path: &str) -> Result<Stream, SshError> {
-        self.open_channel(host, Lane::Commands, Request::Unix(path)).await
+        self.open_channel(host, None, Request::Unix(path)).await
     }
 
     /// Connects to a TCP port that the host can reach.
     pub async fn open_tcp(&self, host: &Host, address: &str, port: u16) -> Result<Stream, SshError> {
-        self.open_channel(host, Lane::Commands, Request::Tcp(address, port)).await
+        self.open_channel(host, None, Request::Tcp(address, port)).await
     }
 
     /// How a host is reached.
@@ -156,19 +188,25 @@ impl Pool {
         }
     }
 
-    /// Starts a command line in a session of its own.
-    pub(super) async fn start(&self, host: &Host, lane: Lane, line: &str) -> Result<Stream, SshError> {
-        self.open_channel(host, lane, Request::Command(line)).await
+    /// Starts a command line in a session of its own, on the connection for commands.
+    pub(super) async fn start(&self, host: &Host, line: &str) -> Result<Stream, SshError> {
+        self.open_channel(host, None, Request::Command(line)).await
     }
 
     /// Opens a channel; when the pooled connection turns out to be gone, on a new one.
-    async fn open_channel(&self, host: &Host, lane: Lane, request: Request<'_>) -> Result<Stream, SshError> {
+    async fn open_channel(
+        &self,
+        host: &Host,
+        alone: Option<Exclusive>,
+        request: Request<'_>,
+    ) -> Result<Stream, SshError> {
         let endpoint = self.endpoint(host).await?;
+        let lane = alone.as_ref().map_or(Lane::Commands, |alone| Lane::Stream(alone.nth));
         let mut last = String::new();
         for _ in 0..2 {
             let session = self.session(&endpoint, lane).await?;
             match request.open(&session, self.inner.options.connect_timeout).await {
-                Ok((channel, slot)) => return Ok(Stream::new(session, channel, slot)),
+                Ok((channel, slot)) => return Ok(Stream::new(session, channel, (slot, alone))),
                 Err(NotOpened::Refused(why)) => return Err(request.refused(&endpoint, &why)),
                 Err(NotOpened::Gone(why)) => {
                     self.forget(&endpoint, lane, &session).await;

@@ -182,7 +182,7 @@ async fn dial(endpoint: &Endpoint) -> Result<TcpStream, SshError> {
 
 async fn tunnel(endpoint: &Endpoint, via: &Arc<Session>) -> Result<Stream, SshError> {
     match via.open_tcp(&endpoint.address, endpoint.port).await {
-        Ok(channel) => Ok(Stream::new(via.clone(), channel, None)),
+        Ok(channel) => Ok(Stream::new(via.clone(), channel, ())),
         Err(russh::Error::ChannelOpenFailure(russh::ChannelOpenFailure::AdministrativelyProhibited)) => {
             Err(unreachable(endpoint, format!("its jump host {} does not allow forwarding", via.label))
                 .with_hint("set `AllowTcpForwarding yes` in its sshd_config"))

@@ -3,8 +3,8 @@
 //! Owns one channel of a connection from its opening to its close. Must never leave a writer or a reader waiting on a connection
 //! that is gone, and never take the loss of a connection for the end of the data.
 //!
-//! All channels of a connection share its flow: a reader that stops reading stops the others after some megabytes. Pools keep
-//! streams and commands on separate connections for this reason.
+//! All channels of a connection share its flow: a reader that stops reading stops the others after some megabytes. Pools give
+//! each stream a connection of its own for this reason.
 
 use std::io;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use bytes::{Buf, Bytes};
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::session::Session;
 use super::{SshError, SshErrorKind};
@@ -25,7 +25,7 @@ use super::{SshError, SshErrorKind};
 const STDERR_KEPT: usize = 64 << 10;
 /// Messages (of at most 32 KiB) between the connection and a reader.
 const QUEUE: usize = 64;
-/// How long a closed channel may take to be confirmed, before its slot is given to someone else.
+/// How long a closed channel may take to be confirmed, before its place is given to someone else.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a remote command ended.
@@ -81,8 +81,8 @@ struct Hold {
 }
 
 impl Stream {
-    /// A stream over a channel. `slot` is given back when the channel is closed.
-    pub(super) fn new(session: Arc<Session>, channel: Channel<Msg>, slot: Option<OwnedSemaphorePermit>) -> Self {
+    /// A stream over a channel. `place` is given back when the channel is closed.
+    pub(super) fn new(session: Arc<Session>, channel: Channel<Msg>, place: impl Send + 'static) -> Self {
         let (read, half) = channel.split();
         let half = Arc::new(half);
         let (alive, abandoned) = oneshot::channel();
@@ -104,7 +104,7 @@ impl Stream {
         };
         tokio::spawn(async move {
             pump.run(closed_tx, exit_tx).await;
-            drop(slot);
+            drop(place);
         });
         Self {
             reader: Reader { queue, current: Bytes::new(), _hold: hold.clone() },

@@ -273,7 +273,7 @@ fn malformed_streams_end_the_agent_without_a_trace() {
         ("too little data", frame(&small(b"", b"x"), b"evi")),
         ("too much data", frame(&small(b"", b"x"), b"evil!")),
         ("a part of nothing", frame(&Order::Part { file: 3, offset: 0 }, b"evil")),
-        ("an end of nothing", frame(&Order::Close(Close { seq: 1, file: 9, size: 1, meta: None }), b"")),
+        ("an end of nothing", frame(&Order::Close(Close { seq: 1, file: 9, parts: 0, size: 1, meta: None }), b"")),
         ("beginning twice", {
             let begin = Begin { version: VERSION, generation: None, next: [1; 16], exclude: vec![], read_only: false };
             frame(&Order::Begin(begin), b"")
@@ -298,7 +298,8 @@ fn a_part_beyond_the_end_of_all_files_is_refused() {
     let mut victim = Victim::start(true);
     victim.send(&Order::Open(Open { file: 1, dir: vec![], name: b"big".to_vec(), patch: false }), vec![]);
     victim.send(&Order::Part { file: 1, offset: u64::MAX - 2 }, b"evil".to_vec());
-    let answer = victim.ask(&Order::Close(Close { seq: 1, file: 1, size: 4, meta: Some(meta(0o100_600)) }), vec![]);
+    let answer =
+        victim.ask(&Order::Close(Close { seq: 1, file: 1, parts: 1, size: 4, meta: Some(meta(0o100_600)) }), vec![]);
     let root = victim.root();
     victim.assert_refused("part", answer);
     assert!(!Path::new(&root).join("big").exists());

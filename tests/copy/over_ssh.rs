@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use migrate::copy::controller::Engine;
-use migrate::copy::{Copier, CopyJob};
+use migrate::copy::{Copier, CopyJob, Way};
+use migrate::spec::model::{DataPath, Host};
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
 
@@ -38,13 +39,19 @@ impl Hosts {
             exclude: Vec::new(),
             delete: true,
             bandwidth: None,
+            path: DataPath::Auto,
             by_name: false,
             checksum: false,
         }
     }
 
     pub fn engine(&self) -> Engine {
-        let hosts = [self.source.host(), self.target.host()].map(|host| (host.name.clone(), host));
+        self.engine_to(self.target.host())
+    }
+
+    /// The same where the target is reached in another way.
+    pub fn engine_to(&self, target: Host) -> Engine {
+        let hosts = [self.source.host(), target].map(|host| (host.name.clone(), host));
         let environment = ssh::Environment {
             home: Some(self.dir.path().to_owned()),
             ssh_auth_sock: None,
@@ -67,6 +74,16 @@ impl Hosts {
         log.lines().filter(|line| line.contains(key) && !line.contains(&fingerprint)).count()
     }
 
+    /// Receiving agents on the target.
+    pub fn receivers(&self) -> Vec<u32> {
+        let receives = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut words = line.split(|b| *b == 0);
+            words.next().is_some_and(|w| w.windows(7).any(|w| w == b"/agent-")) && words.nth(1) == Some(b"receive")
+        };
+        self.target.session_processes().into_iter().filter(receives).collect()
+    }
+
     fn authorized_keys(&self) -> String {
         fs::read_to_string(self.target.home().join(".ssh/authorized_keys")).unwrap()
     }
@@ -77,8 +94,9 @@ fn fingerprint(public: &str) -> String {
     key.fingerprint(russh::keys::HashAlg::Sha256).to_string()
 }
 
-async fn copy_and_compare(hosts: &Hosts, engine: &Engine) {
-    let job = hosts.job();
+/// Copies, catches up and compares; the way that the data took.
+async fn copy_and_compare(hosts: &Hosts, path: DataPath) -> Way {
+    let (engine, job) = (hosts.engine(), CopyJob { path, ..hosts.job() });
     let (from, to) = (PathBuf::from(&job.from), PathBuf::from(&job.to));
     fs::create_dir(&from).unwrap();
     make_odd_tree(&from);
@@ -94,19 +112,25 @@ async fn copy_and_compare(hosts: &Hosts, engine: &Engine) {
         engine.clean_up(host, std::slice::from_ref(&job.id)).await.unwrap();
         assert!(!sshd.home().join(".migrate").exists());
     }
+    first.way
+}
+
+/// Whether the data went through the controller for a reason that says `why`.
+fn is_relayed(way: &Way, why: &str) -> bool {
+    matches!(way, Way::Relayed { why: said } if said.contains(why))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_goes_straight_from_host_to_host_and_neither_key_nor_agent_stays() {
     let hosts = Hosts::start();
-    copy_and_compare(&hosts, &hosts.engine()).await;
+    assert_eq!(copy_and_compare(&hosts, DataPath::Direct).await, Way::Direct);
     assert_eq!(hosts.direct_logins(), 3, "{}", hosts.target.log_text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_goes_through_the_controller_when_it_has_to() {
     let hosts = Hosts::start();
-    copy_and_compare(&hosts, &hosts.engine().relaying()).await;
+    assert_eq!(copy_and_compare(&hosts, DataPath::Relay).await, Way::Relayed { why: String::new() });
     assert_eq!(hosts.direct_logins(), 0);
 }
 
@@ -121,8 +145,36 @@ async fn where_the_source_cannot_log_in_the_controller_relays() {
     let own = dir.path().join("b/home/.ssh/authorized_keys");
     fs::copy(&own, dir.path().join("b/etc/only_these")).unwrap();
     let hosts = Hosts { source, target, dir };
-    copy_and_compare(&hosts, &hosts.engine()).await;
+    let way = copy_and_compare(&hosts, DataPath::Auto).await;
+    assert!(is_relayed(&way, "does not accept this copy's key"), "{way}");
     assert_eq!(hosts.direct_logins(), 0);
+}
+
+/// A target whose sshd has these lines in its configuration.
+fn with_target_options(options: &[&str]) -> Hosts {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Sshd::start(&dir.path().join("a"), "old");
+    let target = Sshd::start_at(&dir.path().join("b"), "new", lab_address(), options);
+    Hosts { source, target, dir }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_something_else_than_the_agent_answers_the_controller_relays() {
+    // It wins over the command that the copy's key is bound to.
+    let hosts = with_target_options(&[r#"ForceCommand echo Authorised use only; sh -c "$SSH_ORIGINAL_COMMAND""#]);
+    let way = copy_and_compare(&hosts, DataPath::Auto).await;
+    assert!(is_relayed(&way, "does sshd there force a command?"), "{way}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_must_go_from_host_to_host_says_why_it_cannot() {
+    let hosts = with_target_options(&[r#"ForceCommand sh -c "$SSH_ORIGINAL_COMMAND""#]);
+    let job = CopyJob { path: DataPath::Direct, ..hosts.job() };
+    fs::create_dir(&job.from).unwrap();
+    let error = hosts.engine().pass(&job, &|_| {}).await.unwrap_err();
+    assert!(error.what.contains("does sshd there force a command?"), "{error}");
+    assert!(!std::path::Path::new(&job.to).exists());
+    assert!(!hosts.authorized_keys().contains("migrate-copy"), "{}", hosts.authorized_keys());
 }
 
 fn lab_address() -> std::net::SocketAddr {

@@ -66,6 +66,7 @@ impl Pair {
             exclude: Vec::new(),
             delete: true,
             bandwidth: None,
+            path: Default::default(),
             by_name: false,
             checksum: false,
         };

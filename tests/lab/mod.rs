@@ -5,6 +5,7 @@
 pub mod bind;
 pub mod command;
 pub mod content;
+pub mod far;
 pub mod fleet;
 pub mod haproxy;
 pub mod load;

@@ -140,6 +140,48 @@ fn the_bandwidth_can_be_limited_while_a_run_goes_on() {
     assert!(took >= bytes as f64 / f64::from(2 << 20) * 0.7, "{bytes} bytes took only {took} s");
 }
 
+#[test]
+fn a_limit_is_lifted_for_a_copy_that_is_under_way() {
+    let fleet = cutover(2);
+    // At this rate the seed would take longer than any test.
+    fleet.place.edit(CUTOVER, "settle_below: 2MiB", "settle_below: 2MiB, bandwidth: 100B");
+    fleet.place.edit(CUTOVER, "migration: uploads", "migration: uploads\ntotal_bandwidth: 10B");
+    let mut running = apply(&fleet, CUTOVER);
+    wait_for_intent(&mut running, "uploads/dal-1/seed", false);
+    let_it_go_on();
+    order(&fleet, &["set", "uploads", "bandwidth=0"]);
+    let_it_go_on();
+    let seeded = |records: &[Record]| {
+        let done = |e: &Event| matches!(e, Event::Outcome { step, .. } if step == "uploads/dal-1/seed");
+        records.iter().any(|r| done(&r.event))
+    };
+    assert!(!seeded(&records(&fleet, "uploads-1")), "the limit for all still holds it");
+    order(&fleet, &["set", "uploads", "total_bandwidth=1GiB"]);
+    running.finish().expect(0);
+}
+
+#[test]
+fn a_copy_stands_still_while_the_load_of_its_source_is_too_high_or_unknown() {
+    let fleet = cutover(2);
+    let throttle = "settle_below: 2MiB, throttle: {command: \"cat {{ lab }}/load\", above: 8, every: 100ms}";
+    fleet.place.edit(CUTOVER, "settle_below: 2MiB", throttle);
+    let load = fleet.place.root().join("load");
+    fs::write(&load, "8.5\n").unwrap();
+    let mut running = apply(&fleet, CUTOVER);
+    wait_for_words(&mut running, "uploads/dal-1/seed", "the load of dal-1 to fall to 8: it is 8.5");
+    fs::write(&load, "low\n").unwrap();
+    wait_for_words(&mut running, "uploads/dal-1/seed", "a load of dal-1 that is known");
+    fs::remove_file(&load).unwrap();
+    wait_for_words(&mut running, "uploads/dal-1/seed", "ended with status 1");
+    let_it_go_on();
+    let seed = "uploads/dal-1/seed";
+    let ended =
+        records(&fleet, "uploads-1").iter().any(|r| matches!(&r.event, Event::Outcome { step, .. } if step == seed));
+    assert!(!ended);
+    fs::write(&load, "8\n").unwrap();
+    running.finish().expect(0);
+}
+
 fn wait_for_socket(fleet: &Fleet, run: &str) {
     let began = Instant::now();
     while UnixStream::connect(socket(fleet, run)).is_err() {

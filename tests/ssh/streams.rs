@@ -40,6 +40,18 @@ async fn arguments_reach_a_streamed_command_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_stream_that_nobody_reads_stops_no_other() {
+    let lab = lab();
+    let unread = lab.pool.open(&lab.host, &["cat", "/dev/zero"]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut other = lab.pool.open(&lab.host, &["head", "-c", "50000000", "/dev/zero"]).await.unwrap();
+    let mut got = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(60), other.read_to_end(&mut got)).await;
+    assert_eq!(read.expect("it waits for the other's reader").unwrap(), 50_000_000);
+    drop(unread);
+}
+
+#[tokio::test]
 async fn a_writer_learns_that_the_command_has_ended() {
     let lab = lab();
     let mut stream = lab.pool.open(&lab.host, &["sh", "-c", "echo no room >&2; exit 3"]).await.unwrap();

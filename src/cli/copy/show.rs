@@ -197,6 +197,7 @@ fn print(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::copy::Way;
 
     #[test]
     fn rate_and_time_left_follow_from_what_has_arrived() {
@@ -222,6 +223,7 @@ mod tests {
             nameless: 0,
             looked: crate::copy::Looked::Watched,
             millis: 2000,
+            way: Way::Direct,
         };
         assert_eq!(
             summary(&report),

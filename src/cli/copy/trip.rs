@@ -18,7 +18,7 @@ use crate::copy::filter::Filter;
 use crate::copy::place::{self, BadPlace, Landing, Login, Place};
 use crate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyReport};
 use crate::engine::Stop;
-use crate::spec::model::{Host, SshTarget};
+use crate::spec::model::{DataPath, Host, SshTarget};
 use crate::spec::{self, LoadOptions};
 use crate::ssh::{self, Pool};
 
@@ -60,7 +60,6 @@ impl Trip {
         let pool = Pool::new(connect::ssh(environment), hosts, ssh::Options::default());
         let transport = Arc::new(Mixed::new(pool, HERE));
         let engine = Engine::new(Arc::clone(&transport) as Arc<dyn controller::Transport>, program);
-        let engine = if args.relay { engine.relaying() } else { engine };
         let job = CopyJob {
             id: job_id(&[&source.name, &from, &target.name, &to]),
             source,
@@ -70,6 +69,7 @@ impl Trip {
             exclude: args.rules.0.clone(),
             delete: args.delete,
             bandwidth: args.bwlimit,
+            path: if args.relay { DataPath::Relay } else { DataPath::Auto },
             by_name: args.owners == Owners::Names,
             checksum: args.checksum,
         };

@@ -9,11 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::deploy::Installed;
+use super::not_direct;
 use super::relay::Broker;
 use super::transport::{Channel, Transport};
 use crate::copy::authorize::tag;
 use crate::copy::{CopyError, CopyJob, StreamJob};
-use crate::spec::model::Host;
+use crate::spec::model::{DataPath, Host};
 use crate::ssh::command_line;
 
 /// How long the key may log in. Connections last longer; sshd reads the date in its own time zone.
@@ -27,6 +28,8 @@ pub struct Admission<'a> {
     on_target: &'a Installed,
     /// The one command that the key may start.
     receive: Vec<String>,
+    /// The tree that must go from host to host.
+    only_direct: Option<&'a CopyJob>,
     admitted: AtomicBool,
 }
 
@@ -35,7 +38,8 @@ impl<'a> Admission<'a> {
     pub fn of_tree(transport: &'a dyn Transport, job: &'a CopyJob, on_target: &'a Installed) -> Self {
         let delete = job.delete.then_some("--delete");
         let words = ["receive", "--work", &on_target.work, "--job", &job.id, "--root", &job.to];
-        Self::new(transport, (&job.id, &job.target), on_target, words.into_iter().chain(delete))
+        let admission = Self::new(transport, (&job.id, &job.target), on_target, words.into_iter().chain(delete));
+        Self { only_direct: (job.path == DataPath::Direct).then_some(job), ..admission }
     }
 
     /// For a stream.
@@ -53,7 +57,7 @@ impl<'a> Admission<'a> {
     ) -> Self {
         let receive = ["agent"].into_iter().chain(words).map(str::to_owned);
         let receive = std::iter::once(on_target.agent.clone()).chain(receive).collect();
-        Self { transport, job, target, on_target, receive, admitted: AtomicBool::new(false) }
+        Self { transport, job, target, on_target, receive, only_direct: None, admitted: AtomicBool::new(false) }
     }
 
     fn receive(&self) -> Vec<&str> {
@@ -103,8 +107,11 @@ impl Broker for Admission<'_> {
         }
     }
 
-    async fn receiver(&self, _reason: &str) -> Result<Channel, CopyError> {
+    async fn receiver(&self, reason: &str) -> Result<Channel, CopyError> {
         self.withdraw().await;
+        if let Some(job) = self.only_direct {
+            return Err(not_direct(job, reason));
+        }
         self.transport.open(self.target, &self.receive()).await
     }
 }

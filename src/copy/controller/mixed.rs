@@ -31,7 +31,7 @@ impl Transport for Mixed {
         Transport::open(self.on(host), host, argv).await
     }
 
-    async fn dial(&self, host: &Host) -> Option<Dial> {
+    async fn dial(&self, host: &Host) -> Result<Dial, String> {
         self.on(host).dial(host).await
     }
 }

@@ -4,6 +4,7 @@
 
 mod admit;
 mod deploy;
+mod limits;
 mod mixed;
 mod places;
 mod relay;
@@ -18,13 +19,14 @@ use async_trait::async_trait;
 
 use self::admit::Admission;
 use self::deploy::{Deployer, Installed};
+use self::limits::Limits;
 use self::relay::{Names, Outcome, conduct};
 use self::watch::Watches;
 use super::VerifyReport;
 use super::agent::is_job_id;
 use super::message::{Dial, Orders, Task};
 use super::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, StreamError, StreamJob, StreamReport};
-use crate::spec::model::Host;
+use crate::spec::model::{DataPath, Host};
 
 pub use self::mixed::Mixed;
 pub use self::places::{is_directory, make_directory};
@@ -34,6 +36,7 @@ pub use self::transport::{Channel, Ended, Local, Transport};
 pub struct Engine {
     transport: Arc<dyn Transport>,
     deployer: Deployer,
+    limits: Limits,
     direct: bool,
     watches: Watches,
     watch: bool,
@@ -43,7 +46,7 @@ impl Engine {
     /// An engine that puts `program` (this very executable) on hosts that `transport` reaches.
     pub fn new(transport: Arc<dyn Transport>, program: PathBuf) -> Self {
         let (deployer, watches) = (Deployer::new(program), Watches::default());
-        Self { transport, deployer, direct: true, watches, watch: true }
+        Self { transport, deployer, limits: Limits::default(), direct: true, watches, watch: true }
     }
 
     /// Looks at everything in every pass, even where the source could be watched.
@@ -72,20 +75,35 @@ impl Engine {
         on_target.run(transport, &job.target, &["forbid", "--work", work, "--home", home, "--job", &job.id]).await
     }
 
+    /// How the source may reach the target itself, or why the controller has to relay; empty when that is wanted.
+    async fn way(&self, target: &Host, path: DataPath) -> (Option<Dial>, Option<String>) {
+        if !self.direct || path == DataPath::Relay {
+            return (None, Some(String::new()));
+        }
+        match self.transport.dial(target).await {
+            Ok(dial) => (Some(dial), None),
+            Err(why) => (None, Some(why)),
+        }
+    }
+
     async fn perform(
         &self,
         job: &CopyJob,
         task: impl FnOnce(Orders) -> Task + Send,
         progress: OnProgress<'_>,
     ) -> Result<Outcome, CopyError> {
+        let limit = self.limits.of(&job.id, job.bandwidth);
         check(job)?;
         let transport = self.transport.as_ref();
         let (on_source, on_target) = tokio::try_join!(
             self.deployer.install(transport, &job.source),
             self.deployer.install(transport, &job.target)
         )?;
-        let dial = if self.direct { transport.dial(&job.target).await } else { None };
-        let (direct, mut task) = (dial.is_some(), task(orders(job, dial)));
+        let (dial, relay) = self.way(&job.target, job.path).await;
+        if let (DataPath::Direct, Some(why)) = (job.path, &relay) {
+            return Err(not_direct(job, why));
+        }
+        let mut task = task(orders(job, dial));
         if let Task::Pass(orders) = &mut task {
             orders.unwatched = match self.watch {
                 true => self.watches.ensure(transport, &on_source, job).await.err().unwrap_or_default(),
@@ -97,7 +115,7 @@ impl Engine {
         let result = match transport.open(&job.source, &send).await {
             Ok(source) => {
                 let names = Names { source: job.source.name.clone(), target: job.target.name.clone() };
-                conduct(source, &task, direct, &broker, &names, progress).await
+                conduct(source, &task, relay, &broker, &names, &limit, progress).await
             }
             Err(e) => Err(e),
         };
@@ -110,6 +128,17 @@ impl Engine {
     }
 }
 
+/// The plan wants the data to go from host to host, and it cannot.
+fn not_direct(job: &CopyJob, why: &str) -> CopyError {
+    let (source, target) = (&job.source.name, job.target.name.clone());
+    CopyError {
+        what: format!("{source} cannot send to {target} itself, as `path: direct` wants: {why}"),
+        host: target,
+        hint: Some("let the source reach the target's sshd, or say `path: auto` to relay where it cannot".to_owned()),
+        retryable: true,
+    }
+}
+
 fn orders(job: &CopyJob, dial: Option<Dial>) -> Orders {
     Orders {
         job: job.id.clone(),
@@ -119,10 +148,11 @@ fn orders(job: &CopyJob, dial: Option<Dial>) -> Orders {
         exclude: job.exclude.clone(),
         delete: job.delete,
         allow_empty: false,
-        bandwidth: job.bandwidth.unwrap_or(0),
+        bandwidth: job.bandwidth,
         checksum: job.checksum,
         by_name: job.by_name,
         unwatched: String::new(),
+        may_relay: job.path != DataPath::Direct,
         dial,
     }
 }
@@ -163,6 +193,10 @@ impl Copier for Engine {
             Outcome::Verified(report) => Ok(report),
             _ => Err(mixed_up(job)),
         }
+    }
+
+    fn limit(&self, job: &str, bandwidth: Option<u64>) {
+        self.limits.set(job, bandwidth);
     }
 
     async fn stream(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, StreamError> {

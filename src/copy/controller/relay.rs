@@ -8,14 +8,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::limits::Limit;
 use super::transport::{Channel, Ended};
 use crate::copy::agent::PREAMBLE;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::message::{Control, News, Task};
 use crate::copy::wire::{Frame, HEADER, Header, OutFrame, Route, WireError};
-use crate::copy::{CopyError, OnProgress, PassReport, Preview, StreamReport, VerifyReport};
+use crate::copy::{CopyError, OnProgress, PassReport, Preview, StreamReport, VerifyReport, Way};
 
 /// What a login shell may print before the agent starts.
 const MAX_NOISE: usize = 64 << 10;
@@ -35,6 +37,16 @@ pub enum Outcome {
     Streamed(StreamReport),
     /// A stream that is not, for certain.
     NotStreamed(Failure),
+}
+
+impl Outcome {
+    /// The same, with the way that the data took.
+    fn by(self, way: Way) -> Self {
+        match self {
+            Self::Passed(report) => Self::Passed(PassReport { way, ..report }),
+            verified => verified,
+        }
+    }
 }
 
 /// The names of the two hosts, for errors.
@@ -74,39 +86,50 @@ pub trait Broker: Send + Sync {
     async fn receiver(&self, reason: &str) -> Result<Channel, CopyError>;
 }
 
-/// Has the two agents do a task. `direct`: the sending agent tries to reach the target itself first.
+/// Has the two agents do a task. Without a reason to `relay`, the sending agent tries to reach the target itself first.
 pub async fn conduct(
     source: Channel,
     task: &Task,
-    direct: bool,
+    relay: Option<String>,
     broker: &dyn Broker,
     names: &Names,
+    limit: &Limit<'_>,
     progress: OnProgress<'_>,
 ) -> Result<Outcome, CopyError> {
     let Channel { reader: mut from_source, writer: mut to_source, ended: source_ended } = source;
     let receiver = async {
         start(&mut from_source, &mut to_source, task).await?;
-        match direct {
-            true => agree(&mut from_source, &mut to_source, broker).await,
-            false => Ok(Some(String::new())),
+        match relay {
+            None => agree(&mut from_source, &mut to_source, broker).await,
+            relay => Ok(relay),
         }
     };
-    let target = match receiver.await {
-        Ok(None) => None,
-        Ok(Some(reason)) => Some(broker.receiver(&reason).await?),
+    let (way, target) = match receiver.await {
+        Ok(None) => (Way::Direct, None),
+        Ok(Some(why)) => {
+            let receiver = broker.receiver(&why).await?;
+            (Way::Relayed { why }, Some(receiver))
+        }
         Err(broken) => {
             drop((from_source, to_source));
             broker.withdraw().await;
             return Err(explain(broken, names, timeout(GOODBYE, source_ended).await.ok(), None));
         }
     };
+    let to_source = Mutex::new(to_source);
     let (result, target_ended) = match target {
-        // The key has done its work.
-        None => (tokio::join!(listen(from_source, to_source, progress), broker.withdraw()).0, None),
+        None => {
+            let listen = whatever_the_limit(listen(from_source, progress), &to_source, limit);
+            // The key has done its work.
+            (tokio::join!(listen, broker.withdraw()).0, None)
+        }
         Some(Channel { reader, writer, ended }) => {
-            (carry((from_source, to_source), (reader, writer), progress).await, Some(ended))
+            let carry = carry((from_source, &to_source), (reader, writer), progress);
+            (whatever_the_limit(carry, &to_source, limit).await, Some(ended))
         }
     };
+    // Open until here: its end would have meant that the controller is gone.
+    drop(to_source);
     // The streams are closed now, so that both agents end.
     let target_end = async {
         match target_ended {
@@ -115,7 +138,7 @@ pub async fn conduct(
         }
     };
     let (source_end, target_end) = tokio::join!(timeout(GOODBYE, source_ended), target_end);
-    result.map_err(|broken| explain(broken, names, source_end.ok(), target_end))
+    result.map(|outcome| outcome.by(way)).map_err(|broken| explain(broken, names, source_end.ok(), target_end))
 }
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
@@ -144,7 +167,7 @@ async fn agree(
                 tell(to_source, &Control::Admitted(broker.admit(&public_key, &from).await)).await?;
             }
             Some(News::Direct) => return Ok(None),
-            Some(News::Indirect { reason }) => return Ok(Some(reason)),
+            Some(News::Indirect { reason }) => return Ok(Some(crate::text::escape(reason.as_bytes(), 500))),
             Some(News::Failed(failure)) => return Err(Broken::Failed(failure)),
             _ => return Err(stream(Side::Source, "the agent speaks before its turn")),
         }
@@ -152,21 +175,37 @@ async fn agree(
 }
 
 /// Follows an agent that talks to the target itself.
-async fn listen(mut from_source: Reader, to_source: Writer, progress: OnProgress<'_>) -> Result<Outcome, Broken> {
+async fn listen(mut from_source: Reader, progress: OnProgress<'_>) -> Result<Outcome, Broken> {
     let mut frame = Vec::new();
     loop {
         let news = next_news(&mut from_source, &mut frame).await?;
         if let Some(outcome) = news.and_then(|news| outcome(news, progress)) {
-            // Its input stays open until here: its end would mean that the controller is gone.
-            drop(to_source);
             return outcome;
         }
     }
 }
 
+/// Tells the sending agent of every change of the limit until the work is done.
+async fn whatever_the_limit<T>(work: impl Future<Output = T>, to_source: &Mutex<Writer>, limit: &Limit<'_>) -> T {
+    let mut changes = limit.changes();
+    let told = async {
+        while changes.changed().await.is_ok() {
+            let now = Control::Bandwidth(*changes.borrow_and_update());
+            if tell(&mut *to_source.lock().await, &now).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        done = work => done,
+        never = told => never,
+    }
+}
+
 /// Relays between both agents.
 async fn carry(
-    (mut from_source, mut to_source): (Reader, Writer),
+    (mut from_source, to_source): (Reader, &Mutex<Writer>),
     (mut from_target, mut to_target): (Reader, Writer),
     progress: OnProgress<'_>,
 ) -> Result<Outcome, Broken> {
@@ -180,11 +219,11 @@ async fn carry(
     let mut down = pin!(async move {
         let result = async {
             skip_noise(&mut from_target).await?;
-            forward_down(&mut from_target, &mut to_source).await
+            forward_down(&mut from_target, to_source).await
         };
         let _ = result.await;
         // The sending agent learns from the end of its input that there is nobody to send to.
-        let _ = to_source.shutdown().await;
+        let _ = to_source.lock().await.shutdown().await;
     });
     tokio::select! {
         outcome = &mut up => outcome,
@@ -257,13 +296,13 @@ fn outcome(news: News, progress: OnProgress<'_>) -> Option<Result<Outcome, Broke
     }
 }
 
-async fn forward_down(from_target: &mut Reader, to_source: &mut Writer) -> std::io::Result<()> {
+async fn forward_down(from_target: &mut Reader, to_source: &Mutex<Writer>) -> std::io::Result<()> {
     let mut frame = Vec::new();
     loop {
         let header = next(from_target, &mut frame).await.map_err(std::io::Error::other)?;
         // The receiving agent may be hostile: it cannot speak in the controller's name.
         if header.route == Route::Peer {
-            write(to_source, &frame).await?;
+            write(&mut *to_source.lock().await, &frame).await?;
         }
     }
 }

@@ -10,6 +10,7 @@ use super::transport::Channel;
 use super::{Engine, is_job_id};
 use crate::copy::message::{Pour, Task};
 use crate::copy::{CopyError, OnProgress, StreamError, StreamJob, StreamReport};
+use crate::spec::model::DataPath;
 
 impl Engine {
     /// Pours a stream.
@@ -25,10 +26,10 @@ impl Engine {
             self.deployer.install(transport, &job.target)
         )
         .map_err(certain)?;
-        let dial = if self.direct { transport.dial(&job.target).await } else { None };
-        let direct = dial.is_some();
-        let bandwidth = job.bandwidth.unwrap_or(0);
-        let task = Task::Stream(Pour { job: job.id.clone(), command: job.from.clone(), bandwidth, dial });
+        let limit = self.limits.of(&job.id, job.bandwidth);
+        let (dial, relay) = self.way(&job.target, DataPath::Auto).await;
+        let task =
+            Task::Stream(Pour { job: job.id.clone(), command: job.from.clone(), bandwidth: job.bandwidth, dial });
         let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
         let broker =
             Watched { inner: Admission::of_stream(transport, job, &on_target), refused: AtomicBool::new(false) };
@@ -36,7 +37,7 @@ impl Engine {
             Ok(source) => source,
             Err(e) => return Err(certain(self.forgetting(job, e).await)),
         };
-        match conduct(source, &task, direct, &broker, &names, progress).await {
+        match conduct(source, &task, relay, &broker, &names, &limit, progress).await {
             Ok(Outcome::Streamed(report)) => Ok(report),
             Ok(Outcome::NotStreamed(failure)) => Err(certain(error(&names, failure))),
             Ok(_) => {

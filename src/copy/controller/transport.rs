@@ -24,9 +24,9 @@ pub trait Transport: Send + Sync {
     /// Starts `argv` and gives its streams.
     async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError>;
 
-    /// How another host could log in to this one by itself; `None` when that is not to be tried.
-    async fn dial(&self, _host: &Host) -> Option<Dial> {
-        None
+    /// How another host could log in to this one by itself, or why it cannot.
+    async fn dial(&self, _host: &Host) -> Result<Dial, String> {
+        Err("the target is this machine".to_owned())
     }
 }
 
@@ -62,16 +62,19 @@ impl Transport for Pool {
         Ok(Channel { reader: Box::new(reader), writer: Box::new(writer), ended })
     }
 
-    async fn dial(&self, host: &Host) -> Option<Dial> {
-        let endpoint = self.endpoint(host).await.ok()?;
+    async fn dial(&self, host: &Host) -> Result<Dial, String> {
+        let endpoint = self.endpoint(host).await.map_err(|e| e.what)?;
         // Another host may not use the controller's way through a jump host.
-        if endpoint.via.is_some() {
-            return None;
+        if let Some(jump) = &endpoint.via {
+            return Err(format!("{} is behind the jump host {}", host.name, jump.name));
         }
         let known = known_hosts::read(&endpoint.known_hosts, &endpoint.known_as).await;
         let host_keys: Vec<String> = known.trusted().iter().filter_map(|key| key.to_openssh().ok()).collect();
         let Endpoint { address, port, user, .. } = endpoint.as_ref().clone();
-        (!host_keys.is_empty()).then_some(Dial { address, port, user, host_keys })
+        if host_keys.is_empty() {
+            return Err(format!("no host key of {} is known that it could be recognised by", host.name));
+        }
+        Ok(Dial { address, port, user, host_keys })
     }
 }
 

@@ -3,7 +3,6 @@
 //! Must never change a file under its final name: what is patched has a temporary one until it is complete.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FallocateFlags, FileType, Mode, OFlags, fstat, openat, renameat, statat};
@@ -24,10 +23,15 @@ const MOST_HASHES: usize = 8 << 20;
 /// A file whose parts are arriving.
 pub struct Partial {
     place: Option<Place>,
-    /// Parts that are not written yet, and one for the end that has not come.
-    pending: AtomicUsize,
-    failure: Mutex<Option<Failure>>,
-    close: Mutex<Option<Close>>,
+    state: Mutex<Arrived>,
+}
+
+/// What has arrived of a file. Its end may come before some of its parts, which take other streams.
+#[derive(Default)]
+struct Arrived {
+    parts: u32,
+    close: Option<Close>,
+    failure: Option<Failure>,
 }
 
 /// Where it is written.
@@ -62,15 +66,10 @@ impl Partial {
     }
 
     fn new(place: Option<Place>, failure: Option<Failure>) -> Self {
-        Self { place, pending: AtomicUsize::new(1), failure: Mutex::new(failure), close: Mutex::default() }
+        Self { place, state: Mutex::new(Arrived { failure, ..Arrived::default() }) }
     }
 
-    /// Announces a part.
-    pub fn expect_part(&self) {
-        self.pending.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Writes a part; the last one to be written after the end has come completes the file.
+    /// Writes a part; the last one that was missing completes the file.
     pub fn write(&self, target: &Target, data: &[u8], offset: u64) -> Option<Ended> {
         if offset.checked_add(data.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
             self.fail(Failure::protocol(Side::Source, "a part beyond the end of all files"));
@@ -79,7 +78,7 @@ impl Partial {
         {
             self.fail(failure);
         }
-        self.one_less(target)
+        self.arrived(target, 1, None)
     }
 
     /// Makes a stretch zeros, without room on disk where the filesystem can do that.
@@ -91,25 +90,28 @@ impl Partial {
         {
             self.fail(failure);
         }
-        self.one_less(target)
+        self.arrived(target, 1, None)
     }
 
     /// The end has come.
     pub fn close(&self, target: &Target, close: Close) -> Option<Ended> {
-        *lock(&self.close) = Some(close);
-        self.one_less(target)
+        self.arrived(target, 0, Some(close))
     }
 
     fn fail(&self, failure: Failure) {
-        lock(&self.failure).get_or_insert(failure);
+        lock(&self.state).failure.get_or_insert(failure);
     }
 
-    fn one_less(&self, target: &Target) -> Option<Ended> {
-        if self.pending.fetch_sub(1, Ordering::AcqRel) > 1 {
-            return None;
-        }
-        let close = lock(&self.close).take()?;
-        let failure = lock(&self.failure).take();
+    /// Counts what has arrived, and completes the file once that is all.
+    fn arrived(&self, target: &Target, parts: u32, close: Option<Close>) -> Option<Ended> {
+        let (close, failure) = {
+            let mut state = lock(&self.state);
+            state.parts = state.parts.saturating_add(parts);
+            state.close = state.close.take().or(close);
+            let have = state.parts;
+            let close = state.close.take_if(|close| close.parts <= have)?;
+            (close, state.failure.take())
+        };
         let Some(place) = &self.place else { return Some((close.seq, failure)) };
         let result = match (failure, &close.meta) {
             (Some(failure), _) => Err(failure),

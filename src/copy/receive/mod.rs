@@ -5,37 +5,38 @@
 
 mod delete;
 mod files;
+mod lanes;
 mod large;
 mod list;
 mod marker;
 mod nodes;
+mod parts;
 mod pool;
+mod root;
 pub mod stream;
 mod target;
 
-use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use rustix::fs::{CWD, Mode, fstat, fstatvfs, mkdirat};
-use rustix::io::Errno;
-
 use self::files::write_batch;
+use self::lanes::{Door, LaneInput};
 use self::large::{Ended, Partial};
 use self::marker::Marker;
+use self::parts::Files;
 use self::pool::Pool;
+use self::root::{lock_root, marker_failed, open_root, ready};
 use self::target::Target;
 use super::digest::{self, Hashing};
 use super::failure::{Failure, Side};
 use super::filter::Filter;
 use super::manifest::Generation;
-use super::message::{Batch, Begin, Order, Ready, Report};
+use super::message::{Batch, Begin, Order, Report};
 use super::meta::Rights;
 use super::owners::Translation;
 use super::path::TempNames;
-use super::scan::dev_of;
-use super::tree::Tree;
 use super::wire::{Frame, OutFrame, Route, VERSION, WireError};
 
 pub use self::marker::forget_roots;
@@ -56,8 +57,8 @@ pub struct Permit {
 /// A job for a worker.
 enum Job {
     Batch(Batch, Frame),
-    Part(Arc<Partial>, u64, Frame),
-    Hole(Arc<Partial>, u64, u64),
+    Part { file: u32, partial: Arc<Partial>, offset: u64, frame: Frame },
+    Hole { file: u32, partial: Arc<Partial>, offset: u64, len: u64 },
     Hash { file: u32, dir: Vec<u8>, name: Vec<u8>, block: u64 },
 }
 
@@ -73,8 +74,10 @@ pub fn serve(permit: &Permit, input: &mut dyn Read, output: Box<dyn Write + Send
 }
 
 fn run(permit: &Permit, input: &mut dyn Read, reports: &Reports) -> Result<(), Failure> {
-    let Some(Order::Begin(begin)) = next(input)?.map(|(order, _)| order) else {
-        return Err(Failure::protocol(Side::Source, "it does not begin"));
+    let begin = match next(input)?.map(|(order, _)| order) {
+        Some(Order::Begin(begin)) => begin,
+        Some(Order::Join { next }) => return lanes::join(permit, next, &|| reports.send(&Report::Joined, Vec::new())),
+        _ => return Err(Failure::protocol(Side::Source, "it does not begin")),
     };
     let session = Session::begin(permit, begin, reports)?;
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
@@ -83,7 +86,18 @@ fn run(permit: &Permit, input: &mut dyn Read, reports: &Reports) -> Result<(), F
             let session = &session;
             scope.spawn(move || session.pool.work(|job| session.perform(job, writer)));
         }
-        let result = session.follow(input);
+        let widen = || {
+            let Ok(door) = Door::open(permit, session.next) else { return };
+            let session = &session;
+            scope.spawn(move || {
+                while let Some(lane) = door.next(&session.over) {
+                    scope.spawn(move || session.follow_content(lane));
+                }
+            });
+        };
+        let result = session.follow(input, &widen);
+        session.over.store(true, Ordering::Release);
+        session.files.end();
         session.pool.close();
         result
     })
@@ -119,6 +133,12 @@ struct Session<'a> {
     next: Generation,
     reports: &'a Reports,
     pool: Pool<Job>,
+    /// Files that arrive in parts.
+    files: Files,
+    /// Whether anything may have been written already.
+    writing: Mutex<bool>,
+    /// The stream of requests has ended.
+    over: AtomicBool,
     /// What the source's owners are here, where they go by their names.
     owners: OnceLock<Translation>,
     /// The first failure that ends everything, found by a worker.
@@ -142,71 +162,117 @@ impl<'a> Session<'a> {
         let ready = ready(&tree, rights, trusted)?;
         let target = Target::new(tree, TempNames::of_job(&permit.job), rights, filter, permit.delete).trusted(trusted);
         reports.send(&Report::Ready(ready), Vec::new())?;
-        let (pool, fatal) = (Pool::new(), Mutex::default());
-        Ok(Self { target, marker, next: begin.next, reports, pool, owners: OnceLock::new(), fatal })
+        Ok(Self {
+            target,
+            marker,
+            next: begin.next,
+            reports,
+            pool: Pool::new(),
+            files: Files::default(),
+            owners: OnceLock::new(),
+            writing: Mutex::default(),
+            over: AtomicBool::new(false),
+            fatal: Mutex::default(),
+        })
     }
 
-    /// Follows orders until the stream ends.
-    fn follow(&self, input: &mut dyn Read) -> Result<(), Failure> {
-        let mut partials: HashMap<u32, Arc<Partial>> = HashMap::new();
-        let mut open = false;
-        while let Some((mut order, frame)) = next(input)? {
-            if let Some(owners) = self.owners.get() {
-                owners.arriving(&mut order);
+    /// Follows orders until the stream ends. `widen` lets more streams in.
+    fn follow(&self, input: &mut dyn Read, widen: &dyn Fn()) -> Result<(), Failure> {
+        let mut wide = false;
+        while let Some((order, frame)) = next(input)? {
+            match order {
+                Order::Widen if !wide => {
+                    wide = true;
+                    widen();
+                }
+                order => self.take(order, frame, false)?,
             }
-            if let Some(failure) = self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-                return Err(failure);
-            }
-            let writes = !matches!(
-                order,
-                Order::List
-                    | Order::Owners { .. }
-                    | Order::Digest { .. }
-                    | Order::Hash { .. }
-                    | Order::Begin(_)
-                    | Order::Finish { .. }
-            );
-            if writes && !open {
-                // From here on nobody knows the state of the target until the pass is closed.
-                self.marker()?.set(None).map_err(marker_failed)?;
-                open = true;
-            }
-            self.obey(order, frame, &mut partials)?;
         }
         self.pool.drain();
-        match self.fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self.fatal() {
             Some(failure) => Err(failure),
             None => Ok(()),
         }
     }
 
-    fn obey(&self, order: Order, frame: Frame, partials: &mut HashMap<u32, Arc<Partial>>) -> Result<(), Failure> {
+    /// Follows one of the further streams.
+    fn follow_content(&self, mut lane: LaneInput<'_>) {
+        let mut follow = || {
+            while let Some((order, frame)) = next(&mut lane)? {
+                match order {
+                    Order::Small(_) | Order::Part { .. } | Order::Hole { .. } => self.take(order, frame, true)?,
+                    _ => return Err(Failure::protocol(Side::Source, "a request among content")),
+                }
+            }
+            Ok(())
+        };
+        if let Err(failure) = follow()
+            && !self.over.load(Ordering::Acquire)
+        {
+            self.give_up(failure);
+        }
+    }
+
+    fn fatal(&self) -> Option<Failure> {
+        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn take(&self, mut order: Order, frame: Frame, ahead: bool) -> Result<(), Failure> {
+        if let Some(owners) = self.owners.get() {
+            owners.arriving(&mut order);
+        }
+        if let Some(failure) = self.fatal() {
+            return Err(failure);
+        }
+        let writes = !matches!(
+            order,
+            Order::List
+                | Order::Owners { .. }
+                | Order::Digest { .. }
+                | Order::Hash { .. }
+                | Order::Begin(_)
+                | Order::Finish { .. }
+        );
+        if writes {
+            let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*writing {
+                // From here on nobody knows the state of the target until the pass is closed.
+                self.marker()?.set(None).map_err(marker_failed)?;
+                *writing = true;
+            }
+        }
+        self.obey(order, frame, ahead)
+    }
+
+    /// `ahead`: content may come before the request that it belongs to.
+    fn obey(&self, order: Order, frame: Frame, ahead: bool) -> Result<(), Failure> {
         match order {
-            Order::Begin(_) => return Err(Failure::protocol(Side::Source, "it begins twice")),
+            Order::Begin(_) | Order::Widen | Order::Join { .. } => {
+                return Err(Failure::protocol(Side::Source, "it begins twice"));
+            }
             Order::List => list::list(&self.target, self.marker.is_some(), &|report| self.tell(report))?,
             Order::Owners { users, groups } => self.translate(&users, &groups)?,
             Order::Small(batch) => self.pool.push(Job::Batch(batch, frame)),
-            Order::Open(open) => match Partial::open(&self.target, &open) {
-                Ok(partial) if partials.len() < 1024 => drop(partials.insert(open.file, Arc::new(partial))),
-                Ok(_) => return Err(Failure::protocol(Side::Source, "too many files at once")),
-                Err(failure) if failure.fatal => return Err(failure),
-                // Reported when the end of the file comes.
-                Err(failure) => drop(partials.insert(open.file, Arc::new(Partial::refused(failure)))),
-            },
+            Order::Open(open) => self.files.open(
+                open.file,
+                match Partial::open(&self.target, &open) {
+                    Err(failure) if failure.fatal => return Err(failure),
+                    // Reported when the end of the file comes.
+                    opened => opened.unwrap_or_else(Partial::refused),
+                },
+            )?,
             Order::Part { file, offset } => {
-                let partial = known(partials.get(&file).cloned())?;
-                partial.expect_part();
-                self.pool.push(Job::Part(partial, offset, frame));
+                let Some(partial) = self.files.find(file, ahead)? else { return Ok(()) };
+                self.pool.push(Job::Part { file, partial, offset, frame });
             }
             Order::Hole { file, offset, len } => {
-                let partial = known(partials.get(&file).cloned())?;
-                partial.expect_part();
-                self.pool.push(Job::Hole(partial, offset, len));
+                let Some(partial) = self.files.find(file, ahead)? else { return Ok(()) };
+                self.pool.push(Job::Hole { file, partial, offset, len });
             }
             Order::Hash { file, dir, name, block } => self.pool.push(Job::Hash { file, dir, name, block }),
             Order::Close(close) => {
-                let partial = known(partials.remove(&close.file))?;
-                self.ended(partial.close(&self.target, close));
+                let Some(partial) = self.files.find(close.file, false)? else { return Ok(()) };
+                self.ended(close.file, partial.close(&self.target, close));
             }
             Order::Make { seq, items } => self.done(seq, nodes::make_all(&self.target, &items), 0)?,
             Order::Delete { seq, paths } => self.delete(seq, &paths)?,
@@ -233,8 +299,10 @@ impl<'a> Session<'a> {
                     self.give_up(failure);
                 }
             }
-            Job::Part(partial, offset, frame) => self.ended(partial.write(&self.target, frame.data(), offset)),
-            Job::Hole(partial, offset, len) => self.ended(partial.zero(&self.target, offset, len)),
+            Job::Part { file, partial, offset, frame } => {
+                self.ended(file, partial.write(&self.target, frame.data(), offset));
+            }
+            Job::Hole { file, partial, offset, len } => self.ended(file, partial.zero(&self.target, offset, len)),
             Job::Hash { file, dir, name, block } => {
                 let hashes = match large::hashes(&self.target, &dir, &name, block) {
                     Ok(hashes) => Ok(hashes),
@@ -250,8 +318,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn ended(&self, ended: Option<Ended>) {
+    fn ended(&self, file: u32, ended: Option<Ended>) {
         let Some((seq, failure)) = ended else { return };
+        self.files.close(file);
         let result = match failure {
             Some(failure) if failure.fatal => Err(failure),
             other => Ok(other.map(|failure| (0, failure)).into_iter().collect()),
@@ -321,62 +390,4 @@ impl<'a> Session<'a> {
     fn marker(&self) -> Result<&Marker, Failure> {
         self.marker.as_ref().ok_or_else(|| Failure::protocol(Side::Source, "it writes while it only compares"))
     }
-}
-
-fn known(partial: Option<Arc<Partial>>) -> Result<Arc<Partial>, Failure> {
-    partial.ok_or_else(|| Failure::protocol(Side::Source, "a part of a file that was not opened"))
-}
-
-/// Opens the root and makes it where only itself is missing.
-fn open_root(permit: &Permit, read_only: bool) -> Result<Tree, Failure> {
-    let shown = permit.root.display();
-    let cannot = |doing: &str, e: Errno| {
-        let f = Failure::of(Side::Target, doing, permit.root.as_os_str().as_encoded_bytes(), e);
-        Failure { fatal: true, ..f }
-    };
-    match Tree::open(&permit.root) {
-        Err(Errno::NOENT) if !read_only => {}
-        other => return other.map_err(|e| cannot("open the target directory", e)),
-    }
-    match mkdirat(CWD, &permit.root, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => Tree::open(&permit.root).map_err(|e| cannot("open the target directory", e)),
-        Err(Errno::NOENT) => {
-            let f = Failure::fatal(Side::Target, format!("the parent of the target directory {shown} does not exist"));
-            Err(f.hint("make it on the target, or correct `to:` in the plan"))
-        }
-        Err(e) => Err(cannot("make the target directory", e)),
-    }
-}
-
-fn lock_root(permit: &Permit, tree: &Tree) -> Result<Marker, Failure> {
-    let st = fstat(tree.root()).map_err(|e| target::failed("look at", b"", e))?;
-    let root = std::fs::canonicalize(&permit.root).unwrap_or_else(|_| permit.root.clone());
-    #[allow(clippy::unnecessary_cast, reason = "its width differs between architectures")]
-    let id = (dev_of(&st), st.st_ino as u64);
-    match Marker::lock(&permit.work, &root, id, &permit.job) {
-        Ok(Some(marker)) => Ok(marker),
-        Ok(None) => {
-            let f = Failure::fatal(Side::Target, format!("another run is writing to {}", permit.root.display()));
-            Err(Failure { retryable: true, ..f }.hint("wait for it to end, or stop it"))
-        }
-        Err(e) => Err(marker_failed(e)),
-    }
-}
-
-fn marker_failed(e: std::io::Error) -> Failure {
-    Failure::fatal(Side::Target, format!("cannot keep the record of the copy in the work directory: {e}"))
-        .hint("free space there, or set `work_dir` of the host to a place that can be written")
-}
-
-#[allow(clippy::useless_conversion, reason = "the widths of these fields differ between architectures")]
-fn ready(tree: &Tree, rights: Rights, trusted: bool) -> Result<Ready, Failure> {
-    let vfs = fstatvfs(tree.root()).map_err(|e| target::failed("ask for free space of", b"", e))?;
-    let blocks = if rights.privileged { vfs.f_bfree } else { vfs.f_bavail };
-    Ok(Ready {
-        version: VERSION,
-        trusted,
-        privileged: rights.privileged,
-        free_bytes: u64::from(blocks).saturating_mul(vfs.f_frsize),
-        free_inodes: if vfs.f_files == 0 { u64::MAX } else { vfs.f_favail },
-    })
 }

@@ -24,6 +24,8 @@ struct Progress {
     size: u64,
     /// Bytes that travelled.
     bytes: u64,
+    /// Orders that they travelled in.
+    parts: u32,
     blocks: Blocks,
 }
 
@@ -52,13 +54,15 @@ impl Reader<'_> {
         let there = if now.size >= WORTH_IT { self.there(id, file, &now)? } else { None };
         let open = Open { file: id, dir: dir.clone(), name: now.name.to_vec(), patch: there.is_some() };
         self.link.order(&Order::Open(open), Vec::new())?;
-        let sent = match &there {
-            Some(there) => self.changed_blocks(id, &now, &opened, there),
-            None => self.whole(id, &now, &opened),
+        let blocks = there.as_ref().map_or_else(|| Blocks::new(now.size), Blocks::like);
+        let mut sent = Progress { size: 0, bytes: 0, parts: 0, blocks };
+        let result = match &there {
+            Some(there) => self.changed_blocks(id, &now, &opened, there, &mut sent),
+            None => self.whole(id, &now, &opened, &mut sent),
         };
         let items = vec![Item { dir: file.dir, name: now.name.to_vec() }];
-        let (size, bytes, meta) = match sent {
-            Ok(sent) => {
+        let (size, bytes, meta) = match result {
+            Ok(()) => {
                 let settled = sent.size == now.size && self.is_same(&opened, &now);
                 self.note(settled);
                 let kept =
@@ -74,7 +78,7 @@ impl Reader<'_> {
             Err(Stop::Pass(failure)) => return Err(failure),
         };
         let seq = self.ledger.register(Sent { items, files: u64::from(meta.is_some()), bytes });
-        self.link.order(&Order::Close(Close { seq, file: id, size, meta }), Vec::new())
+        self.link.order(&Order::Close(Close { seq, file: id, parts: sent.parts, size, meta }), Vec::new())
     }
 
     /// The blocks that the target has of the file: by the record while it is trusted, else by asking.
@@ -98,8 +102,7 @@ impl Reader<'_> {
     }
 
     /// Sends everything that is no hole.
-    fn whole(&self, file: u32, now: &Entry<'_>, opened: &Opened) -> Result<Progress, Stop> {
-        let mut sent = Progress { size: 0, bytes: 0, blocks: Blocks::new(now.size) };
+    fn whole(&self, file: u32, now: &Entry<'_>, opened: &Opened, sent: &mut Progress) -> Result<(), Stop> {
         let mut hasher = BlockHasher::new(now.size >= WORTH_IT);
         let sparse = is_sparse(now, opened);
         while sent.size < now.size {
@@ -115,23 +118,30 @@ impl Reader<'_> {
                 hasher.data(&data, &mut sent.blocks);
                 if read > 0 {
                     self.link.order(&Order::Part { file, offset: sent.size }, data)?;
+                    sent.parts += 1;
                 }
                 sent.size += read as u64;
                 sent.bytes += read as u64;
                 if read < want {
                     // It was cut short meanwhile.
                     hasher.finish(&mut sent.blocks);
-                    return Ok(sent);
+                    return Ok(());
                 }
             }
         }
         hasher.finish(&mut sent.blocks);
-        Ok(sent)
+        Ok(())
     }
 
     /// Sends the blocks that differ from those that are there.
-    fn changed_blocks(&self, file: u32, now: &Entry<'_>, opened: &Opened, there: &Blocks) -> Result<Progress, Stop> {
-        let mut sent = Progress { size: 0, bytes: 0, blocks: Blocks::like(there) };
+    fn changed_blocks(
+        &self,
+        file: u32,
+        now: &Entry<'_>,
+        opened: &Opened,
+        there: &Blocks,
+        sent: &mut Progress,
+    ) -> Result<(), Stop> {
         let block = usize::try_from(there.block).unwrap_or(CHUNK);
         let window = block.max(CHUNK);
         let mut buffer = vec![0; window];
@@ -147,37 +157,41 @@ impl Reader<'_> {
                 sent.blocks.push(&hash);
                 nth += 1;
                 if same {
-                    sent.bytes += self.flush(file, &mut run)?;
+                    self.flush(file, &mut run, sent)?;
                     run.offset += piece.len() as u64;
                 } else {
                     run.data.extend_from_slice(piece);
                 }
             }
-            sent.bytes += self.flush(file, &mut run)?;
+            self.flush(file, &mut run, sent)?;
             sent.size += read as u64;
             if read < want {
                 break;
             }
         }
-        Ok(sent)
+        Ok(())
     }
 
-    /// Sends a run of changed blocks; how many bytes that were.
-    fn flush(&self, file: u32, run: &mut Run) -> Result<u64, Failure> {
-        let len = run.data.len() as u64;
-        if len > 0 {
-            let data = std::mem::take(&mut run.data);
-            if data.iter().all(|b| *b == 0) {
-                self.link.order(&Order::Hole { file, offset: run.offset, len }, Vec::new())?;
-                run.offset += len;
-                return Ok(len);
-            }
-            for piece in data.chunks(CHUNK) {
-                self.link.order(&Order::Part { file, offset: run.offset }, piece.to_vec())?;
-                run.offset += piece.len() as u64;
-            }
+    /// Sends a run of changed blocks.
+    fn flush(&self, file: u32, run: &mut Run, sent: &mut Progress) -> Result<(), Failure> {
+        let data = std::mem::take(&mut run.data);
+        let len = data.len() as u64;
+        if data.is_empty() {
+            return Ok(());
         }
-        Ok(len)
+        sent.bytes += len;
+        if data.iter().all(|b| *b == 0) {
+            self.link.order(&Order::Hole { file, offset: run.offset, len }, Vec::new())?;
+            run.offset += len;
+            sent.parts += 1;
+            return Ok(());
+        }
+        for piece in data.chunks(CHUNK) {
+            self.link.order(&Order::Part { file, offset: run.offset }, piece.to_vec())?;
+            run.offset += piece.len() as u64;
+            sent.parts += 1;
+        }
+        Ok(())
     }
 }
 

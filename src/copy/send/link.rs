@@ -1,48 +1,32 @@
-//! The sending agent's end of the stream: frames out through one bounded queue, reports in, both on threads of their own.
+//! The sending agent's end of the stream: frames out through one bounded queue, reports in, all on threads of their own.
 //!
-//! Owns the rate limit. Must never let a slow target fill the memory.
+//! Must never leave a thread waiting for a target or a controller that is gone.
 
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde::Serialize;
-
-use super::direct::Direct;
+use super::direct::{Connection, Direct};
 use super::ledger::SharedLedger;
-use crate::copy::agent::PREAMBLE;
+use super::outbox::{Kind, Outbox, Stream};
+use super::squeeze::Squeezer;
+use super::widen::Widening;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::message::{Begin, Control, News, Order, Ready, Report};
 use crate::copy::wire::{Frame, OutFrame, Route, WireError};
 
-/// Frames that wait to be written, each up to a megabyte.
-const WAITING: usize = 8;
-
-/// What a login shell may print before the agent starts.
-const MAX_NOISE: usize = 64 << 10;
-
 /// The stream to the receiving agent and to the controller.
 pub struct Link {
-    orders: SyncSender<OutFrame>,
-    news: SyncSender<OutFrame>,
+    orders: Arc<Outbox>,
+    news: Arc<Outbox>,
     reports: Mutex<Receiver<Report>>,
     ledger: SharedLedger,
-}
-
-/// The threads that write; joined after the [`Link`] is dropped so that everything is out.
-pub struct Outgoing(Vec<JoinHandle<()>>);
-
-impl Outgoing {
-    /// Waits until everything is written.
-    pub fn flush(self) {
-        for writer in self.0 {
-            // A panic there has been reported by the lack of an answer.
-            let _ = writer.join();
-        }
-    }
+    squeezer: Squeezer,
+    /// What more streams can be made of.
+    connection: Mutex<Option<Arc<Connection>>>,
+    writers: Writers,
 }
 
 /// The stream to and from the controller, which also leads to the receiving agent unless there is a direct one.
@@ -55,94 +39,125 @@ pub struct Streams {
     pub direct: Option<Direct>,
 }
 
-/// Starts the threads. `rate` is in bytes per second, 0 for no limit; the controller can change it.
-pub fn start(streams: Streams, ledger: SharedLedger, rate: Arc<AtomicU64>) -> std::io::Result<(Link, Outgoing)> {
-    let Streams { input, mut output, direct } = streams;
+/// Starts the threads. `rate` is in bytes per second; the controller can change it.
+pub fn start(streams: Streams, ledger: SharedLedger, rate: Option<u64>) -> std::io::Result<Link> {
+    let Streams { mut input, mut output, direct } = streams;
     let (to_link, reports) = channel();
-    let reports = Mutex::new(reports);
-    let (news, news_frames) = sync_channel(WAITING);
-    let mut writers = Vec::new();
-    let orders = match direct {
-        None => {
-            let (ledger, rate) = (Arc::clone(&ledger), Arc::clone(&rate));
-            writers.push(spawn("write", move || {
-                write(&news_frames, &mut |frame| frame.write_to(output.as_mut()), &ledger, &rate);
-            })?);
-            news.clone()
-        }
+    let orders = Arc::new(Outbox::new(rate));
+    let writers = Writers::default();
+    let (news, connection, from) = match direct {
+        None => (Arc::clone(&orders), None, Side::Target),
         Some(direct) => {
-            let (mut from_target, mut to_target) = direct.split();
-            let (orders, order_frames) = sync_channel(WAITING);
-            let (write_ledger, write_rate) = (Arc::clone(&ledger), Arc::clone(&rate));
-            writers.push(spawn("write", move || {
-                write(&order_frames, &mut |frame| to_target.send(frame), &write_ledger, &write_rate);
-            })?);
-            let (tell_ledger, no_limit) = (Arc::clone(&ledger), AtomicU64::new(0));
-            writers.push(spawn("tell", move || {
-                write(&news_frames, &mut |frame| frame.write_to(output.as_mut()), &tell_ledger, &no_limit);
-            })?);
-            let (read_ledger, read_rate, to_link) = (Arc::clone(&ledger), Arc::clone(&rate), to_link.clone());
-            spawn("read", move || {
-                let skipped = skip_noise(&mut from_target);
-                read(&mut from_target, skipped, &to_link, &read_ledger, &read_rate, Side::Target);
-            })?;
-            orders
+            let (mut from_target, mut to_target, connection) = direct.split();
+            let ends = Ends { outbox: Arc::clone(&orders), ledger: Arc::clone(&ledger) };
+            writers.add("write", move || ends.write(Stream::First, &mut |frame| to_target.send(frame)))?;
+            let (ends, to_link) = (Ends { outbox: Arc::clone(&orders), ledger: Arc::clone(&ledger) }, to_link.clone());
+            spawn("read", move || ends.read(&mut from_target, &to_link, Side::Target))?;
+            (Arc::new(Outbox::default()), Some(connection), Side::Source)
         }
     };
-    let (read_ledger, mut input) = (Arc::clone(&ledger), input);
-    let from = if writers.len() > 1 { Side::Source } else { Side::Target };
+    let ends = Ends { outbox: Arc::clone(&news), ledger: Arc::clone(&ledger) };
+    writers.add("tell", move || ends.write(Stream::First, &mut |frame| frame.write_to(output.as_mut())))?;
+    let ends = Ends { outbox: Arc::clone(&orders), ledger: Arc::clone(&ledger) };
     // Ends with the process: it waits for bytes that nobody may ever send.
-    spawn("listen", move || read(input.as_mut(), Ok(()), &to_link, &read_ledger, &rate, from))?;
-    Ok((Link { orders, news, reports, ledger }, Outgoing(writers)))
+    spawn("listen", move || ends.read(input.as_mut(), &to_link, from))?;
+    let (reports, connection) = (Mutex::new(reports), Mutex::new(connection));
+    Ok(Link { orders, news, reports, ledger, squeezer: Squeezer::default(), connection, writers })
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
-/// Reads up to the agent's first own bytes: a login shell may print something before.
-fn skip_noise(input: &mut dyn Read) -> std::io::Result<()> {
-    let mut seen = Vec::new();
-    while !seen.ends_with(PREAMBLE) {
-        let mut byte = [0];
-        input.read_exact(&mut byte)?;
-        seen.extend_from_slice(&byte);
-        if seen.len() > MAX_NOISE {
-            return Err(std::io::Error::other("the agent did not start: something else is printed at login"));
+/// The threads that write.
+#[derive(Clone, Default)]
+pub struct Writers(Arc<Mutex<Vec<JoinHandle<()>>>>);
+
+impl Writers {
+    /// Starts one more.
+    pub fn add(&self, name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let writer = spawn(name, run)?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(writer);
+        Ok(())
+    }
+
+    /// Waits until everything is written.
+    fn join(&self) {
+        let next = || self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        while let Some(writer) = next() {
+            // A panic there has been reported by the lack of an answer.
+            let _ = writer.join();
         }
     }
-    Ok(())
 }
 
 impl Link {
     /// Sends an order to the receiving agent.
     pub fn order(&self, order: &Order, data: Vec<u8>) -> Result<(), Failure> {
-        self.send(&self.orders, Route::Peer, order, data)
+        let kind = match order {
+            Order::Small(_) | Order::Part { .. } | Order::Hole { .. } => Kind::Content,
+            // What ends a stream must not overtake it.
+            Order::Chunk { .. } | Order::End { .. } | Order::Spill => Kind::Content,
+            _ => Kind::Request,
+        };
+        let frame = OutFrame::new(Route::Peer, order, data).map_err(|e| Failure::protocol(Side::Source, e))?;
+        let frame = match kind {
+            Kind::Request => frame,
+            Kind::Content => self.squeezer.squeeze(frame, self.orders.rate()),
+        };
+        self.send(&self.orders, kind, frame)
     }
 
     /// Tells the controller something.
     pub fn news(&self, news: &News) -> Result<(), Failure> {
-        self.send(&self.news, Route::Controller, news, Vec::new())
+        let frame = OutFrame::new(Route::Controller, news, Vec::new());
+        self.send(&self.news, Kind::Request, frame.map_err(|e| Failure::protocol(Side::Source, e))?)
     }
 
-    fn send<M: Serialize>(
-        &self,
-        to: &SyncSender<OutFrame>,
-        route: Route,
-        message: &M,
-        data: Vec<u8>,
-    ) -> Result<(), Failure> {
-        let frame = OutFrame::new(route, message, data).map_err(|e| Failure::protocol(Side::Source, e))?;
-        to.send(frame).map_err(|_| self.why())
+    fn send(&self, to: &Outbox, kind: Kind, frame: OutFrame) -> Result<(), Failure> {
+        if to.push(kind, frame) { Ok(()) } else { Err(self.why()) }
     }
 
     /// Opens the pass.
     pub fn begin(&self, begin: Begin) -> Result<Ready, Failure> {
+        let join = Order::Join { next: begin.next };
+        let writes = !begin.read_only;
         self.order(&Order::Begin(begin), Vec::new())?;
-        match self.report()? {
-            Report::Ready(ready) => Ok(ready),
-            _ => Err(Failure::protocol(Side::Target, "an answer to another question")),
+        let Report::Ready(ready) = self.report()? else {
+            return Err(Failure::protocol(Side::Target, "an answer to another question"));
+        };
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(connection) = connection.filter(|_| writes) {
+            self.widen_when_needed(connection, &join)?;
         }
+        Ok(ready)
+    }
+
+    fn widen_when_needed(&self, connection: Arc<Connection>, join: &Order) -> Result<(), Failure> {
+        let frame = |order: &Order| OutFrame::new(Route::Peer, order, Vec::new());
+        let broken = |e| Failure::protocol(Side::Source, e);
+        let (widen, join) = (frame(&Order::Widen).map_err(broken)?, frame(join).map_err(broken)?);
+        let widening = Widening {
+            connection,
+            ends: Ends { outbox: Arc::clone(&self.orders), ledger: Arc::clone(&self.ledger) },
+            writers: self.writers.clone(),
+            widen,
+            join,
+        };
+        // Without more streams it is slower, no more.
+        let _ = self.writers.add("widen", move || widening.run());
+        Ok(())
+    }
+
+    /// Ends it: everything is written when this returns, unless it was for `nothing`.
+    pub fn close(self, nothing: bool) {
+        if nothing {
+            self.orders.break_off();
+        }
+        self.orders.close();
+        self.news.close();
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.writers.join();
     }
 
     /// The next report that is no confirmation.
@@ -167,62 +182,38 @@ impl Link {
     }
 }
 
-fn write(
-    frames: &Receiver<OutFrame>,
-    send: &mut dyn FnMut(OutFrame) -> std::io::Result<()>,
-    ledger: &SharedLedger,
-    rate: &AtomicU64,
-) {
-    let mut limit = Limit::default();
-    while let Ok(frame) = frames.recv() {
-        limit.wait(frame.len() as u64, rate);
-        if let Err(e) = send(frame) {
-            ledger.break_off(Failure::lost(Side::Target, e));
-            return;
-        }
-    }
+/// What the threads at the ends of streams share.
+#[derive(Clone)]
+pub struct Ends {
+    /// Where frames come from.
+    pub outbox: Arc<Outbox>,
+    /// Requests under way.
+    pub ledger: SharedLedger,
 }
 
-/// Spreads bytes over time.
-#[derive(Default)]
-struct Limit {
-    /// Bytes that went out ahead of their time, as of `since`.
-    ahead: f64,
-    since: Option<Instant>,
-}
-
-impl Limit {
-    /// Waits until `bytes` may go. The rate may change meanwhile.
-    fn wait(&mut self, bytes: u64, rate: &AtomicU64) {
-        loop {
-            let per_second = rate.load(Ordering::Relaxed) as f64;
-            let now = Instant::now();
-            let passed = self.since.replace(now).map_or(0.0, |since| (now - since).as_secs_f64());
-            self.ahead = (self.ahead - passed * per_second).max(0.0);
-            if per_second == 0.0 || self.ahead == 0.0 {
-                break;
+impl Ends {
+    /// Writes what waits until there is no more.
+    pub fn write(&self, stream: Stream, send: &mut dyn FnMut(OutFrame) -> std::io::Result<()>) {
+        while let Some(frame) = self.outbox.take(stream) {
+            if let Err(e) = send(frame) {
+                return self.break_off(Failure::lost(Side::Target, e));
             }
-            std::thread::sleep(Duration::from_secs_f64((self.ahead / per_second).min(0.2)));
         }
-        self.ahead = if rate.load(Ordering::Relaxed) == 0 { 0.0 } else { bytes as f64 };
     }
-}
 
-/// Reads frames until the stream ends, which breaks the pass off. `from` is whose silence it is.
-fn read(
-    input: &mut dyn Read,
-    started: std::io::Result<()>,
-    to_link: &Sender<Report>,
-    ledger: &SharedLedger,
-    rate: &AtomicU64,
-    from: Side,
-) {
-    let mut next = started.map_err(|e| Failure::lost(from, e));
-    while next.is_ok() {
-        next = read_one(input, to_link, ledger, rate, from);
+    /// Reads frames until the stream ends, which breaks the pass off. `from` is whose silence it is.
+    fn read(&self, input: &mut dyn Read, to_link: &Sender<Report>, from: Side) {
+        loop {
+            if let Err(failure) = read_one(input, to_link, &self.ledger, &self.outbox, from) {
+                return self.break_off(failure);
+            }
+        }
     }
-    if let Err(failure) = next {
-        ledger.break_off(failure);
+
+    /// Nothing more can be done.
+    pub fn break_off(&self, failure: Failure) {
+        self.ledger.break_off(failure);
+        self.outbox.break_off();
     }
 }
 
@@ -230,7 +221,7 @@ fn read_one(
     input: &mut dyn Read,
     to_link: &Sender<Report>,
     ledger: &SharedLedger,
-    rate: &AtomicU64,
+    outbox: &Outbox,
     from: Side,
 ) -> Result<(), Failure> {
     let broken = |e| Failure::protocol(from, e);
@@ -240,7 +231,7 @@ fn read_one(
     })?;
     if frame.route == Route::Controller {
         if let Control::Bandwidth(limit) = frame.message().map_err(broken)? {
-            rate.store(limit, Ordering::Relaxed);
+            outbox.limit(limit);
         }
         return Ok(());
     }

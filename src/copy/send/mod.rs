@@ -9,28 +9,32 @@ mod identity;
 mod known;
 mod large;
 mod ledger;
+mod limit;
 mod link;
 mod look;
 mod makes;
+mod outbox;
 mod outcome;
 mod owners;
 mod pass;
 mod preview;
 mod source;
+mod squeeze;
 mod stream;
 mod verify;
 mod watched;
+mod widen;
 
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use self::direct::{Direct, Reached};
 use self::ledger::Ledger;
-use self::link::{Link, Outgoing, Streams};
+use self::link::{Link, Streams};
 use self::look::Seen;
 use self::pass::Pass;
 use super::agent::is_job_id;
@@ -51,14 +55,14 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
         return Err(Failure::protocol(Side::Source, "a job id that cannot be one"));
     }
     let ledger = Arc::new(Ledger::default());
-    let rate = Arc::new(AtomicU64::new(bandwidth));
     std::thread::scope(|scope| {
         // Looking at the source takes as long as reaching the target: do both at once.
         let mut look = match &task {
             Task::Pass(orders) => Look::Under(scope.spawn(|| look::look(orders, work, &ledger))),
             Task::Verify(_) | Task::Preview { .. } | Task::Stream(_) => Look::None,
         };
-        if dial.is_some() && matches!(&task, Task::Pass(orders) if look::is_recorded(orders, work)) {
+        if dial.is_some() && matches!(&task, Task::Pass(orders) if orders.may_relay && look::is_recorded(orders, work))
+        {
             look = Look::Done(look.end());
         }
         let direct = match dial {
@@ -68,7 +72,7 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
             None => None,
         };
         let streams = Streams { input, output, direct };
-        let (link, outgoing) = link::start(streams, Arc::clone(&ledger), rate)
+        let link = link::start(streams, Arc::clone(&ledger), bandwidth)
             .map_err(|e| Failure::fatal(Side::Source, format!("cannot start a thread: {e}")))?;
         let result = with_progress(&link, &ledger, || match &task {
             Task::Pass(orders) => Pass { orders, link: &link, ledger: &ledger }.run(look.end()?).map(News::Passed),
@@ -82,7 +86,7 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
                 poured => poured.map(News::Streamed),
             },
         });
-        finish(result, link, outgoing)
+        finish(result, link)
     })
 }
 
@@ -110,21 +114,20 @@ impl Look<'_> {
 }
 
 /// Tells the controller how it ended.
-fn finish(result: Result<News, Failure>, link: Link, outgoing: Outgoing) -> Result<(), Failure> {
+fn finish(result: Result<News, Failure>, link: Link) -> Result<(), Failure> {
     let news = match &result {
         Ok(news) => news.clone(),
         Err(failure) => News::Failed(failure.clone()),
     };
     // Where nobody listens any more, the exit status still tells.
     let _ = link.news(&news);
-    drop(link);
-    outgoing.flush();
+    link.close(result.is_err());
     result.map(drop)
 }
 
 /// Tries to talk to the target without the controller in between; `None` when it has to relay.
 fn negotiate(dial: &Dial, input: &mut dyn Read, output: &mut dyn Write) -> Result<Option<Direct>, Failure> {
-    let offer = |reached: Reached| Ok((reached.public_key()?, reached.own_address()?, reached));
+    let offer = |reached: Reached| Ok((reached.public_key()?, reached.own_address(), reached));
     let result = match direct::reach(dial).and_then(offer) {
         Ok((public_key, from, reached)) => {
             tell(&News::Offer { public_key, from }, output)?;

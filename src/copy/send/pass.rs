@@ -352,9 +352,9 @@ impl Pass<'_> {
             bytes_sent: progress.bytes_done,
             deleted: self.ledger.deleted(),
             unsettled: self.ledger.unsettled.load(Ordering::Relaxed),
-            nameless: 0,
             looked,
             millis: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            ..PassReport::default()
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pace::Pace;
 use super::{Context, Effect, done, failed};
 use crate::copy::{CopyJob, CopyProgress, Looked, PassReport};
 use crate::event::Notice;
@@ -24,15 +25,11 @@ impl Context {
             to: tree.to.clone(),
             exclude: tree.exclude.clone(),
             delete: tree.delete,
-            bandwidth: self.limit(tree.bandwidth),
+            path: tree.path,
+            bandwidth: tree.bandwidth,
             by_name: tree.owners == Owners::Names,
             checksum: false,
         })
-    }
-
-    /// The plan's limit, or what an operator has set since.
-    pub(super) fn limit(&self, planned: Option<u64>) -> Option<u64> {
-        self.tuning.borrow().bandwidth.map_or(planned, |set| Some(set).filter(|b| *b > 0))
     }
 
     pub(super) fn on_progress(&self, step: &Step) -> impl Fn(CopyProgress) + Send + Sync + use<> {
@@ -52,7 +49,7 @@ pub async fn copy(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
     let passes = if tree.phase == CopyPhase::CatchUp { tree.max_passes.max(1) } else { 1 };
     let mut last = u64::MAX;
     for n in 1..=passes {
-        let report = match pass(context, step, &job).await {
+        let report = match pass(context, step, tree, &job).await {
             Ok(report) => report,
             Err(effect) => return effect,
         };
@@ -66,12 +63,15 @@ pub async fn copy(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
     failed("no pass was made", None)
 }
 
-async fn pass(context: &Context, step: &Step, job: &CopyJob) -> Result<PassReport, Effect> {
+async fn pass(context: &Context, step: &Step, tree: &CopyStep, job: &CopyJob) -> Result<PassReport, Effect> {
     let progress = context.on_progress(step);
+    let pace = Pace::of_tree(context, step, tree, &job.source);
     let mut attempt = 1;
     loop {
         context.leave_to_act().await?;
-        match context.world.copier.pass(job, &progress).await {
+        let job = CopyJob { bandwidth: pace.now(), ..job.clone() };
+        let pass = context.world.copier.pass(&job, &progress);
+        match pace.keep(pass, |now| context.world.copier.limit(&job.id, now)).await {
             Err(e) if e.retryable && attempt < TRIES => {
                 context.waiting(step, format!("{e}; trying again"));
                 context.world.clock.sleep(Duration::from_secs(1 << attempt)).await;
@@ -84,12 +84,13 @@ async fn pass(context: &Context, step: &Step, job: &CopyJob) -> Result<PassRepor
 
 fn said(phase: CopyPhase, passes: u32, settled: bool, shrinks: bool, report: &PassReport) -> String {
     let sent = format!(
-        "sent {} ({}) of {} ({}), removed {}",
+        "sent {} ({}) of {} ({}), removed {}; {}",
         text::count(report.files_sent, "file"),
         text::bytes(report.bytes_sent),
         text::grouped(report.entries),
         text::bytes(report.bytes),
-        report.deleted
+        report.deleted,
+        report.way
     );
     let sent = match report.nameless {
         0 => sent,
@@ -133,7 +134,7 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
             Ok(r) => examples = r.examples,
             Err(e) => return failed(e.to_string(), e.hint),
         }
-        if let Err(effect) = pass(context, step, &again).await {
+        if let Err(effect) = pass(context, step, tree, &again).await {
             return effect;
         }
     }

@@ -5,6 +5,7 @@
 mod copy;
 mod gate;
 mod hook;
+mod pace;
 mod stream;
 pub(super) mod traffic;
 pub(super) mod wait;
@@ -35,6 +36,10 @@ pub struct Context {
     pub stop: watch::Receiver<Stop>,
     approvals: watch::Sender<BTreeMap<String, Vec<Approval>>>,
     tuning: watch::Sender<Tuning>,
+    /// Bytes per second of all copies together, as the plan has it.
+    total_bandwidth: Option<u64>,
+    /// Copies under way.
+    copies: watch::Sender<u64>,
     /// Set when the run is to stop waiting for another reason than a signal.
     interrupted: watch::Sender<bool>,
 }
@@ -164,7 +169,9 @@ impl Context {
         let (approvals, _) = watch::channel(state.approvals.clone());
         let (tuning, _) = watch::channel(state.tuning);
         let (interrupted, _) = watch::channel(false);
-        Self { world, run, fence, notices, stop, approvals, tuning, interrupted }
+        let (copies, _) = watch::channel(0);
+        let total_bandwidth = state.started.graph.total_bandwidth;
+        Self { world, run, fence, notices, stop, approvals, tuning, total_bandwidth, copies, interrupted }
     }
 
     /// Lets steps under way see what operators have said.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::pace::Pace;
 use super::{Context, Effect, Found, done, failed, unknown};
 use crate::copy::StreamJob;
 use crate::engine::mutant::{self, Mutant};
@@ -31,12 +32,15 @@ pub async fn pour(context: &Context, step: &Step, stream: &StreamStep, found: &F
         return unknown(format!("{}: {what}", job.target.name), look());
     }
     let progress = context.on_progress(step);
+    let pace = Pace::of_stream(context, step, stream.bandwidth, &job.source);
     let mut attempt = 1;
     loop {
         if let Err(barred) = context.leave_to_act().await {
             return barred;
         }
-        match context.world.copier.stream(&job, &progress).await {
+        let job = StreamJob { bandwidth: pace.now(), ..job.clone() };
+        let poured = context.world.copier.stream(&job, &progress);
+        match pace.keep(poured, |now| context.world.copier.limit(&job.id, now)).await {
             Ok(report) => {
                 let hash = text::hex(report.hash.get(..8).unwrap_or_default());
                 return done(format!(
@@ -65,7 +69,7 @@ impl Context {
             target: self.host(&pair.target)?.clone(),
             from: stream.from.clone(),
             to: stream.to.clone(),
-            bandwidth: self.limit(stream.bandwidth),
+            bandwidth: stream.bandwidth,
         })
     }
 }

@@ -30,7 +30,8 @@ pub fn compile(spec: &Spec, observed: &Observed) -> (Graph, Vec<Finding>) {
         before = if done.is_empty() { before } else { pause(&mut steps, wave, done) };
     }
     let waves = spec.plan.waves.iter().map(|w| (w.name.clone(), w.failure_budget)).collect();
-    let graph = Graph { steps: steps.0, budgets: Budgets { waves, all: spec.plan.failure_budget } };
+    let budgets = Budgets { waves, all: spec.plan.failure_budget };
+    let graph = Graph { steps: steps.0, budgets, total_bandwidth: spec.plan.total_bandwidth };
     findings.extend(rails::check(spec, observed, &graph));
     (graph, findings)
 }

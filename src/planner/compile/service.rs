@@ -7,7 +7,7 @@ use super::{Chain, Scope, Steps, aside};
 use crate::planner::finding::Finding;
 use crate::planner::graph::{CopyPhase, CopyStep, HookStep, StepKind, StreamStep, WayBack};
 use crate::spec::model::{
-    DirectoryState, HookPoint, Host, OnRollback, Pair, Service, Side, State, StreamState, Template, Undo,
+    DirectoryState, HookPoint, Host, OnRollback, Pair, Service, Side, State, StreamState, Template, Throttle, Undo,
 };
 
 /// A service ready to be laid out in steps.
@@ -228,6 +228,13 @@ fn tree((source, target): (&Host, &Host), job: String, state: &DirectoryState) -
         exclude: state.exclude.clone(),
         delete: state.delete,
         bandwidth: state.bandwidth,
+        path: state.path,
+        throttle: match &state.throttle {
+            Some(throttle) => {
+                Some(Throttle { command: Template(fill_shell(&throttle.command, source)?), ..throttle.clone() })
+            }
+            None => None,
+        },
         settle_below: state.settle_below,
         max_passes: state.max_passes,
         owners: state.owners,

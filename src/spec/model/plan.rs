@@ -21,6 +21,8 @@ pub struct Plan {
     pub waves: Vec<Wave>,
     /// Pairs that may fail in all before everything is held; `None` leaves it to the waves.
     pub failure_budget: Option<usize>,
+    /// Bytes per second of all copies together, `None` for no limit.
+    pub total_bandwidth: Option<u64>,
     /// How its runs can be accounted for.
     pub audit: Audit,
 }
@@ -184,6 +186,10 @@ pub struct DirectoryState {
     pub verify: bool,
     /// Bytes per second, `None` for no limit.
     pub bandwidth: Option<u64>,
+    /// Which way the data takes.
+    pub path: DataPath,
+    /// What the source must not suffer while it serves.
+    pub throttle: Option<Throttle>,
     /// Catch-up passes end when less than this many bytes are left.
     pub settle_below: u64,
     /// At most this many catch-up passes before the freeze.
@@ -214,6 +220,30 @@ pub enum Owners {
     Numbers,
     /// The name; who has none, or one that the target does not know, keeps the number.
     Names,
+}
+
+/// A copy stands still while a number on the source is too high.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttle {
+    /// Prints the number, on the source.
+    pub command: Template,
+    /// The highest number at which the copy goes on.
+    pub above: u64,
+    /// How often it is asked for.
+    pub every: Duration,
+}
+
+/// Which way data takes from source to target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataPath {
+    /// From host to host where that can be, else through this machine.
+    #[default]
+    Auto,
+    /// From host to host, or not at all.
+    Direct,
+    /// Through this machine.
+    Relay,
 }
 
 /// How a source is emptied.

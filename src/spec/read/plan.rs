@@ -24,6 +24,7 @@ pub struct PlanDraft {
     /// `None` for each that could not be read.
     pub waves: Option<Vec<Option<WaveDraft>>>,
     pub failure_budget: Option<usize>,
+    pub total_bandwidth: Option<u64>,
     pub audit: Audit,
 }
 
@@ -71,9 +72,10 @@ pub fn read(root: Value<'_>) -> PlanDraft {
         let complete = services.len() == entries.len();
         let failure_budget = m.get("failure_budget").and_then(|v| v.integer(0..=100_000));
         let failure_budget = failure_budget.and_then(|n| usize::try_from(n).ok());
+        let total_bandwidth = m.get("total_bandwidth").and_then(|v| v.rate());
         let waves = m.get("waves").map(waves);
         let audit = m.get("audit").map(super::audit::read).unwrap_or_default();
-        PlanDraft { name, description, inventories, services, complete, waves, failure_budget, audit }
+        PlanDraft { name, description, inventories, services, complete, waves, failure_budget, total_bandwidth, audit }
     });
     draft.unwrap_or_default()
 }

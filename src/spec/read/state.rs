@@ -1,8 +1,10 @@
 //! What must be carried over.
 
+use std::time::Duration;
+
 use crate::copy::filter::Filter;
 use crate::spec::map::Map;
-use crate::spec::model::{DirectoryState, OnRollback, Owners, State, StreamState};
+use crate::spec::model::{DataPath, DirectoryState, OnRollback, Owners, State, StreamState, Throttle};
 use crate::spec::reader::Value;
 use crate::spec::source::At;
 
@@ -14,6 +16,9 @@ pub const KINDS: [&str; 2] = ["directory", "stream"];
 const ON_ROLLBACK: [(&str, OnRollback); 2] = [("leave", OnRollback::Leave), ("restore", OnRollback::Restore)];
 const SETTLE_BELOW: u64 = 16 << 20;
 const MAX_PASSES: u32 = 5;
+const EVERY: Duration = Duration::from_secs(5);
+const HOUR: Duration = Duration::from_secs(3600);
+const THROTTLE: &str = "throttle: {command: \"cut -d' ' -f1 /proc/loadavg\", above: 8}";
 const OWNERS: [(&str, Owners); 2] = [("numbers", Owners::Numbers), ("names", Owners::Names)];
 
 /// State and the templates in it.
@@ -52,6 +57,8 @@ fn read_directory(kind: Option<Value<'_>>, m: &Map<'_>) -> Option<StateDraft> {
         delete: m.get("delete").and_then(|v| v.bool()).unwrap_or(true),
         verify: m.get("verify").and_then(|v| v.bool()).unwrap_or(true),
         bandwidth: m.get("bandwidth").and_then(|v| v.rate()),
+        throttle: None,
+        path: m.get("path").and_then(path).unwrap_or_default(),
         settle_below: m.get("settle_below").and_then(|v| v.size()).unwrap_or(SETTLE_BELOW),
         max_passes: passes(m).unwrap_or(MAX_PASSES),
         on_rollback: m
@@ -63,10 +70,32 @@ fn read_directory(kind: Option<Value<'_>>, m: &Map<'_>) -> Option<StateDraft> {
             .and_then(|v| one_of(v, "a kind of owners", "kinds of owners", &OWNERS))
             .map_or(Owners::Numbers, |l| l.value),
     };
-    let (from, to, templates) = roots?;
+    let throttle = m.get("throttle").map(throttle);
+    let (from, to, mut templates) = roots?;
+    if let Some(throttle) = throttle {
+        let (throttle, command) = throttle?;
+        directory.throttle = Some(throttle);
+        templates.push(command);
+    }
     directory.from = from.template.value.clone();
     directory.to = to.template.value.clone();
     Some(StateDraft { state: State::Directory(directory), roots: Some((from, to)), templates, at: m.at().clone() })
+}
+
+fn path(value: Value<'_>) -> Option<DataPath> {
+    let ways = [("auto", DataPath::Auto), ("direct", DataPath::Direct), ("relay", DataPath::Relay)];
+    one_of(value, "a way", "ways", &ways).map(|found| found.value)
+}
+
+fn throttle(value: Value<'_>) -> Option<(Throttle, Use)> {
+    value.map("throttle", THROTTLE, |m| {
+        let command = m.need("command", "cut -d' ' -f1 /proc/loadavg");
+        let command = command.and_then(|v| template::read(v, Role::Command, Sides::Source, "a command", THROTTLE));
+        let above = m.need("above", "8").and_then(|v| v.integer(0..=u64::MAX));
+        let every = m.get("every").and_then(|v| v.duration(Duration::from_millis(100)..=HOUR)).unwrap_or(EVERY);
+        let (command, above) = (command?, above?);
+        Some((Throttle { command: command.template.value.clone(), above, every }, command))
+    })?
 }
 
 fn read_stream(value: Value<'_>, m: &Map<'_>) -> Option<StateDraft> {

@@ -32,6 +32,7 @@ pub fn plan(draft: Draft<'_>) -> Option<Plan> {
         services,
         waves,
         failure_budget: plan.failure_budget,
+        total_bandwidth: plan.total_bandwidth,
         audit: plan.audit.clone(),
     })
 }
