@@ -100,7 +100,8 @@ async fn copy_and_compare(hosts: &Hosts, engine: &Engine) {
 async fn a_tree_goes_straight_from_host_to_host_and_neither_key_nor_agent_stays() {
     let hosts = Hosts::start();
     copy_and_compare(&hosts, &hosts.engine()).await;
-    assert_eq!(hosts.direct_logins(), 3, "{}", hosts.target.log_text());
+    // The first pass and the comparison: the second pass has so little to send that the controller passes it on.
+    assert_eq!(hosts.direct_logins(), 2, "{}", hosts.target.log_text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
