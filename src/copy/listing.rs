@@ -29,13 +29,17 @@ pub const BLOCKS: u8 = 4;
 pub const MOUNT: u8 = 8;
 /// The target has it, but what is in it was never compared with the source.
 pub const FOREIGN: u8 = 16;
+/// The target has it and the source does not: it was not to be removed.
+pub const GONE: u8 = 32;
+/// An entry with any of these has to be looked at again, whatever happens to it.
+pub const OPEN: u8 = DIRTY | FOREIGN | GONE;
 
 /// One entry of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// Its name.
     pub name: &'a [u8],
-    /// [`DIRTY`], [`LINKED`], [`BLOCKS`], [`MOUNT`], [`FOREIGN`].
+    /// [`DIRTY`], [`LINKED`], [`BLOCKS`], [`MOUNT`], [`FOREIGN`], [`GONE`].
     pub flags: u8,
     /// Type and permissions.
     pub mode: u32,
@@ -93,7 +97,7 @@ impl<'a> Entry<'a> {
     /// Whether the target has all of it, going by the source's `known` record of what it sent.
     pub fn is_covered_by(&self, known: &Entry<'_>) -> bool {
         let same = Entry { flags: self.flags, ..*known };
-        known.flags & (DIRTY | FOREIGN) == 0 && *self == same
+        known.flags & OPEN == 0 && *self == same
     }
 
     /// Appends its encoding.

@@ -63,7 +63,7 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
         };
         if dial.is_some() && matches!(&task, Task::Pass(orders) if orders.may_relay && look::is_recorded(orders, work))
         {
-            look = Look::Done(look.end());
+            look = Look::Done(Box::new(look.end()));
         }
         let direct = match dial {
             // A connection of its own would take longer than the pass.
@@ -94,7 +94,7 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
 enum Look<'scope> {
     None,
     Under(ScopedJoinHandle<'scope, Result<Seen, Failure>>),
-    Done(Result<Seen, Failure>),
+    Done(Box<Result<Seen, Failure>>),
 }
 
 impl Look<'_> {
@@ -104,12 +104,12 @@ impl Look<'_> {
         match self {
             Self::None => failed(),
             Self::Under(thread) => thread.join().unwrap_or_else(|_| failed()),
-            Self::Done(seen) => seen,
+            Self::Done(seen) => *seen,
         }
     }
 
     fn finds_little(&self) -> bool {
-        matches!(self, Self::Done(seen) if seen.as_ref().map_or(true, Seen::is_little))
+        matches!(self, Self::Done(seen) if seen.as_ref().as_ref().map_or(true, Seen::is_little))
     }
 }
 

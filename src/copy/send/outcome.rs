@@ -5,13 +5,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::known::Known;
 use super::ledger::Item;
 use super::source::{Act, Found, Source};
 use crate::copy::blocks::Store;
-use crate::copy::listing::{BLOCKS, DIRTY, Entries, Entry, OwnedEntry};
+use crate::copy::listing::{BLOCKS, DIRTY, Entries, Entry, GONE, OwnedEntry};
 use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::{self, Header, Manifest, Writer};
 use crate::copy::path;
@@ -27,7 +28,7 @@ enum Outcome {
 
 /// Entries that went another way.
 #[derive(Debug, Default)]
-pub struct Outcomes(Mutex<HashMap<u32, HashMap<Vec<u8>, Outcome>>>);
+pub struct Outcomes(Mutex<HashMap<u32, HashMap<Vec<u8>, Outcome>>>, AtomicBool);
 
 impl Outcomes {
     /// `entry` was read and sent, and `settled` if it did not change meanwhile. Recorded only where the scan saw another.
@@ -50,8 +51,21 @@ impl Outcomes {
         matches!(self.lock().get(&dir).and_then(|of_dir| of_dir.get(name)), Some(Outcome::Unsent))
     }
 
+    /// An entry waits for another pass, though nothing may happen to it until then.
+    pub fn postpone(&self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether only a look at everything finds what is left to do.
+    pub fn has_postponed(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
+    }
+
     /// The target could not do it.
     pub fn failed(&self, items: &[Item]) {
+        if !items.is_empty() {
+            self.postpone();
+        }
         items.iter().for_each(|item| self.unsent(item.dir, &item.name));
     }
 
@@ -144,7 +158,7 @@ impl Result<'_> {
             let entry = match act {
                 Act::Nothing => old,
                 Act::Remove(_) if self.deleted => None,
-                Act::Remove(_) => old,
+                Act::Remove(_) => old.map(|old| Entry { flags: old.flags | GONE, ..old }),
                 Act::Send(e) | Act::Make(e) | Act::Enter(e) | Act::Settle(e) | Act::Link(e, _) => {
                     match outcomes.and_then(|o| o.get(e.name)) {
                         Some(Outcome::Sent(entry)) => entry.get().or(unsent),

@@ -101,7 +101,8 @@ impl Pass<'_> {
             let outcome = Outcome { source: &source, found: &found, known: &known, outcomes: &outcomes, deleted };
             outcome.save(&work.join("manifest"), header, &store).map_err(|e| cannot_remember(&work, &e))?;
         }
-        if let (Some(watch), Some(state)) = (watch, state) {
+        let complete = self.ledger.failures().1 == 0 && !outcomes.has_postponed();
+        if let (Some(watch), Some(state)) = (watch, state.filter(|_| complete)) {
             watch.done(rules, state);
         }
         Ok(PassReport { nameless, ..self.report(&found, start, looked)? })
@@ -224,6 +225,7 @@ impl Pass<'_> {
                 if view.outcomes.is_unsent(first.0, path::split(&existing).1) {
                     // It vanished meanwhile: the next pass finds another first name.
                     view.outcomes.unsent(nth, entry.name);
+                    view.outcomes.postpone();
                     self.ledger.unsettled.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }

@@ -15,7 +15,7 @@ use super::ledger::Ledger;
 use super::owners::Carried;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::filter::Filter;
-use crate::copy::listing::{Entries, Entry, LINKED, OwnedEntry, Pair, Stamp, merge};
+use crate::copy::listing::{Entries, Entry, GONE, LINKED, OwnedEntry, Pair, Stamp, merge};
 use crate::copy::path::{self, TempNames};
 use crate::copy::scan::{Visit, Visitor, walk_below};
 use crate::copy::tree::Tree;
@@ -116,7 +116,8 @@ impl FoundDir {
 
 /// How many entries a listing has, and the bytes of its regular files.
 pub fn size_of(listing: &[u8]) -> (u64, u64) {
-    Entries(listing).fold((0, 0), |sum, entry| (sum.0 + 1, sum.1 + entry.size))
+    let there = Entries(listing).filter(|entry| entry.flags & GONE == 0);
+    there.fold((0, 0), |sum, entry| (sum.0 + 1, sum.1 + entry.size))
 }
 
 /// All directories of the source.

@@ -16,7 +16,7 @@ use super::known::{Known, Watched};
 use super::ledger::Ledger;
 use super::source::{Found, FoundDir, Source, size_of};
 use crate::copy::failure::{Failure, Side};
-use crate::copy::listing::{DIRTY, Entries, Entry, FOREIGN, LINKED, MOUNT, OwnedEntry};
+use crate::copy::listing::{Entries, Entry, GONE, LINKED, MOUNT, OPEN, OwnedEntry};
 use crate::copy::manifest::Manifest;
 use crate::copy::manifest::delta::Delta;
 use crate::copy::path;
@@ -105,7 +105,7 @@ impl Finder<'_> {
         let mut candidates: BTreeMap<&[u8], Option<Entry<'_>>> = names.iter().map(|name| (*name, None)).collect();
         let mut listing = BTreeMap::new();
         for entry in Entries(known) {
-            let again = entry.flags & (DIRTY | FOREIGN) != 0 || inodes.contains(&entry.ino);
+            let again = entry.flags & OPEN != 0 || inodes.contains(&entry.ino);
             if again || candidates.contains_key(entry.name) {
                 candidates.insert(entry.name, Some(entry));
             } else {
@@ -153,7 +153,7 @@ impl Finder<'_> {
             // Also the same one may have been away, and another here, when the last pass looked.
             (Some(was), Some(is)) if was.ino != is.ino || named => &mut self.replaced,
             (None, Some(_)) => &mut self.new,
-            (Some(_), None) => &mut self.removed,
+            (Some(was), None) if was.flags & GONE == 0 => &mut self.removed,
             _ => return Ok(()),
         };
         if let Some(entry) = is.or(was) {

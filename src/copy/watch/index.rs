@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
-use crate::copy::listing::{DIRTY, Entries, FOREIGN, MOUNT};
+use crate::copy::listing::{Entries, MOUNT, OPEN};
 use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::{Generation, Manifest};
 use crate::copy::path;
@@ -107,7 +107,7 @@ impl Index {
         for entry in Entries(listing) {
             place(entry.ino, number);
             self.several_filesystems |= entry.flags & MOUNT != 0;
-            if entry.flags & (DIRTY | FOREIGN) != 0 {
+            if entry.flags & OPEN != 0 {
                 self.unsettled.insert(number);
             }
             if entry.is_dir() {
