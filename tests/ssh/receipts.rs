@@ -175,27 +175,36 @@ async fn output_is_bounded() {
     assert!(output.stderr.ends_with(b"end\n"));
 }
 
+/// Steps that are under way at the same time.
+const WORKERS: u32 = 16;
+
+/// Every so many-th step is this worker's; how often it had to ask.
+async fn run_steps(lab: &Lab, worker: u32, runs: u32) -> u32 {
+    let mut asked = 0;
+    for n in (worker..runs).step_by(WORKERS as usize) {
+        let step = key(&format!("step-{n}"));
+        let script = command(&format!("echo {n} >>$HOME/count; sleep 0.0$(({n} % 9))"));
+        loop {
+            asked += 1;
+            match run_keyed(&lab.pool, &SystemClock, &lab.host, &step, 1, &script).await {
+                Ok(outcome) => break assert_eq!(finished(outcome).status, 0),
+                Err(error) => assert_ne!(error.kind, migrate::ssh::SshErrorKind::Failed, "{error}"),
+            }
+        }
+    }
+    asked
+}
+
 /// Every step appends a line of its own; connections are cut at random all the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn steps_run_exactly_once_while_connections_are_cut() {
-    let runs: u32 = std::env::var("MIGRATE_KEYED_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
+    let runs: u32 = std::env::var("MIGRATE_KEYED_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(1000);
     let lab = lab();
     let (done, mut stop) = tokio::sync::oneshot::channel::<()>();
     let work = async {
-        let mut asked = 0;
-        for n in 0..runs {
-            let step = key(&format!("step-{n}"));
-            let script = command(&format!("echo {n} >>$HOME/count; sleep 0.0$(({n} % 9))"));
-            loop {
-                asked += 1;
-                match run_keyed(&lab.pool, &SystemClock, &lab.host, &step, 1, &script).await {
-                    Ok(outcome) => break assert_eq!(finished(outcome).status, 0),
-                    Err(error) => assert_ne!(error.kind, migrate::ssh::SshErrorKind::Failed, "{error}"),
-                }
-            }
-        }
+        let asked = futures_util::future::join_all((0..WORKERS).map(|worker| run_steps(&lab, worker, runs))).await;
         drop(done);
-        asked
+        asked.into_iter().sum::<u32>()
     };
     let cuts = async {
         let mut cuts = 0;

@@ -116,7 +116,7 @@ pub async fn conduct(
             return Err(explain(broken, names, timeout(GOODBYE, source_ended).await.ok(), None));
         }
     };
-    let to_source = Mutex::new(to_source);
+    let to_source = Mutex::new(Some(to_source));
     let (result, target_ended) = match target {
         None => {
             let listen = whatever_the_limit(listen(from_source, progress), &to_source, limit);
@@ -143,6 +143,8 @@ pub async fn conduct(
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+/// Shared by what relays and by changes of the limit; gone once it is closed: a pipe ends only when its writer is dropped.
+type ToSource = Mutex<Option<Writer>>;
 
 async fn start(from_source: &mut Reader, to_source: &mut Writer, task: &Task) -> Result<(), Broken> {
     tell(to_source, task).await?;
@@ -186,12 +188,14 @@ async fn listen(mut from_source: Reader, progress: OnProgress<'_>) -> Result<Out
 }
 
 /// Tells the sending agent of every change of the limit until the work is done.
-async fn whatever_the_limit<T>(work: impl Future<Output = T>, to_source: &Mutex<Writer>, limit: &Limit<'_>) -> T {
+async fn whatever_the_limit<T>(work: impl Future<Output = T>, to_source: &ToSource, limit: &Limit<'_>) -> T {
     let mut changes = limit.changes();
     let told = async {
         while changes.changed().await.is_ok() {
             let now = Control::Bandwidth(*changes.borrow_and_update());
-            if tell(&mut *to_source.lock().await, &now).await.is_err() {
+            let mut to_source = to_source.lock().await;
+            let Some(open) = to_source.as_mut() else { break };
+            if tell(open, &now).await.is_err() {
                 break;
             }
         }
@@ -205,11 +209,10 @@ async fn whatever_the_limit<T>(work: impl Future<Output = T>, to_source: &Mutex<
 
 /// Relays between both agents.
 async fn carry(
-    (mut from_source, to_source): (Reader, &Mutex<Writer>),
+    (mut from_source, to_source): (Reader, &ToSource),
     (mut from_target, mut to_target): (Reader, Writer),
     progress: OnProgress<'_>,
 ) -> Result<Outcome, Broken> {
-    // Each direction owns its streams: a pipe ends only when its writer is dropped.
     let mut up = pin!(async move {
         let outcome = forward_up(&mut from_source, &mut to_target, progress).await?;
         // The receiving agent ends at the end of its input.
@@ -223,7 +226,9 @@ async fn carry(
         };
         let _ = result.await;
         // The sending agent learns from the end of its input that there is nobody to send to.
-        let _ = to_source.lock().await.shutdown().await;
+        if let Some(mut to_source) = to_source.lock().await.take() {
+            let _ = to_source.shutdown().await;
+        }
     });
     tokio::select! {
         outcome = &mut up => outcome,
@@ -296,13 +301,14 @@ fn outcome(news: News, progress: OnProgress<'_>) -> Option<Result<Outcome, Broke
     }
 }
 
-async fn forward_down(from_target: &mut Reader, to_source: &Mutex<Writer>) -> std::io::Result<()> {
+async fn forward_down(from_target: &mut Reader, to_source: &ToSource) -> std::io::Result<()> {
     let mut frame = Vec::new();
     loop {
         let header = next(from_target, &mut frame).await.map_err(std::io::Error::other)?;
         // The receiving agent may be hostile: it cannot speak in the controller's name.
         if header.route == Route::Peer {
-            write(&mut *to_source.lock().await, &frame).await?;
+            let mut to_source = to_source.lock().await;
+            write(to_source.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?, &frame).await?;
         }
     }
 }
