@@ -66,7 +66,7 @@ impl Hosts {
 
 impl Hosts {
     /// What the target's sshd has logged about keys of copies.
-    fn direct_logins(&self) -> usize {
+    pub fn direct_logins(&self) -> usize {
         let key = "Accepted publickey";
         let log = self.target.log_text();
         let own = fs::read_to_string(self.target.client_key().with_extension("pub")).unwrap();

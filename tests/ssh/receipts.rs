@@ -209,7 +209,7 @@ async fn steps_run_exactly_once_while_connections_are_cut() {
     let cuts = async {
         let mut cuts = 0;
         while stop.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
-            let millis = (u64::from(cuts) * 7919) % 240;
+            let millis = (u64::from(cuts) * 7919) % 1000;
             tokio::time::sleep(Duration::from_millis(millis)).await;
             lab.sshd.cut_connections();
             cuts += 1u32;
