@@ -1,11 +1,12 @@
 //! The rows of the table: what is done, with whom it is compared, and what must come out.
 
+use std::path::Path;
 use std::time::Duration;
 
 use migrate::copy::{CopyJob, Looked};
 
 use crate::measure::{Cost, line, measure, rounds};
-use crate::setup::{Setup, has, remove};
+use crate::setup::{Setup, has, remove, set_aside};
 use crate::trees;
 
 /// A full copy, one after which nothing changed, and what differs between the rows.
@@ -15,21 +16,24 @@ struct Full {
     tar: Vec<Cost>,
 }
 
-fn full(setup: &Setup, with_tar: bool) -> Full {
+fn full(setup: &Setup, with_tar: bool, make_room: fn(&Path)) -> Full {
     setup.warm_up();
     let mut full = Full { ours: vec![], rsync: vec![], tar: vec![] };
     for round in 0..rounds() {
-        remove(&setup.path("ours"));
+        make_room(&setup.path("ours"));
         let job = setup.job(&format!("full-{round}"), "ours");
+        // Ours ends with everything on disk: that must not be what the others have left to write.
+        rustix::fs::sync();
         full.ours.push(measure(|| {
             setup.pass(&job);
         }));
-        remove(&setup.path("rsync"));
+        make_room(&setup.path("rsync"));
+        rustix::fs::sync();
         full.rsync.push(measure(|| setup.rsync("rsync", &[])));
         if with_tar && has("tar") {
-            remove(&setup.path("tar"));
+            make_room(&setup.path("tar"));
+            rustix::fs::sync();
             full.tar.push(measure(|| setup.tar("tar")));
-            remove(&setup.path("tar"));
         }
     }
     full
@@ -57,7 +61,7 @@ fn again(setup: &Setup, job: &CopyJob, mut change: impl FnMut(usize)) -> (Vec<Co
 
 pub fn small(setup: &Setup) {
     trees::small(&setup.path("data"), 100_000);
-    let full = full(setup, true);
+    let full = full(setup, true, set_aside);
     line("100,000 files of 1–16 KiB, full", &full.ours, "rsync -a", &full.rsync, "1.6");
     if !full.tar.is_empty() {
         line("100,000 files of 1–16 KiB, full", &full.ours, "tar \\| ssh tar", &full.tar, "1.0");
@@ -71,7 +75,7 @@ pub fn small(setup: &Setup) {
 
 pub fn large(setup: &Setup) {
     trees::large(&setup.path("data"), 4, 1 << 30);
-    let full = full(setup, true);
+    let full = full(setup, true, remove);
     line("4 files of 1 GiB, full", &full.ours, "rsync -a", &full.rsync, "1.4");
     if !full.tar.is_empty() {
         line("4 files of 1 GiB, full", &full.ours, "tar \\| ssh tar", &full.tar, "–");
@@ -85,7 +89,7 @@ pub fn large(setup: &Setup) {
 
 pub fn mixed(setup: &Setup) {
     trees::mixed(&setup.path("data"));
-    let full = full(setup, false);
+    let full = full(setup, false, set_aside);
     line("20,000 mixed files, 2 GiB, full", &full.ours, "rsync -a", &full.rsync, "1.5");
     let (ours, rsync) = again(setup, &last(setup), |_| {});
     line("the same, nothing changed", &ours, "rsync -a", &rsync, "3");
@@ -159,6 +163,6 @@ pub fn verify(setup: &Setup) {
 pub fn far(setup: &Setup) {
     trees::large(&setup.path("data"), 1, 1 << 30);
     setup.move_away(Duration::from_millis(80));
-    let full = full(setup, false);
+    let full = full(setup, false, set_aside);
     line("1 file of 1 GiB, round trip of 80 ms", &full.ours, "rsync -a", &full.rsync, "8");
 }
