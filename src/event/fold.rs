@@ -230,7 +230,15 @@ impl RunState {
         step.settle();
         step.ended = Some(at);
         step.says = why;
+        self.forget_approvals(id);
         Ok(())
+    }
+
+    /// Who goes back over a gate is asked again at the next time.
+    fn forget_approvals(&mut self, id: &str) {
+        if self.step(id).state == StepState::Waiting {
+            self.approvals.remove(id);
+        }
     }
 
     /// A step may only begin when all it waits for is done: a journal that says otherwise was not written by us.
@@ -274,6 +282,7 @@ impl RunState {
             (false, StepState::Done) => step.in_flight = false,
             _ => step.settle(),
         }
+        self.forget_approvals(id);
         Ok(())
     }
 
@@ -307,5 +316,61 @@ impl RunState {
     /// Whether every step is done.
     pub fn all_done(&self) -> bool {
         self.steps.values().all(|s| s.state == StepState::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planner::graph::Graph;
+    use crate::spec::model::{Gate, HookPoint, OnFailure};
+
+    const GATE: &str = "web/no-return";
+
+    fn ada() -> Operator {
+        Operator { user: "ada".into(), host: "desk".into(), pid: 7 }
+    }
+
+    fn gate() -> Step {
+        let at = HookPoint::BeforeDrain;
+        let asks = Gate { at, approvals: 1, not_before: None, window: None, within: None, on_failure: None };
+        Step {
+            id: GATE.into(),
+            wave: "w".into(),
+            service: "web".into(),
+            pair: None,
+            kind: StepKind::Gate { asks, past: vec!["writes".into()] },
+            after: Vec::new(),
+            urgent: false,
+            on_failure: OnFailure::Hold,
+            no_return: None,
+        }
+    }
+
+    fn folded(events: impl IntoIterator<Item = Event>) -> RunState {
+        let records = (0..).zip(events).map(|(seq, event)| Record { seq, at: Timestamp::UNIX_EPOCH, event });
+        RunState::fold(records).unwrap()
+    }
+
+    #[test]
+    fn a_gate_that_was_gone_back_over_asks_again() {
+        let graph = Graph { steps: vec![gate()], ..Graph::default() };
+        let (run, plan, version) = ("web-1".into(), "web".into(), "0".into());
+        let started = Started { run, plan, inputs: Vec::new(), graph, by: ada(), version };
+        let done = || StepResult::Done { evidence: "open".into(), millis: 0 };
+        let intent = |attempt, undo| Event::Intent { step: GATE.into(), attempt, undo, before: None };
+        let outcome = |attempt, undo| Event::Outcome { step: GATE.into(), attempt, undo, result: done() };
+        let there = vec![
+            Event::Started(Box::new(started)),
+            Event::Approved { step: GATE.into(), by: ada(), why: "all is copied".into() },
+            intent(1, false),
+            outcome(1, false),
+        ];
+        assert!(folded(there.clone()).check_approval(GATE, &ada()).is_err(), "once is enough");
+        let back =
+            [Event::RollbackBegan { by: ada(), to: None, why: "wrong day".into() }, intent(2, true), outcome(2, true)];
+        let state = folded(there.into_iter().chain(back));
+        assert_eq!(state.approvals.get(GATE), None);
+        assert_eq!(state.check_approval(GATE, &ada()), Ok(()));
     }
 }
