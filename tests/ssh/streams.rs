@@ -1,6 +1,6 @@
 //! Raw streams to commands and sockets on hosts.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -116,30 +116,4 @@ async fn sockets_on_the_host_are_reached() {
     assert_eq!(got, "unixtcp");
     let error = lab.pool.open_unix(&lab.host, "/no/such.sock").await.err().unwrap();
     assert_eq!(error.what, "cannot connect to the unix socket /no/such.sock");
-}
-
-/// Prints what one stream carries: `cargo test --release --test ssh rate -- --ignored --nocapture`.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn rate_of_one_stream() {
-    let lab = lab();
-    let block = Bytes::from(vec![7u8; 1 << 20]);
-    const BLOCKS: usize = 2048;
-    for round in 0..3 {
-        let mut stream = lab.pool.open(&lab.host, &["sh", "-c", "exec cat >/dev/null"]).await.unwrap();
-        let start = Instant::now();
-        for _ in 0..BLOCKS {
-            stream.send(block.clone()).await.unwrap();
-        }
-        stream.finish().await.unwrap();
-        println!("round {round}: {} MiB/s to the host", (BLOCKS as f64 / start.elapsed().as_secs_f64()) as u64);
-        let size = (BLOCKS << 20).to_string();
-        let mut stream = lab.pool.open(&lab.host, &["head", "-c", &size, "/dev/zero"]).await.unwrap();
-        let (start, mut n) = (Instant::now(), 0);
-        while let Some(chunk) = stream.chunk().await.unwrap() {
-            n += chunk.len();
-        }
-        assert_eq!(n, BLOCKS << 20);
-        println!("round {round}: {} MiB/s from the host", (BLOCKS as f64 / start.elapsed().as_secs_f64()) as u64);
-    }
 }

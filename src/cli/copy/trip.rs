@@ -132,7 +132,12 @@ impl Trip {
     /// Whether the target is there already. What can never work is told at once.
     async fn look(&self) -> anyhow::Result<bool> {
         let CopyJob { source, target, from, to, .. } = &self.job;
-        if !controller::is_directory(self.transport.as_ref(), source, from).await? {
+        let there =
+            controller::is_directory(self.transport.as_ref(), source, from).await.map_err(|e| match e.hint {
+                None => CopyError { hint: Some("`migrate copy` carries directories; look at SRC".to_owned()), ..e },
+                Some(_) => e,
+            })?;
+        if !there {
             let from = crate::text::escape(from.as_bytes(), 200);
             return Err(advised(format!("{}: there is no directory {from}", source.name), "check the path of SRC"));
         }
