@@ -91,6 +91,11 @@ pub enum News {
         /// Why.
         reason: String,
     },
+    /// The session that it relays to takes more streams.
+    Session {
+        /// As in [`Begin::next`] of the session.
+        next: Generation,
+    },
     /// How far it is.
     Progress(CopyProgress),
     /// The pass is done.

@@ -6,6 +6,7 @@
 pub mod agent;
 mod authorize;
 pub mod blocks;
+mod channels;
 mod child;
 mod clean;
 pub mod controller;

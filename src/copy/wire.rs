@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Changes with every change of what frames mean. Both ends run the same binary, so they match or something is wrong.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Longest body of a frame.
 pub const MAX_BODY: usize = 16 << 20;
 /// How much content goes into one frame.
@@ -29,6 +29,8 @@ pub const HEADER: usize = 16;
 pub enum Route {
     /// The agent at the other end.
     Peer,
+    /// The same, over whichever stream leads there: content, which needs no order.
+    Content,
     /// The controller between them.
     Controller,
 }
@@ -102,6 +104,7 @@ impl Header {
         let route = match route {
             0 => Route::Peer,
             1 => Route::Controller,
+            2 => Route::Content,
             _ => return Err(WireError::Malformed("a frame for nobody")),
         };
         let coding = match coding {
@@ -123,6 +126,7 @@ impl Header {
         let route = match self.route {
             Route::Peer => 0,
             Route::Controller => 1,
+            Route::Content => 2,
         };
         let coding = match self.coding {
             Coding::Plain => 0,

@@ -4,6 +4,7 @@
 //! into a remote argv, and never let remote bytes reach a terminal unescaped.
 
 mod auth;
+pub mod beside;
 pub mod config;
 pub mod connections;
 mod exec;
@@ -24,6 +25,7 @@ use async_trait::async_trait;
 
 use crate::spec::model::Host;
 
+pub(crate) use beside::round_trip;
 pub use config::Environment;
 pub use connections::{ConnectionCount, connections};
 pub use facts::{Facts, PathFacts, facts};

@@ -110,6 +110,10 @@ impl Session {
         self.ended.borrow().clone().unwrap_or_else(|| "the connection was lost".to_owned())
     }
 
+    pub(super) fn handle(&self) -> &Handle<Client> {
+        &self.handle
+    }
+
     pub(super) async fn open_session(&self) -> Result<Channel<Msg>, russh::Error> {
         self.handle.channel_open_session().await
     }

@@ -18,6 +18,7 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::beside::Beside;
 use super::session::Session;
 use super::{SshError, SshErrorKind};
 
@@ -111,6 +112,11 @@ impl Stream {
             writer: Writer::new(half.clone(), closed, hold.clone()),
             ending: Ending { exit, half, session, exited, hang_up, _hold: hold },
         }
+    }
+
+    /// The connection that it uses, for more sessions.
+    pub fn beside(&self) -> Beside {
+        Beside(self.ending.session.clone())
     }
 
     /// Output, input and end, for separate tasks.

@@ -40,11 +40,20 @@ async fn most_receivers<T>(hosts: &Hosts, work: impl Future<Output = T>) -> (T, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_far_target_gets_several_channels_and_the_same_tree() {
+    several_channels(DataPath::Direct).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_far_from_where_it_is_relayed_gets_several_channels_too() {
+    several_channels(DataPath::Relay).await;
+}
+
+async fn several_channels(path: DataPath) {
     let hosts = Hosts::start();
     let far = far_away(&hosts, 60);
     let target = far.host(&hosts.target);
     let engine = hosts.engine_to(target.clone());
-    let job = CopyJob { target, path: DataPath::Direct, ..hosts.job() };
+    let job = CopyJob { target, path, ..hosts.job() };
     let (from, to) = (PathBuf::from(&job.from), PathBuf::from(&job.to));
     fs::create_dir_all(from.join("dir")).unwrap();
     for n in 0..3 {
@@ -54,7 +63,11 @@ async fn a_far_target_gets_several_channels_and_the_same_tree() {
         fs::write(from.join(format!("dir/small-{n}")), noise(n, 40_000)).unwrap();
     }
     let (report, most) = most_receivers(&hosts, engine.pass(&job, &|_| {})).await;
-    assert_eq!(report.unwrap().way, Way::Direct);
+    let way = match path {
+        DataPath::Relay => Way::Relayed { why: String::new() },
+        _ => Way::Direct,
+    };
+    assert_eq!(report.unwrap().way, way);
     assert!(most > 2, "{most} channels");
     assert_eq!(differences(&from, &to, &[]), "");
     // Only blocks travel, and a hole among them.
@@ -78,11 +91,20 @@ async fn a_far_target_gets_several_channels_and_the_same_tree() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_of_all_channels_is_worth_another_try() {
+    cut_all_channels(DataPath::Direct).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_of_all_relayed_channels_is_worth_another_try() {
+    cut_all_channels(DataPath::Relay).await;
+}
+
+async fn cut_all_channels(path: DataPath) {
     let hosts = Hosts::start();
     let far = far_away(&hosts, 60);
     let target = far.host(&hosts.target);
     let engine = hosts.engine_to(target.clone());
-    let job = CopyJob { target, ..hosts.job() };
+    let job = CopyJob { target, path, ..hosts.job() };
     let (from, to) = (PathBuf::from(&job.from), PathBuf::from(&job.to));
     fs::create_dir_all(&from).unwrap();
     fs::write(from.join("large"), noise(3, 100 * MIB)).unwrap();

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::deploy::Installed;
 use super::not_direct;
 use super::relay::Broker;
-use super::transport::{Channel, Transport};
+use super::transport::{Channel, Connection, Transport};
 use crate::copy::authorize::tag;
 use crate::copy::{CopyError, CopyJob, StreamJob};
 use crate::spec::model::{DataPath, Host};
@@ -113,6 +113,10 @@ impl Broker for Admission<'_> {
             return Err(not_direct(job, reason));
         }
         self.transport.open(self.target, &self.receive()).await
+    }
+
+    async fn lane(&self, connection: &dyn Connection) -> Option<Channel> {
+        connection.open(&self.receive()).await
     }
 }
 

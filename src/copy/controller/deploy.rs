@@ -129,7 +129,7 @@ impl Installed {
     pub async fn run(&self, transport: &dyn Transport, host: &Host, args: &[&str]) -> Result<(), CopyError> {
         let mut argv = vec![&*self.agent, "agent"];
         argv.extend_from_slice(args);
-        let Channel { mut reader, writer, ended } = transport.open(host, &argv).await?;
+        let Channel { mut reader, writer, ended, .. } = transport.open(host, &argv).await?;
         drop(writer);
         let mut output = Vec::new();
         let _ = (&mut reader).take(OUTPUT).read_to_end(&mut output).await;

@@ -4,6 +4,7 @@
 
 mod admit;
 mod deploy;
+mod lanes;
 mod limits;
 mod mixed;
 mod places;

@@ -39,7 +39,8 @@ pub async fn make_directory(transport: &dyn Transport, host: &Host, path: &str) 
 }
 
 async fn run(transport: &dyn Transport, host: &Host, script: &str, path: &str) -> Result<Ended, CopyError> {
-    let Channel { mut reader, writer, ended } = transport.open(host, &["/bin/sh", "-c", script, "sh", path]).await?;
+    let Channel { mut reader, writer, ended, .. } =
+        transport.open(host, &["/bin/sh", "-c", script, "sh", path]).await?;
     drop(writer);
     let mut output = Vec::new();
     let _ = (&mut reader).take(OUTPUT).read_to_end(&mut output).await;

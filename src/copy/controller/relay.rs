@@ -11,8 +11,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::lanes::Lanes;
 use super::limits::Limit;
-use super::transport::{Channel, Ended};
+use super::transport::{Channel, Connection, Ended};
 use crate::copy::agent::PREAMBLE;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::message::{Control, News, Task};
@@ -68,7 +69,7 @@ impl Names {
 }
 
 /// Why it ended early.
-enum Broken {
+pub enum Broken {
     /// An agent said so.
     Failed(Failure),
     /// A stream of that side ended or failed.
@@ -84,6 +85,8 @@ pub trait Broker: Send + Sync {
     async fn withdraw(&self);
     /// Starts a receiving agent for the controller to relay to; `reason` is why the source cannot reach it itself.
     async fn receiver(&self, reason: &str) -> Result<Channel, CopyError>;
+    /// Starts one more on the same connection, for content only; `None` when there can be no more.
+    async fn lane(&self, connection: &dyn Connection) -> Option<Channel>;
 }
 
 /// Has the two agents do a task. Without a reason to `relay`, the sending agent tries to reach the target itself first.
@@ -96,7 +99,7 @@ pub async fn conduct(
     limit: &Limit<'_>,
     progress: OnProgress<'_>,
 ) -> Result<Outcome, CopyError> {
-    let Channel { reader: mut from_source, writer: mut to_source, ended: source_ended } = source;
+    let Channel { reader: mut from_source, writer: mut to_source, ended: source_ended, .. } = source;
     let receiver = async {
         start(&mut from_source, &mut to_source, task).await?;
         match relay {
@@ -123,8 +126,9 @@ pub async fn conduct(
             // The key has done its work.
             (tokio::join!(listen, broker.withdraw()).0, None)
         }
-        Some(Channel { reader, writer, ended }) => {
-            let carry = carry((from_source, &to_source), (reader, writer), progress);
+        Some(Channel { reader, writer, ended, connection }) => {
+            let more = (connection.as_deref(), broker);
+            let carry = carry((from_source, &to_source), (reader, writer), more, progress);
             (whatever_the_limit(carry, &to_source, limit).await, Some(ended))
         }
     };
@@ -142,7 +146,7 @@ pub async fn conduct(
 }
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
-type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 /// Shared by what relays and by changes of the limit; gone once it is closed: a pipe ends only when its writer is dropped.
 type ToSource = Mutex<Option<Writer>>;
 
@@ -164,13 +168,13 @@ async fn agree(
 ) -> Result<Option<String>, Broken> {
     let mut frame = Vec::new();
     loop {
-        match next_news(from_source, &mut frame).await? {
-            Some(News::Offer { public_key, from }) => {
+        match next_frame(from_source, &mut frame).await? {
+            For::Controller(News::Offer { public_key, from }) => {
                 tell(to_source, &Control::Admitted(broker.admit(&public_key, &from).await)).await?;
             }
-            Some(News::Direct) => return Ok(None),
-            Some(News::Indirect { reason }) => return Ok(Some(crate::text::escape(reason.as_bytes(), 500))),
-            Some(News::Failed(failure)) => return Err(Broken::Failed(failure)),
+            For::Controller(News::Direct) => return Ok(None),
+            For::Controller(News::Indirect { reason }) => return Ok(Some(crate::text::escape(reason.as_bytes(), 500))),
+            For::Controller(News::Failed(failure)) => return Err(Broken::Failed(failure)),
             _ => return Err(stream(Side::Source, "the agent speaks before its turn")),
         }
     }
@@ -180,8 +184,9 @@ async fn agree(
 async fn listen(mut from_source: Reader, progress: OnProgress<'_>) -> Result<Outcome, Broken> {
     let mut frame = Vec::new();
     loop {
-        let news = next_news(&mut from_source, &mut frame).await?;
-        if let Some(outcome) = news.and_then(|news| outcome(news, progress)) {
+        if let For::Controller(news) = next_frame(&mut from_source, &mut frame).await?
+            && let Some(outcome) = outcome(news, progress)
+        {
             return outcome;
         }
     }
@@ -210,13 +215,18 @@ async fn whatever_the_limit<T>(work: impl Future<Output = T>, to_source: &ToSour
 /// Relays between both agents.
 async fn carry(
     (mut from_source, to_source): (Reader, &ToSource),
-    (mut from_target, mut to_target): (Reader, Writer),
+    (mut from_target, to_target): (Reader, Writer),
+    (connection, broker): (Option<&dyn Connection>, &dyn Broker),
     progress: OnProgress<'_>,
 ) -> Result<Outcome, Broken> {
-    let mut up = pin!(async move {
-        let outcome = forward_up(&mut from_source, &mut to_target, progress).await?;
+    let (to_target, lanes) = (Mutex::new(to_target), Lanes::default());
+    let mut up = pin!(async {
+        let outcome = tokio::select! {
+            outcome = forward_up(&mut from_source, &to_target, &lanes, progress) => outcome?,
+            broken = lanes.run(connection, broker, &to_target) => return Err(broken),
+        };
         // The receiving agent ends at the end of its input.
-        let _ = to_target.shutdown().await;
+        let _ = to_target.lock().await.shutdown().await;
         Ok(outcome)
     });
     let mut down = pin!(async move {
@@ -236,7 +246,7 @@ async fn carry(
     }
 }
 
-fn stream(side: Side, e: impl std::fmt::Display) -> Broken {
+pub(super) fn stream(side: Side, e: impl std::fmt::Display) -> Broken {
     Broken::Stream(side, e.to_string())
 }
 
@@ -255,16 +265,24 @@ pub(super) async fn skip_noise(input: &mut Reader) -> std::io::Result<()> {
 /// Frames of the sending agent: to the receiving one, or news.
 async fn forward_up(
     from_source: &mut Reader,
-    to_target: &mut Writer,
+    to_target: &Mutex<Writer>,
+    lanes: &Lanes,
     progress: OnProgress<'_>,
 ) -> Result<Outcome, Broken> {
     let mut frame = Vec::new();
     // A target that takes no more says why on its other stream, and the source passes that on as news.
     let mut target_listens = true;
     loop {
-        match next_news(from_source, &mut frame).await? {
-            None => target_listens = target_listens && write(to_target, &frame).await.is_ok(),
-            Some(news) => {
+        match next_frame(from_source, &mut frame).await? {
+            For::Target if !target_listens => {}
+            For::Target => target_listens = write(&mut *to_target.lock().await, &frame).await.is_ok(),
+            For::AnyStream => {
+                if let Some(frame) = lanes.take(std::mem::take(&mut frame)).await {
+                    target_listens = target_listens && write(&mut *to_target.lock().await, &frame).await.is_ok();
+                }
+            }
+            For::Controller(News::Session { next }) => lanes.session(next),
+            For::Controller(news) => {
                 if let Some(outcome) = outcome(news, progress) {
                     return outcome;
                 }
@@ -273,15 +291,27 @@ async fn forward_up(
     }
 }
 
-/// The next frame of the sending agent: news for the controller, or `None` for what is to be passed on.
-async fn next_news(from_source: &mut Reader, frame: &mut Vec<u8>) -> Result<Option<News>, Broken> {
+/// For whom a frame of the sending agent is.
+enum For {
+    /// The receiving agent, in order.
+    Target,
+    /// The receiving agent, by any of its streams.
+    AnyStream,
+    /// The controller.
+    Controller(News),
+}
+
+/// The next frame of the sending agent.
+async fn next_frame(from_source: &mut Reader, frame: &mut Vec<u8>) -> Result<For, Broken> {
     let header = next(from_source, frame).await.map_err(|e| stream(Side::Source, e))?;
-    if header.route == Route::Peer {
-        return Ok(None);
+    match header.route {
+        Route::Peer => return Ok(For::Target),
+        Route::Content => return Ok(For::AnyStream),
+        Route::Controller => {}
     }
     let body = frame.split_off(HEADER);
     let news = Frame::check(header, body).and_then(|f| f.message()).map_err(|e| stream(Side::Source, e))?;
-    Ok(Some(news))
+    Ok(For::Controller(news))
 }
 
 /// The end of the task, if this is it.
@@ -297,7 +327,7 @@ fn outcome(news: News, progress: OnProgress<'_>) -> Option<Result<Outcome, Broke
         News::Streamed(report) => Some(Ok(Outcome::Streamed(report))),
         News::NotStreamed(failure) => Some(Ok(Outcome::NotStreamed(failure))),
         News::Failed(failure) => Some(Err(Broken::Failed(failure))),
-        News::Offer { .. } | News::Direct | News::Indirect { .. } => None,
+        News::Offer { .. } | News::Direct | News::Indirect { .. } | News::Session { .. } => None,
     }
 }
 
@@ -313,13 +343,13 @@ async fn forward_down(from_target: &mut Reader, to_source: &ToSource) -> std::io
     }
 }
 
-async fn write(to: &mut Writer, frame: &[u8]) -> std::io::Result<()> {
+pub(super) async fn write(to: &mut Writer, frame: &[u8]) -> std::io::Result<()> {
     to.write_all(frame).await?;
     to.flush().await
 }
 
 /// Reads one frame, header and all, into `frame`.
-async fn next(from: &mut Reader, frame: &mut Vec<u8>) -> Result<Header, WireError> {
+pub(super) async fn next(from: &mut Reader, frame: &mut Vec<u8>) -> Result<Header, WireError> {
     let mut raw = [0; HEADER];
     from.read_exact(&mut raw).await?;
     let header = Header::parse(&raw)?;

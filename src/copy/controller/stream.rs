@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::admit::Admission;
 use super::relay::{Broker, Names, Outcome, conduct, error};
-use super::transport::Channel;
+use super::transport::{Channel, Connection};
 use super::{Engine, is_job_id};
 use crate::copy::message::{Pour, Task};
 use crate::copy::{CopyError, OnProgress, StreamError, StreamJob, StreamReport};
@@ -83,5 +83,9 @@ impl Broker for Watched<'_> {
         let opened = self.inner.receiver(reason).await;
         self.refused.store(opened.is_err(), Ordering::Release);
         opened
+    }
+
+    async fn lane(&self, connection: &dyn Connection) -> Option<Channel> {
+        self.inner.lane(connection).await
     }
 }

@@ -3,6 +3,7 @@
 //! Must never run anything through a shell that it did not name itself.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -11,8 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use crate::copy::CopyError;
 use crate::copy::message::Dial;
 use crate::spec::model::Host;
+use crate::ssh::beside::Beside;
 use crate::ssh::config::Endpoint;
-use crate::ssh::{Pool, SshError, SshErrorKind, known_hosts};
+use crate::ssh::{Pool, SshError, SshErrorKind, Stream, known_hosts};
 use crate::text;
 
 /// What is kept of standard error.
@@ -38,6 +40,17 @@ pub struct Channel {
     pub writer: Box<dyn AsyncWrite + Send + Unpin>,
     /// Its end.
     pub ended: BoxFuture<'static, Result<Ended, CopyError>>,
+    /// The connection that it uses; none where the host is this machine.
+    pub connection: Option<Box<dyn Connection>>,
+}
+
+/// A connection on which more programs can be started.
+#[async_trait]
+pub trait Connection: Send + Sync {
+    /// The time to the host and back; `None` when it does not answer.
+    async fn round_trip(&self) -> Option<Duration>;
+    /// Starts `argv` and gives its streams; `None` when the connection takes no more of them.
+    async fn open(&self, argv: &[&str]) -> Option<Channel>;
 }
 
 /// How a program ended.
@@ -52,14 +65,7 @@ pub struct Ended {
 #[async_trait]
 impl Transport for Pool {
     async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError> {
-        let stream = Pool::open(self, host, argv).await.map_err(|e| ssh_failed(host, e))?;
-        let (reader, writer, ending) = stream.into_parts();
-        let named = host.clone();
-        let ended = Box::pin(async move {
-            let exit = ending.wait().await.map_err(|e| ssh_failed(&named, e))?;
-            Ok(Ended { status: exit.status, stderr: text::escape(&exit.stderr, 2000) })
-        });
-        Ok(Channel { reader: Box::new(reader), writer: Box::new(writer), ended })
+        Pool::open(self, host, argv).await.map(|stream| channel(host, stream)).map_err(|e| ssh_failed(host, e))
     }
 
     async fn dial(&self, host: &Host) -> Result<Dial, String> {
@@ -75,6 +81,34 @@ impl Transport for Pool {
             return Err(format!("no host key of {} is known that it could be recognised by", host.name));
         }
         Ok(Dial { address, port, user, host_keys })
+    }
+}
+
+fn channel(host: &Host, stream: Stream) -> Channel {
+    let connection = Box::new(Shared { host: host.clone(), beside: stream.beside() });
+    let (reader, writer, ending) = stream.into_parts();
+    let host = host.clone();
+    let ended = Box::pin(async move {
+        let exit = ending.wait().await.map_err(|e| ssh_failed(&host, e))?;
+        Ok(Ended { status: exit.status, stderr: text::escape(&exit.stderr, 2000) })
+    });
+    Channel { reader: Box::new(reader), writer: Box::new(writer), ended, connection: Some(connection) }
+}
+
+/// The connection of a stream to a host.
+struct Shared {
+    host: Host,
+    beside: Beside,
+}
+
+#[async_trait]
+impl Connection for Shared {
+    async fn round_trip(&self) -> Option<Duration> {
+        self.beside.round_trip().await
+    }
+
+    async fn open(&self, argv: &[&str]) -> Option<Channel> {
+        self.beside.open(argv).await.map(|stream| channel(&self.host, stream))
     }
 }
 
@@ -118,7 +152,7 @@ impl Transport for Local {
             let signal = std::os::unix::process::ExitStatusExt::signal(&status).map(|n| 128 + n);
             Ok(Ended { status: status.code().or(signal), stderr })
         });
-        Ok(Channel { reader: Box::new(stdout), writer: Box::new(stdin), ended })
+        Ok(Channel { reader: Box::new(stdout), writer: Box::new(stdin), ended, connection: None })
     }
 }
 

@@ -102,7 +102,7 @@ async fn said(reader: &mut Box<dyn AsyncRead + Send + Unpin>) -> std::io::Result
 
 /// Keeps its input open until it ends.
 async fn hold(channel: Channel) {
-    let Channel { mut reader, writer, ended } = channel;
+    let Channel { mut reader, writer, ended, .. } = channel;
     let mut rest = [0; 64];
     while matches!(reader.read(&mut rest).await, Ok(1..)) {}
     drop(writer);

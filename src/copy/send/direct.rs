@@ -87,9 +87,9 @@ impl Reached {
         let handle = runtime.block_on(log_in).unwrap_or_else(|_| Err("the login took too long".to_owned()))?;
         let asked = Instant::now();
         let channel = runtime.block_on(handle.channel_open_session()).map_err(described)?;
-        let round_trip = asked.elapsed();
+        let opened = asked.elapsed();
         let lane = runtime.block_on(start(channel))?;
-        Ok(Direct { connection: Arc::new(Connection { runtime, handle, round_trip }), lane })
+        Ok(Direct { connection: Arc::new(Connection { runtime, handle, opened }), lane })
     }
 }
 
@@ -185,7 +185,7 @@ pub struct Connection {
     runtime: Runtime,
     handle: Handle<Pinned>,
     /// From asking for a channel to having it.
-    pub round_trip: Duration,
+    opened: Duration,
 }
 
 impl Drop for Connection {
@@ -213,6 +213,15 @@ impl Direct {
 }
 
 impl Connection {
+    /// The time to the target's sshd and back; measured again where it seems `long`.
+    pub fn round_trip(&self, long: impl Fn(Duration) -> bool) -> Duration {
+        if !long(self.opened) {
+            return self.opened;
+        }
+        let again = self.runtime.block_on(crate::ssh::round_trip(&self.handle));
+        again.map_or(self.opened, |again| again.min(self.opened))
+    }
+
     /// Opens up to `count` more streams into the session that `join` names: as many as sshd allows. `lost` hears of one that ends
     /// while it is needed.
     pub fn widen(

@@ -135,7 +135,13 @@ impl Reader<'_> {
         while have <= want {
             match rustix::io::read(&opened.fd, data.get_mut(begin + have..).unwrap_or_default()) {
                 Ok(0) => break,
-                Ok(n) => have += n,
+                Ok(n) => {
+                    have += n;
+                    // There was room for more: this was its end.
+                    if have == want {
+                        break;
+                    }
+                }
                 Err(Errno::INTR) => {}
                 Err(e) => {
                     self.unreadable(dir, now.name, "read", e);

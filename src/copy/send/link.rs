@@ -94,13 +94,13 @@ impl Writers {
 impl Link {
     /// Sends an order to the receiving agent.
     pub fn order(&self, order: &Order, data: Vec<u8>) -> Result<(), Failure> {
-        let kind = match order {
-            Order::Small(_) | Order::Part { .. } | Order::Hole { .. } => Kind::Content,
+        let (kind, route) = match order {
+            Order::Small(_) | Order::Part { .. } | Order::Hole { .. } => (Kind::Content, Route::Content),
             // What ends a stream must not overtake it.
-            Order::Chunk { .. } | Order::End { .. } | Order::Spill => Kind::Content,
-            _ => Kind::Request,
+            Order::Chunk { .. } | Order::End { .. } | Order::Spill => (Kind::Content, Route::Peer),
+            _ => (Kind::Request, Route::Peer),
         };
-        let frame = OutFrame::new(Route::Peer, order, data).map_err(|e| Failure::protocol(Side::Source, e))?;
+        let frame = OutFrame::new(route, order, data).map_err(|e| Failure::protocol(Side::Source, e))?;
         let frame = match kind {
             Kind::Request => frame,
             Kind::Content => self.squeezer.squeeze(frame, self.orders.rate()),
@@ -120,15 +120,18 @@ impl Link {
 
     /// Opens the pass.
     pub fn begin(&self, begin: Begin) -> Result<Ready, Failure> {
-        let join = Order::Join { next: begin.next };
+        let next = begin.next;
         let writes = !begin.read_only;
         self.order(&Order::Begin(begin), Vec::new())?;
         let Report::Ready(ready) = self.report()? else {
             return Err(Failure::protocol(Side::Target, "an answer to another question"));
         };
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(connection) = connection.filter(|_| writes) {
-            self.widen_when_needed(connection, &join)?;
+        match connection {
+            _ if !writes => {}
+            Some(connection) => self.widen_when_needed(connection, &Order::Join { next })?,
+            // Whoever relays knows better how far the target is.
+            None => self.news(&News::Session { next })?,
         }
         Ok(ready)
     }

@@ -1,0 +1,53 @@
+//! More sessions on the connection that a stream uses already.
+//!
+//! Must never make another connection, nor wait for a session of someone else to end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use russh::client::{Handle, Handler};
+
+use super::quote;
+use super::session::Session;
+use super::stream::Stream;
+
+/// How often a round trip is measured: a busy processor makes a near host look far, but not every time.
+const PINGS: u32 = 3;
+/// A connection that does not answer for so long is as good as gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The shortest time to a host's sshd and back; `None` when it does not answer.
+pub(crate) async fn round_trip<H: Handler>(handle: &Handle<H>) -> Option<Duration> {
+    let mut shortest = None;
+    for _ in 0..PINGS {
+        let asked = Instant::now();
+        tokio::time::timeout(PATIENCE, handle.send_ping()).await.ok()?.ok()?;
+        let took = asked.elapsed();
+        shortest = Some(shortest.map_or(took, |before: Duration| before.min(took)));
+    }
+    shortest
+}
+
+/// The connection of a stream.
+#[derive(Clone)]
+pub struct Beside(pub(super) Arc<Session>);
+
+impl Beside {
+    /// The time to the host and back; `None` when it does not answer.
+    pub async fn round_trip(&self) -> Option<Duration> {
+        round_trip(self.0.handle()).await
+    }
+
+    /// Runs `argv` in one more session; `None` when this connection takes no more of them.
+    pub async fn open(&self, argv: &[&str]) -> Option<Stream> {
+        let line = quote::command_line(argv)?;
+        let slot = self.0.slots.clone().try_acquire_owned().ok()?;
+        let open = async {
+            let channel = self.0.open_session().await.ok()?;
+            channel.exec(true, line).await.ok()?;
+            Some(channel)
+        };
+        let channel = tokio::time::timeout(PATIENCE, open).await.ok()??;
+        Some(Stream::new(self.0.clone(), channel, slot))
+    }
+}
