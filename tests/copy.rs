@@ -12,6 +12,8 @@
 
 mod lab;
 
+#[path = "copy/any_bytes.rs"]
+mod any_bytes;
 #[path = "copy/attacks.rs"]
 mod attacks;
 #[path = "copy/command.rs"]

@@ -388,29 +388,3 @@ pub struct Ready {
     /// Inodes that may still be made; `u64::MAX` where the filesystem makes them as needed.
     pub free_inodes: u64,
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::copy::listing::{Entries, is_valid, merge};
-    use crate::copy::wire::{Coding, Frame, Header, Route};
-    use proptest::prelude::*;
-
-    proptest! {
-        /// What chance would never find by itself: bytes with a check sum that is right. `fuzz/` does the same for longer.
-        #[test]
-        fn no_bytes_of_a_peer_make_a_decoder_panic(body in prop::collection::vec(any::<u8>(), 0..2000), kind in 0..24u8) {
-            // The first byte chooses the message: let each have its share.
-            let body = [&[kind], &body[..]].concat();
-            let header = Header { body: body.len(), meta: body.len(), crc: crc32fast::hash(&body), route: Route::Peer, coding: Coding::Plain };
-            let frame = Frame::check(header, body).unwrap();
-            let _ = (frame.message::<Task>(), frame.message::<News>(), frame.message::<Control>());
-            let _ = frame.message::<Order>();
-            if let Ok(Report::Listing { listing, .. } | Report::Digests { listing, .. }) = frame.message::<Report>()
-                && is_valid(&listing)
-            {
-                prop_assert_eq!(merge(&listing, &listing).count(), Entries(&listing).count());
-            }
-        }
-    }
-}

@@ -81,7 +81,9 @@ fn links(root: &Path) {
     symlink("plain", root.join("to plain")).unwrap();
     symlink("/nowhere/at all", root.join("dangling")).unwrap();
     symlink("..", root.join("dir/up")).unwrap();
-    symlink(OsStr::from_bytes(&[b'l'; 3000]), root.join("long link")).unwrap();
+    let long = |len| symlink(OsStr::from_bytes(&vec![b'l'; len]), root.join("long link"));
+    // xfs takes no longer ones.
+    long(3000).or_else(|_| long(1000)).unwrap();
     fs::write(root.join("dir/hard 1"), noise(3, 1000)).unwrap();
     fs::hard_link(root.join("dir/hard 1"), root.join("hard 2")).unwrap();
     fs::hard_link(root.join("dir/hard 1"), root.join("dir/sub/hard 3")).unwrap();

@@ -1,0 +1,40 @@
+//! Any bytes at all, as a hostile peer could send them: nothing may panic, hang, or take memory by what a header claims.
+//!
+//! The body of the fuzz target, and of the property test that runs with all others (`tests/copy/any_bytes.rs`).
+
+use migrate::copy::listing::{Entries, is_valid, merge};
+use migrate::copy::message::{Control, News, Order, Report, Task};
+use migrate::copy::path;
+use migrate::copy::wire::{Coding, Frame, Header, Route};
+
+/// Reads them as a stream, and as the body of a frame whose check sum is right, which chance would never find.
+pub fn read(bytes: &[u8]) {
+    let mut input = bytes;
+    while let Ok(frame) = Frame::read_from(&mut input) {
+        decode(&frame);
+    }
+    let [split, coding, body @ ..] = bytes else { return };
+    let meta = body.len() * usize::from(*split) / 255;
+    let coding = if coding % 2 == 0 { Coding::Plain } else { Coding::Zstd };
+    let header = Header { body: body.len(), meta, crc: crc32fast::hash(body), route: Route::Peer, coding };
+    if let Ok(frame) = Frame::check(header, body.to_vec()) {
+        decode(&frame);
+    }
+}
+
+fn decode(frame: &Frame) {
+    let _ = frame.message::<Task>();
+    let _ = frame.message::<News>();
+    let _ = frame.message::<Control>();
+    if let Ok(Order::Delete { paths, .. }) = frame.message::<Order>() {
+        for relative in &paths {
+            let _ = path::is_relative(relative);
+        }
+    }
+    if let Ok(Report::Listing { listing, .. } | Report::Digests { listing, .. }) = frame.message::<Report>()
+        && is_valid(&listing)
+    {
+        assert!(Entries(&listing).count() <= listing.len());
+        assert_eq!(merge(&listing, &listing).count(), Entries(&listing).count());
+    }
+}
