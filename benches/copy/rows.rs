@@ -9,31 +9,57 @@ use crate::measure::{Cost, line, measure, rounds};
 use crate::setup::{Setup, has, remove, set_aside};
 use crate::trees;
 
-/// A full copy, one after which nothing changed, and what differs between the rows.
+/// Full copies.
+#[derive(Default)]
 struct Full {
     ours: Vec<Cost>,
-    rsync: Vec<Cost>,
-    tar: Vec<Cost>,
+    rsync: Peer,
+    tar: Peer,
+}
+
+/// What a peer takes until it says that it is done, and until the disk has it: only the second is what ours promises.
+#[derive(Default)]
+struct Peer {
+    copied: Vec<Cost>,
+    synced: Vec<Cost>,
+}
+
+impl Peer {
+    fn measure(&mut self, run: impl FnOnce()) {
+        let copied = measure(run);
+        let synced = measure(rustix::fs::sync);
+        self.copied.push(copied);
+        self.synced.push(Cost { seconds: copied.seconds + synced.seconds, ..copied });
+    }
+}
+
+impl Full {
+    fn lines(&self, work: &str, than_rsync: &str, than_tar: &str) {
+        let lines = [("rsync -a", &self.rsync, than_rsync), ("tar \\| ssh tar", &self.tar, than_tar)];
+        for (name, peer, must) in lines {
+            line(work, &self.ours, name, &peer.copied, must);
+            line(work, &self.ours, &format!("{name}, sync"), &peer.synced, "–");
+        }
+    }
 }
 
 fn full(setup: &Setup, with_tar: bool, make_room: fn(&Path)) -> Full {
     setup.warm_up();
-    let mut full = Full { ours: vec![], rsync: vec![], tar: vec![] };
+    let mut full = Full::default();
     for round in 0..rounds() {
         make_room(&setup.path("ours"));
         let job = setup.job(&format!("full-{round}"), "ours");
-        // Ours ends with everything on disk: that must not be what the others have left to write.
-        rustix::fs::sync();
+        setup.ready("ours", true);
         full.ours.push(measure(|| {
             setup.pass(&job);
         }));
         make_room(&setup.path("rsync"));
-        rustix::fs::sync();
-        full.rsync.push(measure(|| setup.rsync("rsync", &[])));
+        setup.ready("rsync", true);
+        full.rsync.measure(|| setup.rsync("rsync", &[]));
         if with_tar && has("tar") {
             make_room(&setup.path("tar"));
-            rustix::fs::sync();
-            full.tar.push(measure(|| setup.tar("tar")));
+            setup.ready("tar", true);
+            full.tar.measure(|| setup.tar("tar"));
         }
     }
     full
@@ -45,15 +71,15 @@ fn last(setup: &Setup) -> CopyJob {
 }
 
 /// Both again after `change`; the last full copies are there.
-fn again(setup: &Setup, job: &CopyJob, mut change: impl FnMut(usize)) -> (Vec<Cost>, Vec<Cost>) {
+fn again(setup: &Setup, job: &CopyJob, content: bool, mut change: impl FnMut(usize)) -> (Vec<Cost>, Vec<Cost>) {
     let (mut ours, mut rsync) = (vec![], vec![]);
     for round in 0..rounds() {
         change(round);
-        rustix::fs::sync();
+        setup.ready("ours", content);
         ours.push(measure(|| {
             setup.pass(job);
         }));
-        rustix::fs::sync();
+        setup.ready("rsync", content);
         rsync.push(measure(|| setup.rsync("rsync", &[])));
     }
     (ours, rsync)
@@ -62,36 +88,30 @@ fn again(setup: &Setup, job: &CopyJob, mut change: impl FnMut(usize)) -> (Vec<Co
 pub fn small(setup: &Setup) {
     trees::small(&setup.path("data"), 100_000);
     let full = full(setup, true, set_aside);
-    line("100,000 files of 1–16 KiB, full", &full.ours, "rsync -a", &full.rsync, "1.6");
-    if !full.tar.is_empty() {
-        line("100,000 files of 1–16 KiB, full", &full.ours, "tar \\| ssh tar", &full.tar, "1.0");
-    }
-    let (ours, rsync) = again(setup, &last(setup), |_| {});
+    full.lines("100,000 files of 1–16 KiB, full", "1.6", "1.0");
+    let (ours, rsync) = again(setup, &last(setup), true, |_| {});
     line("the same, nothing changed", &ours, "rsync -a", &rsync, "3");
     let (ours, rsync) =
-        again(setup, &last(setup), |round| trees::change_files(&setup.path("data"), 100, 77 + round as u64));
+        again(setup, &last(setup), true, |round| trees::change_files(&setup.path("data"), 100, 77 + round as u64));
     line("the same, 1 % of the files changed", &ours, "rsync -a", &rsync, "2");
 }
 
 pub fn large(setup: &Setup) {
     trees::large(&setup.path("data"), 4, 1 << 30);
     let full = full(setup, true, remove);
-    line("4 files of 1 GiB, full", &full.ours, "rsync -a", &full.rsync, "1.4");
-    if !full.tar.is_empty() {
-        line("4 files of 1 GiB, full", &full.ours, "tar \\| ssh tar", &full.tar, "–");
-    }
-    let (ours, rsync) = again(setup, &last(setup), |_| {});
+    full.lines("4 files of 1 GiB, full", "1.4", "–");
+    let (ours, rsync) = again(setup, &last(setup), true, |_| {});
     line("the same, nothing changed", &ours, "rsync -a", &rsync, "3");
     let (ours, rsync) =
-        again(setup, &last(setup), |round| trees::change_blocks(&setup.path("data"), 99 + round as u64));
+        again(setup, &last(setup), true, |round| trees::change_blocks(&setup.path("data"), 99 + round as u64));
     line("the same, 1 % of the blocks changed", &ours, "rsync -a", &rsync, "5");
 }
 
 pub fn mixed(setup: &Setup) {
     trees::mixed(&setup.path("data"));
     let full = full(setup, false, set_aside);
-    line("20,000 mixed files, 2 GiB, full", &full.ours, "rsync -a", &full.rsync, "1.5");
-    let (ours, rsync) = again(setup, &last(setup), |_| {});
+    full.lines("20,000 mixed files, 2 GiB, full", "1.5", "–");
+    let (ours, rsync) = again(setup, &last(setup), true, |_| {});
     line("the same, nothing changed", &ours, "rsync -a", &rsync, "3");
 }
 
@@ -118,14 +138,14 @@ fn hundred(setup: &Setup, files: u64, compared: bool) -> (Vec<Cost>, Vec<Cost>) 
         let peer = [measure(|| setup.rsync("rsync", &[]))];
         line("1,000,000 files, full (memory at most 200 MiB an end)", &first, "rsync -a", &peer, "–");
         let change = |round| trees::change_files(&setup.path("data"), every, 55 + round as u64);
-        let (ours, peers) = again(setup, &job, change);
+        let (ours, peers) = again(setup, &job, false, change);
         line("the same, 100 changed", &ours, "rsync -a", &peers, "4");
         rsync = peers;
     }
     let mut watched = vec![];
     for round in 0..rounds() + 20 {
         trees::change_files(&setup.path("data"), every, 155 + round as u64);
-        rustix::fs::sync();
+        setup.ready("ours", false);
         let mut report = None;
         let cost = measure(|| report = Some(setup.watched_pass(&job)));
         match report.map(|report| report.looked) {
@@ -148,6 +168,7 @@ pub fn verify(setup: &Setup) {
     setup.pass(&job);
     let (mut ours, mut hashing) = (vec![], vec![]);
     for _ in 0..rounds() {
+        setup.ready("ours", true);
         ours.push(measure(|| assert_eq!(setup.verify(&job).different, 0)));
         hashing.push(measure(|| {
             std::thread::scope(|scope| {
@@ -164,5 +185,5 @@ pub fn far(setup: &Setup) {
     trees::large(&setup.path("data"), 1, 1 << 30);
     setup.move_away(Duration::from_millis(80));
     let full = full(setup, false, set_aside);
-    line("1 file of 1 GiB, round trip of 80 ms", &full.ours, "rsync -a", &full.rsync, "8");
+    full.lines("1 file of 1 GiB, round trip of 80 ms", "8", "–");
 }

@@ -104,6 +104,14 @@ impl Setup {
         self.pass(&job);
     }
 
+    /// The same start for everyone: nothing left to write, and everything that a copy to `to` looks at in memory.
+    pub fn ready(&self, to: &str, content: bool) {
+        rustix::fs::sync();
+        for tree in ["data", to].map(|name| self.path(name)).iter().filter(|tree| tree.exists()) {
+            crate::trees::hold(tree, content);
+        }
+    }
+
     /// The `ssh` of the peers, to `port` of the target.
     fn ssh(&self, port: u16) -> Vec<String> {
         let option = |text: String| ["-o".to_owned(), text];

@@ -112,6 +112,18 @@ pub fn change_blocks(root: &Path, seed: u64) {
     }
 }
 
+/// Has the kernel hold what is below `root` in memory, whatever it had dropped: the content, too, where that is to be read.
+pub fn hold(root: &Path, content: bool) {
+    let mut files = Vec::new();
+    list(root, &mut files);
+    let mut buf = vec![0; 1 << 20];
+    for file in files {
+        fs::symlink_metadata(&file).unwrap();
+        let mut input = content.then(|| fs::File::open(&file).unwrap());
+        while input.as_mut().is_some_and(|input| std::io::Read::read(input, &mut buf).unwrap() > 0) {}
+    }
+}
+
 /// Hashes every file below `root`.
 pub fn hash_all(root: &Path) {
     let mut files = Vec::new();

@@ -110,7 +110,7 @@ fn what_was_left_of_a_file_that_is_gone_does_not_stay() {
 
 fn partial_bytes(target: &Path) -> u64 {
     let entries = fs::read_dir(target).into_iter().flatten().flatten();
-    entries.filter_map(|e| e.metadata().ok()).map(|m| m.blocks() * 512).sum()
+    entries.filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum()
 }
 
 fn agents(work: &str) -> Vec<String> {
