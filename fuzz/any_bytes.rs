@@ -5,9 +5,9 @@
 use migrate::copy::listing::{Entries, is_valid, merge};
 use migrate::copy::message::{Control, News, Order, Report, Task};
 use migrate::copy::path;
-use migrate::copy::wire::{Coding, Frame, Header, Route};
+use migrate::copy::wire::{Coding, Frame, Header, Route, hash};
 
-/// Reads them as a stream, and as the body of a frame whose check sum is right, which chance would never find.
+/// Reads them as a stream, and as the body of a frame whose hash is right, which chance would never find.
 pub fn read(bytes: &[u8]) {
     let mut input = bytes;
     while let Ok(frame) = Frame::read_from(&mut input) {
@@ -16,7 +16,7 @@ pub fn read(bytes: &[u8]) {
     let [split, coding, body @ ..] = bytes else { return };
     let meta = body.len() * usize::from(*split) / 255;
     let coding = if coding % 2 == 0 { Coding::Plain } else { Coding::Zstd };
-    let header = Header { body: body.len(), meta, crc: crc32fast::hash(body), route: Route::Peer, coding };
+    let header = Header { body: body.len(), meta, hash: hash(body), route: Route::Peer, coding };
     if let Ok(frame) = Frame::check(header, body.to_vec()) {
         decode(&frame);
     }

@@ -1,28 +1,30 @@
 //! Frames between two agents: a fixed header, a small structured part, then raw bytes that nobody copies more than needed.
 //!
-//! Owns the layout, its bounds and the check sum of every frame. Must never allocate by what a header claims: memory grows only
+//! Owns the layout, its bounds and the hash of every frame. Must never allocate by what a header claims: memory grows only
 //! with bytes that have arrived.
 //!
 //! ```text
-//! offset 0   4  8     12   13     16        16 + meta      16 + body
-//!        body meta crc32 route       meta (postcard)  data (raw, or one zstd frame)
-//!                        coding
-//!                        zero
+//! offset 0    4    8     16    17     18   20               20 + meta
+//!        body meta hash  route coding zero meta (postcard)  data (raw, or one zstd frame)
 //! ```
+//!
+//! The hash is XXH3 (64 bits) of meta and data: SSH keeps attackers out, this finds what memory, pipes and relays do to bytes.
+//! Whether both disks hold the same is for BLAKE3 to say ([`super::digest`]).
 
 use std::io::{self, Read, Write};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// Changes with every change of what frames mean. Both ends run the same binary, so they match or something is wrong.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 /// Longest body of a frame.
 pub const MAX_BODY: usize = 16 << 20;
 /// How much content goes into one frame.
 pub const CHUNK: usize = 1 << 20;
 /// Bytes before the body.
-pub const HEADER: usize = 16;
+pub const HEADER: usize = 20;
 
 /// For whom a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +89,8 @@ pub struct Header {
     pub body: usize,
     /// How many of them are the structured part.
     pub meta: usize,
-    /// Check sum of the body.
-    pub crc: u32,
+    /// [`hash`] of the body.
+    pub hash: u64,
     /// For whom.
     pub route: Route,
     /// How the raw part travels.
@@ -98,7 +100,7 @@ pub struct Header {
 impl Header {
     /// Reads a header and refuses what no sender writes.
     pub fn parse(raw: &[u8; HEADER]) -> Result<Self, WireError> {
-        let [b0, b1, b2, b3, m0, m1, m2, m3, c0, c1, c2, c3, route, coding, z0, z1] = *raw;
+        let [b0, b1, b2, b3, m0, m1, m2, m3, h @ .., route, coding, z0, z1] = *raw;
         let body = u32::from_le_bytes([b0, b1, b2, b3]) as usize;
         let meta = u32::from_le_bytes([m0, m1, m2, m3]) as usize;
         let route = match route {
@@ -118,7 +120,7 @@ impl Header {
         if body > MAX_BODY || meta > body {
             return Err(WireError::Malformed("a frame longer than allowed"));
         }
-        Ok(Self { body, meta, crc: u32::from_le_bytes([c0, c1, c2, c3]), route, coding })
+        Ok(Self { body, meta, hash: u64::from_le_bytes(h), route, coding })
     }
 
     fn encode(&self) -> [u8; HEADER] {
@@ -132,13 +134,9 @@ impl Header {
             Coding::Plain => 0,
             Coding::Zstd => 1,
         };
-        let parts = [
-            (self.body as u32).to_le_bytes(),
-            (self.meta as u32).to_le_bytes(),
-            self.crc.to_le_bytes(),
-            [route, coding, 0, 0],
-        ];
-        for (to, from) in raw.iter_mut().zip(parts.iter().flatten()) {
+        let [body, meta] = [self.body, self.meta].map(|len| (len as u32).to_le_bytes());
+        let parts = [&body[..], &meta, &self.hash.to_le_bytes(), &[route, coding, 0, 0]];
+        for (to, from) in raw.iter_mut().zip(parts.into_iter().flatten()) {
             *to = *from;
         }
         raw
@@ -168,13 +166,13 @@ impl OutFrame {
 
     /// Header and structured part in one piece; the data follows it.
     pub fn head(&self) -> Vec<u8> {
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&self.meta);
-        crc.update(&self.data);
+        let mut hash = Xxh3::new();
+        hash.update(&self.meta);
+        hash.update(&self.data);
         let header = Header {
             body: self.meta.len() + self.data.len(),
             meta: self.meta.len(),
-            crc: crc.finalize(),
+            hash: hash.digest(),
             route: self.route,
             coding: self.coding,
         };
@@ -210,8 +208,8 @@ impl Frame {
 
     /// A frame from its header and body.
     pub fn check(header: Header, body: Vec<u8>) -> Result<Self, WireError> {
-        if crc32fast::hash(&body) != header.crc {
-            return Err(WireError::Malformed("a frame whose check sum does not match"));
+        if hash(&body) != header.hash {
+            return Err(WireError::Malformed("a frame whose hash does not match"));
         }
         let body = match header.coding {
             Coding::Plain => body,
@@ -233,6 +231,11 @@ impl Frame {
     pub fn data(&self) -> &[u8] {
         self.body.get(self.meta..).unwrap_or_default()
     }
+}
+
+/// What a frame's header says of its body.
+pub fn hash(body: &[u8]) -> u64 {
+    xxh3_64(body)
 }
 
 /// A body whose raw part is a zstd frame, with what that holds. It never grows beyond the bound of a frame.
@@ -282,7 +285,7 @@ mod tests {
         let mut raw = [0xff; HEADER];
         assert!(matches!(Frame::read_from(&mut &raw[..]), Err(WireError::Malformed(_))));
         let (route, coding) = (Route::Peer, Coding::Plain);
-        raw = Header { body: MAX_BODY, meta: 0, crc: 0, route, coding }.encode();
+        raw = Header { body: MAX_BODY, meta: 0, hash: 0, route, coding }.encode();
         assert!(matches!(Frame::read_from(&mut &raw[..]), Err(WireError::Io(_))));
     }
 
@@ -344,7 +347,7 @@ mod tests {
             let mut frame = packed(&(1, vec![]), &data);
             let at = at.index(frame.data.len());
             frame.data[at] ^= flip;
-            // The check sum is right: only the coding is not.
+            // The hash is right: only the coding is not.
             if let Ok(frame) = read(&frame) {
                 prop_assert!(frame.data().len() <= MAX_BODY);
             }
