@@ -16,6 +16,8 @@ mod lab;
 mod attacks;
 #[path = "copy/command.rs"]
 mod command;
+#[path = "copy/compared.rs"]
+mod compared;
 #[path = "copy/deltas.rs"]
 mod deltas;
 #[path = "copy/far.rs"]

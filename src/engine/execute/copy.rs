@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::pace::Pace;
 use super::{Context, Effect, done, failed};
-use crate::copy::{CopyJob, CopyProgress, Looked, PassReport};
+use crate::copy::{CopyJob, CopyProgress, Looked, PassReport, When};
 use crate::event::Notice;
 use crate::planner::graph::{CopyPhase, CopyStep, Step};
 use crate::spec::model::Owners;
@@ -29,6 +29,7 @@ impl Context {
             bandwidth: tree.bandwidth,
             by_name: tree.owners == Owners::Names,
             checksum: false,
+            fresh: false,
         })
     }
 
@@ -123,7 +124,7 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
     let again = CopyJob { checksum: true, ..job.clone() };
     let mut examples = Vec::new();
     for _ in 0..2 {
-        match context.world.copier.verify(&job, &progress).await {
+        match context.world.copier.verify(&job, When::Frozen, &progress).await {
             Ok(r) if r.different == 0 => {
                 return done(format!(
                     "{} ({}) are the same by BLAKE3",
