@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use migrate::copy::When::{Ahead, Frozen};
 
@@ -152,4 +153,18 @@ fn a_record_that_is_damaged_or_gone_is_none_and_nothing_stays_behind() {
     pair.clean_up();
     assert!(!pair.dir.path().join("work-source").exists());
     assert!(!pair.dir.path().join("work-target").exists());
+}
+
+#[test]
+fn a_comparison_stands_still_as_long_as_it_has_to() {
+    let mut pair = pair();
+    pair.job.bandwidth = Some(0);
+    std::thread::scope(|scope| {
+        let compared = scope.spawn(|| pair.compare(Ahead));
+        std::thread::sleep(Duration::from_millis(1500));
+        let still = !compared.is_finished();
+        pair.limit(None);
+        assert_eq!(compared.join().unwrap().files, FILES);
+        assert!(still, "it did not stand still");
+    });
 }

@@ -132,6 +132,11 @@ impl Pair {
         self.runtime.block_on(self.engine.pass(&job, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
     }
 
+    /// Changes how fast what is under way may go.
+    pub fn limit(&self, bandwidth: Option<u64>) {
+        self.engine.limit(&self.job.id, bandwidth);
+    }
+
     pub fn clean_up(&self) {
         for host in [&self.job.source, &self.job.target] {
             self.runtime.block_on(self.engine.clean_up(host, std::slice::from_ref(&self.job.id))).unwrap();
