@@ -18,6 +18,8 @@ mod any_bytes;
 mod attacks;
 #[path = "copy/command.rs"]
 mod command;
+#[path = "copy/compared.rs"]
+mod compared;
 #[path = "copy/deltas.rs"]
 mod deltas;
 #[path = "copy/far.rs"]

@@ -11,6 +11,8 @@
 
 mod lab;
 
+#[path = "migration/ahead.rs"]
+mod ahead;
 #[path = "migration/bad.rs"]
 mod bad;
 #[path = "migration/crash.rs"]

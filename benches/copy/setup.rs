@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use migrate::copy::controller::Engine;
-use migrate::copy::{Copier, CopyJob, PassReport, VerifyReport};
+use migrate::copy::{Copier, CopyJob, PassReport, VerifyReport, When};
 use migrate::spec::model::Host;
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
@@ -81,6 +81,7 @@ impl Setup {
             path: Default::default(),
             by_name: false,
             checksum: false,
+            fresh: true,
         }
     }
 
@@ -93,7 +94,7 @@ impl Setup {
     }
 
     pub fn verify(&self, job: &CopyJob) -> VerifyReport {
-        self.runtime.block_on(self.engine.verify(job, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
+        self.runtime.block_on(self.engine.verify(job, When::Frozen, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
     }
 
     /// Puts the agents on the hosts and opens the connections, which a migration does once.

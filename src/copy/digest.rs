@@ -1,22 +1,26 @@
 //! BLAKE3 of everything in a tree, in parallel, for comparing two sides.
 //!
-//! Owns how content and extended attributes become 32 bytes. Reads from the filesystem only; believes no record.
+//! Owns how content and extended attributes become 32 bytes. Reads from the filesystem only; what an earlier comparison knew is taken
+//! only where [`memory`] vouches for it.
 //!
-//! A file up to one segment is hashed as it is; a longer one by the hash of its segments' hashes, so that one huge file keeps
-//! all processors busy, too.
+//! A file up to one segment is hashed as it is; a longer one by the hash of its segments' hashes.
 
-use std::collections::HashMap;
+pub mod memory;
+mod record;
+mod segments;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::FileType;
+use rustix::fs::{AtFlags, FileType, Stat, fstat, statat};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
+use self::memory::Memory;
+use self::segments::{Pending, Segments};
 use super::failure::{Failure, Side};
 use super::filter::Filter;
 use super::listing::{Entries, Entry};
-use super::message::Report;
 use super::meta::{Object, read_xattrs};
 use super::path::{self, TempNames};
 use super::scan::{Visit, Visitor, walk};
@@ -26,8 +30,43 @@ use super::tree::{Tree, open_file};
 const SEGMENT: u64 = 8 << 20;
 const READ: usize = 1 << 20;
 
-/// The digest of one entry: 24 bytes for its content, 8 for its extended attributes.
-pub type Digest = [u8; 32];
+/// 24 bytes for the content of an entry, 8 for its extended attributes.
+pub type Sum = [u8; 32];
+
+/// The digest of one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// What two sides are compared by.
+    pub sum: Sum,
+    /// How it came to be.
+    pub how: How,
+}
+
+impl Digest {
+    /// Of what could not be read as a whole; it is like no other, and not like itself.
+    const NONE: Self = Self { sum: [0xff; 32], how: How::Moved };
+
+    /// Whether it stands for anything.
+    pub fn is_some(&self) -> bool {
+        self.sum != Self::NONE.sum
+    }
+
+    /// Whether two digests stand for the same content.
+    pub fn has_content_of(&self, other: &Self) -> bool {
+        self.sum.iter().zip(&other.sum).take(24).all(|(a, b)| a == b)
+    }
+}
+
+/// How a digest came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum How {
+    /// The entry was read, and was the same afterwards as when it was listed.
+    Read,
+    /// It changed or vanished while it was read.
+    Moved,
+    /// It was read for an earlier comparison and has not changed since.
+    Known,
+}
 
 /// What a tree is compared by.
 pub struct Hashing<'a> {
@@ -41,21 +80,19 @@ pub struct Hashing<'a> {
     pub temp: &'a TempNames,
     /// Whether attributes that only root can set count.
     pub privileged: bool,
-}
-
-/// What was hashed.
-#[derive(Debug, Default)]
-pub struct Totals {
-    /// Regular files.
-    pub files: AtomicU64,
-    /// Their bytes.
-    pub bytes: AtomicU64,
+    /// What need not be read again; `None` to read everything.
+    pub memory: Option<&'a Memory>,
+    /// Asked before each piece is read, and may take its time: false when nobody wants to know any more.
+    pub leave: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// A directory whose digests are known.
+#[derive(Debug, Default)]
 pub struct Hashed {
     /// Its path.
     pub path: Vec<u8>,
+    /// The filesystem it is on.
+    pub dev: u64,
     /// Its entries.
     pub listing: Vec<u8>,
     /// One for each.
@@ -63,9 +100,9 @@ pub struct Hashed {
 }
 
 /// Hashes everything; `done` gets directories as they are complete, from several threads.
-pub fn hash_tree(hashing: &Hashing<'_>, totals: &Totals, done: &(dyn Fn(Hashed) + Sync)) -> Vec<Failure> {
+pub fn hash_tree(hashing: &Hashing<'_>, done: &(dyn Fn(Hashed) + Sync)) -> Vec<Failure> {
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let walker = Walker { hashing, totals, done, large: Mutex::default(), failures: Mutex::default() };
+    let walker = Walker { hashing, done, large: Mutex::default(), failures: Mutex::default() };
     walk(hashing.tree, hashing.side, threads, &walker);
     let large = std::mem::take(&mut *lock(&walker.large));
     let segments = Segments::new(&large);
@@ -76,21 +113,13 @@ pub fn hash_tree(hashing: &Hashing<'_>, totals: &Totals, done: &(dyn Fn(Hashed) 
     });
     let hashes = segments.into_hashes();
     for (pending, hashes) in large.into_iter().zip(hashes) {
-        walker.complete(pending, &hashes);
+        walker.complete(pending.complete(&hashes));
     }
     walker.failures.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A directory with files that are hashed by segments after the walk.
-struct Pending {
-    hashed: Hashed,
-    /// Position and size of each.
-    files: Vec<(usize, u64)>,
-}
-
 struct Walker<'a> {
     hashing: &'a Hashing<'a>,
-    totals: &'a Totals,
     done: &'a (dyn Fn(Hashed) + Sync),
     large: Mutex<Vec<Pending>>,
     failures: Mutex<Vec<Failure>>,
@@ -103,60 +132,90 @@ impl Visitor for Walker<'_> {
     }
 
     fn visit(&self, visit: Visit<'_>) {
+        let remembered = self.hashing.memory.and_then(|memory| memory.recall(visit.path, visit.dev));
+        let mut known = remembered.iter().flat_map(|remembered| remembered.entries()).peekable();
         let mut digests = Vec::new();
         let mut files = Vec::new();
         let mut buffer = Vec::new();
         for entry in Entries(&visit.listing) {
+            while known.next_if(|(then, _)| then.name < entry.name).is_some() {}
+            if let Some((_, sum)) = known.next_if(|(then, _)| *then == entry) {
+                digests.push(Digest { sum, how: How::Known });
+                continue;
+            }
             if entry.is_file() && entry.size > SEGMENT {
                 files.push((digests.len(), entry.size));
             }
             digests.push(self.digest(&visit, &entry, &mut buffer));
         }
-        let hashed = Hashed { path: visit.path.to_vec(), listing: visit.listing, digests };
+        let hashed = Hashed { path: visit.path.to_vec(), dev: visit.dev, listing: visit.listing, digests };
         if files.is_empty() {
-            (self.done)(hashed);
+            self.complete(hashed);
         } else {
             lock(&self.large).push(Pending { hashed, files });
         }
     }
 
     fn problem(&self, failure: Failure) {
-        lock(&self.failures).push(failure);
+        self.fail(failure);
     }
 }
 
 impl Walker<'_> {
+    fn fail(&self, failure: Failure) {
+        lock(&self.failures).push(failure);
+    }
+
+    fn complete(&self, hashed: Hashed) {
+        if let Some(memory) = self.hashing.memory {
+            memory.keep(&hashed);
+        }
+        (self.done)(hashed);
+    }
+
     /// The digest of an entry; of a large file only its attributes.
     fn digest(&self, visit: &Visit<'_>, entry: &Entry<'_>, buffer: &mut Vec<u8>) -> Digest {
         let result = match entry.kind() {
             FileType::RegularFile => self.file(visit.fd, entry, buffer),
             FileType::Symlink => self.symlink(visit.fd, entry.name),
-            _ => self.attributes(Object::Named(visit.fd, entry.name)).map(|attributes| join(&[0; 32], &attributes)),
+            _ => self.special(visit.fd, entry.name),
         };
-        result.unwrap_or_else(|e| {
-            // Vanished since it was listed: the other side tells that it differs.
-            if e != Errno::NOENT {
-                self.problem(Failure::of(self.hashing.side, "read", &path::join(visit.path, entry.name), e));
+        match result {
+            Ok((sum, st)) => Digest { sum, how: if is_same(entry, &st) { How::Read } else { How::Moved } },
+            Err(e) => {
+                // Vanished since it was listed: the other side tells that it differs.
+                if !is_excused(e) {
+                    self.fail(Failure::of(self.hashing.side, "read", &path::join(visit.path, entry.name), e));
+                }
+                Digest::NONE
             }
-            [0xff; 32]
-        })
+        }
     }
 
-    fn file(&self, dir: BorrowedFd<'_>, entry: &Entry<'_>, buffer: &mut Vec<u8>) -> rustix::io::Result<Digest> {
+    fn file(&self, dir: BorrowedFd<'_>, entry: &Entry<'_>, buffer: &mut Vec<u8>) -> rustix::io::Result<(Sum, Stat)> {
         let fd = open_file(dir, entry.name)?;
         let attributes = self.attributes(Object::Open(fd.as_fd()))?;
-        self.totals.files.fetch_add(1, Ordering::Relaxed);
-        if entry.size > SEGMENT {
-            return Ok(join(&[0; 32], &attributes));
-        }
-        let content = self.hash_range(&fd, 0, SEGMENT, buffer)?;
-        Ok(join(&content, &attributes))
+        let content = match entry.size > SEGMENT || !is_same(entry, &fstat(&fd)?) {
+            true => [0; 32],
+            false => self.hash_range(&fd, 0, SEGMENT, buffer)?,
+        };
+        Ok((join(&content, &attributes), fstat(&fd)?))
     }
 
-    fn symlink(&self, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Digest> {
-        let to = rustix::fs::readlinkat(dir, name, Vec::new())?;
+    fn symlink(&self, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<(Sum, Stat)> {
+        let to = match rustix::fs::readlinkat(dir, name, Vec::new()) {
+            // It is something else by now.
+            Err(Errno::INVAL) => return Err(Errno::NOENT),
+            other => other?,
+        };
         let attributes = self.attributes(Object::Named(dir, name))?;
-        Ok(join(blake3::hash(to.to_bytes()).as_bytes(), &attributes))
+        let sum = join(blake3::hash(to.to_bytes()).as_bytes(), &attributes);
+        Ok((sum, statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
+    fn special(&self, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<(Sum, Stat)> {
+        let attributes = self.attributes(Object::Named(dir, name))?;
+        Ok((join(&[0; 32], &attributes), statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
     fn attributes(&self, object: Object<'_>) -> rustix::io::Result<[u8; 32]> {
@@ -184,6 +243,9 @@ impl Walker<'_> {
         let mut hash = blake3::Hasher::new();
         let mut at = from;
         while at < from + len {
+            if !(self.hashing.leave)() {
+                return Err(Errno::CANCELED);
+            }
             let want = usize::try_from(from + len - at).unwrap_or(READ).min(READ);
             let read = match rustix::io::pread(fd, buffer.get_mut(..want).unwrap_or_default(), at) {
                 Ok(0) => break,
@@ -194,144 +256,32 @@ impl Walker<'_> {
             hash.update(buffer.get(..read).unwrap_or_default());
             at += read as u64;
         }
-        self.totals.bytes.fetch_add(at - from, Ordering::Relaxed);
         Ok(*hash.finalize().as_bytes())
     }
-
-    /// Puts the hashes of large files' segments into the digests of their directory.
-    fn complete(&self, mut pending: Pending, hashes: &[Vec<[u8; 32]>]) {
-        for ((nth, _), segments) in pending.files.iter().zip(hashes) {
-            let mut hash = blake3::Hasher::new();
-            for segment in segments {
-                hash.update(segment);
-            }
-            if let Some(digest) = pending.hashed.digests.get_mut(*nth) {
-                *digest = join_tail(hash.finalize().as_bytes(), digest);
-            }
-        }
-        (self.done)(pending.hashed);
-    }
 }
 
-/// All segments of all large files, taken one by one.
-struct Segments<'a> {
-    large: &'a [Pending],
-    /// Directory, file in it, segment.
-    work: Vec<(usize, usize, u64)>,
-    next: AtomicUsize,
-    hashes: Mutex<Vec<Vec<Vec<[u8; 32]>>>>,
+/// Whether what was read is what was listed: nothing about it has changed.
+fn is_same(listed: &Entry<'_>, st: &Stat) -> bool {
+    Entry { flags: listed.flags, ..Entry::of_stat(listed.name, st) } == *listed
 }
 
-impl<'a> Segments<'a> {
-    fn new(large: &'a [Pending]) -> Self {
-        let mut work = Vec::new();
-        let mut hashes = Vec::new();
-        for (dir, pending) in large.iter().enumerate() {
-            let mut of_dir = Vec::new();
-            for (file, (_, size)) in pending.files.iter().enumerate() {
-                let count = size.div_ceil(SEGMENT);
-                work.extend((0..count).map(|segment| (dir, file, segment)));
-                of_dir.push(vec![[0; 32]; usize::try_from(count).unwrap_or(0)]);
-            }
-            hashes.push(of_dir);
-        }
-        Self { large, work, next: AtomicUsize::new(0), hashes: Mutex::new(hashes) }
-    }
-
-    fn work(&self, walker: &Walker<'_>) {
-        let mut buffer = Vec::new();
-        let mut open: HashMap<(usize, usize), OwnedFd> = HashMap::new();
-        while let Some(&(dir, file, segment)) = self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            if !open.contains_key(&(dir, file)) {
-                open.clear();
-            }
-            let hash = self.hash(walker, (dir, file, segment), &mut open, &mut buffer);
-            let mut hashes = lock(&self.hashes);
-            if let Some(slot) =
-                hashes.get_mut(dir).and_then(|d| d.get_mut(file)).and_then(|f| f.get_mut(segment as usize))
-            {
-                *slot = hash;
-            }
-        }
-    }
-
-    fn hash(
-        &self,
-        walker: &Walker<'_>,
-        (dir, file, segment): (usize, usize, u64),
-        open: &mut HashMap<(usize, usize), OwnedFd>,
-        buffer: &mut Vec<u8>,
-    ) -> [u8; 32] {
-        let Some(pending) = self.large.get(dir) else { return [0xff; 32] };
-        let nth = pending.files.get(file).map_or(0, |(nth, _)| *nth);
-        let Some(entry) = Entries(&pending.hashed.listing).nth(nth) else { return [0xff; 32] };
-        let path = &pending.hashed.path;
-        let result = match open.entry((dir, file)) {
-            std::collections::hash_map::Entry::Occupied(fd) => Ok(fd.into_mut()),
-            std::collections::hash_map::Entry::Vacant(slot) => {
-                let fd = walker.hashing.tree.dir(path).and_then(|dir| open_file(dir.as_fd(), entry.name));
-                fd.map(|fd| slot.insert(fd))
-            }
-        }
-        .and_then(|fd| walker.hash_range(fd, segment * SEGMENT, SEGMENT, buffer));
-        result.unwrap_or_else(|e| {
-            walker.problem(Failure::of(walker.hashing.side, "read", &path::join(path, entry.name), e));
-            [0xff; 32]
-        })
-    }
-
-    fn into_hashes(self) -> Vec<Vec<Vec<[u8; 32]>>> {
-        self.hashes.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Whether something is no more, became something else, or is not wanted any more.
+fn is_excused(e: Errno) -> bool {
+    matches!(e, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO | Errno::CANCELED)
 }
 
 /// 24 bytes of one hash, 8 of another.
-fn join(content: &[u8; 32], attributes: &[u8; 32]) -> Digest {
-    let mut digest = *content;
-    digest.iter_mut().skip(24).zip(attributes).for_each(|(to, from)| *to = *from);
-    digest
+fn join(content: &[u8; 32], attributes: &[u8; 32]) -> Sum {
+    let mut sum = *content;
+    sum.iter_mut().skip(24).zip(attributes).for_each(|(to, from)| *to = *from);
+    sum
 }
 
 /// The same, where the second is a digest already.
-fn join_tail(content: &[u8; 32], digest: &Digest) -> Digest {
+fn join_tail(content: &[u8; 32], digest: &Sum) -> Sum {
     let mut joined = *content;
     joined.iter_mut().zip(digest).skip(24).for_each(|(to, from)| *to = *from);
     joined
-}
-
-/// Whether two digests stand for the same content.
-pub fn same_content(a: &Digest, b: &Digest) -> bool {
-    a.iter().zip(b).take(24).all(|(a, b)| a == b)
-}
-
-/// Hashes everything and reports it directory by directory.
-pub fn report(hashing: &Hashing<'_>, send: &(dyn Fn(Report) -> Result<(), Failure> + Sync)) -> Result<(), Failure> {
-    let totals = Totals::default();
-    let failed = Mutex::new(None);
-    let failures = hash_tree(hashing, &totals, &|hashed| {
-        for report in reports(&hashed) {
-            if let Err(failure) = send(report) {
-                lock(&failed).get_or_insert(failure);
-            }
-        }
-    });
-    if let Some(failure) = lock(&failed).take() {
-        return Err(failure);
-    }
-    let (files, bytes) = (totals.files.into_inner(), totals.bytes.into_inner());
-    send(Report::Digested { files, bytes, failures: failures.into_iter().take(100).collect() })
-}
-
-/// A directory in frames of bounded length.
-fn reports(hashed: &Hashed) -> Vec<Report> {
-    let mut digests = hashed.digests.iter().copied();
-    let pieces = super::listing::split(&hashed.listing).into_iter();
-    let report = |listing: &[u8]| Report::Digests {
-        path: hashed.path.clone(),
-        listing: listing.to_vec(),
-        digests: digests.by_ref().take(Entries(listing).count()).collect(),
-    };
-    pieces.map(report).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

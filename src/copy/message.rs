@@ -4,10 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::Digest;
 use super::failure::Failure;
 use super::manifest::Generation;
 pub use super::parcel::{Batch, Make, Meta, Node, Small};
-use super::{CopyProgress, PassReport, Preview, StreamReport, VerifyReport};
+use super::{CopyProgress, PassReport, Preview, StreamReport, VerifyReport, When};
 
 /// A name or a relative path.
 pub type Path = Vec<u8>;
@@ -18,7 +19,12 @@ pub enum Task {
     /// Bring the target up to date.
     Pass(Orders),
     /// Read both sides and compare.
-    Verify(Orders),
+    Verify {
+        /// How the job is done.
+        orders: Orders,
+        /// What differences mean.
+        when: When,
+    },
     /// Say what a pass would do.
     Preview {
         /// How it would be done.
@@ -51,6 +57,8 @@ pub struct Orders {
     pub bandwidth: Option<u64>,
     /// Whether content is compared, whatever any record says.
     pub checksum: bool,
+    /// Whether content that is compared is read again, though it has not changed since it was read for an earlier comparison.
+    pub fresh: bool,
     /// Whether owners are the same by their names instead of by their numbers.
     pub by_name: bool,
     /// Why there is no watch on the source, for the report; empty where there is one.
@@ -116,7 +124,7 @@ impl Task {
     /// The job, the limit in bytes per second, and how the target may be reached.
     pub fn common(&self) -> (&str, Option<u64>, Option<&Dial>) {
         match self {
-            Self::Pass(orders) | Self::Verify(orders) | Self::Preview { orders, .. } => {
+            Self::Pass(orders) | Self::Verify { orders, .. } | Self::Preview { orders, .. } => {
                 (&orders.job, orders.bandwidth, orders.dial.as_ref())
             }
             Self::Stream(pour) => (&pour.job, pour.bandwidth, pour.dial.as_ref()),
@@ -249,6 +257,8 @@ pub enum Order {
     Digest {
         /// Whether attributes that only root can set count.
         privileged: bool,
+        /// Whether everything is read, whatever is known from an earlier comparison.
+        fresh: bool,
     },
 }
 
@@ -359,14 +369,12 @@ pub enum Report {
         /// Its entries, or the next of them.
         listing: Vec<u8>,
         /// One for each.
-        digests: Vec<[u8; 32]>,
+        digests: Vec<Digest>,
+        /// Whether the directory is complete with these.
+        last: bool,
     },
     /// That was all.
     Digested {
-        /// Regular files hashed.
-        files: u64,
-        /// Bytes hashed.
-        bytes: u64,
         /// What could not be read.
         failures: Vec<Failure>,
     },

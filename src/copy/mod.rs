@@ -17,6 +17,7 @@ pub mod listing;
 pub mod manifest;
 pub mod message;
 pub mod meta;
+mod moment;
 pub mod owners;
 pub mod parcel;
 pub mod path;
@@ -60,6 +61,8 @@ pub struct CopyJob {
     pub by_name: bool,
     /// Believe no record: compare the content of everything on both sides, and send what differs.
     pub checksum: bool,
+    /// Where content is compared, read all of it, also what has not changed since an earlier comparison.
+    pub fresh: bool,
 }
 
 /// How far a pass is; lossy, at most some times a second.
@@ -202,14 +205,27 @@ impl Default for Looked {
     }
 }
 
+/// When two trees are compared, and so what a difference means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum When {
+    /// The source is in use: what has changed there since the last pass is for the next one.
+    Ahead,
+    /// Nothing writes to either: both must be the same.
+    Frozen,
+}
+
 /// What a comparison found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
-    /// Regular files hashed on both sides.
+    /// Regular files on the source.
     pub files: u64,
-    /// Bytes hashed on both sides.
+    /// Their bytes.
     pub bytes: u64,
-    /// Differences in all.
+    /// Of these files, those that were compared before and have not changed since, on either side: they were not read again.
+    pub known: u64,
+    /// Entries that differ because the source has changed since the last pass; none when it is frozen.
+    pub behind: u64,
+    /// Entries that differ and should not.
     pub different: u64,
     /// The first few, for people, escaped: `path: content differs`.
     pub examples: Vec<String>,
@@ -233,8 +249,8 @@ pub trait Copier: Send + Sync {
     /// Brings the target up to what the source has: the first pass sends everything, later ones what changed.
     async fn pass(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<PassReport, CopyError>;
 
-    /// Reads both disks and compares every entry.
-    async fn verify(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError>;
+    /// Compares every entry by its content on both disks.
+    async fn verify(&self, job: &CopyJob, when: When, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError>;
 
     /// Changes how fast the passes of a job go that are under way, in bytes per second: `None` for no limit, 0 to stand still. The next
     /// pass begins as its job says.

@@ -132,8 +132,8 @@ impl Translation {
     pub fn leaving(&self, report: Report) -> Report {
         match report {
             Report::Listing { path, listing } => Report::Listing { path, listing: self.listing(&listing) },
-            Report::Digests { path, listing, digests } => {
-                Report::Digests { path, listing: self.listing(&listing), digests }
+            Report::Digests { path, listing, digests, last } => {
+                Report::Digests { path, listing: self.listing(&listing), digests, last }
             }
             other => other,
         }

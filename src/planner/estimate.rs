@@ -65,8 +65,12 @@ fn step_time(step: &Step, observed: &Observed) -> Duration {
         StepKind::Copy(tree) => match tree.phase {
             CopyPhase::Seed => carry(size(tree).bytes, size(tree).entries, tree.bandwidth),
             CopyPhase::CatchUp => carry(size(tree).bytes / 100, size(tree).entries / 10, tree.bandwidth),
-            CopyPhase::Last | CopyPhase::Verify => carry(tree.settle_below, size(tree).entries / 10, tree.bandwidth),
+            CopyPhase::Last | CopyPhase::VerifyAhead | CopyPhase::Verify => {
+                carry(tree.settle_below, size(tree).entries / 10, tree.bandwidth)
+            }
         },
+        // In the freeze only what has changed since the comparison ahead of it is read.
+        StepKind::Verify(tree) if step.urgent => carry(tree.settle_below, size(tree).entries / 10, None),
         StepKind::Verify(tree) => carry(size(tree).bytes / 4, size(tree).entries / 4, None),
         StepKind::Watch { hold, .. } => *hold,
         StepKind::Check { checks, .. } => checks.iter().map(|c| c.interval * c.rise).sum::<Duration>() + ROUND,

@@ -234,6 +234,8 @@ pub enum CopyPhase {
     Seed,
     /// Passes until little is left.
     CatchUp,
+    /// The comparison before the drain, while the source lives.
+    VerifyAhead,
     /// The one pass after the freeze.
     Last,
     /// The comparison after that.

@@ -13,9 +13,11 @@ impl StepKind {
             Self::Copy(c) => match c.phase {
                 CopyPhase::Seed => "seed",
                 CopyPhase::CatchUp => "catch up",
+                CopyPhase::VerifyAhead => "verify ahead",
                 CopyPhase::Last => "last pass",
                 CopyPhase::Verify => "verify",
             },
+            Self::Verify(c) if c.phase == CopyPhase::VerifyAhead => "verify ahead",
             Self::Verify(_) => "verify",
             Self::Stream(_) => "stream",
             Self::Traffic { share: Some(_), .. } => "shift",
@@ -37,6 +39,9 @@ impl StepKind {
         match self {
             Self::Check { host, checks } => format!("{host} passes {}", text::count(checks.len() as u64, "check")),
             Self::Copy(c) => describe_copy(c),
+            Self::Verify(c) if c.phase == CopyPhase::VerifyAhead => {
+                format!("{}, live, by the content of every file on both sides", describe_copy(c))
+            }
             Self::Verify(c) => format!("{}, by the content of every file on both sides", describe_copy(c)),
             Self::Stream(s) => {
                 let shown = |script: &str| text::escape(script.as_bytes(), 100);
@@ -110,7 +115,7 @@ fn describe_copy(c: &CopyStep) -> String {
         CopyPhase::CatchUp => {
             format!("{trees} until less than {} is left, at most {} passes", text::bytes(c.settle_below), c.max_passes)
         }
-        CopyPhase::Last | CopyPhase::Verify => trees,
+        CopyPhase::VerifyAhead | CopyPhase::Last | CopyPhase::Verify => trees,
     }
 }
 

@@ -9,7 +9,7 @@ use super::fault::{Call, Fault};
 use super::pool::PoolModel;
 use super::stage::{Script, Sim, Stage};
 use crate::clock::Clock;
-use crate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport};
+use crate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport, When};
 use crate::copy::{StreamError, StreamJob, StreamReport};
 use crate::engine::{Barred, Guard};
 use crate::health::{Health, Outcome, Verdict};
@@ -317,7 +317,7 @@ impl Copier for SimCopier {
         returned(self.0.play(|script, sim| Self::send(script, sim, job))).await
     }
 
-    async fn verify(&self, job: &CopyJob, _: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
+    async fn verify(&self, job: &CopyJob, when: When, _: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
         let played = self.0.play(|script, sim| {
             if !Self::reach(script, sim, &[&job.source, &job.target]) {
                 return Err(copy_error(&job.source, "cannot be reached", true));
@@ -325,9 +325,10 @@ impl Copier for SimCopier {
             match sim.point(script, Call::Verify, "compares") {
                 None => {
                     let pair = sim.model.pairs.iter().position(|p| p.trees.iter().any(|t| t.job == job.id));
-                    let same = pair.is_none_or(|p| sim.model.compare(p, &job.id));
+                    let same = pair.is_none_or(|p| sim.model.compare(p, &job.id, when == When::Ahead));
                     let examples = if same { Vec::new() } else { vec!["a file: content differs".to_owned()] };
-                    Ok(VerifyReport { files: 10, bytes: 1 << 20, different: u64::from(!same), examples })
+                    let different = u64::from(!same);
+                    Ok(VerifyReport { files: 10, bytes: 1 << 20, different, examples, ..VerifyReport::default() })
                 }
                 Some(Fault::Refused) => Err(copy_error(&job.source, "a file cannot be read", false)),
                 Some(fault) => {

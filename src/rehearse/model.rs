@@ -296,12 +296,13 @@ impl Model {
         pairs.filter_map(|p| self.members(p)).any(|(member, _)| member.has_users(now))
     }
 
-    /// Whether a tree is the same on both sides; the copy engine learns of what differs.
-    pub fn compare(&mut self, pair: usize, job: &str) -> bool {
+    /// Whether a tree is the same on both sides, but for what users of a source that is `live` have changed since the last pass; the copy
+    /// engine learns of what differs.
+    pub fn compare(&mut self, pair: usize, job: &str, live: bool) -> bool {
         let Some(pair) = self.pairs.get_mut(pair) else { return true };
         let has = pair.source_has;
         let Some(tree) = pair.trees.iter_mut().find(|t| t.job == job) else { return true };
-        let same = !tree.torn && !tree.hole && (!pair.cutover || tree.has == has);
+        let same = !tree.torn && !tree.hole && (live || !pair.cutover || tree.has == has);
         tree.hole = false;
         same
     }

@@ -23,7 +23,7 @@ fn a_plan_for_programs_is_json_with_every_step() {
     let ran = migrate(&["plan", "--offline", "--format", "json", "plans/uploads.yaml"]);
     let plan: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let steps = plan["graph"]["steps"].as_array().unwrap();
-    assert_eq!(steps.len(), 52);
+    assert_eq!(steps.len(), 58);
     for step in steps {
         for after in step["after"].as_array().unwrap() {
             let earlier = steps.iter().take_while(|s| s["id"] != step["id"]).any(|s| s["id"] == *after);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use migrate::copy::controller::Engine;
-use migrate::copy::{Copier, CopyJob, Way};
+use migrate::copy::{Copier, CopyJob, Way, When};
 use migrate::spec::model::{DataPath, Host};
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
@@ -42,6 +42,7 @@ impl Hosts {
             path: DataPath::Auto,
             by_name: false,
             checksum: false,
+            fresh: true,
         }
     }
 
@@ -106,7 +107,7 @@ async fn copy_and_compare(hosts: &Hosts, path: DataPath) -> Way {
     assert_eq!(differences(&from, &to, &[&skip]), "");
     fs::write(from.join("plain"), b"changed").unwrap();
     assert_eq!(engine.pass(&job, &|_| {}).await.unwrap().files_sent, 1);
-    assert_eq!(engine.verify(&job, &|_| {}).await.unwrap().different, 0);
+    assert_eq!(engine.verify(&job, When::Frozen, &|_| {}).await.unwrap().different, 0);
     assert!(!hosts.authorized_keys().contains("migrate-copy"), "{}", hosts.authorized_keys());
     for (host, sshd) in [(&job.source, &hosts.source), (&job.target, &hosts.target)] {
         engine.clean_up(host, std::slice::from_ref(&job.id)).await.unwrap();

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use migrate::copy::controller::{Engine, Local, Transport};
-use migrate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyReport};
+use migrate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyReport, When};
 use migrate::spec::model::{Host, SshTarget};
 use tempfile::TempDir;
 
@@ -69,6 +69,7 @@ impl Pair {
             path: Default::default(),
             by_name: false,
             checksum: false,
+            fresh: true,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let engine = engine(Local);
@@ -111,11 +112,29 @@ impl Pair {
     }
 
     pub fn try_verify(&self) -> Result<VerifyReport, CopyError> {
-        self.runtime.block_on(self.engine.verify(&self.job, &|_| {}))
+        self.runtime.block_on(self.engine.verify(&self.job, When::Frozen, &|_| {}))
     }
 
+    /// Reads everything.
     pub fn verify(&self) -> VerifyReport {
         self.try_verify().unwrap_or_else(|e| panic!("{e:?}"))
+    }
+
+    /// Reads what it does not know, as a migration does.
+    pub fn compare(&self, when: When) -> VerifyReport {
+        let job = CopyJob { fresh: false, ..self.job.clone() };
+        self.runtime.block_on(self.engine.verify(&job, when, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
+    }
+
+    /// Sends what differs by its content, as a migration does after a comparison.
+    pub fn send_again(&self) -> PassReport {
+        let job = CopyJob { fresh: false, checksum: true, ..self.job.clone() };
+        self.runtime.block_on(self.engine.pass(&job, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
+    }
+
+    /// Changes how fast what is under way may go.
+    pub fn limit(&self, bandwidth: Option<u64>) {
+        self.engine.limit(&self.job.id, bandwidth);
     }
 
     pub fn clean_up(&self) {

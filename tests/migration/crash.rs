@@ -50,7 +50,20 @@ fn killed_once_in_every_step_a_cutover_still_ends_well_and_nobody_notices() {
     let load = fleet.load(USERS);
     load.wait_for(500);
     let killed = apply_with_kills(&migrate(&fleet), "plans/uploads.yaml");
-    for phase in ["seed", "catch-up", "drain", "empty", "freeze", "last-pass", "verify", "thaw", "check", "shift-100"] {
+    for phase in [
+        "seed",
+        "catch-up",
+        "verify-ahead",
+        "catch-up-again",
+        "drain",
+        "empty",
+        "freeze",
+        "last-pass",
+        "verify",
+        "thaw",
+        "check",
+        "shift-100",
+    ] {
         for source in ["dal-1", "dal-2"] {
             let step = format!("uploads/{source}/{phase}");
             assert!(killed.contains(&step), "never killed in {step}, only in {killed:?}");

@@ -16,7 +16,7 @@ use crate::cli::load::BadFiles;
 use crate::copy::controller::{self, Engine, Mixed};
 use crate::copy::filter::Filter;
 use crate::copy::place::{self, BadPlace, Landing, Login, Place};
-use crate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyReport};
+use crate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyReport, When};
 use crate::engine::Stop;
 use crate::spec::model::{DataPath, Host, SshTarget};
 use crate::spec::{self, LoadOptions};
@@ -72,6 +72,7 @@ impl Trip {
             path: if args.relay { DataPath::Relay } else { DataPath::Auto },
             by_name: args.owners == Owners::Names,
             checksum: args.checksum,
+            fresh: true,
         };
         Ok(Self { engine, transport, job, parent })
     }
@@ -172,7 +173,7 @@ impl Trip {
         let mut examples = Vec::new();
         for _ in 0..2 {
             show.begin("verifying");
-            let report = self.engine.verify(&self.job, &|now| show.progress(now)).await?;
+            let report = self.engine.verify(&self.job, When::Frozen, &|now| show.progress(now)).await?;
             if report.different == 0 {
                 return Ok(report);
             }

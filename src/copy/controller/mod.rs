@@ -23,10 +23,12 @@ use self::deploy::{Deployer, Installed};
 use self::limits::Limits;
 use self::relay::{Names, Outcome, conduct};
 use self::watch::Watches;
-use super::VerifyReport;
 use super::agent::is_job_id;
 use super::message::{Dial, Orders, Task};
-use super::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, StreamError, StreamJob, StreamReport};
+use super::{
+    Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, StreamError, StreamJob, StreamReport, VerifyReport,
+    When,
+};
 use crate::spec::model::{DataPath, Host};
 
 pub use self::mixed::Mixed;
@@ -151,6 +153,7 @@ fn orders(job: &CopyJob, dial: Option<Dial>) -> Orders {
         allow_empty: false,
         bandwidth: job.bandwidth,
         checksum: job.checksum,
+        fresh: job.fresh,
         by_name: job.by_name,
         unwatched: String::new(),
         may_relay: job.path != DataPath::Direct,
@@ -189,8 +192,8 @@ impl Copier for Engine {
         }
     }
 
-    async fn verify(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
-        match self.perform(job, Task::Verify, progress).await? {
+    async fn verify(&self, job: &CopyJob, when: When, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
+        match self.perform(job, |orders| Task::Verify { orders, when }, progress).await? {
             Outcome::Verified(report) => Ok(report),
             _ => Err(mixed_up(job)),
         }

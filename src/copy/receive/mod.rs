@@ -3,6 +3,7 @@
 //! Owns the session. The peer may be hostile: every path, length and order is checked, and what the controller allowed
 //! (root, job, deletion) cannot be changed by it.
 
+mod compare;
 mod delete;
 mod files;
 mod lanes;
@@ -29,7 +30,6 @@ use self::parts::Files;
 use self::pool::Pool;
 use self::root::{lock_root, marker_failed, open_root, ready};
 use self::target::Target;
-use super::digest::{self, Hashing};
 use super::failure::{Failure, Side};
 use super::filter::Filter;
 use super::manifest::Generation;
@@ -128,6 +128,7 @@ impl Reports {
 
 /// One pass or comparison.
 struct Session<'a> {
+    permit: &'a Permit,
     target: Target,
     marker: Option<Marker>,
     next: Generation,
@@ -146,7 +147,7 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn begin(permit: &Permit, begin: Begin, reports: &'a Reports) -> Result<Self, Failure> {
+    fn begin(permit: &'a Permit, begin: Begin, reports: &'a Reports) -> Result<Self, Failure> {
         if begin.version != VERSION {
             return Err(Failure::fatal(Side::Target, "the agents on the two hosts are of different versions"));
         }
@@ -163,6 +164,7 @@ impl<'a> Session<'a> {
         let target = Target::new(tree, TempNames::of_job(&permit.job), rights, filter, permit.delete).trusted(trusted);
         reports.send(&Report::Ready(ready), Vec::new())?;
         Ok(Self {
+            permit,
             target,
             marker,
             next: begin.next,
@@ -283,7 +285,9 @@ impl<'a> Session<'a> {
                 self.done(seq, nodes::settle_all(&self.target, &dirs), 0)?;
             }
             Order::Finish { exact } => self.finish(exact)?,
-            Order::Digest { privileged } => self.digest(privileged)?,
+            Order::Digest { privileged, fresh } => {
+                compare::compare(self.permit, &self.target, (privileged, fresh), &|report| self.tell(report))?;
+            }
             Order::Pour { .. } | Order::Chunk { .. } | Order::End { .. } | Order::Spill => {
                 return Err(Failure::protocol(Side::Source, "a stream where a tree is expected"));
             }
@@ -361,12 +365,6 @@ impl<'a> Session<'a> {
         rustix::fs::syncfs(self.target.tree.root()).map_err(|e| target::failed("sync", b"", e))?;
         self.marker()?.set(exact.then_some(self.next)).map_err(marker_failed)?;
         self.reports.send(&Report::Finished, Vec::new())
-    }
-
-    fn digest(&self, privileged: bool) -> Result<(), Failure> {
-        let Target { tree, filter, temp, .. } = &self.target;
-        let hashing = Hashing { tree, side: Side::Target, filter, temp, privileged };
-        digest::report(&hashing, &|report| self.tell(report))
     }
 
     /// From here on owners are known by name.

@@ -21,6 +21,11 @@ impl Bucket {
         self.rate = rate;
     }
 
+    /// Whether nothing may be taken at all.
+    pub fn stands_still(&self) -> bool {
+        self.rate == Some(0)
+    }
+
     /// How long to wait before something may be taken, zero for not at all.
     pub fn wait(&mut self, now: Instant) -> Duration {
         self.settle(now);

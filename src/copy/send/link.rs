@@ -163,6 +163,16 @@ impl Link {
         self.writers.join();
     }
 
+    /// Waits as long as the copy is to stand still; false when there is nobody any more to work for.
+    pub fn may_go_on(&self) -> bool {
+        loop {
+            match self.ledger.broken() {
+                None if self.orders.stands_still() => std::thread::sleep(Duration::from_millis(100)),
+                broken => return broken.is_none(),
+            }
+        }
+    }
+
     /// The next report that is no confirmation.
     pub fn report(&self) -> Result<Report, Failure> {
         let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,6 +2,8 @@
 //!
 //! Owns the manifest on the source. Must never write into the tree that it reads.
 
+mod by_content;
+mod compare;
 mod direct;
 mod feed;
 mod files;
@@ -59,7 +61,7 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
         // Looking at the source takes as long as reaching the target: do both at once.
         let mut look = match &task {
             Task::Pass(orders) => Look::Under(scope.spawn(|| look::look(orders, work, &ledger))),
-            Task::Verify(_) | Task::Preview { .. } | Task::Stream(_) => Look::None,
+            Task::Verify { .. } | Task::Preview { .. } | Task::Stream(_) => Look::None,
         };
         if dial.is_some() && matches!(&task, Task::Pass(orders) if orders.may_relay && look::is_recorded(orders, work))
         {
@@ -67,7 +69,9 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
         }
         let direct = match dial {
             // A connection of its own would take longer than the pass.
-            Some(_) if look.finds_little() => indirect("little is to be sent", output.as_mut()).map(|()| None)?,
+            Some(_) if look.finds_little() || verify::is_little(&task, work) => {
+                indirect("little is to be sent", output.as_mut()).map(|()| None)?
+            }
             Some(dial) => negotiate(dial, input.as_mut(), output.as_mut())?,
             None => None,
         };
@@ -76,7 +80,7 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
             .map_err(|e| Failure::fatal(Side::Source, format!("cannot start a thread: {e}")))?;
         let result = with_progress(&link, &ledger, || match &task {
             Task::Pass(orders) => Pass { orders, link: &link, ledger: &ledger }.run(look.end()?).map(News::Passed),
-            Task::Verify(orders) => verify::verify(orders, &link).map(News::Verified),
+            Task::Verify { orders, when } => verify::verify(orders, *when, work, &link).map(News::Verified),
             Task::Preview { orders, target } => {
                 preview::preview(orders, *target, work, &link, &ledger).map(News::Previewed)
             }

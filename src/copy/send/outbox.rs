@@ -149,6 +149,11 @@ impl Outbox {
         self.lock().pulse.rate
     }
 
+    /// Whether no content may leave at all for now.
+    pub fn stands_still(&self) -> bool {
+        self.lock().bucket.stands_still()
+    }
+
     /// Lets `time` pass; false when the queue was closed or broken meanwhile.
     pub fn pause(&self, time: Duration) -> bool {
         let over = |state: &mut State| !state.closed && !state.broken;

@@ -33,7 +33,7 @@ pub struct Outcomes(Mutex<HashMap<u32, HashMap<Vec<u8>, Outcome>>>, AtomicBool);
 impl Outcomes {
     /// `entry` was read and sent, and `settled` if it did not change meanwhile. Recorded only where the scan saw another.
     pub fn sent(&self, source: &Source, dir: u32, scanned: &Entry<'_>, entry: &Entry<'_>, settled: bool) {
-        let settled = settled && !source.is_fresh(entry.ctime);
+        let settled = settled && !source.moment.is_fresh(entry.ctime);
         let flags = if settled { entry.flags } else { entry.flags | DIRTY };
         let entry = Entry { flags, ..*entry };
         if entry != *scanned {
@@ -163,7 +163,7 @@ impl Result<'_> {
                     match outcomes.and_then(|o| o.get(e.name)) {
                         Some(Outcome::Sent(entry)) => entry.get().or(unsent),
                         Some(Outcome::Unsent) => unsent,
-                        None if self.source.is_fresh(e.ctime) => Some(Entry { flags: e.flags | DIRTY, ..e }),
+                        None if self.source.moment.is_fresh(e.ctime) => Some(Entry { flags: e.flags | DIRTY, ..e }),
                         None => Some(e),
                     }
                 }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use rustix::fs::fstat;
 
+use super::by_content::by_content;
 use super::feed::Feed;
 use super::files::{Read, Reader};
 use super::identity::new_generation;
@@ -22,7 +23,6 @@ use super::makes::Makes;
 use super::outcome::{Outcomes, Result as Outcome};
 use super::owners;
 use super::source::{Act, Found, Source, allocated};
-use super::verify;
 use crate::copy::blocks::Store;
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::listing::{Entries, Entry};
@@ -80,7 +80,7 @@ impl Pass<'_> {
                     known => known,
                 };
                 let known = known::ask(self.link, &known, ready.privileged)?;
-                let known = verify::by_content(self.orders, &source, self.link, known, &ready)?;
+                let known = by_content(self.orders, &source, &work, self.link, known, &ready)?;
                 self.ledger.restart();
                 let found = source.scan(&known, self.ledger)?;
                 (known, found)

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::by_content::by_content;
 use super::identity::{new_generation, rules};
 use super::known::{self, Known, Leftovers};
 use super::ledger::Ledger;
 use super::link::Link;
 use super::owners;
 use super::source::{Act, Found, Source};
-use super::verify;
 use crate::copy::Preview;
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::filter::Filter;
@@ -51,7 +51,9 @@ fn ask(orders: &Orders, source: &Source, work: &Path, link: &Link) -> Result<Kno
     let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;
     owners::agree(orders, &source.carried(), None, link)?;
     let known = known::ask(link, &Known::Manifest(manifest), ready.privileged)?;
-    verify::by_content(orders, source, link, known, &ready)
+    // What a comparison remembers it also writes down.
+    let orders = Orders { fresh: true, ..orders.clone() };
+    by_content(&orders, source, work, link, known, &ready)
 }
 
 fn tell(orders: &Orders, known: &Known, found: &Found) -> Preview {

@@ -1,27 +1,24 @@
 //! What is on the source, and what of it the target lacks.
 //!
-//! Owns the question «must this entry be sent?» and the moment before which a change must have happened to count as read.
+//! Owns the question «must this entry be sent?».
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, FileType, fstat, statat, syncfs};
+use rustix::fs::{AtFlags, FileType, fstat, statat};
 
 use super::known::Known;
 use super::ledger::Ledger;
 use super::owners::Carried;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::filter::Filter;
-use crate::copy::listing::{Entries, Entry, GONE, LINKED, OwnedEntry, Pair, Stamp, merge};
+use crate::copy::listing::{Entries, Entry, GONE, LINKED, OwnedEntry, Pair, merge};
+use crate::copy::moment::Moment;
 use crate::copy::path::{self, TempNames};
 use crate::copy::scan::{Visit, Visitor, walk_below};
 use crate::copy::tree::Tree;
-
-/// The longest time between two ticks of the kernel's clock for file times.
-const TICK: Duration = Duration::from_millis(10);
 
 /// An open source.
 pub struct Source {
@@ -32,7 +29,7 @@ pub struct Source {
     /// Names that are never sent.
     pub temp: TempNames,
     /// Changes at or after this moment may be missed by what is read in this pass, so that they are taken again.
-    pub since: Stamp,
+    pub moment: Moment,
 }
 
 impl Source {
@@ -42,22 +39,13 @@ impl Source {
             let failure = Failure::of(Side::Source, "open the source directory", root.as_bytes(), e);
             Failure { fatal: true, ..failure }.hint("check `from:` in the plan, and that its filesystem is mounted")
         })?;
-        let since = now();
-        // A change after this has a later time than `since`, whatever the kernel's tick.
-        std::thread::sleep(TICK);
-        syncfs(tree.root()).map_err(|e| Failure::of(Side::Source, "sync", root.as_bytes(), e))?;
-        Ok(Self { tree, filter, temp, since })
+        let moment = Moment::begin(tree.root()).map_err(|e| Failure::of(Side::Source, "sync", root.as_bytes(), e))?;
+        Ok(Self { tree, filter, temp, moment })
     }
 
     /// What of it is carried.
     pub fn carried(&self) -> Carried<'_> {
         Carried { tree: &self.tree, filter: &self.filter, temp: &self.temp }
-    }
-
-    /// Whether something changed so lately that what was read of it may be older than the record of it.
-    pub fn is_fresh(&self, ctime: Stamp) -> bool {
-        // A filesystem that keeps whole seconds rounds down.
-        ctime >= self.since || ctime.nsec == 0 && ctime.sec >= self.since.sec
     }
 
     /// Reads the whole tree and compares it with what is known.
@@ -82,11 +70,6 @@ impl Source {
     pub fn skips(&self, dir: &[u8], name: &[u8], is_dir: bool) -> bool {
         self.temp.matches(name) || !self.filter.is_empty() && self.filter.excludes(&path::join(dir, name), is_dir)
     }
-}
-
-fn now() -> Stamp {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Stamp { sec: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), nsec: now.subsec_nanos() }
 }
 
 /// A directory of the source.

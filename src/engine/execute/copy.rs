@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::pace::Pace;
 use super::{Context, Effect, done, failed};
-use crate::copy::{CopyJob, CopyProgress, Looked, PassReport};
+use crate::copy::{CopyError, CopyJob, CopyProgress, Looked, PassReport, VerifyReport, When};
 use crate::event::Notice;
 use crate::planner::graph::{CopyPhase, CopyStep, Step};
 use crate::spec::model::Owners;
 use crate::ssh::receipt;
 use crate::text;
 
-/// Tries of a pass whose connection broke: each goes on where the one before ended.
+/// Tries of a pass or a comparison whose connection broke: each goes on where the one before ended.
 const TRIES: u32 = 5;
 
 impl Context {
@@ -29,7 +29,19 @@ impl Context {
             bandwidth: tree.bandwidth,
             by_name: tree.owners == Owners::Names,
             checksum: false,
+            fresh: false,
         })
+    }
+
+    /// Lets some time pass after a connection has broken; anything else is the end, and so is one that breaks again and again.
+    async fn try_again(&self, step: &Step, e: CopyError, attempt: &mut u32) -> Result<(), Effect> {
+        if !e.retryable || *attempt >= TRIES {
+            return Err(failed(e.to_string(), e.hint));
+        }
+        self.waiting(step, format!("{e}; trying again"));
+        self.world.clock.sleep(Duration::from_secs(1 << *attempt)).await;
+        *attempt += 1;
+        Ok(())
     }
 
     pub(super) fn on_progress(&self, step: &Step) -> impl Fn(CopyProgress) + Send + Sync + use<> {
@@ -72,12 +84,23 @@ async fn pass(context: &Context, step: &Step, tree: &CopyStep, job: &CopyJob) ->
         let job = CopyJob { bandwidth: pace.now(), ..job.clone() };
         let pass = context.world.copier.pass(&job, &progress);
         match pace.keep(pass, |now| context.world.copier.limit(&job.id, now)).await {
-            Err(e) if e.retryable && attempt < TRIES => {
-                context.waiting(step, format!("{e}; trying again"));
-                context.world.clock.sleep(Duration::from_secs(1 << attempt)).await;
-                attempt += 1;
-            }
-            ended => return ended.map_err(|e| failed(e.to_string(), e.hint)),
+            Err(e) => context.try_again(step, e, &mut attempt).await?,
+            Ok(report) => return Ok(report),
+        }
+    }
+}
+
+async fn compare(context: &Context, step: &Step, tree: &CopyStep, job: &CopyJob) -> Result<VerifyReport, Effect> {
+    let when = if tree.phase == CopyPhase::VerifyAhead { When::Ahead } else { When::Frozen };
+    let progress = context.on_progress(step);
+    let pace = Pace::of_comparison(context, step, tree, &job.source);
+    let mut attempt = 1;
+    loop {
+        let job = CopyJob { bandwidth: pace.now(), ..job.clone() };
+        let verify = context.world.copier.verify(&job, when, &progress);
+        match pace.keep(verify, |now| context.world.copier.limit(&job.id, now)).await {
+            Err(e) => context.try_again(step, e, &mut attempt).await?,
+            Ok(report) => return Ok(report),
         }
     }
 }
@@ -112,34 +135,56 @@ fn said(phase: CopyPhase, passes: u32, settled: bool, shrinks: bool, report: &Pa
     format!("{sent}; {} ({why})", text::count(passes.into(), "pass").replace("passs", "passes"))
 }
 
-/// Compares by content. A difference is sent once more, then it stops the run.
+/// Compares by content. A difference that should not be is sent once more, then it stops the run.
 pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
     let job = match context.job(step, tree) {
         Ok(job) => job,
         Err(effect) => return effect,
     };
-    let progress = context.on_progress(step);
     // The record of what was sent says that all is well: what differs is found by its content.
     let again = CopyJob { checksum: true, ..job.clone() };
-    let mut examples = Vec::new();
-    for _ in 0..2 {
-        match context.world.copier.verify(&job, &progress).await {
-            Ok(r) if r.different == 0 => {
-                return done(format!(
-                    "{} ({}) are the same by BLAKE3",
-                    text::count(r.files, "file"),
-                    text::bytes(r.bytes)
-                ));
+    let mut resent = None;
+    loop {
+        let report = match compare(context, step, tree, &job).await {
+            Ok(report) => report,
+            Err(effect) => return effect,
+        };
+        match (report.different, resent) {
+            (0, resent) => return done(found(&report, resent)),
+            (_, None) => resent = Some(report.different),
+            (_, Some(_)) => {
+                let what =
+                    format!("source and target still differ after sending again: {}", report.examples.join("; "));
+                let hint = "something else writes to one of the two trees: find it, then `migrate apply` again";
+                return failed(what, Some(hint.into()));
             }
-            Ok(r) => examples = r.examples,
-            Err(e) => return failed(e.to_string(), e.hint),
         }
         if let Err(effect) = pass(context, step, tree, &again).await {
             return effect;
         }
     }
-    let hint = "something else writes to one of the two trees: find it, then `migrate apply` again";
-    failed(format!("source and target still differ after sending again: {}", examples.join("; ")), Some(hint.into()))
+}
+
+fn found(report: &VerifyReport, resent: Option<u64>) -> String {
+    let (files, bytes) = (text::count(report.files, "file"), text::bytes(report.bytes));
+    let mut said = match report.behind {
+        0 => format!("{files} ({bytes}) are the same by BLAKE3"),
+        n => {
+            format!("{files} ({bytes}) are the same by BLAKE3, but for {} that changed since the last pass", entries(n))
+        }
+    };
+    if report.known > 0 {
+        let known = text::grouped(report.known);
+        said.push_str(&format!("; {known} of them were compared before and have not changed since"));
+    }
+    if let Some(resent) = resent {
+        said.push_str(&format!("; {} differed and went again", entries(resent)));
+    }
+    said
+}
+
+fn entries(n: u64) -> String {
+    if n == 1 { "1 entry".to_owned() } else { format!("{} entries", text::grouped(n)) }
 }
 
 /// Removes agents, manifests and receipts. What stays behind does no harm, so trouble here is told and not held for.
@@ -165,4 +210,25 @@ pub async fn clean_up(context: &Context, hosts: &[String], jobs: &[String]) -> E
     } else {
         format!("left behind: {}", left.join("; "))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_says_what_it_read_and_what_it_knew() {
+        let report = VerifyReport { files: 1204, bytes: 3 << 30, ..VerifyReport::default() };
+        assert_eq!(found(&report, None), "1,204 files (3.0 GiB) are the same by BLAKE3");
+        let ahead = VerifyReport { behind: 14, ..report.clone() };
+        assert_eq!(
+            found(&ahead, Some(1)),
+            "1,204 files (3.0 GiB) are the same by BLAKE3, but for 14 entries that changed since the last pass; \
+             1 entry differed and went again"
+        );
+        assert_eq!(
+            found(&VerifyReport { known: 1190, ..report }, None),
+            "1,204 files (3.0 GiB) are the same by BLAKE3; 1,190 of them were compared before and have not changed since"
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! How fast a copy may go, while it goes: the plan's limits, an operator's, its share of the limit for all, and the source's load.
+//! How fast a copy or a comparison may go, while it goes: the plan's limits, an operator's, its share of the limit for all, and the source's load.
 //!
 //! Must never hold a copy back by the load of a source that is frozen: there it is the copy that is waited for.
 
@@ -24,6 +24,8 @@ pub struct Pace<'a> {
     /// The state's own limit.
     own: Option<u64>,
     throttle: Option<&'a Throttle>,
+    /// Whether it takes a share of the limit for all.
+    shares: bool,
     /// Whether the source's load lets it go on.
     calm: watch::Sender<bool>,
 }
@@ -31,13 +33,17 @@ pub struct Pace<'a> {
 impl<'a> Pace<'a> {
     /// From here until it is dropped, the copy takes its share.
     pub fn of_tree(context: &'a Context, step: &'a Step, tree: &'a CopyStep, source: &'a Host) -> Self {
-        let live = matches!(tree.phase, CopyPhase::Seed | CopyPhase::CatchUp);
-        Self::new(context, step, source, tree.bandwidth, tree.throttle.as_ref().filter(|_| live))
+        Self::new(context, step, source, tree.bandwidth, throttle(tree), true)
+    }
+
+    /// The same for a comparison, which sends next to nothing but reads as much as a copy.
+    pub fn of_comparison(context: &'a Context, step: &'a Step, tree: &'a CopyStep, source: &'a Host) -> Self {
+        Self::new(context, step, source, None, throttle(tree), false)
     }
 
     /// The same for a stream, which is poured in the freeze.
     pub fn of_stream(context: &'a Context, step: &'a Step, own: Option<u64>, source: &'a Host) -> Self {
-        Self::new(context, step, source, own, None)
+        Self::new(context, step, source, own, None, true)
     }
 
     fn new(
@@ -46,9 +52,10 @@ impl<'a> Pace<'a> {
         source: &'a Host,
         own: Option<u64>,
         throttle: Option<&'a Throttle>,
+        shares: bool,
     ) -> Self {
-        context.copies.send_modify(|n| *n += 1);
-        Self { context, step, source, own, throttle, calm: watch::channel(throttle.is_none()).0 }
+        context.copies.send_modify(|n| *n += u64::from(shares));
+        Self { context, step, source, own, throttle, shares, calm: watch::channel(throttle.is_none()).0 }
     }
 
     /// Bytes per second; 0 to stand still.
@@ -64,7 +71,7 @@ impl<'a> Pace<'a> {
         own.into_iter().chain(share).min()
     }
 
-    /// Does `pass`, and tells `limit` of every change of the pace meanwhile.
+    /// Does `pass`, which may be a comparison, and tells `limit` of every change of the pace meanwhile.
     pub async fn keep<T>(&self, pass: impl Future<Output = T>, limit: impl Fn(Option<u64>)) -> T {
         let mut now = self.now();
         let (mut tuning, mut copies) = (self.context.tuning.subscribe(), self.context.copies.subscribe());
@@ -127,8 +134,14 @@ impl<'a> Pace<'a> {
 
 impl Drop for Pace<'_> {
     fn drop(&mut self) {
-        self.context.copies.send_modify(|n| *n = n.saturating_sub(1));
+        self.context.copies.send_modify(|n| *n = n.saturating_sub(u64::from(self.shares)));
     }
+}
+
+/// What holds a step of this tree back: nothing where the source is frozen.
+fn throttle(tree: &CopyStep) -> Option<&Throttle> {
+    let live = matches!(tree.phase, CopyPhase::Seed | CopyPhase::CatchUp | CopyPhase::VerifyAhead);
+    tree.throttle.as_ref().filter(|_| live)
 }
 
 /// A number, if the command printed one and nothing else.

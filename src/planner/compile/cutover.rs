@@ -1,6 +1,7 @@
 //! `cutover`: one writer at a time, pair by pair.
 //!
-//! seed → (slot) → catch up → drain → empty → freeze → last pass → streams → verify → thaw → check → shift in steps → retire.
+//! seed → (slot) → catch up → verify ahead → catch up → drain → empty → freeze → last pass → streams → verify → thaw → check → shift in
+//! steps → retire.
 
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ fn compile_pair(
     chain.wait_for(slots.next());
     chain.wait_for(ttl_lowered.into_iter().flatten());
     plan.copies(chain, steps, pair, CopyPhase::CatchUp, "catch-up");
+    plan.verify_ahead(chain, steps, pair);
     plan.hooks(chain, steps, pair, HookPoint::BeforeDrain)?;
     empty_source(plan, pair, chain, steps);
     plan.hooks(chain, steps, pair, HookPoint::AfterDrain)?;

@@ -117,7 +117,8 @@ impl<'a> ServicePlan<'a> {
     /// Adds one copy step for each tree.
     pub fn copies(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>, phase: CopyPhase, name: &str) {
         for (n, tree) in pair.trees.iter().enumerate() {
-            if phase == CopyPhase::Verify && !self.directory(n).is_some_and(|d| d.verify) {
+            let compares = matches!(phase, CopyPhase::Verify | CopyPhase::VerifyAhead);
+            if compares && !self.directory(n).is_some_and(|d| d.verify) {
                 continue;
             }
             if phase == CopyPhase::Seed && self.directory(n).is_some_and(|d| d.on_rollback == OnRollback::Restore) {
@@ -126,8 +127,16 @@ impl<'a> ServicePlan<'a> {
             }
             let tree = CopyStep { phase, ..tree.clone() };
             let id = self.id(pair, &if n == 0 { name.to_owned() } else { format!("{name}-{}", n + 1) });
-            let kind = if phase == CopyPhase::Verify { StepKind::Verify(tree) } else { StepKind::Copy(tree) };
-            chain.add(steps, &id, kind);
+            chain.add(steps, &id, if compares { StepKind::Verify(tree) } else { StepKind::Copy(tree) });
+        }
+    }
+
+    /// Compares while the source lives, so that in the freeze only what changed since is read again. That takes its time: what changes
+    /// meanwhile is caught up on.
+    pub fn verify_ahead(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>) {
+        if self.service.state.iter().filter_map(State::directory).any(|d| d.verify) {
+            self.copies(chain, steps, pair, CopyPhase::VerifyAhead, "verify-ahead");
+            self.copies(chain, steps, pair, CopyPhase::CatchUp, "catch-up-again");
         }
     }
 
