@@ -201,6 +201,16 @@ impl Default for Looked {
     }
 }
 
+impl fmt::Display for Looked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Watched => f.write_str("watched"),
+            Self::Swept { why } if why.is_empty() => f.write_str("swept"),
+            Self::Swept { why } => write!(f, "swept ({why})"),
+        }
+    }
+}
+
 /// What a comparison found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {

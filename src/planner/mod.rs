@@ -6,6 +6,7 @@ mod compile;
 mod estimate;
 pub mod finding;
 pub mod graph;
+mod lookout;
 pub mod observe;
 pub mod observed;
 mod preflight;

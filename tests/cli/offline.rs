@@ -24,6 +24,13 @@ fn a_plan_for_programs_is_json_with_every_step() {
     let plan: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let steps = plan["graph"]["steps"].as_array().unwrap();
     assert_eq!(steps.len(), 52);
+    let lines = plan["waves"].as_array().unwrap().iter().flat_map(|wave| wave["groups"].as_array().unwrap());
+    let lines = lines.flat_map(|group| group["lines"].as_array().unwrap());
+    let told: Vec<_> = lines.filter(|line| line.get("changes").is_some()).collect();
+    assert_eq!(told.len(), 6, "catch up and last pass of three pairs");
+    for line in told {
+        assert_eq!(line["changes"]["unknown"]["why"], "not known until the host is asked");
+    }
     for step in steps {
         for after in step["after"].as_array().unwrap() {
             let earlier = steps.iter().take_while(|s| s["id"] != step["id"]).any(|s| s["id"] == *after);

@@ -170,14 +170,15 @@ fn summary(report: &PassReport) -> String {
         n => format!("; {} changed while being read", text::grouped(n)),
     };
     format!(
-        "sent {} ({}) of {} ({}), removed {}, in {} ({}/s){nameless}{unsettled}",
+        "sent {} ({}) of {} ({}), removed {}, in {} ({}/s); {}{nameless}{unsettled}",
         text::count(report.files_sent, "file"),
         text::bytes(report.bytes_sent),
         entries(report.entries),
         text::bytes(report.bytes),
         text::grouped(report.deleted),
         text::duration(took),
-        text::bytes(rate as u64)
+        text::bytes(rate as u64),
+        report.looked
     )
 }
 
@@ -227,7 +228,7 @@ mod tests {
         };
         assert_eq!(
             summary(&report),
-            "sent 12 files (4.0 MiB) of 1,204 entries (3.0 GiB), removed 3, in 2 s (2.0 MiB/s); 1 changed while being read"
+            "sent 12 files (4.0 MiB) of 1,204 entries (3.0 GiB), removed 3, in 2 s (2.0 MiB/s); watched; 1 changed while being read"
         );
     }
 }

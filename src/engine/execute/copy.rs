@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::pace::Pace;
 use super::{Context, Effect, done, failed};
-use crate::copy::{CopyJob, CopyProgress, Looked, PassReport};
+use crate::copy::{CopyJob, CopyProgress, PassReport};
 use crate::event::Notice;
 use crate::planner::graph::{CopyPhase, CopyStep, Step};
 use crate::spec::model::Owners;
@@ -96,11 +96,7 @@ fn said(phase: CopyPhase, passes: u32, settled: bool, shrinks: bool, report: &Pa
         0 => sent,
         n => format!("{sent}, {n} users and groups by their number"),
     };
-    let sent = match &report.looked {
-        Looked::Watched => format!("{sent}; watched"),
-        Looked::Swept { why } if why.is_empty() => sent,
-        Looked::Swept { why } => format!("{sent}; swept ({why})"),
-    };
+    let sent = format!("{sent}; {}", report.looked);
     if phase != CopyPhase::CatchUp {
         return sent;
     }
