@@ -36,5 +36,7 @@ mod pair;
 mod streams;
 #[path = "copy/tree.rs"]
 mod tree;
+#[path = "copy/unmounted.rs"]
+mod unmounted;
 #[path = "copy/watched.rs"]
 mod watched;

@@ -51,6 +51,14 @@ pub struct Args {
     #[arg(long)]
     delete: bool,
 
+    /// Remove everything on the target, too, when SRC is empty: else that is taken for a filesystem that is not mounted
+    #[arg(long, requires = "delete")]
+    allow_empty: bool,
+
+    /// Go on though SRC is on another filesystem than at the last copy: else that is taken for one that is not mounted
+    #[arg(long)]
+    allow_moved: bool,
+
     #[command(flatten)]
     rules: Rules,
 

@@ -47,6 +47,8 @@ pub struct Orders {
     pub delete: bool,
     /// Whether that also holds when the source's root is empty.
     pub allow_empty: bool,
+    /// Whether the source's filesystems may be others than at the last pass.
+    pub allow_moved: bool,
     /// Bytes per second; 0 stands still.
     pub bandwidth: Option<u64>,
     /// Whether content is compared, whatever any record says.

@@ -51,6 +51,10 @@ pub struct CopyJob {
     pub exclude: Vec<String>,
     /// Remove on the target what the source does not have.
     pub delete: bool,
+    /// Also when the source's root is empty.
+    pub allow_empty: bool,
+    /// Go on though the source's root is on another filesystem than at the last pass, or one below it is not mounted any more.
+    pub allow_moved: bool,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
     /// Which way the data takes.

@@ -68,6 +68,8 @@ impl Trip {
             to,
             exclude: args.rules.0.clone(),
             delete: args.delete,
+            allow_empty: args.allow_empty,
+            allow_moved: args.allow_moved,
             bandwidth: args.bwlimit,
             path: if args.relay { DataPath::Relay } else { DataPath::Auto },
             by_name: args.owners == Owners::Names,

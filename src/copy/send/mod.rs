@@ -5,6 +5,7 @@
 mod direct;
 mod feed;
 mod files;
+mod guard;
 mod identity;
 mod known;
 mod large;

@@ -13,6 +13,7 @@ use rustix::fs::fstat;
 
 use super::feed::Feed;
 use super::files::{Read, Reader};
+use super::guard;
 use super::identity::new_generation;
 use super::known::{self, Known};
 use super::ledger::{Item, Ledger, Sent};
@@ -60,7 +61,7 @@ pub(super) struct View<'a> {
 impl Pass<'_> {
     /// Does it.
     pub fn run(&self, seen: Seen) -> Result<PassReport, Failure> {
-        let Seen { start, work, rules, source, known, found, generation, watch, mut looked } = seen;
+        let Seen { start, work, rules, source, volume, known, found, generation, watch, mut looked } = seen;
         let next = new_generation()?;
         let exclude = self.orders.exclude.clone();
         let ready = self.link.begin(Begin { version: VERSION, generation, next, exclude, read_only: false })?;
@@ -86,18 +87,19 @@ impl Pass<'_> {
                 (known, found)
             }
         };
-        self.guard_empty(&known, &found)?;
+        guard::nothing_unmounted(self.orders, &known, &found)?;
         let outcomes = Outcomes::default();
         let store = Store::of_job(&work);
         let view =
             View { store: &store, source: &source, known: &known, found: &found, outcomes: &outcomes, ready: &ready };
         let mut state = generation;
-        if self.plan(&view)? {
+        // A record of another filesystem would be asked about again.
+        if self.plan(&view)? || volume.moved {
             let deleted = self.bring_up(&view)?;
             let exact = self.ledger.failures().1 == 0;
             self.finish(exact)?;
             state = exact.then_some(next);
-            let header = Header { rules, generation: state, size: found.size };
+            let header = Header { rules, generation: state, size: found.size, volume: Some(volume.now) };
             let outcome = Outcome { source: &source, found: &found, known: &known, outcomes: &outcomes, deleted };
             outcome.save(&work.join("manifest"), header, &store).map_err(|e| cannot_remember(&work, &e))?;
         }
@@ -106,17 +108,6 @@ impl Pass<'_> {
             watch.done(rules, state);
         }
         Ok(PassReport { nameless, ..self.report(&found, start, looked)? })
-    }
-
-    /// An empty root is more often a filesystem that is not mounted than a wish to delete everything.
-    fn guard_empty(&self, known: &Known, found: &Found) -> Result<(), Failure> {
-        let empty = found.size.0 == 0;
-        if !empty || known.is_empty() || !self.orders.delete || self.orders.allow_empty {
-            return Ok(());
-        }
-        let what = format!("{} is empty, but the target is not: nothing was deleted there", self.orders.from);
-        Err(Failure::fatal(Side::Source, what)
-            .hint("check that its filesystem is mounted; if it is meant to be empty, allow that for this copy"))
     }
 
     /// Counts what is to be sent and checks that the target has room; whether there is anything to do.

@@ -25,6 +25,8 @@ impl Context {
             to: tree.to.clone(),
             exclude: tree.exclude.clone(),
             delete: tree.delete,
+            allow_empty: tree.allow_empty,
+            allow_moved: tree.allow_moved,
             path: tree.path,
             bandwidth: tree.bandwidth,
             by_name: tree.owners == Owners::Names,

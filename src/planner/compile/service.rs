@@ -227,6 +227,8 @@ fn tree((source, target): (&Host, &Host), job: String, state: &DirectoryState) -
         to: fill(&state.to, target)?,
         exclude: state.exclude.clone(),
         delete: state.delete,
+        allow_empty: state.allow_empty,
+        allow_moved: state.allow_moved,
         bandwidth: state.bandwidth,
         path: state.path,
         throttle: match &state.throttle {

@@ -50,11 +50,14 @@ fn read_directory(kind: Option<Value<'_>>, m: &Map<'_>) -> Option<StateDraft> {
     // The first pattern that matches decides.
     let mut exclude = m.get("include").map(included).unwrap_or_default();
     exclude.extend(m.get("exclude").map(patterns).unwrap_or_default());
+    let delete = m.get("delete").and_then(|v| v.bool()).unwrap_or(true);
     let mut directory = DirectoryState {
         from: crate::spec::model::Template(String::new()),
         to: crate::spec::model::Template(String::new()),
         exclude,
-        delete: m.get("delete").and_then(|v| v.bool()).unwrap_or(true),
+        delete,
+        allow_empty: allow_empty(m, delete),
+        allow_moved: m.get("allow_moved").and_then(|v| v.bool()).unwrap_or(false),
         verify: m.get("verify").and_then(|v| v.bool()).unwrap_or(true),
         bandwidth: m.get("bandwidth").and_then(|v| v.rate()),
         throttle: None,
@@ -80,6 +83,15 @@ fn read_directory(kind: Option<Value<'_>>, m: &Map<'_>) -> Option<StateDraft> {
     directory.from = from.template.value.clone();
     directory.to = to.template.value.clone();
     Some(StateDraft { state: State::Directory(directory), roots: Some((from, to)), templates, at: m.at().clone() })
+}
+
+fn allow_empty(m: &Map<'_>, delete: bool) -> bool {
+    let Some(value) = m.get("allow_empty") else { return false };
+    let allowed = value.bool().unwrap_or(false);
+    if allowed && !delete {
+        value.error("`allow_empty` is about deletions, and there are none", "remove `allow_empty`, or `delete: false`");
+    }
+    allowed
 }
 
 fn path(value: Value<'_>) -> Option<DataPath> {
