@@ -27,6 +27,7 @@ As with rsync, a slash at the end of SRC means what is in the directory; without
 
 Contents, hard links, holes, times, permissions, extended attributes and ACLs are carried, owners and devices as root.
 The first copy compares everything; a later one to the same place sends what has changed since, by the record on the source.
+With --watch, where the source can be watched (as root, on ext4 or xfs), a pass looks only at what changed; else at every entry.
 Where it is cut it goes on the next time. Ctrl-C stops a copy; with --watch it makes one last pass. Twice ends it at once.
 
 Examples:

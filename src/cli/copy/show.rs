@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::cli::output::{self, Format};
-use crate::copy::{CopyProgress, PassReport, Preview, VerifyReport};
+use crate::copy::{CopyProgress, Looked, PassReport, Preview, VerifyReport};
 use crate::text;
 
 /// Lines of progress come at most this often where there is no terminal; JSON comes as often as there is news.
@@ -18,6 +18,8 @@ pub struct Show {
     format: Format,
     bar: ProgressBar,
     clock: Mutex<Clock>,
+    /// What was told last of how changes are found.
+    looked: Mutex<Option<Looked>>,
 }
 
 struct Clock {
@@ -33,7 +35,7 @@ impl Show {
             Format::Text => ProgressBar::new_spinner(),
             Format::Json => ProgressBar::hidden(),
         };
-        Self { format, bar, clock: Mutex::new(Clock { began: None, told: Instant::now() }) }
+        Self { format, bar, clock: Mutex::new(Clock { began: None, told: Instant::now() }), looked: Mutex::default() }
     }
 
     /// A pass or a comparison begins.
@@ -85,9 +87,25 @@ impl Show {
         }
     }
 
+    /// Says how changes are found, once and when that changes. The first pass looks at everything anyway.
+    fn guarantee(&self, now: &Looked) {
+        let mut told = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.as_ref() != Some(now) {
+            let what = match now {
+                Looked::Watched => "a pass looks only at what changed",
+                Looked::Swept { .. } => "a pass looks at every entry",
+            };
+            self.note(&format!("changes are {now}: {what}"));
+            *told = Some(now.clone());
+        }
+    }
+
     /// A pass has ended. Of those that only look for changes, what they found is told.
     pub fn passed(&self, nth: u32, watching: bool, report: &PassReport) {
         self.bar.finish_and_clear();
+        if watching && nth > 1 {
+            self.guarantee(&report.looked);
+        }
         match self.format {
             Format::Json => self.event("pass", json!({ "nth": nth, "report": report })),
             Format::Text if watching && (nth == 1 || report.files_sent + report.deleted > 0) => {
@@ -222,7 +240,7 @@ mod tests {
             deleted: 3,
             unsettled: 1,
             nameless: 0,
-            looked: crate::copy::Looked::Watched,
+            looked: Looked::Watched,
             millis: 2000,
             way: Way::Direct,
         };

@@ -60,6 +60,8 @@ impl Trip {
         let pool = Pool::new(connect::ssh(environment), hosts, ssh::Options::default());
         let transport = Arc::new(Mixed::new(pool, HERE));
         let engine = Engine::new(Arc::clone(&transport) as Arc<dyn controller::Transport>, program);
+        // A watch is of use to later passes only.
+        let engine = if args.watch.is_some() { engine } else { engine.sweeping() };
         let job = CopyJob {
             id: job_id(&[&source.name, &from, &target.name, &to]),
             source,

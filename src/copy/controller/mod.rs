@@ -107,7 +107,7 @@ impl Engine {
         if let Task::Pass(orders) = &mut task {
             orders.unwatched = match self.watch {
                 true => self.watches.ensure(transport, &on_source, job).await.err().unwrap_or_default(),
-                false => "it was not asked for".to_owned(),
+                false => "no watch was asked for".to_owned(),
             };
         }
         let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
