@@ -19,6 +19,7 @@ mod outcome;
 mod owners;
 mod pass;
 mod preview;
+mod settle;
 mod source;
 mod squeeze;
 mod stream;

@@ -3,13 +3,10 @@
 //! Owns the order of these. Must never delete before everything else has arrived, and never remember before the target's
 //! disk has it.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-
-use rustix::fs::fstat;
 
 use super::feed::Feed;
 use super::files::{Read, Reader};
@@ -26,10 +23,8 @@ use super::source::{Act, Found, Source, allocated};
 use super::verify;
 use crate::copy::blocks::Store;
 use crate::copy::failure::{Failure, Side, show};
-use crate::copy::listing::{Entries, Entry};
 use crate::copy::manifest::{Header, Manifest};
-use crate::copy::message::{Begin, Make, Meta, Node, Order, Orders, Ready, Report};
-use crate::copy::meta::meta_of_open;
+use crate::copy::message::{Begin, Make, Node, Order, Orders, Ready, Report};
 use crate::copy::path;
 use crate::copy::wire::VERSION;
 use crate::copy::{Looked, PassReport};
@@ -252,72 +247,6 @@ impl Pass<'_> {
             self.link.order(&Order::Delete { seq, paths: paths.to_vec() }, Vec::new())?;
         }
         Ok(())
-    }
-
-    /// Directories that changed, or in which something was done, get their attributes last and the deepest first.
-    fn settle_directories(&self, view: &View<'_>) -> Result<(), Failure> {
-        let mut touched = BTreeSet::new();
-        for (nth, dir) in (0..).zip(&view.found.dirs) {
-            for (act, _) in view.found.acts(nth, view.known) {
-                if act != Act::Nothing {
-                    touched.insert(dir.path.clone());
-                }
-                if let Act::Enter(entry) | Act::Settle(entry) = act {
-                    touched.insert(path::join(&dir.path, entry.name));
-                }
-            }
-        }
-        if !view.ready.trusted {
-            touched.insert(Vec::new());
-        }
-        touched.extend(view.known.littered().cloned());
-        let mut dirs: Vec<(Vec<u8>, Meta)> = Vec::new();
-        for path in touched.iter().rev() {
-            if let Some(meta) = self.directory_meta(view, path)? {
-                dirs.push((path.clone(), meta));
-            }
-            if dirs.len() == PER_ORDER {
-                self.settle(std::mem::take(&mut dirs))?;
-            }
-        }
-        self.settle(dirs)
-    }
-
-    fn settle(&self, dirs: Vec<(Vec<u8>, Meta)>) -> Result<(), Failure> {
-        if dirs.is_empty() {
-            return Ok(());
-        }
-        let seq = self.ledger.register(Sent::default());
-        self.link.order(&Order::Settle { seq, dirs }, Vec::new())
-    }
-
-    /// A directory's attributes as the scan recorded them; `None` when it is gone.
-    fn directory_meta(&self, view: &View<'_>, path: &[u8]) -> Result<Option<Meta>, Failure> {
-        let fd = match view.source.tree.dir(path) {
-            Ok(fd) => fd,
-            Err(_) => return Ok(None),
-        };
-        let (dir, name) = path::split(path);
-        let index = view.found.dirs.binary_search_by(|d| d.path.as_slice().cmp(dir));
-        let listing = index
-            .ok()
-            .and_then(|at| view.found.dirs.get(at))
-            .and_then(|d| d.listing.as_deref().or_else(|| view.known.listing(&d.path)));
-        let stat = fstat(&fd).ok();
-        let scanned = match path.is_empty() {
-            true => view.found.root.get(),
-            // A watched pass does not look at every parent.
-            false if index.is_err() => stat.as_ref().map(|st| Entry::of_stat(name, st)),
-            false => Entries(listing.unwrap_or_default()).find(|e| e.name == name),
-        };
-        let Some(entry) = scanned else { return Ok(None) };
-        match meta_of_open(&fd, &entry) {
-            Ok(meta) => Ok(Some(meta)),
-            Err(e) => {
-                self.ledger.fail(Failure::of(Side::Source, "read the attributes of", path, e));
-                Ok(None)
-            }
-        }
     }
 
     fn finish(&self, exact: bool) -> Result<(), Failure> {
