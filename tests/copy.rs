@@ -32,6 +32,8 @@ mod over_ssh;
 mod owners;
 #[path = "copy/pair.rs"]
 mod pair;
+#[path = "copy/progress.rs"]
+mod progress;
 #[path = "copy/streams.rs"]
 mod streams;
 #[path = "copy/tree.rs"]

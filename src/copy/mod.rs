@@ -68,15 +68,16 @@ pub struct CopyJob {
 /// How far a pass is; lossy, at most some times a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyProgress {
-    /// Files looked at on the source.
+    /// Entries looked at on the source.
     pub files_scanned: u64,
     /// Files whose content has arrived.
     pub files_done: u64,
     /// Files known to need sending.
     pub files_total: u64,
-    /// Bytes that have arrived.
+    /// Bytes of these that are done with: arrived, of large files also sent, or there already. Never goes back within a pass, and
+    /// never beyond the total.
     pub bytes_done: u64,
-    /// Bytes known to need sending.
+    /// Bytes of the files known to need sending; 0 while that is not known.
     pub bytes_total: u64,
 }
 

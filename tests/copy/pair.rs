@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use migrate::copy::controller::{Engine, Local, Transport};
-use migrate::copy::{Copier, CopyError, CopyJob, PassReport, Preview, VerifyReport};
+use migrate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, VerifyReport};
 use migrate::spec::model::{Host, SshTarget};
 use tempfile::TempDir;
 
@@ -105,7 +105,11 @@ impl Pair {
     }
 
     pub fn try_pass(&self) -> Result<PassReport, CopyError> {
-        self.runtime.block_on(self.engine.pass(&self.job, &|_| {}))
+        self.try_pass_with(&|_| {})
+    }
+
+    pub fn try_pass_with(&self, progress: OnProgress<'_>) -> Result<PassReport, CopyError> {
+        self.runtime.block_on(self.engine.pass(&self.job, progress))
     }
 
     pub fn try_preview(&self) -> Result<Preview, CopyError> {

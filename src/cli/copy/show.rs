@@ -67,7 +67,7 @@ impl Show {
 
     fn draw(&self, now: CopyProgress) {
         if now.bytes_total == 0 {
-            self.bar.set_message(format!("{} looked at", entries(now.files_scanned)));
+            self.bar.set_message(format!("{} looked at", text::entries(now.files_scanned)));
             return;
         }
         if self.bar.length().is_none() {
@@ -143,7 +143,7 @@ impl Show {
             "would send {} ({}) of {} ({}), make or change {}, remove {}; nothing was changed\n",
             text::count(preview.files_sent, "file"),
             text::bytes(preview.bytes_sent),
-            entries(preview.entries),
+            text::entries(preview.entries),
             text::bytes(preview.bytes),
             text::grouped(preview.made),
             text::grouped(preview.deleted)
@@ -169,7 +169,7 @@ fn pace(now: CopyProgress, elapsed: Duration) -> (u64, Option<Duration>) {
 
 fn line(now: CopyProgress, rate: u64, left: Option<Duration>) -> String {
     if now.bytes_total == 0 {
-        return format!("{} looked at", entries(now.files_scanned));
+        return format!("{} looked at", text::entries(now.files_scanned));
     }
     let eta = left.map_or_else(|| "unknown".to_owned(), text::duration);
     let (done, total) = (text::bytes(now.bytes_done), text::bytes(now.bytes_total));
@@ -191,17 +191,13 @@ fn summary(report: &PassReport) -> String {
         "sent {} ({}) of {} ({}), removed {}, in {} ({}/s); {}{nameless}{unsettled}",
         text::count(report.files_sent, "file"),
         text::bytes(report.bytes_sent),
-        entries(report.entries),
+        text::entries(report.entries),
         text::bytes(report.bytes),
         text::grouped(report.deleted),
         text::duration(took),
         text::bytes(rate as u64),
         report.looked
     )
-}
-
-fn entries(n: u64) -> String {
-    if n == 1 { "1 entry".to_owned() } else { format!("{} entries", text::grouped(n)) }
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -100,7 +100,7 @@ pub async fn conduct(
     let receiver = async {
         start(&mut from_source, &mut to_source, task).await?;
         match relay {
-            None => agree(&mut from_source, &mut to_source, broker).await,
+            None => agree(&mut from_source, &mut to_source, broker, progress).await,
             relay => Ok(relay),
         }
     };
@@ -161,6 +161,7 @@ async fn agree(
     from_source: &mut Reader,
     to_source: &mut Writer,
     broker: &dyn Broker,
+    progress: OnProgress<'_>,
 ) -> Result<Option<String>, Broken> {
     let mut frame = Vec::new();
     loop {
@@ -168,6 +169,7 @@ async fn agree(
             Some(News::Offer { public_key, from }) => {
                 tell(to_source, &Control::Admitted(broker.admit(&public_key, &from).await)).await?;
             }
+            Some(News::Progress(now)) => progress(now),
             Some(News::Direct) => return Ok(None),
             Some(News::Indirect { reason }) => return Ok(Some(crate::text::escape(reason.as_bytes(), 500))),
             Some(News::Failed(failure)) => return Err(Broken::Failed(failure)),

@@ -262,16 +262,16 @@ impl Pass<'_> {
         if let Some(first) = failures.first() {
             let shown: Vec<&str> = failures.iter().take(3).map(|f| f.what.as_str()).collect();
             let more = if count > 3 { format!("; and {} more", count - 3) } else { String::new() };
-            let what = format!("{} could not be copied: {}{more}", entries(count), shown.join("; "));
+            let what = format!("{} could not be copied: {}{more}", text::entries(count), shown.join("; "));
             return Err(Failure { what, fatal: true, ..first.clone() });
         }
         let (entries, bytes) = found.size;
-        let progress = self.ledger.progress();
+        let (files_sent, bytes_sent) = self.ledger.sent();
         Ok(PassReport {
             entries,
             bytes,
-            files_sent: progress.files_done,
-            bytes_sent: progress.bytes_done,
+            files_sent,
+            bytes_sent,
             deleted: self.ledger.deleted(),
             unsettled: self.ledger.unsettled.load(Ordering::Relaxed),
             looked,
@@ -289,10 +289,6 @@ pub(super) fn cannot_remember(work: &Path, e: &std::io::Error) -> Failure {
     let place = show(work.as_os_str().as_encoded_bytes());
     Failure::fatal(Side::Source, format!("cannot keep the record of the copy in {place}: {e}"))
         .hint("free space there, or set `work_dir` of the host to a place that can be written")
-}
-
-fn entries(n: u64) -> String {
-    if n == 1 { "1 entry".to_owned() } else { format!("{} entries", text::grouped(n)) }
 }
 
 /// Reads until there is no more work; the first failure ends everyone's.
