@@ -18,6 +18,7 @@ use super::filter::Filter;
 use super::listing::{Entries, Entry};
 use super::message::Report;
 use super::meta::{Object, read_xattrs};
+use super::owners::Translation;
 use super::path::{self, TempNames};
 use super::scan::{Visit, Visitor, walk};
 use super::tree::{Tree, open_file};
@@ -41,6 +42,8 @@ pub struct Hashing<'a> {
     pub temp: &'a TempNames,
     /// Whether attributes that only root can set count.
     pub privileged: bool,
+    /// What owners are called on the other side, if that is another.
+    pub owners: Option<&'a Translation>,
 }
 
 /// What was hashed.
@@ -169,6 +172,9 @@ impl Walker<'_> {
             let anyone = key.starts_with(b"user.") || key.starts_with(b"system.");
             anyone || self.hashing.privileged && key != b"security.selinux"
         });
+        if let Some(owners) = self.hashing.owners {
+            owners.leaving_acls(&mut found);
+        }
         let mut hash = blake3::Hasher::new();
         for (key, value) in &found {
             for part in [key, value] {

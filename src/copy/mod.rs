@@ -3,6 +3,7 @@
 //! Owns scanning, the wire, sending, receiving and verifying. Must never write outside the target root, and never report a
 //! pass as done before the target's disk has it.
 
+mod acl;
 pub mod agent;
 mod authorize;
 pub mod blocks;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::process::{Command, Stdio};
 
+use super::acl;
 use super::listing::{Entries, Entry};
 use super::message::{Meta, Node, Order, Report};
 
@@ -126,6 +127,23 @@ impl Translation {
     fn meta(&self, meta: &mut Meta) {
         meta.uid = self.users.here(meta.uid);
         meta.gid = self.groups.here(meta.gid);
+        for (_, acl) in meta.xattrs.iter_mut().filter(|(key, _)| acl::is_acl(key)) {
+            acl::map(acl, |kind, id| self.table(kind).here(id));
+        }
+    }
+
+    /// Puts the numbers of the source into the ACLs among extended attributes of this host.
+    pub fn leaving_acls(&self, xattrs: &mut [(Vec<u8>, Vec<u8>)]) {
+        for (_, acl) in xattrs.iter_mut().filter(|(key, _)| acl::is_acl(key)) {
+            acl::map(acl, |kind, id| self.table(kind).there(id));
+        }
+    }
+
+    fn table(&self, kind: Kind) -> &Table {
+        match kind {
+            Kind::Passwd => &self.users,
+            Kind::Group => &self.groups,
+        }
     }
 
     /// Puts the numbers of the source into what is reported of owners.

@@ -365,7 +365,7 @@ impl<'a> Session<'a> {
 
     fn digest(&self, privileged: bool) -> Result<(), Failure> {
         let Target { tree, filter, temp, .. } = &self.target;
-        let hashing = Hashing { tree, side: Side::Target, filter, temp, privileged };
+        let hashing = Hashing { tree, side: Side::Target, filter, temp, privileged, owners: self.owners.get() };
         digest::report(&hashing, &|report| self.tell(report))
     }
 

@@ -60,8 +60,8 @@ impl Pass<'_> {
         let next = new_generation()?;
         let exclude = self.orders.exclude.clone();
         let ready = self.link.begin(Begin { version: VERSION, generation, next, exclude, read_only: false })?;
-        let nameless =
-            owners::agree(self.orders, &source.carried(), found.as_ref().filter(|_| ready.trusted), self.link)?;
+        let sends = found.as_ref().filter(|_| ready.trusted).map(|found| (found, &known));
+        let nameless = owners::agree(self.orders, &source.carried(), sends, self.link)?;
         let (known, found) = match found {
             Some(found) if ready.trusted => (known, found),
             found => {

@@ -36,7 +36,8 @@ pub fn verify(orders: &Orders, link: &Link) -> Result<VerifyReport, Failure> {
     let next = new_generation()?;
     let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;
     owners::agree(orders, &Carried { tree: &tree, filter: &filter, temp: &temp }, None, link)?;
-    let hashing = Hashing { tree: &tree, side: Side::Source, filter: &filter, temp: &temp, privileged: false };
+    let hashing =
+        Hashing { tree: &tree, side: Side::Source, filter: &filter, temp: &temp, privileged: false, owners: None };
     let compare = Compare { owners: ready.privileged, delete: orders.delete, ..Compare::default() };
     let totals = hash_both(hashing, link, &ready, &compare)?;
     Ok(compare.report(totals.files.into_inner(), totals.bytes.into_inner()))
@@ -55,7 +56,7 @@ pub fn by_content(
         other => return Ok(other),
     };
     let Source { tree, filter, temp, .. } = source;
-    let hashing = Hashing { tree, side: Side::Source, filter, temp, privileged: false };
+    let hashing = Hashing { tree, side: Side::Source, filter, temp, privileged: false, owners: None };
     let compare = Compare { owners: ready.privileged, ..Compare::default() };
     hash_both(hashing, link, ready, &compare)?;
     compare.mark_same(&mut there);
