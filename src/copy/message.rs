@@ -2,6 +2,8 @@
 //!
 //! Owns the vocabulary. Everything here can come from a hostile peer: whoever uses a path or a number from it checks it first.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
@@ -128,6 +130,8 @@ pub struct Pour {
     pub job: String,
     /// The shell command whose output is carried.
     pub command: String,
+    /// When both commands are killed.
+    pub timeout: Option<Duration>,
     /// Bytes per second; 0 stands still.
     pub bandwidth: Option<u64>,
     /// The target's sshd, if the source may try to reach it itself.
@@ -227,6 +231,8 @@ pub enum Order {
     Pour {
         /// [`super::wire::VERSION`].
         version: u16,
+        /// When the command is killed.
+        timeout: Option<Duration>,
     },
     /// The next bytes of the stream, in the frame's data.
     Chunk {

@@ -29,6 +29,7 @@ pub mod watch;
 pub mod wire;
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -144,6 +145,8 @@ pub struct StreamJob {
     pub from: String,
     /// The shell command on the target that gets it as its standard input.
     pub to: String,
+    /// How long both commands may take, `None` for as long as they like.
+    pub timeout: Option<Duration>,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
 }

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Changes with every change of what frames mean. Both ends run the same binary, so they match or something is wrong.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Longest body of a frame.
 pub const MAX_BODY: usize = 16 << 20;
 /// How much content goes into one frame.

@@ -226,6 +226,9 @@ pub struct StreamStep {
     pub from: String,
     /// The shell script on the target.
     pub to: String,
+    /// How long both may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
     /// Whether pouring it twice is the same as once.

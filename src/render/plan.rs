@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::paint::Paint;
+use crate::planner::estimate::Streams;
 use crate::planner::finding::{Finding, Severity};
 use crate::planner::graph::Class;
 use crate::planner::proposal::{GroupView, Line, Mark, Proposal, WaveView};
@@ -142,5 +143,15 @@ pub fn estimate(proposal: &Proposal) -> String {
         true => String::new(),
         false => format!(", a freeze of about {} for each pair", text::duration(e.freeze)),
     };
-    format!("{steps}{size}; about {} in all{freeze}.", text::duration(e.duration))
+    let streams = match e.streams {
+        Streams::None => String::new(),
+        Streams::AtMost(most) => {
+            format!(
+                " Streams add to the freeze of each pair what nobody knows before, at most {}.",
+                text::duration(most)
+            )
+        }
+        Streams::Unknown => " Streams add to the freeze of each pair, and for how long is unknown.".to_owned(),
+    };
+    format!("{steps}{size}; about {} in all{freeze}.{streams}", text::duration(e.duration))
 }

@@ -136,6 +136,34 @@ services:
     ");
 }
 
+#[test]
+fn what_streams_add_to_the_freeze_is_unknown_or_bounded_by_their_timeouts() {
+    let said = |timeout: &str| {
+        let plan = format!(
+            "
+migration: poured
+inventory: inv.yaml
+services:
+  database:
+    strategy: cutover
+    move: {{ from: [dal-1], to: [fra-1] }}
+    state: [{{ stream: {{ from: pg_dump app, to: psql app }}{timeout} }}]
+    hooks: [{{ at: freeze, run: systemctl stop app }}]
+"
+        );
+        let ran = with_plan(&plan);
+        let risky = ran.out.contains("which nobody can estimate");
+        (ran.out.lines().find(|line| line.contains("Streams add")).unwrap_or(&ran.err).to_owned(), risky)
+    };
+    let (unbounded, risky) = said("");
+    assert!(
+        unbounded.ends_with("Streams add to the freeze of each pair, and for how long is unknown.") && risky,
+        "{unbounded}"
+    );
+    let (bounded, risky) = said(", timeout: 20m");
+    assert!(bounded.ends_with("what nobody knows before, at most 20m 00s.") && !risky, "{bounded}");
+}
+
 /// Three pairs behind one pool; what the rail says of them.
 fn refusal(capacity: &str, wave: &str, service: &str) -> String {
     let dir = tempfile::tempdir().unwrap();

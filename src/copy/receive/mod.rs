@@ -3,6 +3,7 @@
 //! Owns the session. The peer may be hostile: every path, length and order is checked, and what the controller allowed
 //! (root, job, deletion) cannot be changed by it.
 
+mod deadline;
 mod delete;
 mod files;
 mod lanes;

@@ -214,6 +214,7 @@ fn stream((source, target): (&Host, &Host), job: String, state: &StreamState) ->
         job,
         from: fill_shell(&state.from, source)?,
         to: fill_shell(&state.to, target)?,
+        timeout: state.timeout,
         bandwidth: state.bandwidth,
         idempotent: state.idempotent,
     })

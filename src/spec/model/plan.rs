@@ -165,6 +165,8 @@ pub struct StreamState {
     pub from: Template,
     /// The shell command on the target.
     pub to: Template,
+    /// How long both may take, `None` for no limit.
+    pub timeout: Option<Duration>,
     /// Bytes per second, `None` for no limit.
     pub bandwidth: Option<u64>,
     /// Whether pouring it twice is the same as once.

@@ -7,6 +7,7 @@ use crate::spec::map::Map;
 use crate::spec::model::{DataPath, DirectoryState, OnRollback, Owners, State, StreamState, Throttle};
 use crate::spec::reader::Value;
 use crate::spec::source::At;
+use crate::spec::units::YEAR;
 
 use super::hook::one_of;
 use super::template::{self, Role, Sides, Use};
@@ -113,6 +114,7 @@ fn throttle(value: Value<'_>) -> Option<(Throttle, Use)> {
 fn read_stream(value: Value<'_>, m: &Map<'_>) -> Option<StateDraft> {
     const EXAMPLE: &str = "stream: {from: pg_dump app, to: psql app}";
     let bandwidth = m.get("bandwidth").and_then(|v| v.rate());
+    let timeout = m.get("timeout").and_then(|v| v.duration(Duration::from_millis(1)..=YEAR));
     let idempotent = m.get("idempotent").and_then(|v| v.bool()).unwrap_or(false);
     let command = |v: Value<'_>, sides| template::read(v, Role::Command, sides, "a command", EXAMPLE);
     let (from, to) = value.map("stream", EXAMPLE, |m| {
@@ -120,8 +122,8 @@ fn read_stream(value: Value<'_>, m: &Map<'_>) -> Option<StateDraft> {
         let to = m.need("to", "psql app").and_then(|v| command(v, Sides::Target));
         Some((from?, to?))
     })??;
-    let stream =
-        StreamState { from: from.template.value.clone(), to: to.template.value.clone(), bandwidth, idempotent };
+    let (source, target) = (from.template.value.clone(), to.template.value.clone());
+    let stream = StreamState { from: source, to: target, timeout, bandwidth, idempotent };
     Some(StateDraft { state: State::Stream(stream), roots: None, templates: vec![from, to], at: m.at().clone() })
 }
 
