@@ -73,6 +73,11 @@ pub fn count(n: u64, noun: &str) -> String {
     }
 }
 
+/// `1 entry`, `2 entries`.
+pub fn entries(n: u64) -> String {
+    if n == 1 { "1 entry".to_owned() } else { format!("{} entries", grouped(n)) }
+}
+
 /// `12,345`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();

@@ -36,9 +36,13 @@ mod over_ssh;
 mod owners;
 #[path = "copy/pair.rs"]
 mod pair;
+#[path = "copy/progress.rs"]
+mod progress;
 #[path = "copy/streams.rs"]
 mod streams;
 #[path = "copy/tree.rs"]
 mod tree;
+#[path = "copy/unmounted.rs"]
+mod unmounted;
 #[path = "copy/watched.rs"]
 mod watched;

@@ -77,6 +77,8 @@ impl Setup {
             to: self.path(to).to_str().unwrap().to_owned(),
             exclude: Vec::new(),
             delete: true,
+            allow_empty: false,
+            allow_moved: false,
             bandwidth: None,
             path: Default::default(),
             by_name: false,

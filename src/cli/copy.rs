@@ -27,6 +27,7 @@ As with rsync, a slash at the end of SRC means what is in the directory; without
 
 Contents, hard links, holes, times, permissions, extended attributes and ACLs are carried, owners and devices as root.
 The first copy compares everything; a later one to the same place sends what has changed since, by the record on the source.
+With --watch, where the source can be watched (as root, on ext4 or xfs), a pass looks only at what changed; else at every entry.
 Where it is cut it goes on the next time. Ctrl-C stops a copy; with --watch it makes one last pass. Twice ends it at once.
 
 Examples:
@@ -50,6 +51,14 @@ pub struct Args {
     /// Remove on the target what the source does not have
     #[arg(long)]
     delete: bool,
+
+    /// Remove everything on the target, too, when SRC is empty: else that is taken for a filesystem that is not mounted
+    #[arg(long, requires = "delete")]
+    allow_empty: bool,
+
+    /// Go on though SRC is on another filesystem than at the last copy: else that is taken for one that is not mounted
+    #[arg(long)]
+    allow_moved: bool,
 
     #[command(flatten)]
     rules: Rules,

@@ -31,7 +31,11 @@ impl LastSeen {
             Notice::Waiting { step, what } => drop(words.insert(step.clone(), what.clone())),
             Notice::Copying { step, progress } => {
                 let done = text::bytes(progress.bytes_done);
-                let says = format!("{done} of {} have arrived", text::bytes(progress.bytes_total));
+                let says = match (progress.bytes_total, progress.bytes_done) {
+                    (0, 0) => format!("{} looked at", text::entries(progress.files_scanned)),
+                    (0, _) => format!("{done} so far"),
+                    (total, _) => format!("{done} of {} are done", text::bytes(total)),
+                };
                 words.insert(step.clone(), says);
             }
             Notice::Warning { .. } => {}

@@ -42,6 +42,9 @@ enum Role {
 /// The first bytes that an agent writes: what comes before is a login shell's.
 pub const PREAMBLE: &[u8] = b"\nmigrate agent 1\n";
 
+/// What a pipe holds between sshd and the agent, in bytes: the most that Linux gives everyone.
+const PIPE: usize = 1 << 20;
+
 /// Runs the agent with the arguments behind `agent`; returns the exit status.
 pub fn agent_main(args: impl Iterator<Item = OsString>) -> u8 {
     let result = parse(args).and_then(|role| {
@@ -67,6 +70,8 @@ fn run(role: Role) -> Result<(), Failure> {
     // Not the locked, buffered handles of the standard library: frames are large and cross threads.
     let mut input = stdio(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)).map_err(no_stream)?;
     let mut output = stdio(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)).map_err(no_stream)?;
+    // Each time it is full, sshd and the agent take turns. Where the system allows no more, it stays as it is.
+    let _ = rustix::pipe::fcntl_setpipe_size(&input, PIPE);
     output.write_all(PREAMBLE).map_err(no_stream)?;
     match role {
         Role::Clean { work, home, jobs } => clean(&work, &home, &jobs),

@@ -22,6 +22,7 @@ use super::failure::{Failure, Side};
 use super::filter::Filter;
 use super::listing::{Entries, Entry};
 use super::meta::{Object, read_xattrs};
+use super::owners::Translation;
 use super::path::{self, TempNames};
 use super::scan::{Visit, Visitor, walk};
 use super::tree::{Tree, open_file};
@@ -84,6 +85,8 @@ pub struct Hashing<'a> {
     pub memory: Option<&'a Memory>,
     /// Asked before each piece is read, and may take its time: false when nobody wants to know any more.
     pub leave: &'a (dyn Fn() -> bool + Sync),
+    /// What owners are called on the other side, if that is another.
+    pub owners: Option<&'a Translation>,
 }
 
 /// A directory whose digests are known.
@@ -228,6 +231,9 @@ impl Walker<'_> {
             let anyone = key.starts_with(b"user.") || key.starts_with(b"system.");
             anyone || self.hashing.privileged && key != b"security.selinux"
         });
+        if let Some(owners) = self.hashing.owners {
+            owners.leaving_acls(&mut found);
+        }
         let mut hash = blake3::Hasher::new();
         for (key, value) in &found {
             for part in [key, value] {

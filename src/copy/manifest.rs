@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use self::delta::{Changes, Delta};
 use super::listing::{put, take};
 
-const MAGIC: &[u8; 8] = b"migrman2";
+const MAGIC: &[u8; 8] = b"migrman3";
 
 /// Identifies a state of the target: the source and the target both keep it, and it changes with every pass.
 pub type Generation = [u8; 16];
@@ -30,6 +30,24 @@ pub struct Header {
     pub generation: Option<Generation>,
     /// Entries on the source and the bytes of its regular files.
     pub size: (u64, u64),
+    /// The filesystem that the source's root was on.
+    pub volume: Option<Volume>,
+}
+
+/// A filesystem, as far as it can be recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Its device number, which a reboot may change.
+    pub dev: u64,
+    /// What the filesystem calls itself, 0 for nothing; with some it follows from the device number.
+    pub id: u64,
+}
+
+impl Volume {
+    /// Whether this can be that one.
+    pub fn may_be(&self, other: &Self) -> bool {
+        self.dev == other.dev || self.id != 0 && self.id == other.id
+    }
 }
 
 /// A manifest that was read back.

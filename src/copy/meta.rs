@@ -85,23 +85,29 @@ impl Object<'_> {
 pub fn read_xattrs(object: Object<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut found = Vec::new();
     for key in names(object)? {
-        let mut small = [0; 256];
-        let value = match object.get(&key, &mut small) {
-            Ok(n) => small.get(..n).unwrap_or_default().to_vec(),
-            Err(Errno::RANGE) => {
-                let mut large = vec![0; XATTR_MAX];
-                let n = object.get(&key, &mut large)?;
-                large.truncate(n);
-                large
-            }
-            // Removed since it was listed.
-            Err(Errno::NODATA) => continue,
-            Err(e) => return Err(e),
-        };
-        found.push((key, value));
+        // It may have been removed since it was listed.
+        if let Some(value) = read_xattr(object, &key)? {
+            found.push((key, value));
+        }
     }
     found.sort();
     Ok(found)
+}
+
+/// One extended attribute; `None` where there is none.
+pub fn read_xattr(object: Object<'_>, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    let mut small = [0; 256];
+    match object.get(key, &mut small) {
+        Ok(n) => Ok(Some(small.get(..n).unwrap_or_default().to_vec())),
+        Err(Errno::RANGE) => {
+            let mut large = vec![0; XATTR_MAX];
+            let n = object.get(key, &mut large)?;
+            large.truncate(n);
+            Ok(Some(large))
+        }
+        Err(Errno::NODATA) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 fn names(object: Object<'_>) -> Result<Vec<Vec<u8>>> {

@@ -3,6 +3,7 @@
 //! Owns scanning, the wire, sending, receiving and verifying. Must never write outside the target root, and never report a
 //! pass as done before the target's disk has it.
 
+mod acl;
 pub mod agent;
 mod authorize;
 pub mod blocks;
@@ -23,6 +24,7 @@ pub mod parcel;
 pub mod path;
 pub mod place;
 pub mod receive;
+mod report;
 pub mod scan;
 pub mod send;
 pub mod tree;
@@ -30,6 +32,7 @@ pub mod watch;
 pub mod wire;
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -53,6 +56,10 @@ pub struct CopyJob {
     pub exclude: Vec<String>,
     /// Remove on the target what the source does not have.
     pub delete: bool,
+    /// Also when the source's root is empty.
+    pub allow_empty: bool,
+    /// Go on though the source's root is on another filesystem than at the last pass, or one below it is not mounted any more.
+    pub allow_moved: bool,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
     /// Which way the data takes.
@@ -68,15 +75,16 @@ pub struct CopyJob {
 /// How far a pass is; lossy, at most some times a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyProgress {
-    /// Files looked at on the source.
+    /// Entries looked at on the source.
     pub files_scanned: u64,
     /// Files whose content has arrived.
     pub files_done: u64,
     /// Files known to need sending.
     pub files_total: u64,
-    /// Bytes that have arrived.
+    /// Bytes of these that are done with: arrived, of large files also sent, or there already. Never goes back within a pass, and
+    /// never beyond the total.
     pub bytes_done: u64,
-    /// Bytes known to need sending.
+    /// Bytes of the files known to need sending; 0 while that is not known.
     pub bytes_total: u64,
 }
 
@@ -142,6 +150,8 @@ pub struct StreamJob {
     pub from: String,
     /// The shell command on the target that gets it as its standard input.
     pub to: String,
+    /// How long both commands may take, `None` for as long as they like.
+    pub timeout: Option<Duration>,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
 }
@@ -212,6 +222,16 @@ pub enum When {
     Ahead,
     /// Nothing writes to either: both must be the same.
     Frozen,
+}
+
+impl fmt::Display for Looked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Watched => f.write_str("watched"),
+            Self::Swept { why } if why.is_empty() => f.write_str("swept"),
+            Self::Swept { why } => write!(f, "swept ({why})"),
+        }
+    }
 }
 
 /// What a comparison found.

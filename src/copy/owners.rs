@@ -3,9 +3,12 @@
 //! Owns the translation of numbers. On the wire all numbers are the source's; the target translates at its own edge.
 //! Must never give a name of a peer to a program that could take it for an option.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 
+use serde::Serialize;
+
+use super::acl;
 use super::listing::{Entries, Entry};
 use super::message::{Meta, Node, Order, Report};
 
@@ -83,16 +86,16 @@ fn entry(line: &str) -> Option<(String, u32)> {
 }
 
 /// Numbers of the source and what they are here.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Translation {
     users: Table,
     groups: Table,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 struct Table {
-    here: HashMap<u32, u32>,
-    there: HashMap<u32, u32>,
+    here: BTreeMap<u32, u32>,
+    there: BTreeMap<u32, u32>,
 }
 
 impl Translation {
@@ -126,6 +129,23 @@ impl Translation {
     fn meta(&self, meta: &mut Meta) {
         meta.uid = self.users.here(meta.uid);
         meta.gid = self.groups.here(meta.gid);
+        for (_, acl) in meta.xattrs.iter_mut().filter(|(key, _)| acl::is_acl(key)) {
+            acl::map(acl, |kind, id| self.table(kind).here(id));
+        }
+    }
+
+    /// Puts the numbers of the source into the ACLs among extended attributes of this host.
+    pub fn leaving_acls(&self, xattrs: &mut [(Vec<u8>, Vec<u8>)]) {
+        for (_, acl) in xattrs.iter_mut().filter(|(key, _)| acl::is_acl(key)) {
+            acl::map(acl, |kind, id| self.table(kind).there(id));
+        }
+    }
+
+    fn table(&self, kind: Kind) -> &Table {
+        match kind {
+            Kind::Passwd => &self.users,
+            Kind::Group => &self.groups,
+        }
     }
 
     /// Puts the numbers of the source into what is reported of owners.

@@ -26,12 +26,39 @@ pub struct Estimate {
     pub duration: Duration,
     /// Longest freeze of a pair.
     pub freeze: Duration,
+    /// What streams add to both.
+    #[serde(default)]
+    pub streams: Streams,
+}
+
+/// How long the streams of a pair take: nobody knows how long they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Streams {
+    /// There are none.
+    #[default]
+    None,
+    /// No longer than their timeouts.
+    AtMost(Duration),
+    /// Unknown: one has no timeout.
+    Unknown,
+}
+
+impl Streams {
+    fn and(self, timeout: Option<Duration>) -> Self {
+        match (self, timeout) {
+            (Self::Unknown, _) | (_, None) => Self::Unknown,
+            (Self::None, Some(timeout)) => Self::AtMost(timeout),
+            (Self::AtMost(before), Some(timeout)) => Self::AtMost(before + timeout),
+        }
+    }
 }
 
 /// Estimates a graph.
 pub fn estimate(graph: &Graph, observed: &Observed) -> Estimate {
     let mut ends: BTreeMap<&str, Duration> = BTreeMap::new();
     let mut freezes: BTreeMap<&str, Duration> = BTreeMap::new();
+    let mut streams: BTreeMap<&str, Streams> = BTreeMap::new();
     let mut total = Estimate::default();
     for step in &graph.steps {
         let takes = step_time(step, observed);
@@ -41,6 +68,10 @@ pub fn estimate(graph: &Graph, observed: &Observed) -> Estimate {
         if let (true, Some(pair)) = (step.urgent, &step.pair) {
             *freezes.entry(&pair.source).or_default() += takes;
         }
+        if let (StepKind::Stream(stream), Some(pair)) = (&step.kind, &step.pair) {
+            let known = streams.entry(&pair.source).or_default();
+            *known = known.and(stream.timeout);
+        }
         if let StepKind::Copy(CopyStep { phase: CopyPhase::Seed, from, .. }) = &step.kind
             && let Some(size) = step.pair.as_ref().and_then(|p| observed.tree(&p.source, from))
         {
@@ -49,6 +80,7 @@ pub fn estimate(graph: &Graph, observed: &Observed) -> Estimate {
         }
     }
     total.freeze = freezes.into_values().max().unwrap_or_default();
+    total.streams = streams.into_values().max().unwrap_or_default();
     total
 }
 
@@ -85,5 +117,21 @@ fn step_time(step: &Step, observed: &Observed) -> Duration {
         | StepKind::Gate { .. }
         | StepKind::Stream(_)
         | StepKind::CleanUp { .. } => ROUND,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_take_as_long_as_their_timeouts_allow_and_nobody_knows_how_long_without() {
+        let minute = Some(Duration::from_secs(60));
+        assert_eq!(Streams::None.and(minute).and(minute), Streams::AtMost(Duration::from_secs(120)));
+        assert_eq!(Streams::None.and(minute).and(None).and(minute), Streams::Unknown);
+        assert_eq!(
+            [Streams::Unknown, Streams::AtMost(Duration::MAX), Streams::None].into_iter().max(),
+            Some(Streams::Unknown)
+        );
     }
 }

@@ -194,6 +194,12 @@ pub struct CopyStep {
     pub exclude: Vec<String>,
     /// Deletions follow.
     pub delete: bool,
+    /// Also when the source's root is empty.
+    #[serde(default)]
+    pub allow_empty: bool,
+    /// Whether the source's filesystems may be others than at the last pass.
+    #[serde(default)]
+    pub allow_moved: bool,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
     /// Which way the data takes.
@@ -220,6 +226,9 @@ pub struct StreamStep {
     pub from: String,
     /// The shell script on the target.
     pub to: String,
+    /// How long both may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
     /// Whether pouring it twice is the same as once.

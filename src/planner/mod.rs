@@ -3,9 +3,10 @@
 //! Everything but [`observe`] is pure: no I/O, no clock. Must never write anything anywhere.
 
 mod compile;
-mod estimate;
+pub mod estimate;
 pub mod finding;
 pub mod graph;
+mod lookout;
 pub mod observe;
 pub mod observed;
 mod preflight;

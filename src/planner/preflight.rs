@@ -153,9 +153,10 @@ fn service_findings(service: &Service) -> Vec<Finding> {
         "has state that is not verified: a damaged copy would be noticed by its users",
         "leave `verify` on",
     );
-    if service.state.iter().any(|state| matches!(state, State::Stream(_))) {
+    if service.state.iter().any(|state| matches!(state, State::Stream(stream) if stream.timeout.is_none())) {
         let what = "is frozen for as long as its stream takes, which nobody can estimate: it begins after the freeze";
-        findings.push(Finding::risk(&service.name, what).hint("rehearse it by hand, and measure how long it takes"));
+        let hint = "rehearse it by hand, measure how long it takes, and give it a `timeout`";
+        findings.push(Finding::risk(&service.name, what).hint(hint));
     }
     findings
 }

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::estimate::{self, Estimate};
 use super::finding::{Finding, Severity};
 use super::graph::{Class, CopyPhase, Graph, Step, StepKind};
+use super::lookout::Lookout;
 use super::observed::{Observed, Seen};
+use crate::copy::watch::Outlook;
 use crate::spec::model::{Input, Spec};
 use crate::text;
 use crate::traffic::{Change, Mode, Pool};
@@ -68,6 +70,9 @@ pub struct Line {
     pub what: String,
     /// Before → after, or what was seen.
     pub seen: Option<String>,
+    /// Of a copy: how passes after the first will find what changed on the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Outlook>,
     /// How sure that is.
     pub mark: Mark,
     /// Effect class.
@@ -92,6 +97,11 @@ impl Proposal {
         self.graph.steps.is_empty()
     }
 
+    /// Whether it says of any tree how changes will be found.
+    pub fn tells_of_changes(&self) -> bool {
+        self.waves.iter().flat_map(|w| &w.groups).flat_map(|g| &g.lines).any(|line| line.changes.is_some())
+    }
+
     /// What keeps it from being applied.
     pub fn refusals(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|f| f.severity == Severity::Refused)
@@ -101,7 +111,8 @@ impl Proposal {
 /// Puts everything together.
 pub fn build(spec: &Spec, observed: Option<&Observed>, graph: Graph, findings: Vec<Finding>) -> Proposal {
     let nothing = Observed::default();
-    let mut viewer = Viewer { observed: observed.unwrap_or(&nothing), pools: BTreeMap::new() };
+    let lookout = Lookout::new(observed, &graph);
+    let mut viewer = Viewer { observed: observed.unwrap_or(&nothing), lookout, pools: BTreeMap::new() };
     let waves = spec.plan.waves.iter().filter_map(|wave| {
         let steps: Vec<&Step> = graph.steps.iter().filter(|s| s.wave == wave.name).collect();
         let groups = viewer.groups(&steps);
@@ -127,6 +138,7 @@ pub fn build(spec: &Spec, observed: Option<&Observed>, graph: Graph, findings: V
 /// Plays the plan through, so that each line can say what it will find.
 struct Viewer<'a> {
     observed: &'a Observed,
+    lookout: Lookout<'a>,
     pools: BTreeMap<String, Pool>,
 }
 
@@ -151,6 +163,7 @@ impl Viewer<'_> {
             phase: step.kind.phase().to_owned(),
             what: step.kind.describe(),
             seen,
+            changes: self.lookout.of(step),
             mark,
             class: step.kind.class(),
         }

@@ -11,6 +11,7 @@ use super::paint::Paint;
 use crate::copy::CopyProgress;
 use crate::event::{Event, Notice, Record, RunState, StepResult, StepState};
 use crate::planner::graph::{Graph, StepKind};
+use crate::text;
 
 /// Shows a run with indicatif.
 pub struct Bars {
@@ -66,7 +67,7 @@ impl Bars {
             return;
         }
         if progress.bytes_total == 0 {
-            bar.set_message(format!("{} files looked at", progress.files_scanned));
+            bar.set_message(format!("{} looked at", text::entries(progress.files_scanned)));
             return;
         }
         if bar.length().is_none() {

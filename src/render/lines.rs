@@ -56,6 +56,11 @@ impl<W: Write + Send> Watch for Lines<W> {
                     self.say(&format!("         {step}: {} so far", text::bytes(progress.bytes_done)));
                 }
             }
+            Notice::Copying { step, progress } if progress.bytes_total == 0 => {
+                if self.due(step) {
+                    self.say(&format!("         {step}: {} looked at", text::entries(progress.files_scanned)));
+                }
+            }
             Notice::Copying { step, progress } if self.due(step) => {
                 let done = format!("{} of {}", text::bytes(progress.bytes_done), text::bytes(progress.bytes_total));
                 let files = format!("{} of {} files", progress.files_done, progress.files_total);

@@ -3,10 +3,15 @@
 use std::fmt::Write as _;
 
 use super::paint::Paint;
+use crate::planner::estimate::Streams;
 use crate::planner::finding::{Finding, Severity};
 use crate::planner::graph::Class;
 use crate::planner::proposal::{GroupView, Line, Mark, Proposal, WaveView};
 use crate::text;
+
+/// What the words in a plan mean that tell how changes will be found.
+pub const CHANGES: &str =
+    "A watched pass looks only at what changed, a swept one at every entry; both find every change (docs/copy.md).";
 
 /// The plan for a terminal. All pairs of a service look alike: unless `verbose`, the first stands for them.
 pub fn plan_text(proposal: &Proposal, verbose: bool, color: bool) -> String {
@@ -33,9 +38,7 @@ fn wave_text(out: &mut String, wave: &WaveView, verbose: bool, paint: Paint) {
     for group in &wave.groups {
         let shape = (group.service.as_str(), group.lines.iter().map(|l| l.phase.as_str()).collect());
         if !verbose && group.pair.is_some() && shown.contains(&shape) {
-            let seen: Vec<&str> =
-                group.lines.iter().filter(|l| l.phase == "seed").filter_map(|l| l.seen.as_deref()).collect();
-            let _ = writeln!(out, "\n  {}  the same steps  {}", heading(group, paint), seen.join(", "));
+            let _ = writeln!(out, "\n  {}  the same steps  {}", heading(group, paint), differs(group).join(", "));
             continue;
         }
         let _ = writeln!(out, "\n  {}", heading(group, paint));
@@ -44,6 +47,27 @@ fn wave_text(out: &mut String, wave: &WaveView, verbose: bool, paint: Paint) {
         }
         shown.push(shape);
     }
+}
+
+/// What a pair with the same steps as another has of its own: its trees.
+fn differs(group: &GroupView) -> Vec<String> {
+    let sizes = group.lines.iter().filter(|l| l.phase == "seed").filter_map(|l| l.seen.clone());
+    let changes = group.lines.iter().filter_map(|l| l.changes.as_ref()).map(ToString::to_string);
+    // The passes of one tree say the same.
+    let mut all: Vec<String> = sizes.collect();
+    changes.for_each(|line| {
+        if !all.contains(&line) {
+            all.push(line);
+        }
+    });
+    all
+}
+
+/// What was seen of a step, and how it will find changes.
+pub fn seen(line: &Line) -> Option<String> {
+    let changes = line.changes.as_ref().map(ToString::to_string);
+    let said: Vec<String> = line.seen.iter().cloned().chain(changes).collect();
+    (!said.is_empty()).then(|| said.join("; "))
 }
 
 fn heading(group: &GroupView, paint: Paint) -> String {
@@ -57,7 +81,7 @@ fn line_text(out: &mut String, line: &Line, paint: Paint) {
         Mark::Assumed => paint.dim("~"),
         Mark::CannotBeChecked => paint.yellow("?"),
     };
-    let seen = line.seen.as_ref().map(|s| format!("  {}", paint.dim(&format!("[{s}]")))).unwrap_or_default();
+    let seen = seen(line).map(|s| format!("  {}", paint.dim(&format!("[{s}]")))).unwrap_or_default();
     let class = match line.class {
         Class::Keyed => paint.dim("  (once, under a receipt)"),
         Class::Probed => paint.dim("  (unless already done)"),
@@ -100,6 +124,9 @@ fn summary(out: &mut String, proposal: &Proposal, paint: Paint) {
     if !proposal.live {
         let _ = writeln!(out, "Made offline: nothing was looked at.");
     }
+    if proposal.tells_of_changes() {
+        let _ = writeln!(out, "{CHANGES}");
+    }
     let marks = "✓ verified against the live system  ~ assumed  ? cannot be checked before it is done";
     let _ = writeln!(out, "{}", paint.dim(marks));
 }
@@ -116,5 +143,15 @@ pub fn estimate(proposal: &Proposal) -> String {
         true => String::new(),
         false => format!(", a freeze of about {} for each pair", text::duration(e.freeze)),
     };
-    format!("{steps}{size}; about {} in all{freeze}.", text::duration(e.duration))
+    let streams = match e.streams {
+        Streams::None => String::new(),
+        Streams::AtMost(most) => {
+            format!(
+                " Streams add to the freeze of each pair what nobody knows before, at most {}.",
+                text::duration(most)
+            )
+        }
+        Streams::Unknown => " Streams add to the freeze of each pair, and for how long is unknown.".to_owned(),
+    };
+    format!("{steps}{size}; about {} in all{freeze}.{streams}", text::duration(e.duration))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::plan::estimate;
+use super::plan::{CHANGES, estimate, seen};
 use crate::planner::finding::Severity;
 use crate::planner::proposal::{GroupView, Mark, Proposal};
 use crate::text;
@@ -23,6 +23,9 @@ pub fn plan_markdown(proposal: &Proposal) -> String {
     };
     let offline = if proposal.live { "" } else { " Made offline: nothing was looked at." };
     let _ = writeln!(out, "{verdict}{offline}\n");
+    if proposal.tells_of_changes() {
+        let _ = writeln!(out, "{}\n", cell(CHANGES));
+    }
     for finding in &proposal.findings {
         let label = match finding.severity {
             Severity::Refused => "⛔ refused",
@@ -53,7 +56,7 @@ fn group_markdown(out: &mut String, group: &GroupView) {
             Mark::Assumed => "~",
             Mark::CannotBeChecked => "?",
         };
-        let seen = line.seen.as_deref().map(cell).unwrap_or_default();
+        let seen = seen(line).as_deref().map(cell).unwrap_or_default();
         let _ = writeln!(out, "| {mark} | {} | {} | {seen} |", cell(&line.phase), cell(&line.what));
     }
     out.push_str("\n</details>\n");

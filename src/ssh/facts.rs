@@ -12,6 +12,9 @@ use super::{Command, Output, Remote, SshError, SshErrorKind};
 use crate::spec::model::Host;
 use crate::text::escape;
 
+/// The namespace in which all processes of a machine are visible has this number on every Linux.
+pub const FIRST_PIDS: &str = "pid:[4026531836]";
+
 /// Arguments: paths. Answers one `key value` a line; the lines of a path start with its number.
 const SCRIPT: &str = r#"
 LC_ALL=C; export LC_ALL
@@ -23,6 +26,9 @@ say uid "$(id -u)"
 say user "$(id -un)"
 say cpus "$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || grep -c '^processor' /proc/cpuinfo)"
 say memory "$(grep '^MemTotal:' /proc/meminfo 2>/dev/null)"
+say rights "$(grep '^CapEff:' /proc/self/status 2>/dev/null)"
+say processes "$(readlink /proc/self/ns/pid 2>/dev/null)"
+within() { sed 's/\\040/ /g; s/\\134/\\/g' | while IFS= read -r at; do case $at/ in "$1"/*) echo "$at" ;; esac; done; }
 n=0
 for p in "$@"; do
   case $p in "~") p=$HOME ;; "~/"*) p=$HOME/${p#"~/"} ;; esac
@@ -37,6 +43,12 @@ for p in "$@"; do
   say "$n.nearest" "$p"
   say "$n.space" "$(df -Pk -- "$p" 2>/dev/null | tail -n 1)"
   say "$n.inodes" "$(df -Pi -- "$p" 2>/dev/null | tail -n 1)"
+  say "$n.filesystem" "$(stat -f -c %t -- "$p" 2>/dev/null)"
+  real=$(cd -- "$p" 2>/dev/null && pwd -P)
+  if [ -n "$real" ] && [ -r /proc/self/mountinfo ]; then
+    say "$n.mounts" "$(cut -d ' ' -f 5 /proc/self/mountinfo | within "${real%/}" | grep -vxFc -- "$real")"
+    say "$n.layers" "$(sed -n 's/.*,upperdir=\([^,]*\).*/\1/p' /proc/self/mountinfo | within "${real%/}" | grep -c .)"
+  fi
   n=$((n + 1))
 done
 say end yes
@@ -59,6 +71,12 @@ pub struct Facts {
     pub cpus: Option<u32>,
     /// Main memory in bytes.
     pub memory: Option<u64>,
+    /// What the login's processes may do beyond others: a bit for each Linux capability that is effective.
+    #[serde(default)]
+    pub rights: Option<u64>,
+    /// Whether the login sees all processes, and not only those of a container.
+    #[serde(default)]
+    pub sees_all: Option<bool>,
     /// The host's clock against this machine's.
     pub clock: ClockSkew,
     /// The paths asked for, in that order.
@@ -95,6 +113,15 @@ pub struct PathFacts {
     pub free_bytes: Option<u64>,
     /// Free inodes; `None` where the file system does not count them.
     pub free_inodes: Option<u64>,
+    /// Kind of its file system: the number that `statfs` has for it.
+    #[serde(default)]
+    pub filesystem: Option<u64>,
+    /// File systems that are mounted below it.
+    #[serde(default)]
+    pub mounts: Option<u64>,
+    /// Layers of overlays that are written to in it.
+    #[serde(default)]
+    pub layers: Option<u64>,
 }
 
 /// Looks at a host. `paths` are absolute or start with `~/`.
@@ -154,6 +181,8 @@ fn parse(output: &Output, paths: &[String], clock: ClockSkew) -> Result<Facts, S
         user: word("user").unwrap_or_default(),
         cpus: lines.get("cpus").and_then(|n| n.trim().parse().ok()),
         memory: lines.get("memory").and_then(|line| memory(line)),
+        rights: lines.get("rights").and_then(|line| hex(line.strip_prefix("CapEff:")?)),
+        sees_all: lines.get("processes").filter(|ns| ns.starts_with("pid:")).map(|ns| *ns == FIRST_PIDS),
         clock,
         paths: paths.iter().enumerate().map(|(n, path)| path_facts(&lines, n, path)).collect(),
     })
@@ -173,6 +202,10 @@ fn memory(line: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
+fn hex(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.trim(), 16).ok()
+}
+
 fn path_facts(lines: &BTreeMap<&str, &str>, n: usize, path: &str) -> PathFacts {
     let get = |key: &str| lines.get(format!("{n}.{key}").as_str()).copied();
     let yes = |key: &str| get(key) == Some("yes");
@@ -187,6 +220,9 @@ fn path_facts(lines: &BTreeMap<&str, &str>, n: usize, path: &str) -> PathFacts {
         free_bytes: get("space").and_then(df_row).and_then(|row| row.free.checked_mul(1024)),
         // File systems without a fixed number of inodes report none in all.
         free_inodes: get("inodes").and_then(df_row).filter(|row| row.total > 0).map(|row| row.free),
+        filesystem: get("filesystem").and_then(hex),
+        mounts: get("mounts").and_then(|n| n.trim().parse().ok()),
+        layers: get("layers").and_then(|n| n.trim().parse().ok()),
     }
 }
 
@@ -222,27 +258,30 @@ mod tests {
     #[test]
     fn a_debian_host_is_read() {
         let text = "os PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nkernel Linux 6.1.0\narch x86_64\nuid 0\nuser root\ncpus 2\n\
-                    memory MemTotal:       16318476 kB\n0.exists yes\n0.directory yes\n0.readable yes\n0.writable yes\n\
+                    memory MemTotal:       16318476 kB\nrights CapEff:\t000001ffffffffff\nprocesses pid:[4026531836]\n0.exists yes\n0.directory yes\n0.readable yes\n0.writable yes\n\
                     0.nearest_writable yes\n0.nearest /srv/data\n\
                     0.space /dev/mapper/vg my data 1000 400 600 40% /srv/my data\n\
-                    0.inodes /dev/sda1 500 100 400 20% /srv\nend yes\n";
+                    0.inodes /dev/sda1 500 100 400 20% /srv\n0.filesystem ef53\n0.mounts 0\n0.layers 2\nend yes\n";
         let facts = parse(&output(text), &["/srv/data".to_owned()], CLOCK).unwrap();
         assert_eq!(facts.os, "Debian GNU/Linux 12 (bookworm)");
         assert_eq!((facts.cpus, facts.memory), (Some(2), Some(16_318_476 * 1024)));
         let path = &facts.paths[0];
         assert!(path.exists && path.directory && path.readable && path.writable);
         assert_eq!((path.free_bytes, path.free_inodes), (Some(600 * 1024), Some(400)));
+        assert_eq!((facts.rights, facts.sees_all), (Some(0x1ff_ffff_ffff), Some(true)));
+        assert_eq!((path.filesystem, path.mounts, path.layers), (Some(0xef53), Some(0), Some(2)));
     }
 
     #[test]
     fn a_busybox_host_without_os_release_is_read() {
-        let text = "os \nkernel Linux 5.10.0\narch armv7l\nuid 1000\nuser ops\ncpus \nmemory \n0.nearest /\n\
+        let text = "os \nkernel Linux 5.10.0\narch armv7l\nuid 1000\nuser ops\ncpus \nmemory \nrights \nprocesses \n0.nearest /\n\
                     0.space tmpfs                   62656         0     62656   0% /\n0.inodes \nend yes\n";
         let facts = parse(&output(text), &["/srv/x".to_owned()], CLOCK).unwrap();
         assert_eq!((facts.os.as_str(), facts.cpus, facts.memory), ("unknown", None, None));
         let path = &facts.paths[0];
         assert!(!path.exists && !path.writable && path.nearest == "/");
         assert_eq!((path.free_bytes, path.free_inodes), (Some(62656 * 1024), None));
+        assert_eq!((facts.rights, facts.sees_all, path.filesystem, path.mounts), (None, None, None, None));
     }
 
     #[test]

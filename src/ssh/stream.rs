@@ -90,8 +90,7 @@ impl Stream {
         let hold = Arc::new(Hold { _alive: alive });
         let (out, queue) = mpsc::channel(QUEUE);
         let (closed_tx, closed) = watch::channel(false);
-        let (exit_tx, exit) = oneshot::channel();
-        let (exited_tx, exited) = watch::channel(false);
+        let ((exit_tx, exit), (exited_tx, exited)) = (oneshot::channel(), watch::channel(false));
         let (hang_up, hung_up) = oneshot::channel();
         let pump = Pump {
             read,

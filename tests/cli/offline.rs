@@ -24,6 +24,13 @@ fn a_plan_for_programs_is_json_with_every_step() {
     let plan: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let steps = plan["graph"]["steps"].as_array().unwrap();
     assert_eq!(steps.len(), 58);
+    let lines = plan["waves"].as_array().unwrap().iter().flat_map(|wave| wave["groups"].as_array().unwrap());
+    let lines = lines.flat_map(|group| group["lines"].as_array().unwrap());
+    let told: Vec<_> = lines.filter(|line| line.get("changes").is_some()).collect();
+    assert_eq!(told.len(), 9, "both catch-ups and last pass of three pairs");
+    for line in told {
+        assert_eq!(line["changes"]["unknown"]["why"], "not known until the host is asked");
+    }
     for step in steps {
         for after in step["after"].as_array().unwrap() {
             let earlier = steps.iter().take_while(|s| s["id"] != step["id"]).any(|s| s["id"] == *after);
@@ -127,6 +134,34 @@ services:
     risk: files: has state that is not verified: a damaged copy would be noticed by its users
     risk: files: proceeds when its drain misses the deadline: connections that are left break
     ");
+}
+
+#[test]
+fn what_streams_add_to_the_freeze_is_unknown_or_bounded_by_their_timeouts() {
+    let said = |timeout: &str| {
+        let plan = format!(
+            "
+migration: poured
+inventory: inv.yaml
+services:
+  database:
+    strategy: cutover
+    move: {{ from: [dal-1], to: [fra-1] }}
+    state: [{{ stream: {{ from: pg_dump app, to: psql app }}{timeout} }}]
+    hooks: [{{ at: freeze, run: systemctl stop app }}]
+"
+        );
+        let ran = with_plan(&plan);
+        let risky = ran.out.contains("which nobody can estimate");
+        (ran.out.lines().find(|line| line.contains("Streams add")).unwrap_or(&ran.err).to_owned(), risky)
+    };
+    let (unbounded, risky) = said("");
+    assert!(
+        unbounded.ends_with("Streams add to the freeze of each pair, and for how long is unknown.") && risky,
+        "{unbounded}"
+    );
+    let (bounded, risky) = said(", timeout: 20m");
+    assert!(bounded.ends_with("what nobody knows before, at most 20m 00s.") && !risky, "{bounded}");
 }
 
 /// Three pairs behind one pool; what the rail says of them.

@@ -255,9 +255,21 @@ fn an_empty_source_never_empties_the_target() {
     fs::remove_file(pair.source().join("a")).unwrap();
     let error = pair.try_pass().unwrap_err();
     assert!(error.what.contains("is empty, but the target is not"), "{error:?}");
+    assert!(error.hint.as_ref().unwrap().contains("allow_empty: true"), "{error:?}");
     assert!(pair.target().join("a").exists());
     fs::write(pair.source().join("b"), b"1").unwrap();
     pair.pass();
+    pair.assert_same();
+}
+
+#[test]
+fn an_empty_source_empties_the_target_where_that_is_allowed() {
+    let mut pair = Pair::new();
+    fs::write(pair.source().join("a"), b"1").unwrap();
+    pair.pass();
+    fs::remove_file(pair.source().join("a")).unwrap();
+    pair.job.allow_empty = true;
+    assert_eq!(pair.pass().deleted, 1);
     pair.assert_same();
 }
 

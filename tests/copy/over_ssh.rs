@@ -38,6 +38,8 @@ impl Hosts {
             to: path("data-new"),
             exclude: Vec::new(),
             delete: true,
+            allow_empty: false,
+            allow_moved: false,
             bandwidth: None,
             path: DataPath::Auto,
             by_name: false,

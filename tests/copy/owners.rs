@@ -10,6 +10,7 @@ use migrate::copy::CopyError;
 use migrate::copy::controller::{Channel, Local, Transport};
 use migrate::spec::model::Host;
 
+use crate::lab::packages::program;
 use crate::pair::Pair;
 use crate::tree::is_root;
 
@@ -124,5 +125,71 @@ fn the_targets_own_view_of_owners_is_understood_and_what_is_wrong_there_is_found
     pair.job.by_name = false;
     pair.pass();
     assert_eq!(owner(&pair.target().join("daemon")), (1, 1));
+    pair.assert_same();
+}
+
+fn set_acl(path: &Path, acl: &[&str]) {
+    let set = Command::new(program("setfacl", "acl")).args(acl).arg(path).output().unwrap();
+    assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+}
+
+/// What `getfacl` says, by number, without whom it belongs to.
+fn acl(path: &Path) -> Vec<String> {
+    let out =
+        Command::new(program("getfacl", "acl")).args(["-n", "-p", "-E", "--omit-header"]).arg(path).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn users_and_groups_in_acls_go_by_their_names_too() {
+    let Some(mut pair) = pair() else { return };
+    let (from, to) = (pair.source(), pair.target());
+    make_tree(&from);
+    // Whom only an ACL names: nothing in the tree belongs to them.
+    for name in ["daemon", "www", "bin", "nobody's", "mixed", "dir", "link", "large", "fifo"] {
+        lchown(from.join(name), Some(0), Some(0)).unwrap();
+    }
+    set_acl(&from, &["-m", "u:1:rx"]);
+    set_acl(&from.join("daemon"), &["-m", "u:1:rw,u:33:r,u:2:x,g:33:rwx,g:54321:r"]);
+    set_acl(&from.join("dir"), &["-m", "g:1:rx", "-m", "d:u:33:rwx,d:g:1:r"]);
+    set_acl(&from.join("large"), &["-m", "u:33:r"]);
+    set_acl(&from.join("fifo"), &["-m", "g:33:rw"]);
+    let first = pair.pass();
+    assert_eq!(first.nameless, 2, "bin as a user, and the group 54321");
+    assert_eq!(acl(&to), ["user::rwx", "user:33:r-x", "group::r-x", "mask::r-x", "other::r-x"]);
+    let expected = [
+        "user::rwx",
+        "user:1:r--",
+        "user:2:--x",
+        "user:33:rw-",
+        "group::r-x",
+        "group:1:rwx",
+        "group:54321:r--",
+        "mask::rwx",
+        "other::r-x",
+    ];
+    assert_eq!(acl(&to.join("daemon")), expected);
+    let dir = acl(&to.join("dir"));
+    for line in ["group:33:r-x", "default:user:1:rwx", "default:group:33:r--"] {
+        assert!(dir.iter().any(|there| there == line), "{line}: {dir:?}");
+    }
+    assert!(acl(&to.join("large")).contains(&"user:1:r--".to_owned()));
+    assert!(acl(&to.join("fifo")).contains(&"group:1:rw-".to_owned()));
+    assert_eq!(pair.verify().different, 0);
+    // What is on the target is understood, and what is wrong there is found.
+    set_acl(&to.join("large"), &["-x", "u:1", "-m", "u:33:r"]);
+    assert_eq!(pair.verify().examples, ["large: extended attributes differ"]);
+    pair.job.checksum = true;
+    pair.pass();
+    pair.job.checksum = false;
+    assert_eq!(pair.verify().different, 0);
+    // Somebody whom the first pass did not know.
+    set_acl(&from.join("www"), &["-m", "g:1:r"]);
+    pair.pass();
+    assert!(acl(&to.join("www")).contains(&"group:33:r--".to_owned()));
+    assert_eq!(pair.verify().different, 0);
+    pair.job.by_name = false;
+    pair.pass();
     pair.assert_same();
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use migrate::copy::controller::{Engine, Local, Transport};
-use migrate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyReport, When};
+use migrate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, VerifyReport, When};
 use migrate::spec::model::{Host, SshTarget};
 use tempfile::TempDir;
 
@@ -65,6 +65,8 @@ impl Pair {
             to: dir.path().join("target").to_str().unwrap().to_owned(),
             exclude: Vec::new(),
             delete: true,
+            allow_empty: false,
+            allow_moved: false,
             bandwidth: None,
             path: Default::default(),
             by_name: false,
@@ -104,7 +106,15 @@ impl Pair {
     }
 
     pub fn try_pass(&self) -> Result<PassReport, CopyError> {
-        self.runtime.block_on(self.engine.pass(&self.job, &|_| {}))
+        self.try_pass_with(&|_| {})
+    }
+
+    pub fn try_pass_with(&self, progress: OnProgress<'_>) -> Result<PassReport, CopyError> {
+        self.runtime.block_on(self.engine.pass(&self.job, progress))
+    }
+
+    pub fn try_preview(&self) -> Result<Preview, CopyError> {
+        self.runtime.block_on(self.engine.preview(&self.job, true, &|_| {}))
     }
 
     pub fn pass(&self) -> PassReport {

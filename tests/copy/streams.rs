@@ -20,6 +20,7 @@ fn job(hosts: &Hosts, from: &str, to: &str) -> StreamJob {
         target: hosts.target.host(),
         from: from.to_owned(),
         to: to.to_owned(),
+        timeout: None,
         bandwidth: None,
     }
 }
@@ -104,6 +105,27 @@ async fn a_stream_that_is_cut_never_looks_whole_to_its_command_and_its_end_is_un
         }
         assert!(!seen.exists(), "{relay} {cut_source}: a part was taken for the whole");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_takes_too_long_is_ended_on_both_sides_and_its_end_is_known_until_it_was_whole() {
+    let hosts = Hosts::start();
+    let (out, seen) = (hosts.dir.path().join("out"), hosts.dir.path().join("saw-the-end"));
+    let takes = format!("cat > {} && touch {}", out.display(), seen.display());
+    let hangs = format!("cat > {}; sleep 300", out.display());
+    // The source writes nothing, or more than the target takes, or all there is.
+    let cases = [("sleep 300", &*takes, false), ("yes", "sleep 300", false), ("echo x", &*hangs, true)];
+    for (relay, (from, to, unknown)) in [false, true].into_iter().flat_map(|relay| cases.map(|case| (relay, case))) {
+        let job = StreamJob { timeout: Some(Duration::from_secs(2)), ..job(&hosts, from, to) };
+        let error = pour(&hosts, relay, &job).await.unwrap_err();
+        assert!(error.error.what.contains("took longer than its timeout of 2 s"), "{from}: {error:?}");
+        assert_eq!((error.unknown, error.error.host.as_str()), (unknown, "new"), "{from}: {error:?}");
+        assert!(!seen.exists(), "{from}");
+        let running = || hosts.target.session_processes().len() + hosts.source.session_processes().len();
+        until("both commands to end", || running() == 0);
+    }
+    let job = StreamJob { timeout: Some(Duration::from_secs(60)), ..job(&hosts, "echo x", &takes) };
+    assert_eq!(pour(&hosts, false, &job).await.unwrap().bytes, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

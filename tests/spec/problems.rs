@@ -74,6 +74,8 @@ services:
         include: [\"+ keep\", \"[[:x\"]
       - directory: /srv/other
         idempotent: true
+        delete: false
+        allow_empty: true
       - stream: { from: pg_dump app, to: \"psql '{{ name }}' {{ nothing }}\", form: x }
       - stream: pg_dump app
         verify: true

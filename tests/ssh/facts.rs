@@ -1,8 +1,10 @@
 //! What hosts say about themselves.
 
-use std::io::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 
+use migrate::copy::watch::{Outlook, WATCHING, outlook};
 use migrate::ssh::{connections, facts};
 
 use super::*;
@@ -30,6 +32,43 @@ async fn a_host_tells_what_it_is_and_what_is_at_paths() {
             && file.nearest == lab.sshd.home().join(".ssh/authorized_keys").to_str().unwrap()
     );
     assert!(!relative.exists);
+}
+
+/// What a watch says when it is started.
+fn started(work: &str, root: &str) -> String {
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_migrate"))
+        .args(["agent", "watch", "--work", work, "--job", "j", "--root", root])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    // The preamble of every agent comes before.
+    let said = said.skip_while(|line| !line.starts_with("migrate agent")).nth(1).unwrap();
+    drop(watch.stdin.take());
+    watch.wait().unwrap();
+    said
+}
+
+#[tokio::test]
+async fn what_facts_promise_of_a_watch_is_what_it_says_when_it_starts() {
+    let lab = lab();
+    let dir = lab.dir.path().join("a tree");
+    std::fs::create_dir(&dir).unwrap();
+    let dir = dir.to_str().unwrap();
+    let roots = [dir, "/dev/shm", "/proc/self"].map(str::to_owned);
+    let got = facts(&lab.pool, &lab.host, &roots).await.unwrap();
+    for (root, seen) in roots.iter().zip(&got.paths) {
+        let said = started(lab.dir.path().to_str().unwrap(), root);
+        match outlook(&got, seen) {
+            Outlook::Watched => assert_eq!(said, WATCHING, "{root}"),
+            Outlook::Swept { why } => assert_eq!(said, why, "{root}"),
+            Outlook::Unknown { why } => panic!("{root}: {why}"),
+        }
+    }
+    // What only a pass finds out.
+    let all = facts(&lab.pool, &lab.host, &["/".to_owned(), "/dev".to_owned()]).await.unwrap();
+    assert!(all.paths.iter().all(|path| path.mounts > Some(0)), "{:?}", all.paths);
 }
 
 #[tokio::test]

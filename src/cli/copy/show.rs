@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::cli::output::{self, Format};
-use crate::copy::{CopyProgress, PassReport, Preview, VerifyReport};
+use crate::copy::{CopyProgress, Looked, PassReport, Preview, VerifyReport};
 use crate::text;
 
 /// Lines of progress come at most this often where there is no terminal; JSON comes as often as there is news.
@@ -18,6 +18,8 @@ pub struct Show {
     format: Format,
     bar: ProgressBar,
     clock: Mutex<Clock>,
+    /// What was told last of how changes are found.
+    looked: Mutex<Option<Looked>>,
 }
 
 struct Clock {
@@ -33,7 +35,7 @@ impl Show {
             Format::Text => ProgressBar::new_spinner(),
             Format::Json => ProgressBar::hidden(),
         };
-        Self { format, bar, clock: Mutex::new(Clock { began: None, told: Instant::now() }) }
+        Self { format, bar, clock: Mutex::new(Clock { began: None, told: Instant::now() }), looked: Mutex::default() }
     }
 
     /// A pass or a comparison begins.
@@ -65,7 +67,7 @@ impl Show {
 
     fn draw(&self, now: CopyProgress) {
         if now.bytes_total == 0 {
-            self.bar.set_message(format!("{} looked at", entries(now.files_scanned)));
+            self.bar.set_message(format!("{} looked at", text::entries(now.files_scanned)));
             return;
         }
         if self.bar.length().is_none() {
@@ -85,9 +87,25 @@ impl Show {
         }
     }
 
+    /// Says how changes are found, once and when that changes. The first pass looks at everything anyway.
+    fn guarantee(&self, now: &Looked) {
+        let mut told = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.as_ref() != Some(now) {
+            let what = match now {
+                Looked::Watched => "a pass looks only at what changed",
+                Looked::Swept { .. } => "a pass looks at every entry",
+            };
+            self.note(&format!("changes are {now}: {what}"));
+            *told = Some(now.clone());
+        }
+    }
+
     /// A pass has ended. Of those that only look for changes, what they found is told.
     pub fn passed(&self, nth: u32, watching: bool, report: &PassReport) {
         self.bar.finish_and_clear();
+        if watching && nth > 1 {
+            self.guarantee(&report.looked);
+        }
         match self.format {
             Format::Json => self.event("pass", json!({ "nth": nth, "report": report })),
             Format::Text if watching && (nth == 1 || report.files_sent + report.deleted > 0) => {
@@ -125,7 +143,7 @@ impl Show {
             "would send {} ({}) of {} ({}), make or change {}, remove {}; nothing was changed\n",
             text::count(preview.files_sent, "file"),
             text::bytes(preview.bytes_sent),
-            entries(preview.entries),
+            text::entries(preview.entries),
             text::bytes(preview.bytes),
             text::grouped(preview.made),
             text::grouped(preview.deleted)
@@ -151,7 +169,7 @@ fn pace(now: CopyProgress, elapsed: Duration) -> (u64, Option<Duration>) {
 
 fn line(now: CopyProgress, rate: u64, left: Option<Duration>) -> String {
     if now.bytes_total == 0 {
-        return format!("{} looked at", entries(now.files_scanned));
+        return format!("{} looked at", text::entries(now.files_scanned));
     }
     let eta = left.map_or_else(|| "unknown".to_owned(), text::duration);
     let (done, total) = (text::bytes(now.bytes_done), text::bytes(now.bytes_total));
@@ -170,19 +188,16 @@ fn summary(report: &PassReport) -> String {
         n => format!("; {} changed while being read", text::grouped(n)),
     };
     format!(
-        "sent {} ({}) of {} ({}), removed {}, in {} ({}/s){nameless}{unsettled}",
+        "sent {} ({}) of {} ({}), removed {}, in {} ({}/s); {}{nameless}{unsettled}",
         text::count(report.files_sent, "file"),
         text::bytes(report.bytes_sent),
-        entries(report.entries),
+        text::entries(report.entries),
         text::bytes(report.bytes),
         text::grouped(report.deleted),
         text::duration(took),
-        text::bytes(rate as u64)
+        text::bytes(rate as u64),
+        report.looked
     )
-}
-
-fn entries(n: u64) -> String {
-    if n == 1 { "1 entry".to_owned() } else { format!("{} entries", text::grouped(n)) }
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -221,13 +236,13 @@ mod tests {
             deleted: 3,
             unsettled: 1,
             nameless: 0,
-            looked: crate::copy::Looked::Watched,
+            looked: Looked::Watched,
             millis: 2000,
             way: Way::Direct,
         };
         assert_eq!(
             summary(&report),
-            "sent 12 files (4.0 MiB) of 1,204 entries (3.0 GiB), removed 3, in 2 s (2.0 MiB/s); 1 changed while being read"
+            "sent 12 files (4.0 MiB) of 1,204 entries (3.0 GiB), removed 3, in 2 s (2.0 MiB/s); watched; 1 changed while being read"
         );
     }
 }

@@ -60,6 +60,8 @@ impl Trip {
         let pool = Pool::new(connect::ssh(environment), hosts, ssh::Options::default());
         let transport = Arc::new(Mixed::new(pool, HERE));
         let engine = Engine::new(Arc::clone(&transport) as Arc<dyn controller::Transport>, program);
+        // A watch is of use to later passes only.
+        let engine = if args.watch.is_some() { engine } else { engine.sweeping() };
         let job = CopyJob {
             id: job_id(&[&source.name, &from, &target.name, &to]),
             source,
@@ -68,6 +70,8 @@ impl Trip {
             to,
             exclude: args.rules.0.clone(),
             delete: args.delete,
+            allow_empty: args.allow_empty,
+            allow_moved: args.allow_moved,
             bandwidth: args.bwlimit,
             path: if args.relay { DataPath::Relay } else { DataPath::Auto },
             by_name: args.owners == Owners::Names,

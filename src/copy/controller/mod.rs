@@ -110,7 +110,7 @@ impl Engine {
         if let Task::Pass(orders) = &mut task {
             orders.unwatched = match self.watch {
                 true => self.watches.ensure(transport, &on_source, job).await.err().unwrap_or_default(),
-                false => "it was not asked for".to_owned(),
+                false => "no watch was asked for".to_owned(),
             };
         }
         let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
@@ -150,7 +150,8 @@ fn orders(job: &CopyJob, dial: Option<Dial>) -> Orders {
         pair: (job.source.name.clone(), job.target.name.clone()),
         exclude: job.exclude.clone(),
         delete: job.delete,
-        allow_empty: false,
+        allow_empty: job.allow_empty,
+        allow_moved: job.allow_moved,
         bandwidth: job.bandwidth,
         checksum: job.checksum,
         fresh: job.fresh,

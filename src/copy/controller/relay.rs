@@ -103,7 +103,7 @@ pub async fn conduct(
     let receiver = async {
         start(&mut from_source, &mut to_source, task).await?;
         match relay {
-            None => agree(&mut from_source, &mut to_source, broker).await,
+            None => agree(&mut from_source, &mut to_source, broker, progress).await,
             relay => Ok(relay),
         }
     };
@@ -165,6 +165,7 @@ async fn agree(
     from_source: &mut Reader,
     to_source: &mut Writer,
     broker: &dyn Broker,
+    progress: OnProgress<'_>,
 ) -> Result<Option<String>, Broken> {
     let mut frame = Vec::new();
     loop {
@@ -172,6 +173,7 @@ async fn agree(
             For::Controller(News::Offer { public_key, from }) => {
                 tell(to_source, &Control::Admitted(broker.admit(&public_key, &from).await)).await?;
             }
+            For::Controller(News::Progress(now)) => progress(now),
             For::Controller(News::Direct) => return Ok(None),
             For::Controller(News::Indirect { reason }) => return Ok(Some(crate::text::escape(reason.as_bytes(), 500))),
             For::Controller(News::Failed(failure)) => return Err(Broken::Failed(failure)),

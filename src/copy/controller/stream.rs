@@ -28,8 +28,8 @@ impl Engine {
         .map_err(certain)?;
         let limit = self.limits.of(&job.id, job.bandwidth);
         let (dial, relay) = self.way(&job.target, DataPath::Auto).await;
-        let task =
-            Task::Stream(Pour { job: job.id.clone(), command: job.from.clone(), bandwidth: job.bandwidth, dial });
+        let (job_id, command) = (job.id.clone(), job.from.clone());
+        let task = Task::Stream(Pour { job: job_id, command, timeout: job.timeout, bandwidth: job.bandwidth, dial });
         let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
         let broker =
             Watched { inner: Admission::of_stream(transport, job, &on_target), refused: AtomicBool::new(false) };

@@ -15,11 +15,9 @@ use super::deploy::Installed;
 use super::relay::skip_noise;
 use super::transport::{Channel, Transport};
 use crate::copy::CopyJob;
-use crate::copy::watch::WATCHING;
+use crate::copy::watch::{PER_HOST, WATCHING};
 use crate::spec::model::Host;
 
-/// Each holds a session of a connection, of which sshd gives ten by default.
-const PER_HOST: usize = 4;
 /// How long one may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -14,6 +14,7 @@ use super::{Hashed, How, Sum};
 use crate::copy::failure::Side;
 use crate::copy::listing::Entries;
 use crate::copy::moment::{Moment, tells_all};
+use crate::copy::owners::Translation;
 use crate::copy::scan::dev_of;
 use crate::copy::tree::Tree;
 use crate::copy::wire::VERSION;
@@ -41,6 +42,8 @@ pub struct Subject<'a> {
     pub root: &'a [u8],
     /// Whether attributes that only root can set count.
     pub privileged: bool,
+    /// What owners in ACLs are called on the other side, if that is another.
+    pub owners: Option<&'a Translation>,
 }
 
 impl Memory {
@@ -96,7 +99,7 @@ impl Memory {
 }
 
 fn key(subject: &Subject<'_>, dev: u64) -> Option<Key> {
-    let about = (VERSION, subject.job, subject.root, subject.privileged, dev);
+    let about = (VERSION, subject.job, subject.root, subject.privileged, subject.owners, dev);
     postcard::to_stdvec(&about).ok().map(|bytes| *blake3::hash(&bytes).as_bytes())
 }
 
@@ -141,7 +144,8 @@ mod tests {
 
         fn hash_at(&self, privileged: bool, moment: impl Fn(&Tree) -> Moment) -> Vec<(String, How, Sum)> {
             let tree = Tree::open(&self.root()).unwrap();
-            let subject = Subject { dir: self.0.path(), side: Side::Source, job: "j", root: b"/root", privileged };
+            let subject =
+                Subject { dir: self.0.path(), side: Side::Source, job: "j", root: b"/root", privileged, owners: None };
             let memory = Memory::begin(&subject, &tree, moment(&tree)).unwrap();
             let (filter, temp) = (Filter::new(&[]).unwrap(), TempNames::of_job("j"));
             let hashing = Hashing {
@@ -150,6 +154,7 @@ mod tests {
                 filter: &filter,
                 temp: &temp,
                 privileged,
+                owners: None,
                 memory: Some(&memory),
                 leave: &|| true,
             };
@@ -239,7 +244,8 @@ mod tests {
         assert_eq!(lab.read().len(), 3);
         assert!(lab.hash(true).iter().all(|(_, how, _)| *how == How::Read), "other attributes count");
         let (tree, moment) = (Tree::open(&lab.root()).unwrap(), |tree: &Tree| Moment::begin(tree.root()).unwrap());
-        let subject = Subject { dir: lab.0.path(), side: Side::Source, job: "j", root: b"/root", privileged: true };
+        let subject =
+            Subject { dir: lab.0.path(), side: Side::Source, job: "j", root: b"/root", privileged: true, owners: None };
         let memory = Memory::begin(&subject, &tree, moment(&tree)).unwrap();
         assert!(memory.recall(b"dir", memory.dev).is_some());
         assert!(memory.recall(b"dir", memory.dev + 1).is_none(), "another filesystem, mounted below");
@@ -254,7 +260,8 @@ mod tests {
             return println!("skipped: there is no {}", memory.display());
         };
         let tree = Tree::open(dir.path()).unwrap();
-        let subject = Subject { dir: dir.path(), side: Side::Source, job: "j", root: b"/", privileged: false };
+        let subject =
+            Subject { dir: dir.path(), side: Side::Source, job: "j", root: b"/", privileged: false, owners: None };
         assert!(Memory::begin(&subject, &tree, Moment::begin(tree.root()).unwrap()).is_none());
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Header, Manifest, Writer, record, replace};
 
-const MAGIC: &[u8; 8] = b"migrdel1";
+const MAGIC: &[u8; 8] = b"migrdel2";
 /// The changes may be this part of the whole before all is written anew.
 const PART: u64 = 4;
 

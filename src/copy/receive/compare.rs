@@ -12,6 +12,7 @@ use crate::copy::failure::{Failure, Side};
 use crate::copy::listing::{Entries, split};
 use crate::copy::message::Report;
 use crate::copy::moment::Moment;
+use crate::copy::owners::Translation;
 
 /// Failures that are told.
 const TOLD: usize = 100;
@@ -20,6 +21,7 @@ const TOLD: usize = 100;
 pub fn compare(
     permit: &Permit,
     target: &Target,
+    owners: Option<&Translation>,
     (privileged, fresh): (bool, bool),
     send: &(dyn Fn(Report) -> Result<(), Failure> + Sync),
 ) -> Result<(), Failure> {
@@ -27,11 +29,12 @@ pub fn compare(
     let moment = Moment::begin(tree.root()).map_err(|e| failed("sync", b"", e))?;
     let root = permit.root.as_os_str().as_encoded_bytes();
     let dir = permit.work.join("jobs").join(&permit.job);
-    let subject = Subject { dir: &dir, side: Side::Target, job: &permit.job, root, privileged };
+    let subject = Subject { dir: &dir, side: Side::Target, job: &permit.job, root, privileged, owners };
     let memory = if fresh { None } else { Memory::begin(&subject, tree, moment) };
     let broken = Mutex::new(None);
     let (memory_of, leave) = (memory.as_ref(), || lock(&broken).is_none());
-    let hashing = Hashing { tree, side: Side::Target, filter, temp, privileged, memory: memory_of, leave: &leave };
+    let side = Side::Target;
+    let hashing = Hashing { tree, side, filter, temp, privileged, owners, memory: memory_of, leave: &leave };
     let failures = hash_tree(&hashing, &|hashed| {
         if let Err(failure) = reports(&hashed).into_iter().try_for_each(send) {
             lock(&broken).get_or_insert(failure);

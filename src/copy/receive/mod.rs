@@ -4,6 +4,7 @@
 //! (root, job, deletion) cannot be changed by it.
 
 mod compare;
+mod deadline;
 mod delete;
 mod files;
 mod lanes;
@@ -286,7 +287,9 @@ impl<'a> Session<'a> {
             }
             Order::Finish { exact } => self.finish(exact)?,
             Order::Digest { privileged, fresh } => {
-                compare::compare(self.permit, &self.target, (privileged, fresh), &|report| self.tell(report))?;
+                compare::compare(self.permit, &self.target, self.owners.get(), (privileged, fresh), &|report| {
+                    self.tell(report)
+                })?;
             }
             Order::Pour { .. } | Order::Chunk { .. } | Order::End { .. } | Order::Spill => {
                 return Err(Failure::protocol(Side::Source, "a stream where a tree is expected"));

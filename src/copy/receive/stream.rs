@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::process::ChildStdin;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use super::deadline::Deadline;
 use super::{Reports, next};
 use crate::copy::child::{Ends, Running};
 use crate::copy::failure::{Failure, Side};
@@ -28,22 +29,27 @@ pub fn serve(command: &str, input: &mut dyn Read, output: Box<dyn Write + Send>)
 }
 
 fn run(command: &str, input: &mut dyn Read, reports: &Reports) -> Result<(), Failure> {
-    match next(input)?.map(|(order, _)| order) {
-        Some(Order::Pour { version: VERSION }) => {}
+    let timeout = match next(input)?.map(|(order, _)| order) {
+        Some(Order::Pour { version: VERSION, timeout }) => timeout,
         Some(Order::Pour { .. }) => {
             return Err(Failure::fatal(Side::Target, "the agents on the two hosts are of different versions"));
         }
         _ => return Err(Failure::protocol(Side::Source, "it does not begin")),
-    }
+    };
     let started = Running::target(command);
     let (running, Ends { input: Some(stdin), .. }) = started.map_err(|e| cannot("start", &e))? else {
         return Err(Failure::fatal(Side::Target, "the command was started without its input"));
     };
     let (chunks, queue) = sync_channel::<Chunk>(WAITING);
+    let deadline = Deadline::default();
     std::thread::scope(|scope| {
+        if let Some(most) = timeout {
+            let (deadline, running) = (&deadline, &running);
+            scope.spawn(move || deadline.watch(most, running, reports));
+        }
         let pump = scope.spawn(|| pump(stdin, queue, reports));
-        let poured =
-            reports.send(&Report::Pouring, Vec::new()).map_err(Cut::from).and_then(|()| follow(input, &chunks));
+        let poured = reports.send(&Report::Pouring, Vec::new()).map_err(Cut::from);
+        let poured = poured.and_then(|()| follow(input, &chunks, &deadline));
         if poured.is_err() {
             // First of all: it must not take the end of a cut stream for the end of the stream.
             running.kill();
@@ -51,6 +57,9 @@ fn run(command: &str, input: &mut dyn Read, reports: &Reports) -> Result<(), Fai
         drop(chunks);
         let taken = pump.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")));
         let ended = running.wait();
+        if let Some(late) = deadline.over() {
+            return Err(late);
+        }
         let (bytes, hash) = match (poured, taken, ended) {
             (Ok(whole), Ok(()), Ok(())) => whole,
             (Err(Cut::Spilled), ..) => return reports.send(&Report::Spilled, Vec::new()),
@@ -85,7 +94,7 @@ impl From<Failure> for Cut {
 type Chunk = Option<(u32, Frame)>;
 
 /// Follows the stream to its end. Without the last `None` the command is not to see an end.
-fn follow(input: &mut dyn Read, chunks: &SyncSender<Chunk>) -> Result<(u64, [u8; 32]), Cut> {
+fn follow(input: &mut dyn Read, chunks: &SyncSender<Chunk>, deadline: &Deadline) -> Result<(u64, [u8; 32]), Cut> {
     let mut hasher = blake3::Hasher::new();
     let (mut bytes, mut expected) = (0, 0_u32);
     loop {
@@ -100,6 +109,9 @@ fn follow(input: &mut dyn Read, chunks: &SyncSender<Chunk>) -> Result<(u64, [u8;
                 chunks.send(Some((seq, frame))).map_err(|_| Cut::Full)?;
             }
             Order::End { bytes: said, hash } if (said, hash) == (bytes, *hasher.finalize().as_bytes()) => {
+                if !deadline.whole() {
+                    return Err(Cut::Full);
+                }
                 chunks.send(None).map_err(|_| Cut::Full)?;
                 return Ok((bytes, hash));
             }

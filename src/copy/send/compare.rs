@@ -36,11 +36,11 @@ impl Comparison<'_> {
         let Source { tree, filter, temp, moment } = self.source;
         let (orders, fresh) = (self.orders, self.orders.fresh);
         let privileged = self.ready.privileged && Rights::of_process().privileged;
-        let subject =
-            Subject { dir: self.dir, side: Side::Source, job: &orders.job, root: orders.from.as_bytes(), privileged };
+        let (side, root) = (Side::Source, orders.from.as_bytes());
+        let subject = Subject { dir: self.dir, side, job: &orders.job, root, privileged, owners: None };
         let memory = if fresh { None } else { Memory::begin(&subject, tree, *moment) };
         let (leave, memory_of) = (|| self.link.may_go_on(), memory.as_ref());
-        let hashing = Hashing { tree, side: Side::Source, filter, temp, privileged, memory: memory_of, leave: &leave };
+        let hashing = Hashing { tree, side, filter, temp, privileged, owners: None, memory: memory_of, leave: &leave };
         self.link.order(&Order::Digest { privileged, fresh }, Vec::new())?;
         let pairing = Pairing { waiting: Mutex::default(), each };
         let (ours, theirs) = std::thread::scope(|scope| {

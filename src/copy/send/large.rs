@@ -61,6 +61,7 @@ impl Reader<'_> {
             None => self.whole(id, &now, &opened, &mut sent),
         };
         let items = vec![Item { dir: file.dir, name: now.name.to_vec() }];
+        let reached = sent.size;
         let (size, bytes, meta) = match result {
             Ok(()) => {
                 let settled = sent.size == now.size && self.is_same(&opened, &now);
@@ -77,7 +78,7 @@ impl Reader<'_> {
             }
             Err(Stop::Pass(failure)) => return Err(failure),
         };
-        let seq = self.ledger.register(Sent { items, files: u64::from(meta.is_some()), bytes });
+        let seq = self.ledger.register(Sent { items, files: u64::from(meta.is_some()), bytes, reached });
         self.link.order(&Order::Close(Close { seq, file: id, parts: sent.parts, size, meta }), Vec::new())
     }
 
@@ -109,7 +110,7 @@ impl Reader<'_> {
             let extent = extent(&opened.fd, sent.size, now.size, sparse).map_err(Stop::Unreadable)?;
             let (from, to) = extent.unwrap_or((now.size, now.size));
             hasher.zeros(from - sent.size, &mut sent.blocks);
-            sent.size = from;
+            self.reach(sent, from - sent.size);
             while sent.size < to {
                 let want = usize::try_from(to - sent.size).unwrap_or(CHUNK).min(CHUNK);
                 let mut data = vec![0; want];
@@ -120,7 +121,7 @@ impl Reader<'_> {
                     self.link.order(&Order::Part { file, offset: sent.size }, data)?;
                     sent.parts += 1;
                 }
-                sent.size += read as u64;
+                self.reach(sent, read as u64);
                 sent.bytes += read as u64;
                 if read < want {
                     // It was cut short meanwhile.
@@ -164,12 +165,18 @@ impl Reader<'_> {
                 }
             }
             self.flush(file, &mut run, sent)?;
-            sent.size += read as u64;
+            self.reach(sent, read as u64);
             if read < want {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// So many more bytes of the file are sent, or need not be.
+    fn reach(&self, sent: &mut Progress, bytes: u64) {
+        sent.size += bytes;
+        self.ledger.reach(bytes);
     }
 
     /// Sends a run of changed blocks.

@@ -1,6 +1,7 @@
 //! What was sent and not confirmed yet, what failed, and how far the pass is.
 //!
-//! Owns the numbers of requests. Nothing counts as arrived before the target has said so.
+//! Owns the numbers of requests. Nothing counts as sent before the target has said so; progress alone also tells what of a large
+//! file has left.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,8 @@ pub struct Sent {
     pub files: u64,
     /// Bytes of content.
     pub bytes: u64,
+    /// Bytes of the file that progress knows of already.
+    pub reached: u64,
 }
 
 /// Requests under way and their ends.
@@ -42,7 +45,13 @@ pub struct Ledger {
     /// Bytes to send.
     pub bytes_total: AtomicU64,
     files_done: AtomicU64,
-    bytes_done: AtomicU64,
+    bytes_sent: AtomicU64,
+    /// Bytes of files that the target has.
+    confirmed: AtomicU64,
+    /// These, and what of others was handed to the stream or is there already.
+    reached: AtomicU64,
+    /// What progress has said, which it does not take back.
+    told: (AtomicU64, AtomicU64),
     /// Entries that changed while they were read.
     pub unsettled: AtomicU64,
 }
@@ -74,7 +83,9 @@ impl Ledger {
         let mut state = self.lock();
         let Some(sent) = state.sent.remove(&seq) else { return };
         self.files_done.fetch_add(sent.files, Ordering::Relaxed);
-        self.bytes_done.fetch_add(sent.bytes, Ordering::Relaxed);
+        self.bytes_sent.fetch_add(sent.bytes, Ordering::Relaxed);
+        self.confirmed.fetch_add(sent.bytes.max(sent.reached), Ordering::Relaxed);
+        self.reached.fetch_add(sent.bytes.saturating_sub(sent.reached), Ordering::Relaxed);
         state.deleted += deleted;
         for (nth, failure) in failures {
             if let Some(item) = sent.items.get(nth as usize) {
@@ -89,6 +100,11 @@ impl Ledger {
         }
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// So many more bytes of a large file were sent, or need not be.
+    pub fn reach(&self, bytes: u64) {
+        self.reached.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The target has reported the hashes of a file's blocks.
@@ -163,14 +179,25 @@ impl Ledger {
         self.lock().deleted
     }
 
-    /// How far it is.
-    pub fn progress(&self) -> CopyProgress {
+    /// Files and bytes of content that the target has confirmed.
+    pub fn sent(&self) -> (u64, u64) {
+        (self.files_done.load(Ordering::Relaxed), self.bytes_sent.load(Ordering::Relaxed))
+    }
+
+    /// How far it is; at most so many bytes still wait to be sent.
+    pub fn progress(&self, waiting: u64) -> CopyProgress {
+        let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let forward = |told: &AtomicU64, now: u64| told.fetch_max(now, Ordering::Relaxed).max(now);
+        let (files_total, bytes_total) = (now(&self.files_total), now(&self.bytes_total));
+        // Of a stream nobody knows how long it is, and files may grow.
+        let most = if bytes_total == 0 { u64::MAX } else { bytes_total };
+        let bytes = now(&self.confirmed).max(now(&self.reached).saturating_sub(waiting)).min(most);
         CopyProgress {
-            files_scanned: self.scanned.load(Ordering::Relaxed),
-            files_done: self.files_done.load(Ordering::Relaxed),
-            files_total: self.files_total.load(Ordering::Relaxed),
-            bytes_done: self.bytes_done.load(Ordering::Relaxed),
-            bytes_total: self.bytes_total.load(Ordering::Relaxed),
+            files_scanned: forward(&self.told.0, now(&self.scanned)),
+            files_done: now(&self.files_done).min(files_total),
+            files_total,
+            bytes_done: forward(&self.told.1, bytes),
+            bytes_total,
         }
     }
 
@@ -190,3 +217,45 @@ impl State {
 
 /// Shared by all threads of a pass.
 pub type SharedLedger = Arc<Ledger>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `(looked at, bytes done)`.
+    fn shown(ledger: &Ledger, waiting: u64) -> (u64, u64) {
+        let now = ledger.progress(waiting);
+        (now.files_scanned, now.bytes_done)
+    }
+
+    #[test]
+    fn progress_counts_what_left_of_large_files_and_never_goes_back_or_too_far() {
+        let ledger = Ledger::default();
+        ledger.bytes_total.store(100, Ordering::Relaxed);
+        ledger.scanned.store(7, Ordering::Relaxed);
+        ledger.reach(60);
+        assert_eq!(shown(&ledger, 50), (7, 10));
+        assert_eq!(shown(&ledger, 0), (7, 60));
+        // More waits, and everything is looked at anew.
+        ledger.restart();
+        assert_eq!(shown(&ledger, 60), (7, 60));
+        // 40 of the large file's 60 travelled; a small one comes with it.
+        let large = ledger.register(Sent { bytes: 40, reached: 60, files: 1, ..Sent::default() });
+        let small = ledger.register(Sent { bytes: 30, files: 1, ..Sent::default() });
+        ledger.confirm(small, Vec::new(), 0);
+        assert_eq!(shown(&ledger, 0), (7, 90));
+        ledger.confirm(large, Vec::new(), 0);
+        assert_eq!((shown(&ledger, 100), ledger.sent()), ((7, 90), (2, 70)));
+        // It grew since it was counted.
+        ledger.reach(60);
+        assert_eq!(shown(&ledger, 0), (7, 100));
+    }
+
+    #[test]
+    fn a_stream_has_no_total_to_stop_at() {
+        let ledger = Ledger::default();
+        let chunk = ledger.register(Sent { bytes: 5, ..Sent::default() });
+        ledger.confirm(chunk, Vec::new(), 0);
+        assert_eq!(shown(&ledger, 0), (0, 5));
+    }
+}

@@ -108,6 +108,11 @@ impl Link {
         self.send(&self.orders, kind, frame)
     }
 
+    /// Tells the controller how far it is.
+    pub fn progress(&self) -> Result<(), Failure> {
+        self.news(&News::Progress(self.ledger.progress(self.orders.waiting())))
+    }
+
     /// Tells the controller something.
     pub fn news(&self, news: &News) -> Result<(), Failure> {
         let frame = OutFrame::new(Route::Controller, news, Vec::new());

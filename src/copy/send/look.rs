@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use rustix::fs::fstat;
 
+use super::guard::{self, Mounted};
 use super::identity::rules;
 use super::known::Known;
 use super::ledger::Ledger;
@@ -36,6 +37,8 @@ pub struct Seen {
     pub rules: [u8; 32],
     /// The source.
     pub source: Source,
+    /// The filesystem that its root is on.
+    pub volume: Mounted,
     /// What the manifest says that the target has.
     pub known: Known,
     /// The source compared with that, unless the manifest says nothing.
@@ -57,15 +60,16 @@ pub fn look(orders: &Orders, work: &Path, ledger: &Ledger) -> Result<Seen, Failu
     std::fs::create_dir_all(&work).map_err(|e| cannot_remember(&work, &e))?;
     let (rules, file) = (rules(orders), work.join("manifest"));
     let broken = |e: std::io::Error| cannot_remember(&work, &e);
-    let believed = |current: &Delta| current.header.rules == rules && !orders.checksum;
-    let current = Delta::current(&file).map_err(broken)?.filter(believed);
+    let current = Delta::current(&file).map_err(broken)?.filter(|current| current.header.rules == rules);
+    let volume = guard::same_volume(orders, &source, current.as_ref().map(|current| &current.header), &work)?;
+    let current = current.filter(|_| !orders.checksum);
     let generation = current.as_ref().and_then(|current| current.header.generation);
     let mut watch = Watch::reach(&work);
     let why = match (take(watch.as_mut(), orders, &source, generation), current) {
         (Ok(places), Some(current)) => match watched::find(&source, &file, current, places, ledger).map_err(broken)? {
             Outcome::Found(known, found) => {
                 let (known, found, looked) = (Known::Watched(*known), Some(found), Looked::Watched);
-                return Ok(Seen { start, work, rules, source, known, found, generation, watch, looked });
+                return Ok(Seen { start, work, rules, source, volume, known, found, generation, watch, looked });
             }
             Outcome::Unclear(why) => {
                 ledger.restart();
@@ -80,7 +84,8 @@ pub fn look(orders: &Orders, work: &Path, ledger: &Ledger) -> Result<Seen, Failu
         false => Manifest::load(&file, &rules).map_err(broken)?,
     });
     let found = generation.map(|_| source.scan(&known, ledger)).transpose()?;
-    Ok(Seen { start, work, rules, source, known, found, generation, watch, looked: Looked::Swept { why } })
+    let looked = Looked::Swept { why };
+    Ok(Seen { start, work, rules, source, volume, known, found, generation, watch, looked })
 }
 
 /// Where the watch says to look. Also where it does not know, what happens from now on is kept for the next pass.

@@ -7,6 +7,7 @@ mod compare;
 mod direct;
 mod feed;
 mod files;
+mod guard;
 mod identity;
 mod known;
 mod large;
@@ -20,6 +21,7 @@ mod outcome;
 mod owners;
 mod pass;
 mod preview;
+mod settle;
 mod source;
 mod squeeze;
 mod stream;
@@ -31,6 +33,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
@@ -60,12 +63,20 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
     std::thread::scope(|scope| {
         // Looking at the source takes as long as reaching the target: do both at once.
         let mut look = match &task {
-            Task::Pass(orders) => Look::Under(scope.spawn(|| look::look(orders, work, &ledger))),
+            Task::Pass(orders) => {
+                let (end, ended) = channel::<()>();
+                let looks = || {
+                    let seen = look::look(orders, work, &ledger);
+                    drop(end);
+                    seen
+                };
+                Look::Under(scope.spawn(looks), ended)
+            }
             Task::Verify { .. } | Task::Preview { .. } | Task::Stream(_) => Look::None,
         };
         if dial.is_some() && matches!(&task, Task::Pass(orders) if orders.may_relay && look::is_recorded(orders, work))
         {
-            look = Look::Done(Box::new(look.end()));
+            look = look.followed(&ledger, output.as_mut())?;
         }
         let direct = match dial {
             // A connection of its own would take longer than the pass.
@@ -78,7 +89,7 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
         let streams = Streams { input, output, direct };
         let link = link::start(streams, Arc::clone(&ledger), bandwidth)
             .map_err(|e| Failure::fatal(Side::Source, format!("cannot start a thread: {e}")))?;
-        let result = with_progress(&link, &ledger, || match &task {
+        let result = with_progress(&link, || match &task {
             Task::Pass(orders) => Pass { orders, link: &link, ledger: &ledger }.run(look.end()?).map(News::Passed),
             Task::Verify { orders, when } => verify::verify(orders, *when, work, &link).map(News::Verified),
             Task::Preview { orders, target } => {
@@ -97,7 +108,8 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
 /// The look at the source.
 enum Look<'scope> {
     None,
-    Under(ScopedJoinHandle<'scope, Result<Seen, Failure>>),
+    /// The channel closes with its end.
+    Under(ScopedJoinHandle<'scope, Result<Seen, Failure>>, Receiver<()>),
     Done(Box<Result<Seen, Failure>>),
 }
 
@@ -107,9 +119,20 @@ impl Look<'_> {
         let failed = || Err(Failure::fatal(Side::Source, "looking at the source failed"));
         match self {
             Self::None => failed(),
-            Self::Under(thread) => thread.join().unwrap_or_else(|_| failed()),
+            Self::Under(thread, _) => thread.join().unwrap_or_else(|_| failed()),
             Self::Done(seen) => *seen,
         }
+    }
+
+    /// Waits for its end, while the controller hears how far it is: nothing else can tell it yet.
+    fn followed(self, ledger: &Ledger, output: &mut dyn Write) -> Result<Self, Failure> {
+        if let Self::Under(_, ended) = &self {
+            while ended.recv_timeout(PROGRESS) == Err(RecvTimeoutError::Timeout) {
+                tell(&News::Progress(ledger.progress(0)), output)?;
+            }
+        }
+        tell(&News::Progress(ledger.progress(0)), output)?;
+        Ok(Self::Done(Box::new(self.end())))
     }
 
     fn finds_little(&self) -> bool {
@@ -162,13 +185,13 @@ fn tell(news: &News, output: &mut dyn Write) -> Result<(), Failure> {
     frame.write_to(output).map_err(|e| Failure::lost(Side::Source, e))
 }
 
-fn with_progress(link: &Link, ledger: &Ledger, work: impl FnOnce() -> Result<News, Failure>) -> Result<News, Failure> {
+fn with_progress(link: &Link, work: impl FnOnce() -> Result<News, Failure>) -> Result<News, Failure> {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let ticker = scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
                 std::thread::park_timeout(PROGRESS);
-                let _ = link.news(&News::Progress(ledger.progress()));
+                let _ = link.progress();
             }
         });
         let result = work();

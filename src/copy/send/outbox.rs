@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::limit::Bucket;
-use crate::copy::wire::OutFrame;
+use crate::copy::wire::{CHUNK, OutFrame};
 
 /// Frames of content that wait, each up to a megabyte.
 const CONTENT: usize = 8;
@@ -137,6 +137,11 @@ impl Outbox {
         drop(state);
         self.emptied.notify_all();
         frame
+    }
+
+    /// Bytes that wait to be taken, at most.
+    pub fn waiting(&self) -> u64 {
+        (self.lock().content.len() * CHUNK) as u64
     }
 
     /// Bytes of content handed out so far.

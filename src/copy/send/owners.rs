@@ -1,14 +1,20 @@
 //! Tells the target what the owners on the source are called.
 
 use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::fs::FileType;
+
+use super::known::Known;
 use super::link::Link;
-use super::source::Found;
+use super::source::{Act, Found};
+use crate::copy::acl;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::filter::Filter;
 use crate::copy::listing::{Entries, Entry};
 use crate::copy::message::{Order, Orders, Report};
+use crate::copy::meta::{Object, read_xattr};
 use crate::copy::owners::{Kind, names};
 use crate::copy::path::{self, TempNames};
 use crate::copy::scan::{Visit, Visitor, walk};
@@ -25,12 +31,18 @@ pub struct Carried<'a> {
 }
 
 /// Agrees with the target about owners by name, if they are to go by it; how many users and groups keep their number all the same.
-pub fn agree(orders: &Orders, carried: &Carried<'_>, found: Option<&Found>, link: &Link) -> Result<u64, Failure> {
+/// `found` is what will be sent, where that is known already.
+pub fn agree(
+    orders: &Orders,
+    carried: &Carried<'_>,
+    found: Option<(&Found, &Known)>,
+    link: &Link,
+) -> Result<u64, Failure> {
     if !orders.by_name {
         return Ok(0);
     }
     let ids = match found {
-        Some(found) => of_found(found, carried.tree),
+        Some((found, known)) => of_found(found, known, carried.tree),
         // The target's listing is in the source's terms, so that they are needed before anything is compared.
         None => of_tree(carried),
     };
@@ -54,19 +66,49 @@ impl Ids {
         self.users.insert(entry.uid);
         self.groups.insert(entry.gid);
     }
+
+    /// Who is in its ACLs. One that cannot be read fails when the entry is sent.
+    fn add_acls(&mut self, object: Object<'_>, kind: FileType) {
+        let keys = match kind {
+            FileType::Symlink => &[][..],
+            FileType::Directory => &acl::KEYS,
+            // Only directories have a default one.
+            _ => &acl::KEYS[..1],
+        };
+        for value in keys.iter().filter_map(|key| read_xattr(object, key).ok().flatten()) {
+            for (kind, id) in acl::owners(&value) {
+                match kind {
+                    Kind::Passwd => self.users.insert(id),
+                    Kind::Group => self.groups.insert(id),
+                };
+            }
+        }
+    }
+
+    /// The same for an open directory.
+    fn add_dir(&mut self, dir: BorrowedFd<'_>) {
+        if let Ok(st) = rustix::fs::fstat(dir) {
+            self.add(&Entry::of_stat(b"", &st));
+        }
+        self.add_acls(Object::Open(dir), FileType::Directory);
+    }
 }
 
-fn of_found(found: &Found, tree: &Tree) -> Ids {
+fn of_found(found: &Found, known: &Known, tree: &Tree) -> Ids {
     let mut ids = Ids::default();
     if let Some(root) = found.root.get() {
         ids.add(&root);
     }
-    for dir in &found.dirs {
+    for (nth, dir) in (0..).zip(&found.dirs) {
         let Some(listing) = dir.listing.as_deref() else { continue };
         Entries(listing).for_each(|entry| ids.add(&entry));
+        let Ok(fd) = tree.dir(&dir.path) else { continue };
         // It gets its attributes again, and its parent may be none of these.
-        if let Ok(st) = tree.dir(&dir.path).and_then(rustix::fs::fstat) {
-            ids.add(&Entry::of_stat(b"", &st));
+        ids.add_dir(fd.as_fd());
+        for (act, _) in found.acts(nth, known) {
+            if let Act::Send(entry) | Act::Make(entry) | Act::Enter(entry) | Act::Settle(entry) = act {
+                ids.add_acls(Object::Named(fd.as_fd(), entry.name), entry.kind());
+            }
         }
     }
     ids
@@ -74,9 +116,7 @@ fn of_found(found: &Found, tree: &Tree) -> Ids {
 
 fn of_tree(carried: &Carried<'_>) -> Ids {
     let collector = Collector { carried, ids: Mutex::default() };
-    if let Ok(st) = rustix::fs::fstat(carried.tree.root()) {
-        collector.lock().add(&Entry::of_stat(b"", &st));
-    }
+    collector.lock().add_dir(carried.tree.root().as_fd());
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
     walk(carried.tree, Side::Source, threads, &collector);
     collector.ids.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -100,8 +140,14 @@ impl Visitor for Collector<'_> {
     }
 
     fn visit(&self, visit: Visit<'_>) {
-        let mut ids = self.lock();
-        Entries(&visit.listing).for_each(|entry| ids.add(&entry));
+        let mut ids = Ids::default();
+        for entry in Entries(&visit.listing) {
+            ids.add(&entry);
+            ids.add_acls(Object::Named(visit.fd, entry.name), entry.kind());
+        }
+        let mut all = self.lock();
+        all.users.extend(ids.users);
+        all.groups.extend(ids.groups);
     }
 
     /// The scan that follows comes to it, too.

@@ -3,17 +3,15 @@
 //! Owns the order of these. Must never delete before everything else has arrived, and never remember before the target's
 //! disk has it.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use rustix::fs::fstat;
-
 use super::by_content::by_content;
 use super::feed::Feed;
 use super::files::{Read, Reader};
+use super::guard;
 use super::identity::new_generation;
 use super::known::{self, Known};
 use super::ledger::{Item, Ledger, Sent};
@@ -25,10 +23,8 @@ use super::owners;
 use super::source::{Act, Found, Source, allocated};
 use crate::copy::blocks::Store;
 use crate::copy::failure::{Failure, Side, show};
-use crate::copy::listing::{Entries, Entry};
 use crate::copy::manifest::{Header, Manifest};
-use crate::copy::message::{Begin, Make, Meta, Node, Order, Orders, Ready, Report};
-use crate::copy::meta::meta_of_open;
+use crate::copy::message::{Begin, Make, Node, Order, Orders, Ready, Report};
 use crate::copy::path;
 use crate::copy::wire::VERSION;
 use crate::copy::{Looked, PassReport};
@@ -60,12 +56,12 @@ pub(super) struct View<'a> {
 impl Pass<'_> {
     /// Does it.
     pub fn run(&self, seen: Seen) -> Result<PassReport, Failure> {
-        let Seen { start, work, rules, source, known, found, generation, watch, mut looked } = seen;
+        let Seen { start, work, rules, source, volume, known, found, generation, watch, mut looked } = seen;
         let next = new_generation()?;
         let exclude = self.orders.exclude.clone();
         let ready = self.link.begin(Begin { version: VERSION, generation, next, exclude, read_only: false })?;
-        let nameless =
-            owners::agree(self.orders, &source.carried(), found.as_ref().filter(|_| ready.trusted), self.link)?;
+        let sends = found.as_ref().filter(|_| ready.trusted).map(|found| (found, &known));
+        let nameless = owners::agree(self.orders, &source.carried(), sends, self.link)?;
         let (known, found) = match found {
             Some(found) if ready.trusted => (known, found),
             found => {
@@ -86,18 +82,19 @@ impl Pass<'_> {
                 (known, found)
             }
         };
-        self.guard_empty(&known, &found)?;
+        guard::nothing_unmounted(self.orders, &known, &found)?;
         let outcomes = Outcomes::default();
         let store = Store::of_job(&work);
         let view =
             View { store: &store, source: &source, known: &known, found: &found, outcomes: &outcomes, ready: &ready };
         let mut state = generation;
-        if self.plan(&view)? {
+        // A record of another filesystem would be asked about again.
+        if self.plan(&view)? || volume.moved {
             let deleted = self.bring_up(&view)?;
             let exact = self.ledger.failures().1 == 0;
             self.finish(exact)?;
             state = exact.then_some(next);
-            let header = Header { rules, generation: state, size: found.size };
+            let header = Header { rules, generation: state, size: found.size, volume: Some(volume.now) };
             let outcome = Outcome { source: &source, found: &found, known: &known, outcomes: &outcomes, deleted };
             outcome.save(&work.join("manifest"), header, &store).map_err(|e| cannot_remember(&work, &e))?;
         }
@@ -106,17 +103,6 @@ impl Pass<'_> {
             watch.done(rules, state);
         }
         Ok(PassReport { nameless, ..self.report(&found, start, looked)? })
-    }
-
-    /// An empty root is more often a filesystem that is not mounted than a wish to delete everything.
-    fn guard_empty(&self, known: &Known, found: &Found) -> Result<(), Failure> {
-        let empty = found.size.0 == 0;
-        if !empty || known.is_empty() || !self.orders.delete || self.orders.allow_empty {
-            return Ok(());
-        }
-        let what = format!("{} is empty, but the target is not: nothing was deleted there", self.orders.from);
-        Err(Failure::fatal(Side::Source, what)
-            .hint("check that its filesystem is mounted; if it is meant to be empty, allow that for this copy"))
     }
 
     /// Counts what is to be sent and checks that the target has room; whether there is anything to do.
@@ -263,72 +249,6 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Directories that changed, or in which something was done, get their attributes last and the deepest first.
-    fn settle_directories(&self, view: &View<'_>) -> Result<(), Failure> {
-        let mut touched = BTreeSet::new();
-        for (nth, dir) in (0..).zip(&view.found.dirs) {
-            for (act, _) in view.found.acts(nth, view.known) {
-                if act != Act::Nothing {
-                    touched.insert(dir.path.clone());
-                }
-                if let Act::Enter(entry) | Act::Settle(entry) = act {
-                    touched.insert(path::join(&dir.path, entry.name));
-                }
-            }
-        }
-        if !view.ready.trusted {
-            touched.insert(Vec::new());
-        }
-        touched.extend(view.known.littered().cloned());
-        let mut dirs: Vec<(Vec<u8>, Meta)> = Vec::new();
-        for path in touched.iter().rev() {
-            if let Some(meta) = self.directory_meta(view, path)? {
-                dirs.push((path.clone(), meta));
-            }
-            if dirs.len() == PER_ORDER {
-                self.settle(std::mem::take(&mut dirs))?;
-            }
-        }
-        self.settle(dirs)
-    }
-
-    fn settle(&self, dirs: Vec<(Vec<u8>, Meta)>) -> Result<(), Failure> {
-        if dirs.is_empty() {
-            return Ok(());
-        }
-        let seq = self.ledger.register(Sent::default());
-        self.link.order(&Order::Settle { seq, dirs }, Vec::new())
-    }
-
-    /// A directory's attributes as the scan recorded them; `None` when it is gone.
-    fn directory_meta(&self, view: &View<'_>, path: &[u8]) -> Result<Option<Meta>, Failure> {
-        let fd = match view.source.tree.dir(path) {
-            Ok(fd) => fd,
-            Err(_) => return Ok(None),
-        };
-        let (dir, name) = path::split(path);
-        let index = view.found.dirs.binary_search_by(|d| d.path.as_slice().cmp(dir));
-        let listing = index
-            .ok()
-            .and_then(|at| view.found.dirs.get(at))
-            .and_then(|d| d.listing.as_deref().or_else(|| view.known.listing(&d.path)));
-        let stat = fstat(&fd).ok();
-        let scanned = match path.is_empty() {
-            true => view.found.root.get(),
-            // A watched pass does not look at every parent.
-            false if index.is_err() => stat.as_ref().map(|st| Entry::of_stat(name, st)),
-            false => Entries(listing.unwrap_or_default()).find(|e| e.name == name),
-        };
-        let Some(entry) = scanned else { return Ok(None) };
-        match meta_of_open(&fd, &entry) {
-            Ok(meta) => Ok(Some(meta)),
-            Err(e) => {
-                self.ledger.fail(Failure::of(Side::Source, "read the attributes of", path, e));
-                Ok(None)
-            }
-        }
-    }
-
     fn finish(&self, exact: bool) -> Result<(), Failure> {
         self.link.order(&Order::Finish { exact }, Vec::new())?;
         match self.link.report()? {
@@ -342,16 +262,16 @@ impl Pass<'_> {
         if let Some(first) = failures.first() {
             let shown: Vec<&str> = failures.iter().take(3).map(|f| f.what.as_str()).collect();
             let more = if count > 3 { format!("; and {} more", count - 3) } else { String::new() };
-            let what = format!("{} could not be copied: {}{more}", entries(count), shown.join("; "));
+            let what = format!("{} could not be copied: {}{more}", text::entries(count), shown.join("; "));
             return Err(Failure { what, fatal: true, ..first.clone() });
         }
         let (entries, bytes) = found.size;
-        let progress = self.ledger.progress();
+        let (files_sent, bytes_sent) = self.ledger.sent();
         Ok(PassReport {
             entries,
             bytes,
-            files_sent: progress.files_done,
-            bytes_sent: progress.bytes_done,
+            files_sent,
+            bytes_sent,
             deleted: self.ledger.deleted(),
             unsettled: self.ledger.unsettled.load(Ordering::Relaxed),
             looked,
@@ -369,10 +289,6 @@ pub(super) fn cannot_remember(work: &Path, e: &std::io::Error) -> Failure {
     let place = show(work.as_os_str().as_encoded_bytes());
     Failure::fatal(Side::Source, format!("cannot keep the record of the copy in {place}: {e}"))
         .hint("free space there, or set `work_dir` of the host to a place that can be written")
-}
-
-fn entries(n: u64) -> String {
-    if n == 1 { "1 entry".to_owned() } else { format!("{} entries", text::grouped(n)) }
 }
 
 /// Reads until there is no more work; the first failure ends everyone's.

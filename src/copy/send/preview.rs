@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::by_content::by_content;
+use super::guard;
 use super::identity::{new_generation, rules};
 use super::known::{self, Known, Leftovers};
 use super::ledger::Ledger;
@@ -16,6 +17,7 @@ use crate::copy::Preview;
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::filter::Filter;
 use crate::copy::manifest::Manifest;
+use crate::copy::manifest::delta::Delta;
 use crate::copy::message::{Begin, Orders};
 use crate::copy::path::{self, TempNames};
 use crate::copy::wire::VERSION;
@@ -27,11 +29,15 @@ const SHOWN: usize = 1000;
 pub fn preview(orders: &Orders, target: bool, work: &Path, link: &Link, ledger: &Ledger) -> Result<Preview, Failure> {
     let filter = Filter::new(&orders.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
     let source = Source::open(&orders.from, filter, TempNames::of_job(&orders.job))?;
+    let work = work.join("jobs").join(&orders.job);
+    let header = Delta::current(&work.join("manifest")).ok().flatten().map(|current| current.header);
+    guard::same_volume(orders, &source, header.filter(|header| header.rules == rules(orders)).as_ref(), &work)?;
     let known = match target {
-        true => ask(orders, &source, work, link)?,
+        true => ask(orders, &source, &work, link)?,
         false => Known::Target(BTreeMap::new(), Leftovers::new()),
     };
     let found = source.scan(&known, ledger)?;
+    guard::nothing_unmounted(orders, &known, &found)?;
     if let (_, 1.., failures) = ledger.failures()
         && let Some(first) = failures.first()
     {
@@ -41,11 +47,10 @@ pub fn preview(orders: &Orders, target: bool, work: &Path, link: &Link, ledger: 
 }
 
 fn ask(orders: &Orders, source: &Source, work: &Path, link: &Link) -> Result<Known, Failure> {
-    let file = work.join("jobs").join(&orders.job).join("manifest");
     let manifest = match orders.checksum {
         true => Manifest::default(),
         // A record that cannot be read is none: then more is compared.
-        false => Manifest::load(&file, &rules(orders)).unwrap_or_default(),
+        false => Manifest::load(&work.join("manifest"), &rules(orders)).unwrap_or_default(),
     };
     let (next, exclude) = (new_generation()?, orders.exclude.clone());
     let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;

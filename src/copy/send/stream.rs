@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Pours the stream. A failure worth another try means that nobody can tell what the target has made of it.
 pub fn pour(pour: &Pour, link: &Link, ledger: &Ledger) -> Result<StreamReport, Failure> {
     let start = Instant::now();
-    link.order(&Order::Pour { version: VERSION }, Vec::new())?;
+    link.order(&Order::Pour { version: VERSION, timeout: pour.timeout }, Vec::new())?;
     match link.report()? {
         Report::Pouring => {}
         _ => return Err(Failure::protocol(Side::Target, "an answer to another question")),

@@ -12,13 +12,11 @@ use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, openat};
 use rustix::io::Errno;
 
 use super::events::{Event, parse};
+use super::{FILESYSTEMS, NO_FILESYSTEM, NO_ROOT, OLD_KERNEL};
 use crate::copy::scan::dev_of;
 
 /// `FAN_REPORT_FID`, `FAN_REPORT_DIR_FID` and `FAN_REPORT_NAME`, which the bindings do not name.
 const REPORT: u32 = 0x200 | 0x400 | 0x800;
-/// Filesystems on which handles are understood and every change passes through this kernel: ext2/3/4, xfs.
-const FILESYSTEMS: [i64; 2] = [0xef53, 0x5846_5342];
-
 /// Events of the filesystem that a directory is on.
 pub struct Marks {
     fanotify: Fanotify,
@@ -34,9 +32,9 @@ impl Marks {
         let dir = open()?;
         let st = fstat(&dir).map_err(|e| e.to_string())?;
         #[allow(clippy::unnecessary_cast, reason = "its width differs between architectures")]
-        let (kind, inode) = (fstatfs(&dir).map_err(|e| e.to_string())?.f_type as i64, st.st_ino as u64);
+        let (kind, inode) = (fstatfs(&dir).map_err(|e| e.to_string())?.f_type as u64, st.st_ino as u64);
         if !FILESYSTEMS.contains(&kind) {
-            return Err("its filesystem is neither ext4 nor xfs".to_owned());
+            return Err(NO_FILESYSTEM.to_owned());
         }
         let init = InitFlags::FAN_CLOEXEC | InitFlags::FAN_NONBLOCK | InitFlags::from_bits_retain(REPORT);
         let fanotify = Fanotify::init(init, EventFFlags::O_RDONLY).map_err(|e| why(e as i32))?;
@@ -94,8 +92,8 @@ impl Marks {
 
 fn why(errno: i32) -> String {
     match Errno::from_raw_os_error(errno) {
-        Errno::PERM => "watching a filesystem takes root".to_owned(),
-        Errno::NOSYS | Errno::INVAL => "the kernel is too old (Linux 5.9 is needed)".to_owned(),
+        Errno::PERM => NO_ROOT.to_owned(),
+        Errno::NOSYS | Errno::INVAL => OLD_KERNEL.to_owned(),
         e => format!("the kernel refuses: {e}"),
     }
 }

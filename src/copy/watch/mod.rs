@@ -11,11 +11,26 @@ mod ask;
 mod events;
 mod index;
 mod marks;
+mod outlook;
 mod serve;
 pub mod writers;
 
 pub use self::ask::{Ask, Place, Watch};
+pub use self::outlook::{Outlook, outlook};
 pub use self::serve::serve;
 
 /// The first word of what a watch says at its start when it works; anything else is why it does not.
 pub const WATCHING: &str = "watching";
+
+/// Trees of a host that are watched at a time: each holds a session of a connection, of which sshd gives ten by default.
+pub const PER_HOST: usize = 4;
+
+/// Filesystems on which handles are understood and every change passes through this kernel: ext2/3/4, xfs.
+const FILESYSTEMS: [u64; 2] = [0xef53, 0x5846_5342];
+
+const NO_FILESYSTEM: &str = "its filesystem is neither ext4 nor xfs";
+const NO_ROOT: &str = "watching a filesystem takes root";
+const OLD_KERNEL: &str = "the kernel is too old (Linux 5.9 is needed)";
+const NO_PROCESSES: &str = "not all processes can be seen from here";
+const MOUNTS: &str = "other filesystems are mounted in it";
+const LAYER: &str = "it is a layer of an overlay";

@@ -11,15 +11,14 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FileType, makedev, statat};
 use rustix::io::Errno;
 
+use super::{LAYER, MOUNTS, NO_PROCESSES};
 use crate::copy::scan::dev_of;
-
-/// The number of the namespace in which all processes are visible.
-const FIRST_PIDS: &str = "pid:[4026531836]";
+use crate::ssh::facts::FIRST_PIDS;
 
 /// Inodes of the filesystem `dev` that somebody can write to, or why that is not known. `root` is the tree.
 pub fn writers(root: &Path, dev: u64) -> Result<Vec<u64>, String> {
     if fs::read_link("/proc/self/ns/pid").ok().is_none_or(|ns| ns.as_os_str() != FIRST_PIDS) {
-        return Err("not all processes can be seen from here".to_owned());
+        return Err(NO_PROCESSES.to_owned());
     }
     let unknown = |e: io::Error| format!("the open files cannot be listed: {e}");
     plain(root)?;
@@ -106,12 +105,12 @@ fn plain(root: &Path) -> Result<(), String> {
     for line in mounts.split(|b| *b == b'\n') {
         let place = line.split(|b| *b == b' ').nth(4).map(unescape).unwrap_or_default();
         if below(&place) {
-            return Err("other filesystems are mounted in it".to_owned());
+            return Err(MOUNTS.to_owned());
         }
         let options = line.split(|b| *b == b' ').next_back().unwrap_or_default();
         let layer = options.split(|b| *b == b',').find_map(|option| option.strip_prefix(b"upperdir="));
         if layer.map(unescape).is_some_and(|layer| layer == root || below(&layer)) {
-            return Err("it is a layer of an overlay".to_owned());
+            return Err(LAYER.to_owned());
         }
     }
     Ok(())

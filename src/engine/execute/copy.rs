@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::pace::Pace;
 use super::{Context, Effect, done, failed};
-use crate::copy::{CopyError, CopyJob, CopyProgress, Looked, PassReport, VerifyReport, When};
+use crate::copy::{CopyError, CopyJob, CopyProgress, PassReport, VerifyReport, When};
 use crate::event::Notice;
 use crate::planner::graph::{CopyPhase, CopyStep, Step};
 use crate::spec::model::Owners;
@@ -25,6 +25,8 @@ impl Context {
             to: tree.to.clone(),
             exclude: tree.exclude.clone(),
             delete: tree.delete,
+            allow_empty: tree.allow_empty,
+            allow_moved: tree.allow_moved,
             path: tree.path,
             bandwidth: tree.bandwidth,
             by_name: tree.owners == Owners::Names,
@@ -119,11 +121,7 @@ fn said(phase: CopyPhase, passes: u32, settled: bool, shrinks: bool, report: &Pa
         0 => sent,
         n => format!("{sent}, {n} users and groups by their number"),
     };
-    let sent = match &report.looked {
-        Looked::Watched => format!("{sent}; watched"),
-        Looked::Swept { why } if why.is_empty() => sent,
-        Looked::Swept { why } => format!("{sent}; swept ({why})"),
-    };
+    let sent = format!("{sent}; {}", report.looked);
     if phase != CopyPhase::CatchUp {
         return sent;
     }

@@ -69,6 +69,7 @@ impl Context {
             target: self.host(&pair.target)?.clone(),
             from: stream.from.clone(),
             to: stream.to.clone(),
+            timeout: stream.timeout,
             bandwidth: stream.bandwidth,
         })
     }

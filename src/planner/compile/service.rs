@@ -223,6 +223,7 @@ fn stream((source, target): (&Host, &Host), job: String, state: &StreamState) ->
         job,
         from: fill_shell(&state.from, source)?,
         to: fill_shell(&state.to, target)?,
+        timeout: state.timeout,
         bandwidth: state.bandwidth,
         idempotent: state.idempotent,
     })
@@ -236,6 +237,8 @@ fn tree((source, target): (&Host, &Host), job: String, state: &DirectoryState) -
         to: fill(&state.to, target)?,
         exclude: state.exclude.clone(),
         delete: state.delete,
+        allow_empty: state.allow_empty,
+        allow_moved: state.allow_moved,
         bandwidth: state.bandwidth,
         path: state.path,
         throttle: match &state.throttle {

@@ -165,6 +165,8 @@ pub struct StreamState {
     pub from: Template,
     /// The shell command on the target.
     pub to: Template,
+    /// How long both may take, `None` for no limit.
+    pub timeout: Option<Duration>,
     /// Bytes per second, `None` for no limit.
     pub bandwidth: Option<u64>,
     /// Whether pouring it twice is the same as once.
@@ -182,6 +184,10 @@ pub struct DirectoryState {
     pub exclude: Vec<String>,
     /// Whether files that the source does not have are removed on the target; true unless given.
     pub delete: bool,
+    /// Whether that also holds when the source's root is empty; else that is taken for a filesystem that is not mounted.
+    pub allow_empty: bool,
+    /// Whether the source's root may be on another filesystem than at the last pass; else that is taken for the same.
+    pub allow_moved: bool,
     /// Compare BLAKE3 of every file on both sides before the thaw; true unless given.
     pub verify: bool,
     /// Bytes per second, `None` for no limit.

@@ -7,6 +7,7 @@ use crate::spec::map::Map;
 use crate::spec::model::{DataPath, DirectoryState, OnRollback, Owners, State, StreamState, Throttle};
 use crate::spec::reader::Value;
 use crate::spec::source::At;
+use crate::spec::units::YEAR;
 
 use super::hook::one_of;
 use super::template::{self, Role, Sides, Use};
@@ -50,11 +51,14 @@ fn read_directory(kind: Option<Value<'_>>, m: &Map<'_>) -> Option<StateDraft> {
     // The first pattern that matches decides.
     let mut exclude = m.get("include").map(included).unwrap_or_default();
     exclude.extend(m.get("exclude").map(patterns).unwrap_or_default());
+    let delete = m.get("delete").and_then(|v| v.bool()).unwrap_or(true);
     let mut directory = DirectoryState {
         from: crate::spec::model::Template(String::new()),
         to: crate::spec::model::Template(String::new()),
         exclude,
-        delete: m.get("delete").and_then(|v| v.bool()).unwrap_or(true),
+        delete,
+        allow_empty: allow_empty(m, delete),
+        allow_moved: m.get("allow_moved").and_then(|v| v.bool()).unwrap_or(false),
         verify: m.get("verify").and_then(|v| v.bool()).unwrap_or(true),
         bandwidth: m.get("bandwidth").and_then(|v| v.rate()),
         throttle: None,
@@ -82,6 +86,15 @@ fn read_directory(kind: Option<Value<'_>>, m: &Map<'_>) -> Option<StateDraft> {
     Some(StateDraft { state: State::Directory(directory), roots: Some((from, to)), templates, at: m.at().clone() })
 }
 
+fn allow_empty(m: &Map<'_>, delete: bool) -> bool {
+    let Some(value) = m.get("allow_empty") else { return false };
+    let allowed = value.bool().unwrap_or(false);
+    if allowed && !delete {
+        value.error("`allow_empty` is about deletions, and there are none", "remove `allow_empty`, or `delete: false`");
+    }
+    allowed
+}
+
 fn path(value: Value<'_>) -> Option<DataPath> {
     let ways = [("auto", DataPath::Auto), ("direct", DataPath::Direct), ("relay", DataPath::Relay)];
     one_of(value, "a way", "ways", &ways).map(|found| found.value)
@@ -101,6 +114,7 @@ fn throttle(value: Value<'_>) -> Option<(Throttle, Use)> {
 fn read_stream(value: Value<'_>, m: &Map<'_>) -> Option<StateDraft> {
     const EXAMPLE: &str = "stream: {from: pg_dump app, to: psql app}";
     let bandwidth = m.get("bandwidth").and_then(|v| v.rate());
+    let timeout = m.get("timeout").and_then(|v| v.duration(Duration::from_millis(1)..=YEAR));
     let idempotent = m.get("idempotent").and_then(|v| v.bool()).unwrap_or(false);
     let command = |v: Value<'_>, sides| template::read(v, Role::Command, sides, "a command", EXAMPLE);
     let (from, to) = value.map("stream", EXAMPLE, |m| {
@@ -108,8 +122,8 @@ fn read_stream(value: Value<'_>, m: &Map<'_>) -> Option<StateDraft> {
         let to = m.need("to", "psql app").and_then(|v| command(v, Sides::Target));
         Some((from?, to?))
     })??;
-    let stream =
-        StreamState { from: from.template.value.clone(), to: to.template.value.clone(), bandwidth, idempotent };
+    let (source, target) = (from.template.value.clone(), to.template.value.clone());
+    let stream = StreamState { from: source, to: target, timeout, bandwidth, idempotent };
     Some(StateDraft { state: State::Stream(stream), roots: None, templates: vec![from, to], at: m.at().clone() })
 }
 

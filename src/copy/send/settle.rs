@@ -1,0 +1,100 @@
+//! Final attributes of directories: last, because everything that is done in one changes its times, and the deepest first.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rustix::fs::fstat;
+
+use super::ledger::Sent;
+use super::pass::{PER_ORDER, Pass, View};
+use super::source::Act;
+use crate::copy::failure::{Failure, Side};
+use crate::copy::listing::{Entries, Entry};
+use crate::copy::message::{Meta, Order};
+use crate::copy::meta::meta_of_open;
+use crate::copy::path;
+
+/// Directories as the scan recorded them, by path: `None` for one that its parent did not have, nothing where the parent was not
+/// looked at.
+type Recorded<'a> = HashMap<&'a [u8], Option<Entry<'a>>>;
+
+impl Pass<'_> {
+    /// Sends the attributes of directories that changed, or in which something was done.
+    pub(super) fn settle_directories(&self, view: &View<'_>) -> Result<(), Failure> {
+        let touched = touched(view);
+        let recorded = recorded(view, &touched);
+        let mut dirs: Vec<(Vec<u8>, Meta)> = Vec::new();
+        for path in touched.iter().rev() {
+            if let Some(meta) = self.directory_meta(view, path, &recorded) {
+                dirs.push((path.clone(), meta));
+            }
+            if dirs.len() == PER_ORDER {
+                self.settle(std::mem::take(&mut dirs))?;
+            }
+        }
+        self.settle(dirs)
+    }
+
+    fn settle(&self, dirs: Vec<(Vec<u8>, Meta)>) -> Result<(), Failure> {
+        if dirs.is_empty() {
+            return Ok(());
+        }
+        let seq = self.ledger.register(Sent::default());
+        self.link.order(&Order::Settle { seq, dirs }, Vec::new())
+    }
+
+    /// A directory's attributes as the scan recorded them; `None` when it is gone.
+    fn directory_meta(&self, view: &View<'_>, path: &[u8], recorded: &Recorded<'_>) -> Option<Meta> {
+        let fd = view.source.tree.dir(path).ok()?;
+        let entry = match (path.is_empty(), recorded.get(path)) {
+            (true, _) => view.found.root.get(),
+            (false, Some(entry)) => *entry,
+            // A watched pass does not look at every parent.
+            (false, None) => fstat(&fd).ok().map(|st| Entry::of_stat(path::split(path).1, &st)),
+        }?;
+        match meta_of_open(&fd, &entry) {
+            Ok(meta) => Some(meta),
+            Err(e) => {
+                self.ledger.fail(Failure::of(Side::Source, "read the attributes of", path, e));
+                None
+            }
+        }
+    }
+}
+
+/// The directories whose attributes are to be set.
+fn touched(view: &View<'_>) -> BTreeSet<Vec<u8>> {
+    let mut touched = BTreeSet::new();
+    for (nth, dir) in (0..).zip(&view.found.dirs) {
+        for (act, _) in view.found.acts(nth, view.known) {
+            if act != Act::Nothing && !touched.contains(&dir.path) {
+                touched.insert(dir.path.clone());
+            }
+            if let Act::Enter(entry) | Act::Settle(entry) = act {
+                touched.insert(path::join(&dir.path, entry.name));
+            }
+        }
+    }
+    if !view.ready.trusted {
+        touched.insert(Vec::new());
+    }
+    touched.extend(view.known.littered().cloned());
+    touched
+}
+
+/// Looks directories up in the listings of their parents, each of which is read once.
+fn recorded<'a>(view: &'a View<'_>, paths: &'a BTreeSet<Vec<u8>>) -> Recorded<'a> {
+    let mut wanted: HashMap<&[u8], HashMap<&[u8], &[u8]>> = HashMap::new();
+    for path in paths {
+        let (parent, name) = path::split(path);
+        wanted.entry(parent).or_default().insert(name, path);
+    }
+    let mut recorded = Recorded::new();
+    for (parent, mut names) in wanted {
+        let at = view.found.dirs.binary_search_by(|dir| dir.path.as_slice().cmp(parent));
+        let Some(parent) = at.ok().and_then(|at| view.found.dirs.get(at)) else { continue };
+        let listing = parent.listing.as_deref().or_else(|| view.known.listing(&parent.path)).unwrap_or_default();
+        recorded.extend(Entries(listing).filter_map(|entry| Some((names.remove(entry.name)?, Some(entry)))));
+        recorded.extend(names.into_values().map(|path| (path, None)));
+    }
+    recorded
+}
