@@ -47,15 +47,15 @@ fn change(root: &Path, random: &mut Random, kinds: u64) {
         6 => drop(OpenOptions::new().write(true).open(&path).and_then(|f| f.set_len(random.below(9000)))),
         7 => {
             // Same length, same time.
-            if let Ok(meta) = fs::metadata(&path) {
-                if let Ok(mut file) = OpenOptions::new().write(true).open(&path) {
-                    let _ = file.seek(SeekFrom::Start(random.below(meta.len().max(1))));
-                    if meta.len() > 0 {
-                        let _ = file.set_len(meta.len());
-                        let _ = file.write_at(b"!", random.below(meta.len()));
-                    }
-                    set_mtime(&path, meta.mtime(), meta.mtime_nsec());
+            if let Ok(meta) = fs::metadata(&path)
+                && let Ok(mut file) = OpenOptions::new().write(true).open(&path)
+            {
+                let _ = file.seek(SeekFrom::Start(random.below(meta.len().max(1))));
+                if meta.len() > 0 {
+                    let _ = file.set_len(meta.len());
+                    let _ = file.write_at(b"!", random.below(meta.len()));
                 }
+                set_mtime(&path, meta.mtime(), meta.mtime_nsec());
             }
         }
         8 => {

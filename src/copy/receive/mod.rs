@@ -7,6 +7,7 @@ mod compare;
 mod deadline;
 mod delete;
 mod files;
+mod flush;
 mod lanes;
 mod large;
 mod list;
@@ -14,21 +15,25 @@ mod marker;
 mod nodes;
 mod parts;
 mod pool;
+mod reports;
 mod root;
 pub mod stream;
 mod target;
 
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use self::files::write_batch;
+use self::flush::Flusher;
 use self::lanes::{Door, LaneInput};
 use self::large::{Ended, Partial};
 use self::marker::Marker;
 use self::parts::Files;
 use self::pool::Pool;
+use self::reports::Reports;
 use self::root::{lock_root, marker_failed, open_root, ready};
 use self::target::Target;
 use super::failure::{Failure, Side};
@@ -38,7 +43,7 @@ use super::message::{Batch, Begin, Order, Report};
 use super::meta::Rights;
 use super::owners::Translation;
 use super::path::TempNames;
-use super::wire::{Frame, OutFrame, Route, VERSION, WireError};
+use super::wire::{Frame, VERSION, WireError};
 
 pub use self::marker::forget_roots;
 
@@ -65,7 +70,7 @@ enum Job {
 
 /// Serves one sending agent until it closes the stream.
 pub fn serve(permit: &Permit, input: &mut dyn Read, output: Box<dyn Write + Send>) -> Result<(), Failure> {
-    let reports = Reports(Mutex::new(output));
+    let reports = Reports::new(output);
     let result = run(permit, input, &reports);
     if let Err(failure) = &result {
         // The peer may be gone already; the exit status tells the controller, too.
@@ -96,8 +101,10 @@ fn run(permit: &Permit, input: &mut dyn Read, reports: &Reports) -> Result<(), F
                 }
             });
         };
+        scope.spawn(|| session.flush());
         let result = session.follow(input, &widen);
         session.over.store(true, Ordering::Release);
+        session.flusher.end();
         session.files.end();
         session.pool.close();
         result
@@ -116,17 +123,6 @@ fn next(input: &mut dyn Read) -> Result<Option<(Order, Frame)>, Failure> {
     Ok(Some((order, frame)))
 }
 
-/// Reports go out whole, from whichever thread.
-struct Reports(Mutex<Box<dyn Write + Send>>);
-
-impl Reports {
-    fn send(&self, report: &Report, data: Vec<u8>) -> Result<(), Failure> {
-        let frame = OutFrame::new(Route::Peer, report, data).map_err(|e| Failure::protocol(Side::Target, e))?;
-        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        frame.write_to(out.as_mut()).map_err(|e| Failure::lost(Side::Source, e))
-    }
-}
-
 /// One pass or comparison.
 struct Session<'a> {
     permit: &'a Permit,
@@ -135,6 +131,7 @@ struct Session<'a> {
     next: Generation,
     reports: &'a Reports,
     pool: Pool<Job>,
+    flusher: Flusher,
     /// Files that arrive in parts.
     files: Files,
     /// Whether anything may have been written already.
@@ -171,6 +168,7 @@ impl<'a> Session<'a> {
             next: begin.next,
             reports,
             pool: Pool::new(),
+            flusher: Flusher::default(),
             files: Files::default(),
             owners: OnceLock::new(),
             writing: Mutex::default(),
@@ -302,12 +300,14 @@ impl<'a> Session<'a> {
         match job {
             Job::Batch(batch, frame) => {
                 let result = write_batch(&self.target, &batch, frame.data(), writer);
+                self.flusher.wrote(frame.data().len());
                 if let Err(failure) = self.done(batch.seq, result, 0) {
                     self.give_up(failure);
                 }
             }
             Job::Part { file, partial, offset, frame } => {
                 self.ended(file, partial.write(&self.target, frame.data(), offset));
+                self.flusher.wrote(frame.data().len());
             }
             Job::Hole { file, partial, offset, len } => self.ended(file, partial.zero(&self.target, offset, len)),
             Job::Hash { file, dir, name, block } => {
@@ -359,6 +359,12 @@ impl<'a> Session<'a> {
             }
         }
         self.done(seq, Ok(failures), deleted)
+    }
+
+    fn flush(&self) {
+        if let Err(e) = self.flusher.run(self.target.tree.root().as_fd()) {
+            self.give_up(target::failed("sync", b"", e));
+        }
     }
 
     /// Everything is on disk before the state has a name.

@@ -19,7 +19,7 @@ const WAITING: usize = 4;
 
 /// Serves one stream. Starts the command only when the source is ready for it.
 pub fn serve(command: &str, input: &mut dyn Read, output: Box<dyn Write + Send>) -> Result<(), Failure> {
-    let reports = Reports(std::sync::Mutex::new(output));
+    let reports = Reports::new(output);
     let result = run(command, input, &reports);
     if let Err(failure) = &result {
         // The peer may be gone already; the exit status tells the controller, too.
