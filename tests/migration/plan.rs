@@ -40,11 +40,16 @@ fn plan_says_of_every_tree_how_changes_will_be_found() {
     let fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Own);
     let plan = migrate(&fleet).run(&["plan", CUTOVER, "--verbose"]).expect(0);
     let told = |line: &&str| line.contains("[watched]") || line.contains("[swept: ");
-    assert_eq!(plan.stdout.lines().filter(told).count(), 2 * SIZE.pairs, "catch up and last pass:\n{}", plan.stdout);
+    assert_eq!(
+        plan.stdout.lines().filter(told).count(),
+        3 * SIZE.pairs,
+        "both catch-ups and the last pass:\n{}",
+        plan.stdout
+    );
     assert!(plan.stdout.contains("both find every change"), "{}", plan.stdout);
     let markdown = migrate(&fleet).run(&["plan", CUTOVER, "--format", "markdown"]).expect(0);
     let told = |line: &&str| line.contains("| watched |") || line.contains("| swept: ");
-    assert_eq!(markdown.stdout.lines().filter(told).count(), 2 * SIZE.pairs, "{}", markdown.stdout);
+    assert_eq!(markdown.stdout.lines().filter(told).count(), 3 * SIZE.pairs, "{}", markdown.stdout);
 }
 
 #[test]
