@@ -139,6 +139,16 @@ pub fn hash_all(root: &Path) {
     }
 }
 
+/// The same by the program of that name.
+pub fn b3sum(root: &Path) {
+    let mut files = Vec::new();
+    list(root, &mut files);
+    for files in files.chunks(2000) {
+        let output = std::process::Command::new("b3sum").args(files).output().unwrap();
+        assert!(output.status.success());
+    }
+}
+
 fn list(dir: &Path, files: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(dir).unwrap().flatten() {
         if entry.file_type().unwrap().is_dir() {

@@ -12,7 +12,7 @@ use super::session::Session;
 use super::stream::Stream;
 
 /// How often a round trip is measured: a busy processor makes a near host look far, but not every time.
-const PINGS: u32 = 3;
+const PINGS: u32 = 2;
 /// A connection that does not answer for so long is as good as gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -20,6 +20,8 @@ use crate::copy::wire::{Frame, HEADER, OutFrame, Route};
 
 /// Frames that wait for a stream.
 const WAITING: usize = 8;
+/// How often it is looked whether much is to be sent.
+const LOOK: Duration = Duration::from_millis(10);
 /// How long the target may take to say by another way why a stream of it has ended.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -88,7 +90,7 @@ impl Lanes {
         let round_trip = connection.round_trip().await?;
         let more = wanted(round_trip).checked_sub(1).filter(|more| *more > 0)?;
         while self.content.load(Ordering::Relaxed) < WINDOW {
-            tokio::time::sleep(round_trip).await;
+            tokio::time::sleep(LOOK).await;
         }
         let frame = |order: &Order| OutFrame::new(Route::Peer, order, Vec::new()).ok().map(|frame| frame.head());
         let (widen, join) = (frame(&Order::Widen)?, frame(&Order::Join { next })?);
@@ -120,8 +122,9 @@ impl Lanes {
 /// A stream whose agent has joined the session.
 async fn open(connection: &dyn Connection, broker: &dyn Broker, join: &[u8]) -> Option<Channel> {
     let mut lane = broker.lane(connection).await?;
-    skip_noise(&mut lane.reader).await.ok()?;
+    // Not waiting for its own first word saves a round trip.
     write(&mut lane.writer, join).await.ok()?;
+    skip_noise(&mut lane.reader).await.ok()?;
     let mut frame = Vec::new();
     let header = next(&mut lane.reader, &mut frame).await.ok()?;
     let answer = Frame::check(header, frame.split_off(HEADER)).ok()?;
