@@ -2,13 +2,13 @@
 //!
 //! Owns how content is spread over them. Must never let a stream that ended pass for one that has nothing to do.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{join_all, pending, select_all};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::timeout;
 
 use super::relay::{Broken, Broker, next, skip_noise, stream, write};
 use super::transport::{Channel, Connection};
@@ -22,6 +22,8 @@ use crate::copy::wire::{Frame, HEADER, OutFrame, Route};
 const WAITING: usize = 8;
 /// How often it is looked whether much is to be sent.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long an agent may take to join: the others do not wait longer for it.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the target may take to say by another way why a stream of it has ended.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -34,14 +36,14 @@ pub struct Lanes {
     /// Whether there are more streams.
     open: AtomicBool,
     to_lanes: mpsc::Sender<Vec<u8>>,
-    frames: Arc<Mutex<mpsc::Receiver<Vec<u8>>>>,
+    frames: Mutex<mpsc::Receiver<Vec<u8>>>,
 }
 
 impl Default for Lanes {
     fn default() -> Self {
         let (to_lanes, frames) = mpsc::channel(WAITING);
         let (session, content, open) = Default::default();
-        Self { session, content, open, to_lanes, frames: Arc::new(Mutex::new(frames)) }
+        Self { session, content, open, to_lanes, frames: Mutex::new(frames) }
     }
 }
 
@@ -95,14 +97,15 @@ impl Lanes {
         let frame = |order: &Order| OutFrame::new(Route::Peer, order, Vec::new()).ok().map(|frame| frame.head());
         let (widen, join) = (frame(&Order::Widen)?, frame(&Order::Join { next })?);
         write(&mut *first.lock().await, &widen).await.ok()?;
-        let lanes = join_all((0..more).map(|_| open(connection, broker, &join))).await;
-        let lanes: Vec<Channel> = lanes.into_iter().flatten().collect();
+        let open = || timeout(PATIENCE, open(connection, broker, &join));
+        let lanes = join_all((0..more).map(|_| open())).await;
+        let lanes: Vec<Channel> = lanes.into_iter().flatten().flatten().collect();
         (!lanes.is_empty()).then_some(lanes)
     }
 
     /// Writes content to one of them; returns why that ended.
     async fn fill(&self, lane: Channel) -> String {
-        let Channel { mut reader, mut writer, ended, .. } = lane;
+        let Channel { mut reader, mut writer, ended: _ended, .. } = lane;
         let ends = async { reader.read_u8().await.err() };
         let fill = async {
             loop {
@@ -114,7 +117,6 @@ impl Lanes {
         };
         let why = tokio::select! { why = ends => why, why = fill => why };
         let _ = writer.shutdown().await;
-        drop(ended);
         format!("one of its channels was closed: {}", why.map_or("no reason given".to_owned(), |e| e.to_string()))
     }
 }
