@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use migrate::copy::controller::Engine;
 use migrate::copy::{Copier, CopyJob, PassReport, VerifyReport, When};
-use migrate::spec::model::Host;
+use migrate::spec::model::{Host, TreeRules};
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
 
@@ -75,13 +75,9 @@ impl Setup {
             target: self.target(),
             from: self.path("data").to_str().unwrap().to_owned(),
             to: self.path(to).to_str().unwrap().to_owned(),
-            exclude: Vec::new(),
-            delete: true,
-            allow_empty: false,
-            allow_moved: false,
+            rules: TreeRules { delete: true, ..TreeRules::default() },
             bandwidth: None,
             path: Default::default(),
-            by_name: false,
             checksum: false,
             fresh: true,
         }

@@ -10,7 +10,7 @@ use super::environment::Environment;
 use super::exit::Exit;
 use super::output::Format;
 use super::signals::{self, Words};
-use crate::spec::units;
+use crate::spec::{model, units};
 
 use rules::Rules;
 use show::Show;
@@ -107,6 +107,15 @@ enum Owners {
     Numbers,
     /// The name; unknown names keep their number
     Names,
+}
+
+impl From<Owners> for model::Owners {
+    fn from(owners: Owners) -> Self {
+        match owners {
+            Owners::Numbers => Self::Numbers,
+            Owners::Names => Self::Names,
+        }
+    }
 }
 
 fn rate(text: &str) -> Result<u64, String> {

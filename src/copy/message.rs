@@ -11,6 +11,7 @@ use super::manifest::Generation;
 pub use super::parcel::{Batch, Make, Meta, Node, Small};
 pub use super::report::{Ready, Report};
 use super::{CopyProgress, PassReport, Preview, StreamReport, VerifyReport, When};
+use crate::spec::model::TreeRules;
 
 /// A name or a relative path.
 pub type Path = Vec<u8>;
@@ -49,22 +50,14 @@ pub struct Orders {
     pub to: String,
     /// The pair, for the record.
     pub pair: (String, String),
-    /// Patterns of what stays behind.
-    pub exclude: Vec<String>,
-    /// Whether what the source does not have is removed.
-    pub delete: bool,
-    /// Whether that also holds when the source's root is empty.
-    pub allow_empty: bool,
-    /// Whether the source's filesystems may be others than at the last pass.
-    pub allow_moved: bool,
+    /// What the target is to have of the source.
+    pub rules: TreeRules,
     /// Bytes per second; 0 stands still.
     pub bandwidth: Option<u64>,
     /// Whether content is compared, whatever any record says.
     pub checksum: bool,
     /// Whether content that is compared is read again, though it has not changed since it was read for an earlier comparison.
     pub fresh: bool,
-    /// Whether owners are the same by their names instead of by their numbers.
-    pub by_name: bool,
     /// Why there is no watch on the source, for the report; empty where there is one.
     pub unwatched: String,
     /// Whether the controller may carry what would not be worth a connection of its own.

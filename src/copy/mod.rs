@@ -37,7 +37,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::model::{DataPath, Host};
+use crate::spec::model::{DataPath, Host, TreeRules};
 
 /// One tree to carry from one host to another. The same job always means the same manifest.
 #[derive(Debug, Clone)]
@@ -52,20 +52,12 @@ pub struct CopyJob {
     pub from: String,
     /// Root on the target, absolute; made if missing, its parent must exist.
     pub to: String,
-    /// Patterns of what stays behind.
-    pub exclude: Vec<String>,
-    /// Remove on the target what the source does not have.
-    pub delete: bool,
-    /// Also when the source's root is empty.
-    pub allow_empty: bool,
-    /// Go on though the source's root is on another filesystem than at the last pass, or one below it is not mounted any more.
-    pub allow_moved: bool,
+    /// What the target is to have of the source.
+    pub rules: TreeRules,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
     /// Which way the data takes.
     pub path: DataPath,
-    /// Owners by their names on both hosts instead of by their numbers.
-    pub by_name: bool,
     /// Believe no record: compare the content of everything on both sides, and send what differs.
     pub checksum: bool,
     /// Where content is compared, read all of it, also what has not changed since an earlier comparison.

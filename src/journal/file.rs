@@ -333,9 +333,11 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_and_a_foreign_file_are_refused_with_the_reason() {
+    fn another_format_and_a_foreign_file_are_refused_with_the_reason() {
         let newer = format::decode("j", b"migrate-journal 9\n").err().unwrap().to_string();
-        assert!(newer.contains("format 9"), "{newer}");
+        assert!(newer.contains("format 9") && newer.contains("newer `migrate`"), "{newer}");
+        let older = format::decode("j", b"migrate-journal 1\n").err().unwrap().to_string();
+        assert!(older.contains("format 1") && older.contains("older `migrate`"), "{older}");
         let foreign = format::decode("j", b"#!/bin/sh\n").err().unwrap().to_string();
         assert_eq!(foreign, "j is not a journal of migrate");
     }

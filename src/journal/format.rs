@@ -3,6 +3,8 @@
 //!
 //! The second checksum tells a frame that was torn by a crash from one whose length was altered.
 
+use std::cmp::Ordering;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,8 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::event::{Event, IllegalTransition, Record};
 use crate::text;
 
-/// The version that this program writes, and the newest it reads.
-pub const VERSION: u32 = 1;
+/// The version that this program writes, and the only one it reads.
+pub const VERSION: u32 = 2;
 /// No record is larger: a plan of thousands of hosts stays far below.
 pub const MAX_FRAME: usize = 64 << 20;
 
@@ -36,10 +38,16 @@ pub enum JournalError {
         path: String,
     },
     /// Written by a newer program.
-    #[error(
-        "{path} has journal format {found}; this program reads up to {VERSION}: use the newer `migrate` that wrote it"
-    )]
+    #[error("{path} has journal format {found}; this program reads {VERSION}: use the newer `migrate` that wrote it")]
     Newer {
+        /// The file.
+        path: String,
+        /// Its format.
+        found: u32,
+    },
+    /// Written by an older program, whose steps are recorded in another shape.
+    #[error("{path} has journal format {found}; this program reads {VERSION}: use the older `migrate` that wrote it")]
+    Older {
         /// The file.
         path: String,
         /// Its format.
@@ -98,7 +106,10 @@ impl JournalError {
             ),
             Self::Locked { .. } => Some("`migrate lock show` tells who works on it".into()),
             Self::Fenced { .. } => Some("`migrate status` shows where the run stands; `migrate apply` goes on with it".into()),
-            Self::NotAJournal { .. } | Self::Newer { .. } | Self::Damaged { .. } | Self::Illegal { .. } => None,
+            Self::NotAJournal { .. } | Self::Newer { .. }
+            | Self::Older { .. }
+            | Self::Damaged { .. }
+            | Self::Illegal { .. } => None,
         }
     }
 }
@@ -215,10 +226,11 @@ fn read_header(path: &str, bytes: &[u8]) -> Result<usize, JournalError> {
     let end = line.iter().position(|b| *b == b'\n').ok_or_else(not)?;
     let text = line.get(..end).and_then(|l| std::str::from_utf8(l).ok()).ok_or_else(not)?;
     let found: u32 = text.strip_prefix(MAGIC).and_then(|v| v.parse().ok()).ok_or_else(not)?;
-    if found > VERSION {
-        return Err(JournalError::Newer { path: path.to_owned(), found });
+    match found.cmp(&VERSION) {
+        Ordering::Equal => Ok(end + 1),
+        Ordering::Greater => Err(JournalError::Newer { path: path.to_owned(), found }),
+        Ordering::Less => Err(JournalError::Older { path: path.to_owned(), found }),
     }
-    Ok(end + 1)
 }
 
 /// The frame at `at` and where the next one begins. `Ok(None)`: it is the last one and torn.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::model::{
-    DataPath, Gate, HealthCheck, HookPoint, OnDeadline, OnFailure, Owners, Pair, SecretRef, Throttle,
+    DataPath, Gate, HealthCheck, HookPoint, OnDeadline, OnFailure, Pair, SecretRef, Throttle, TreeRules,
 };
 use crate::traffic::Change;
 
@@ -190,16 +190,8 @@ pub struct CopyStep {
     pub from: String,
     /// Root on the target.
     pub to: String,
-    /// Patterns of what stays behind.
-    pub exclude: Vec<String>,
-    /// Deletions follow.
-    pub delete: bool,
-    /// Also when the source's root is empty.
-    #[serde(default)]
-    pub allow_empty: bool,
-    /// Whether the source's filesystems may be others than at the last pass.
-    #[serde(default)]
-    pub allow_moved: bool,
+    /// What the target is to have of the source.
+    pub rules: TreeRules,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
     /// Which way the data takes.
@@ -212,9 +204,6 @@ pub struct CopyStep {
     pub settle_below: u64,
     /// Catch-up ends after this many passes.
     pub max_passes: u32,
-    /// What makes an owner the same on both hosts.
-    #[serde(default)]
-    pub owners: Owners,
 }
 
 /// A stream with its commands filled in.

@@ -12,8 +12,8 @@ use super::observed::{Observed, Seen};
 use crate::spec::model::Input;
 use crate::traffic::{Mode, Pool};
 
-/// The format written, and the newest read.
-pub const FORMAT: u32 = 1;
+/// The format written, and the only one read.
+pub const FORMAT: u32 = 2;
 
 /// The content of a saved plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,8 +40,11 @@ pub struct SavedPlan {
 #[derive(Debug, thiserror::Error)]
 pub enum SavedPlanError {
     /// Made by a newer version.
-    #[error("the saved plan has format {0}; this program reads up to {FORMAT}: use the newer `migrate` that made it")]
+    #[error("the saved plan has format {0}; this program reads {FORMAT}: use the newer `migrate` that made it")]
     Newer(u32),
+    /// Made by an older version, whose steps have another shape.
+    #[error("the saved plan has format {0}; this program reads {FORMAT}: make it again with `migrate plan --out`")]
+    Older(u32),
     /// Not a whole saved plan.
     #[error("the saved plan is damaged: {0}; make it again with `migrate plan --out`")]
     Damaged(String),
@@ -64,6 +67,9 @@ impl SavedPlan {
         let Versioned { migrate_plan } = serde_json::from_slice(bytes).map_err(damaged)?;
         if migrate_plan > FORMAT {
             return Err(SavedPlanError::Newer(migrate_plan));
+        }
+        if migrate_plan < FORMAT {
+            return Err(SavedPlanError::Older(migrate_plan));
         }
         serde_json::from_slice(bytes).map_err(damaged)
     }

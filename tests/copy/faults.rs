@@ -268,7 +268,7 @@ fn an_empty_source_empties_the_target_where_that_is_allowed() {
     fs::write(pair.source().join("a"), b"1").unwrap();
     pair.pass();
     fs::remove_file(pair.source().join("a")).unwrap();
-    pair.job.allow_empty = true;
+    pair.job.rules.allow_empty = true;
     assert_eq!(pair.pass().deleted, 1);
     pair.assert_same();
 }
@@ -308,7 +308,7 @@ fn a_bad_job_is_refused_before_any_host_is_touched() {
     for (id, from, exclude) in [("../x", "/a", ""), ("", "/a", ""), ("a", "relative", ""), ("a", "/a", "[x")] {
         pair.job.id = id.into();
         pair.job.from = from.into();
-        pair.job.exclude = if exclude.is_empty() { vec![] } else { vec![exclude.into()] };
+        pair.job.rules.exclude = if exclude.is_empty() { vec![] } else { vec![exclude.into()] };
         assert!(pair.try_pass().is_err(), "{id} {from} {exclude}");
     }
     assert!(!pair.dir.path().join("work-source").exists());

@@ -106,7 +106,7 @@ fn a_directory_of_very_many_entries_arrives_and_is_caught_up() {
 #[test]
 fn without_deletion_everything_else_still_follows() {
     let mut pair = Pair::new();
-    pair.job.delete = false;
+    pair.job.rules.delete = false;
     let root = pair.source();
     fs::write(root.join("stays"), b"1").unwrap();
     fs::write(root.join("goes"), b"1").unwrap();
@@ -116,7 +116,7 @@ fn without_deletion_everything_else_still_follows() {
     assert_eq!(pair.pass().deleted, 0);
     assert!(pair.target().join("goes").exists() && pair.target().join("comes").exists());
     // Allowed later, it catches up on what was left.
-    pair.job.delete = true;
+    pair.job.rules.delete = true;
     assert_eq!(pair.pass().deleted, 1);
     pair.assert_same();
 }
@@ -124,7 +124,7 @@ fn without_deletion_everything_else_still_follows() {
 #[test]
 fn excluded_entries_are_neither_sent_nor_deleted() {
     let mut pair = Pair::new();
-    pair.job.exclude = vec!["*.tmp".into(), "/cache/".into()];
+    pair.job.rules.exclude = vec!["*.tmp".into(), "/cache/".into()];
     let root = pair.source();
     fs::create_dir_all(root.join("cache/x")).unwrap();
     fs::create_dir_all(root.join("dir")).unwrap();

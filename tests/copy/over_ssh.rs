@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use migrate::copy::controller::Engine;
 use migrate::copy::{Copier, CopyJob, Way, When};
-use migrate::spec::model::{DataPath, Host};
+use migrate::spec::model::{DataPath, Host, TreeRules};
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
 
@@ -36,13 +36,9 @@ impl Hosts {
             target: self.target.host(),
             from: path("data-old"),
             to: path("data-new"),
-            exclude: Vec::new(),
-            delete: true,
-            allow_empty: false,
-            allow_moved: false,
+            rules: TreeRules { delete: true, ..TreeRules::default() },
             bandwidth: None,
             path: DataPath::Auto,
-            by_name: false,
             checksum: false,
             fresh: true,
         }

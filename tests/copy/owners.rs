@@ -8,7 +8,7 @@ use std::process::Command;
 use async_trait::async_trait;
 use migrate::copy::CopyError;
 use migrate::copy::controller::{Channel, Local, Transport};
-use migrate::spec::model::Host;
+use migrate::spec::model::{Host, Owners};
 
 use crate::lab::packages::program;
 use crate::pair::Pair;
@@ -41,7 +41,7 @@ fn pair() -> Option<Pair> {
         return None;
     }
     let mut pair = Pair::new();
-    pair.job.by_name = true;
+    pair.job.rules.owners = Owners::Names;
     let write = |name: &str, text: &str| {
         let path = pair.dir.path().join(name);
         fs::write(&path, text).unwrap();
@@ -122,7 +122,7 @@ fn the_targets_own_view_of_owners_is_understood_and_what_is_wrong_there_is_found
     pair.pass();
     assert_eq!(owner(&pair.target().join("bin")), (1, 2));
     // By number is another rule: everything gets its number.
-    pair.job.by_name = false;
+    pair.job.rules.owners = Owners::Numbers;
     pair.pass();
     assert_eq!(owner(&pair.target().join("daemon")), (1, 1));
     pair.assert_same();
@@ -189,7 +189,7 @@ fn users_and_groups_in_acls_go_by_their_names_too() {
     pair.pass();
     assert!(acl(&to.join("www")).contains(&"group:33:r--".to_owned()));
     assert_eq!(pair.verify().different, 0);
-    pair.job.by_name = false;
+    pair.job.rules.owners = Owners::Numbers;
     pair.pass();
     pair.assert_same();
 }

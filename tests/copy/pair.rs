@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use migrate::copy::controller::{Engine, Local, Transport};
 use migrate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, VerifyReport, When};
-use migrate::spec::model::{Host, SshTarget};
+use migrate::spec::model::{Host, SshTarget, TreeRules};
 use tempfile::TempDir;
 
 use crate::lab::packages::program;
@@ -63,13 +63,9 @@ impl Pair {
             target: host("new", &dir.path().join("work-target")),
             from: dir.path().join("source").to_str().unwrap().to_owned(),
             to: dir.path().join("target").to_str().unwrap().to_owned(),
-            exclude: Vec::new(),
-            delete: true,
-            allow_empty: false,
-            allow_moved: false,
+            rules: TreeRules { delete: true, ..TreeRules::default() },
             bandwidth: None,
             path: Default::default(),
-            by_name: false,
             checksum: false,
             fresh: true,
         };

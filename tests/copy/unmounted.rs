@@ -85,10 +85,10 @@ fn a_root_that_is_not_mounted_any_more_is_refused_though_it_is_not_empty() {
     source.pair.try_pass().unwrap_err();
     source.pair.job.checksum = false;
     // What was moved on purpose is another tree from then on.
-    source.pair.job.allow_moved = true;
+    source.pair.job.rules.allow_moved = true;
     source.pair.pass();
     source.pair.assert_same();
-    source.pair.job.allow_moved = false;
+    source.pair.job.rules.allow_moved = false;
     assert_eq!(source.pair.pass().files_sent, 0);
 }
 
@@ -109,9 +109,9 @@ fn a_filesystem_below_the_root_that_is_not_mounted_any_more_is_refused() {
     fs::rename(source.pair.source().join("volume"), source.pair.dir.path().join("away")).unwrap();
     source.pair.try_pass().unwrap_err();
     assert!(target.join("a").exists());
-    source.pair.job.allow_moved = true;
+    source.pair.job.rules.allow_moved = true;
     assert_eq!(source.pair.pass().deleted, 3);
-    source.pair.job.allow_moved = false;
+    source.pair.job.rules.allow_moved = false;
     source.pair.pass();
     source.pair.assert_same();
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::watch;
 
+use super::Args;
 use super::show::Show;
-use super::{Args, Owners};
 use crate::cli::connect;
 use crate::cli::environment::Environment;
 use crate::cli::failure::advised;
@@ -18,7 +18,7 @@ use crate::copy::filter::Filter;
 use crate::copy::place::{self, BadPlace, Landing, Login, Place};
 use crate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyReport, When};
 use crate::engine::Stop;
-use crate::spec::model::{DataPath, Host, SshTarget};
+use crate::spec::model::{DataPath, Host, SshTarget, TreeRules};
 use crate::spec::{self, LoadOptions};
 use crate::ssh::{self, Pool};
 
@@ -68,13 +68,15 @@ impl Trip {
             target,
             from,
             to,
-            exclude: args.rules.0.clone(),
-            delete: args.delete,
-            allow_empty: args.allow_empty,
-            allow_moved: args.allow_moved,
+            rules: TreeRules {
+                exclude: args.rules.0.clone(),
+                delete: args.delete,
+                allow_empty: args.allow_empty,
+                allow_moved: args.allow_moved,
+                owners: args.owners.into(),
+            },
             bandwidth: args.bwlimit,
             path: if args.relay { DataPath::Relay } else { DataPath::Auto },
-            by_name: args.owners == Owners::Names,
             checksum: args.checksum,
             fresh: true,
         };

@@ -36,7 +36,7 @@ pub struct Admission<'a> {
 impl<'a> Admission<'a> {
     /// For one task of a job that carries a tree.
     pub fn of_tree(transport: &'a dyn Transport, job: &'a CopyJob, on_target: &'a Installed) -> Self {
-        let delete = job.delete.then_some("--delete");
+        let delete = job.rules.delete.then_some("--delete");
         let words = ["receive", "--work", &on_target.work, "--job", &job.id, "--root", &job.to];
         let admission = Self::new(transport, (&job.id, &job.target), on_target, words.into_iter().chain(delete));
         Self { only_direct: (job.path == DataPath::Direct).then_some(job), ..admission }

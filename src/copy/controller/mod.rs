@@ -148,14 +148,10 @@ fn orders(job: &CopyJob, dial: Option<Dial>) -> Orders {
         from: job.from.clone(),
         to: job.to.clone(),
         pair: (job.source.name.clone(), job.target.name.clone()),
-        exclude: job.exclude.clone(),
-        delete: job.delete,
-        allow_empty: job.allow_empty,
-        allow_moved: job.allow_moved,
+        rules: job.rules.clone(),
         bandwidth: job.bandwidth,
         checksum: job.checksum,
         fresh: job.fresh,
-        by_name: job.by_name,
         unwatched: String::new(),
         may_relay: job.path != DataPath::Direct,
         dial,
@@ -178,7 +174,7 @@ fn check(job: &CopyJob) -> Result<(), CopyError> {
             return refuse(host, format!("the directory `{shown}` is not an absolute path"));
         }
     }
-    match super::filter::Filter::new(&job.exclude) {
+    match super::filter::Filter::new(&job.rules.exclude) {
         Ok(_) => Ok(()),
         Err(e) => refuse(&job.source, e.to_string()),
     }

@@ -33,7 +33,7 @@ pub fn same_volume(orders: &Orders, source: &Source, last: Option<&Header>, reco
     // Where there was nothing, there is nothing to lose.
     let before = last.filter(|last| last.size.0 > 0).and_then(|last| last.volume);
     let moved = before.is_some_and(|before| !before.may_be(&now));
-    if !moved || orders.allow_moved {
+    if !moved || orders.rules.allow_moved {
         return Ok(Mounted { now, moved });
     }
     let what = format!("{} is on another filesystem than at the last pass", show(orders.from.as_bytes()));
@@ -48,13 +48,13 @@ pub fn same_volume(orders: &Orders, source: &Source, last: Option<&Header>, reco
 /// Refuses a source that is empty while the target is not, and one in which filesystems were mounted that are not any more.
 pub fn nothing_unmounted(orders: &Orders, known: &Known, found: &Found) -> Result<(), Failure> {
     let from = show(orders.from.as_bytes());
-    if found.size.0 == 0 && !known.is_empty() && orders.delete && !orders.allow_empty {
+    if found.size.0 == 0 && !known.is_empty() && orders.rules.delete && !orders.rules.allow_empty {
         let what = format!("{from} is empty, but the target is not: nothing was deleted there");
         let hint = "check that its filesystem is mounted; if it is meant to be empty, say `allow_empty: true` in the plan (`migrate copy \
                     --allow-empty`)";
         return Err(Failure::fatal(Side::Source, what).hint(hint));
     }
-    match unmounted(known, found).filter(|_| !orders.allow_moved) {
+    match unmounted(known, found).filter(|_| !orders.rules.allow_moved) {
         Some(path) => {
             let what = format!("in {from}, {} was another filesystem at the last pass, and is none now", show(&path));
             let hint = "mount it; if its content is to go, or to stay in this filesystem, say `allow_moved: true` in the plan (`migrate \

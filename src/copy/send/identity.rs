@@ -7,7 +7,8 @@ use crate::copy::wire::VERSION;
 
 /// A digest of what the job carries by which rules.
 pub fn rules(orders: &Orders) -> [u8; 32] {
-    let text = (VERSION, &orders.job, &orders.from, &orders.to, &orders.pair, &orders.exclude, orders.by_name);
+    let text =
+        (VERSION, &orders.job, &orders.from, &orders.to, &orders.pair, &orders.rules.exclude, orders.rules.owners);
     postcard::to_stdvec(&text).map_or([0; 32], |bytes| *blake3::hash(&bytes).as_bytes())
 }
 

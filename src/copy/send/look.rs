@@ -54,7 +54,7 @@ pub struct Seen {
 /// Looks at the source.
 pub fn look(orders: &Orders, work: &Path, ledger: &Ledger) -> Result<Seen, Failure> {
     let start = Instant::now();
-    let filter = Filter::new(&orders.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
+    let filter = Filter::new(&orders.rules.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
     let source = Source::open(&orders.from, filter, TempNames::of_job(&orders.job))?;
     let work = work.join("jobs").join(&orders.job);
     std::fs::create_dir_all(&work).map_err(|e| cannot_remember(&work, &e))?;

@@ -19,6 +19,7 @@ use crate::copy::owners::{Kind, names};
 use crate::copy::path::{self, TempNames};
 use crate::copy::scan::{Visit, Visitor, walk};
 use crate::copy::tree::Tree;
+use crate::spec::model::Owners;
 
 /// What of the source is carried.
 pub struct Carried<'a> {
@@ -38,7 +39,7 @@ pub fn agree(
     found: Option<(&Found, &Known)>,
     link: &Link,
 ) -> Result<u64, Failure> {
-    if !orders.by_name {
+    if orders.rules.owners == Owners::Numbers {
         return Ok(0);
     }
     let ids = match found {

@@ -58,7 +58,7 @@ impl Pass<'_> {
     pub fn run(&self, seen: Seen) -> Result<PassReport, Failure> {
         let Seen { start, work, rules, source, volume, known, found, generation, watch, mut looked } = seen;
         let next = new_generation()?;
-        let exclude = self.orders.exclude.clone();
+        let exclude = self.orders.rules.exclude.clone();
         let ready = self.link.begin(Begin { version: VERSION, generation, next, exclude, read_only: false })?;
         let sends = found.as_ref().filter(|_| ready.trusted).map(|found| (found, &known));
         let nameless = owners::agree(self.orders, &source.carried(), sends, self.link)?;
@@ -110,7 +110,7 @@ impl Pass<'_> {
         let (mut any, mut files, mut bytes, mut room, mut inodes) = (!view.ready.trusted, 0, 0, 0, 0);
         for (nth, dir) in (0..).zip(&view.found.dirs) {
             for (act, old) in view.found.acts(nth, view.known) {
-                any |= act != Act::Nothing && (self.orders.delete || !matches!(act, Act::Remove(_)));
+                any |= act != Act::Nothing && (self.orders.rules.delete || !matches!(act, Act::Remove(_)));
                 inodes += u64::from(old.is_none());
                 if let Act::Send(entry) = act {
                     files += 1;
@@ -148,7 +148,7 @@ impl Pass<'_> {
         self.ledger.settle()?;
         let (failed, failures, _) = self.ledger.failures();
         view.outcomes.failed(&failed);
-        let deletes = self.orders.delete && failures == 0;
+        let deletes = self.orders.rules.delete && failures == 0;
         if deletes {
             self.delete(view)?;
             self.ledger.settle()?;

@@ -27,7 +27,7 @@ const SHOWN: usize = 1000;
 
 /// Compares both sides as a pass does. Where there is no `target` yet, everything would be sent.
 pub fn preview(orders: &Orders, target: bool, work: &Path, link: &Link, ledger: &Ledger) -> Result<Preview, Failure> {
-    let filter = Filter::new(&orders.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
+    let filter = Filter::new(&orders.rules.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
     let source = Source::open(&orders.from, filter, TempNames::of_job(&orders.job))?;
     let work = work.join("jobs").join(&orders.job);
     let header = Delta::current(&work.join("manifest")).ok().flatten().map(|current| current.header);
@@ -52,7 +52,7 @@ fn ask(orders: &Orders, source: &Source, work: &Path, link: &Link) -> Result<Kno
         // A record that cannot be read is none: then more is compared.
         false => Manifest::load(&work.join("manifest"), &rules(orders)).unwrap_or_default(),
     };
-    let (next, exclude) = (new_generation()?, orders.exclude.clone());
+    let (next, exclude) = (new_generation()?, orders.rules.exclude.clone());
     let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;
     owners::agree(orders, &source.carried(), None, link)?;
     let known = known::ask(link, &Known::Manifest(manifest), ready.privileged)?;
@@ -66,7 +66,7 @@ fn tell(orders: &Orders, known: &Known, found: &Found) -> Preview {
     let mut preview = Preview { entries, bytes, ..Preview::default() };
     for (nth, dir) in (0..).zip(&found.dirs) {
         for (act, _) in found.acts(nth, known) {
-            let Some((verb, name)) = verb(act, orders.delete, &mut preview) else { continue };
+            let Some((verb, name)) = verb(act, orders.rules.delete, &mut preview) else { continue };
             if preview.changes.len() < SHOWN {
                 preview.changes.push(format!("{verb} {}", show(&path::join(&dir.path, name))));
             }

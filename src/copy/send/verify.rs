@@ -30,16 +30,16 @@ const LITTLE: u64 = 100_000;
 
 /// Compares both trees.
 pub fn verify(orders: &Orders, when: When, work: &Path, link: &Link) -> Result<VerifyReport, Failure> {
-    let filter = Filter::new(&orders.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
+    let filter = Filter::new(&orders.rules.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
     let source = Source::open(&orders.from, filter, TempNames::of_job(&orders.job))?;
-    let (next, exclude) = (new_generation()?, orders.exclude.clone());
+    let (next, exclude) = (new_generation()?, orders.rules.exclude.clone());
     let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;
     owners::agree(orders, &source.carried(), None, link)?;
     let found = Mutex::new(Found::default());
     let dir = work.join("jobs").join(&orders.job);
     Comparison { orders, source: &source, dir: &dir, link, ready: &ready }.run(&|ours, theirs| {
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.add(ours, theirs, ready.privileged, orders.delete);
+        found.add(ours, theirs, ready.privileged, orders.rules.delete);
     })?;
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     match when {

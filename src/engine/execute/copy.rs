@@ -7,7 +7,6 @@ use super::{Context, Effect, done, failed};
 use crate::copy::{CopyError, CopyJob, CopyProgress, PassReport, VerifyReport, When};
 use crate::event::Notice;
 use crate::planner::graph::{CopyPhase, CopyStep, Step};
-use crate::spec::model::Owners;
 use crate::ssh::receipt;
 use crate::text;
 
@@ -23,13 +22,9 @@ impl Context {
             target: self.host(&pair.target)?.clone(),
             from: tree.from.clone(),
             to: tree.to.clone(),
-            exclude: tree.exclude.clone(),
-            delete: tree.delete,
-            allow_empty: tree.allow_empty,
-            allow_moved: tree.allow_moved,
+            rules: tree.rules.clone(),
             path: tree.path,
             bandwidth: tree.bandwidth,
-            by_name: tree.owners == Owners::Names,
             checksum: false,
             fresh: false,
         })

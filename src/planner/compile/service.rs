@@ -235,10 +235,7 @@ fn tree((source, target): (&Host, &Host), job: String, state: &DirectoryState) -
         phase: CopyPhase::Seed,
         from: fill(&state.from, source)?,
         to: fill(&state.to, target)?,
-        exclude: state.exclude.clone(),
-        delete: state.delete,
-        allow_empty: state.allow_empty,
-        allow_moved: state.allow_moved,
+        rules: state.rules.clone(),
         bandwidth: state.bandwidth,
         path: state.path,
         throttle: match &state.throttle {
@@ -249,7 +246,6 @@ fn tree((source, target): (&Host, &Host), job: String, state: &DirectoryState) -
         },
         settle_below: state.settle_below,
         max_passes: state.max_passes,
-        owners: state.owners,
     })
 }
 

@@ -180,14 +180,8 @@ pub struct DirectoryState {
     pub from: Template,
     /// Root on the target.
     pub to: Template,
-    /// Patterns of what stays behind; the first that matches decides, and `+ pattern` keeps.
-    pub exclude: Vec<String>,
-    /// Whether files that the source does not have are removed on the target; true unless given.
-    pub delete: bool,
-    /// Whether that also holds when the source's root is empty; else that is taken for a filesystem that is not mounted.
-    pub allow_empty: bool,
-    /// Whether the source's root may be on another filesystem than at the last pass; else that is taken for the same.
-    pub allow_moved: bool,
+    /// What the target is to have of the source.
+    pub rules: TreeRules,
     /// Compare BLAKE3 of every file on both sides before the thaw; true unless given.
     pub verify: bool,
     /// Bytes per second, `None` for no limit.
@@ -202,7 +196,21 @@ pub struct DirectoryState {
     pub max_passes: u32,
     /// What becomes of the root on the target when the run goes back.
     pub on_rollback: OnRollback,
-    /// What makes an owner the same on both hosts; the number unless given.
+}
+
+/// What the target is to have of a tree. These rules mean the same in the plan, in the step, in the copy engine and on the wire. By default
+/// everything is carried, nothing is removed, and a source that looks unmounted is refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeRules {
+    /// Patterns of what is not carried, as rsync reads them. The first that matches decides, and `+ pattern` keeps the entry.
+    pub exclude: Vec<String>,
+    /// Whether entries that the source does not have are removed on the target.
+    pub delete: bool,
+    /// Whether they are also removed when the source's root is empty; otherwise that is taken for a filesystem that is not mounted.
+    pub allow_empty: bool,
+    /// Whether the source may be on other filesystems than at the last pass; otherwise that is taken for one that is not mounted.
+    pub allow_moved: bool,
+    /// What makes an owner the same on both hosts.
     pub owners: Owners,
 }
 

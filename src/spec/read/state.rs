@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::copy::filter::Filter;
 use crate::spec::map::Map;
-use crate::spec::model::{DataPath, DirectoryState, OnRollback, Owners, State, StreamState, Throttle};
+use crate::spec::model::{DataPath, DirectoryState, OnRollback, Owners, State, StreamState, Throttle, TreeRules};
 use crate::spec::reader::Value;
 use crate::spec::source::At;
 use crate::spec::units::YEAR;
@@ -55,10 +55,16 @@ fn read_directory(kind: Option<Value<'_>>, m: &Map<'_>) -> Option<StateDraft> {
     let mut directory = DirectoryState {
         from: crate::spec::model::Template(String::new()),
         to: crate::spec::model::Template(String::new()),
-        exclude,
-        delete,
-        allow_empty: allow_empty(m, delete),
-        allow_moved: m.get("allow_moved").and_then(|v| v.bool()).unwrap_or(false),
+        rules: TreeRules {
+            exclude,
+            delete,
+            allow_empty: allow_empty(m, delete),
+            allow_moved: m.get("allow_moved").and_then(|v| v.bool()).unwrap_or(false),
+            owners: m
+                .get("owners")
+                .and_then(|v| one_of(v, "a kind of owners", "kinds of owners", &OWNERS))
+                .map_or(Owners::Numbers, |l| l.value),
+        },
         verify: m.get("verify").and_then(|v| v.bool()).unwrap_or(true),
         bandwidth: m.get("bandwidth").and_then(|v| v.rate()),
         throttle: None,
@@ -69,10 +75,6 @@ fn read_directory(kind: Option<Value<'_>>, m: &Map<'_>) -> Option<StateDraft> {
             .get("on_rollback")
             .and_then(|v| one_of(v, "a choice", "choices", &ON_ROLLBACK))
             .map_or(OnRollback::Leave, |l| l.value),
-        owners: m
-            .get("owners")
-            .and_then(|v| one_of(v, "a kind of owners", "kinds of owners", &OWNERS))
-            .map_or(Owners::Numbers, |l| l.value),
     };
     let throttle = m.get("throttle").map(throttle);
     let (from, to, mut templates) = roots?;
