@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use migrate::event::{Event, Operator, Record, RunState, Started, StepResult};
 use migrate::journal::{Journal, Log, format};
-use migrate::planner::graph::{Graph, Step, StepKind};
+use migrate::step::{Graph, Step, StepKind};
 use migrate::text;
 
 const RECORDS: usize = 100_000;

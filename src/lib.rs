@@ -4,37 +4,42 @@
 //!
 //! ```text
 //! plan YAML ─┐
-//!            ├─ spec ── planner ── step graph ── engine ── effects (ssh, copy, traffic, health)
-//! inventory ─┘   │         │                        │
-//!           diagnostics  live reads              journal ── events ── render
+//!            ├─ config ── model ── planner ── step graph ── engine ── effects (ssh, copy, traffic, check)
+//! inventory ─┘    │                   │                       │
+//!              problems           live reads              journal ── events ── render
 //! ```
 //!
-//! Rules of the house:
-//! - `spec`, `planner` and `engine` know traits, never a provider.
-//! - `render` sees events and ids only.
+//! Rules of the house, which `tests/architecture.rs` checks:
+//! - Rooms use only what docs/architecture.md says, and never in a circle.
+//! - `planner` and `engine` know traits and steps, never a provider.
 //! - The library never prints and never reads the environment; `cli` does both.
 //! - `async` only where there is I/O. Planning is pure.
-//! - Every write is read back. Unknown is neither success nor failure: it holds.
+//!
+//! Every write is read back. Unknown is neither success nor failure: it holds.
 
 #[cfg(test)]
 extern crate self as migrate;
 
 pub mod audit;
+pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod control;
 pub mod copy;
 pub mod engine;
 pub mod event;
-pub mod health;
-pub mod inventory;
+mod fields;
 pub mod journal;
 pub mod lock;
+pub mod model;
+mod mutant;
 pub mod planner;
 pub mod rehearse;
 pub mod render;
 pub mod secret;
-pub mod spec;
 pub mod ssh;
+pub mod step;
 pub mod text;
 pub mod traffic;
+pub mod yaml;

@@ -1,10 +1,23 @@
 //! Secrets: resolved late, held briefly, never shown.
 //!
-//! Owns the one type that carries a secret's value. It must never be serialised, and its `Debug` shows nothing.
+//! Owns references to secrets, and the one type that carries a value. The value must never be serialised, and its `Debug` shows nothing.
 
 use std::fmt;
+use std::path::PathBuf;
 
-use crate::spec::model::SecretRef;
+use serde::{Deserialize, Serialize};
+
+/// Where a secret is found; never the secret itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretRef {
+    /// An environment variable of the controller.
+    Env(String),
+    /// A file on the controller; one trailing newline is dropped.
+    File(PathBuf),
+    /// A command on the controller; its standard output, one trailing newline dropped.
+    Exec(Vec<String>),
+}
 
 /// A resolved secret.
 #[derive(Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,19 +42,80 @@ fn offenders(dir: &str, words: &[&str]) -> Vec<String> {
     found
 }
 
+/// The table of rooms in docs/architecture.md, from the ground up: each room with the rooms that it may use.
+fn table() -> Vec<(String, BTreeSet<String>)> {
+    let docs = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md")).unwrap();
+    let rows = docs.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.strip_prefix("| `")?.strip_suffix('|')?.split('|').collect();
+        let [name, _, uses] = cells[..] else { return None };
+        Some((
+            name.trim().trim_end_matches(['`', '/']).to_owned(),
+            uses.split_whitespace().map(str::to_owned).collect(),
+        ))
+    });
+    rows.collect()
+}
+
+/// Uses that go up the list, until what they stand for has moved. Nothing may be added here.
+const UP: &[(&str, &str)] = &[("model", "traffic")];
+
+/// Rooms named by a path `crate::room`, in use lists and in line.
+fn rooms_used(text: &str) -> BTreeSet<&str> {
+    let mut used = BTreeSet::new();
+    let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+    for rest in code.flat_map(|l| l.match_indices("crate::").map(move |(at, word)| &l[at + word.len()..])) {
+        let list = rest.strip_prefix('{').map(|list| list.split('}').next().unwrap_or(list));
+        for path in list.map_or_else(|| vec![rest], |list| list.split(',').collect()) {
+            let end = path.trim_start().find(|c: char| !c.is_alphanumeric() && c != '_');
+            used.insert(&path.trim_start()[..end.unwrap_or(path.trim_start().len())]);
+        }
+    }
+    used.retain(|word| word.starts_with(char::is_lowercase));
+    used
+}
+
+/// What each room really uses.
+fn uses_by_room() -> BTreeMap<String, BTreeSet<String>> {
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in sources("src") {
+        let room = path.components().nth(1).unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        if ["lib", "main"].contains(&room.as_str()) || path.ends_with("tests.rs") {
+            continue;
+        }
+        let others = rooms_used(product(&text)).into_iter().filter(|used| *used != room).map(str::to_owned);
+        uses.entry(room.clone()).or_default().extend(others);
+    }
+    uses
+}
+
+#[test]
+fn rooms_use_what_the_table_in_the_docs_says_and_never_in_a_circle() {
+    let table = table();
+    let order: Vec<&String> = table.iter().map(|(room, _)| room).collect();
+    let used = uses_by_room();
+    assert_eq!(used.keys().collect::<BTreeSet<_>>(), order.iter().copied().collect(), "rooms, and rooms in the table");
+    for (n, (room, allowed)) in table.iter().enumerate() {
+        let wanted: Vec<&String> = order.iter().copied().filter(|r| used[room].contains(*r)).collect();
+        assert_eq!(&used[room], allowed, "{room} uses {wanted:?}: mend the code, or its row in docs/architecture.md");
+        for other in &used[room] {
+            let above = order[..n].contains(&other);
+            assert!(above || UP.contains(&(room, other)), "{room} uses {other}, which does not stand above it");
+        }
+    }
+}
+
 #[test]
 fn planner_and_engine_know_traits_and_no_provider() {
     let providers =
         ["haproxy", "rfc2136", "Haproxy", "Rfc2136", "russh", "reqwest", "Checker", "ssh::Pool", "ssh::pool"];
-    for dir in ["src/planner", "src/engine", "src/event", "src/journal"] {
+    for dir in ["src/model", "src/yaml", "src/step", "src/planner", "src/engine", "src/event", "src/journal"] {
         assert_eq!(offenders(dir, &providers), Vec::<String>::new());
     }
 }
 
 #[test]
-fn render_sees_events_and_plans_only() {
-    let beyond = ["crate::ssh", "crate::traffic", "crate::health", "crate::cli", "std::fs", "tokio::"];
-    assert_eq!(offenders("src/render", &beyond), Vec::<String>::new());
+fn render_neither_reads_nor_waits() {
+    assert_eq!(offenders("src/render", &["std::fs", "tokio::", "async fn"]), Vec::<String>::new());
 }
 
 #[test]
@@ -97,6 +159,6 @@ fn every_module_says_what_it_owns() {
 fn files_stay_short_enough_to_hold_one_concept() {
     for (path, text) in sources("src") {
         let lines = product(&text).lines().count();
-        assert!(lines <= 400, "{} has {lines} lines without its tests", path.display());
+        assert!(lines <= 500, "{} has {lines} lines without its tests", path.display());
     }
 }

@@ -254,7 +254,8 @@ fn a_comparison_finds_what_was_lost_changed_or_added() {
 fn every_plan_that_is_checked_in_is_valid_and_means_the_hosts_of_the_lab() {
     let plans = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
     for plan in fs::read_dir(plans).unwrap().map(|entry| entry.unwrap().path()) {
-        let (spec, warnings) = migrate::spec::load(&plan, None, &Default::default()).unwrap_or_else(|e| panic!("{e}"));
+        let (spec, warnings) =
+            migrate::config::load(&plan, None, &Default::default()).unwrap_or_else(|e| panic!("{e}"));
         assert!(warnings.is_empty(), "{warnings}");
         let pairs: Vec<String> =
             spec.plan.services[0].pairs.iter().map(|p| format!("{} → {}", p.source, p.target)).collect();

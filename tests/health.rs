@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use migrate::health::{Checker, Health, Outcome, Verdict};
-use migrate::spec::model::{HealthCheck, Host, HttpProbe, Probe, SshTarget, Template};
+use migrate::check::{Checker, Health, Outcome, Verdict};
+use migrate::model::{HealthCheck, Host, HttpProbe, Probe, SshTarget, Template};
 use migrate::ssh::{Command, Output, Remote, SshError, SshErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lab::sshd::Sshd;
-use migrate::spec::model::Host;
+use migrate::model::Host;
 use migrate::ssh::{Command, Environment, Options, Output, Pool, Remote, SshError};
 
 /// What the tests know about the user: nothing of whoever runs them.

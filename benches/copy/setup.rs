@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use migrate::copy::controller::Engine;
 use migrate::copy::{Copier, CopyJob, PassReport, VerifyReport, When};
-use migrate::spec::model::{Host, TreeRules};
+use migrate::model::{Host, TreeRules};
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::{Timestamp, Zoned};
 
 use crate::event::Operator;
-use crate::spec::model::CheckpointCopy;
+use crate::model::CheckpointCopy;
 
 /// Who is told when a place cannot be written. One sentence.
 pub type Warn = Box<dyn Fn(String) + Send>;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::event::{Event, Operator, Record, StepResult};
-use crate::planner::graph::{Graph, Step, StepKind};
+use crate::step::{Graph, Step, StepKind};
 
 /// One record, with all that is known of it in one place.
 #[derive(Debug, Clone, PartialEq, Serialize)]

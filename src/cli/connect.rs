@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::environment::{Environment, ProcessSecrets};
+use crate::check::{Checker, Health};
 use crate::clock::SystemClock;
 use crate::copy::{Copier, controller};
-use crate::engine::{Guard, World};
-use crate::health::{Checker, Health};
+use crate::engine::World;
+use crate::lock::Guard;
+use crate::model::{Host, Spec};
 use crate::secret::Secrets;
-use crate::spec::model::{Host, Spec};
 use crate::ssh::{self, Pool, Remote};
 use crate::traffic::{self, Director, OverSsh, TrafficError};
 

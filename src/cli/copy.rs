@@ -10,7 +10,8 @@ use super::environment::Environment;
 use super::exit::Exit;
 use super::output::Format;
 use super::signals::{self, Words};
-use crate::spec::{model, units};
+use crate::model;
+use crate::text::units;
 
 use rules::Rules;
 use show::Show;

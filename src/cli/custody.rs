@@ -13,7 +13,7 @@ use crate::audit::{Copies, Key, Sealed};
 use crate::event::{Notice, RunState};
 use crate::journal::{self, Journal, JournalError, Log};
 use crate::lock::{self, Fenced, Lease, Locks};
-use crate::spec::model::CheckpointCopy;
+use crate::model::CheckpointCopy;
 
 /// A run that this controller, and no other, works on.
 pub struct Custody {

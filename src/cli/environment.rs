@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::event::Operator;
 use crate::lock;
+use crate::secret::SecretRef;
 use crate::secret::{Secret, SecretError, Secrets};
-use crate::spec::model::SecretRef;
 
 /// The process's surroundings.
 #[derive(Debug, Clone)]

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
-use crate::spec::diagnostic::Diagnostics;
-use crate::spec::model::Spec;
-use crate::spec::{self, LoadOptions};
+use crate::config::{self, LoadOptions};
+use crate::model::Spec;
+use crate::yaml::diagnostic::Diagnostics;
 
 /// The files that most commands take.
 #[derive(Debug, Clone, clap::Args)]
@@ -27,7 +27,7 @@ pub struct BadFiles(pub Diagnostics);
 /// Loads and validates; warnings go to standard error.
 pub fn load(plan: &Path, inventory: Option<&Path>, environment: &Environment) -> anyhow::Result<Spec> {
     let options = LoadOptions { home: environment.home.clone() };
-    let (spec, warnings) = spec::load(plan, inventory, &options).map_err(BadFiles)?;
+    let (spec, warnings) = config::load(plan, inventory, &options).map_err(BadFiles)?;
     if !warnings.is_empty() {
         eprintln!("{warnings}");
     }

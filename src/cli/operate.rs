@@ -11,7 +11,7 @@ use crate::control::{self, Answer, ControlError, Request};
 use crate::engine::aborted;
 use crate::engine::orders::Order;
 use crate::event::{Event, Operator, Record, Setting};
-use crate::spec::units;
+use crate::text::units;
 
 /// Arguments of `migrate pause` and `migrate abort`.
 #[derive(Debug, clap::Args)]

@@ -4,7 +4,7 @@ use super::Exit;
 use super::environment::Environment;
 use super::load::Files;
 use super::output::{self, Format};
-use crate::spec::{self, LoadOptions};
+use crate::config::{self, LoadOptions};
 use crate::text;
 
 /// Arguments of `migrate validate`.
@@ -21,7 +21,7 @@ pub struct Args {
 
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     let options = LoadOptions { home: environment.home.clone() };
-    let loaded = spec::load(&args.files.plan, args.files.inventory.as_deref(), &options);
+    let loaded = config::load(&args.files.plan, args.files.inventory.as_deref(), &options);
     let (problems, exit) = match &loaded {
         Ok((_, warnings)) => (warnings, Exit::Ok),
         Err(problems) => (problems, Exit::Error),

@@ -11,7 +11,7 @@ use super::manifest::Generation;
 pub use super::parcel::{Batch, Make, Meta, Node, Small};
 pub use super::report::{Ready, Report};
 use super::{CopyProgress, PassReport, Preview, StreamReport, VerifyReport, When};
-use crate::spec::model::TreeRules;
+use crate::model::TreeRules;
 
 /// A name or a relative path.
 pub type Path = Vec<u8>;

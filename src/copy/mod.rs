@@ -37,7 +37,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::model::{DataPath, Host, TreeRules};
+use crate::model::{DataPath, Host, TreeRules};
 
 /// One tree to carry from one host to another. The same job always means the same manifest.
 #[derive(Debug, Clone)]

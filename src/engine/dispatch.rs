@@ -10,13 +10,13 @@ use super::World;
 use super::acting::acting_for;
 use super::ending::{Ending, EngineError, Stop, held_event};
 use super::execute::{self, Context, Effect, Found};
-use super::mutant::{self, Mutant};
 use super::orders::Orders;
 use super::undo;
 use crate::event::{Before, Direction, Event, Notice, Operator, Record, RunState, StepResult, StepState};
 use crate::journal::Log;
-use crate::planner::graph::{Step, StepKind};
-use crate::spec::model::OnFailure;
+use crate::model::OnFailure;
+use crate::mutant::{self, Mutant};
+use crate::step::{Step, StepKind};
 
 /// One controller at work on one run.
 pub struct Engine {

@@ -2,7 +2,7 @@
 
 use super::dispatch::Engine;
 use crate::event::StepState;
-use crate::planner::graph::{CopyPhase, Step, StepKind};
+use crate::step::{CopyPhase, Step, StepKind};
 
 /// Trees that are seeded at the same time: more only share the same links and disks.
 const PARALLEL_SEEDS: usize = 4;

@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 
 use super::execute::{self, Context, Effect, Found, traffic, wait};
-use super::mutant::{self, Mutant};
 use crate::event::{Before, Direction, RunState, StepResult, StepState};
-use crate::planner::graph::{Step, StepKind, WayBack};
-use crate::spec::model::{OnDeadline, OnFailure};
-use crate::traffic::{Change, Pool};
+use crate::model::{Change, Pool};
+use crate::model::{OnDeadline, OnFailure};
+use crate::mutant::{self, Mutant};
+use crate::step::{Step, StepKind, WayBack};
 
 /// Why a run cannot go back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
+use crate::check::Health;
 use crate::clock::Clock;
 use crate::copy::Copier;
-use crate::health::Health;
+use crate::lock::Guard;
+use crate::model::Host;
 use crate::secret::Secrets;
-use crate::spec::model::Host;
 use crate::ssh::Remote;
 use crate::traffic::Director;
 
@@ -31,25 +30,4 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Leave to act.
     pub guard: Arc<dyn Guard>,
-}
-
-/// Whether this controller, and no other, may act.
-#[async_trait]
-pub trait Guard: Send + Sync {
-    /// Asked right before every effect.
-    fn check(&self) -> Result<(), Barred>;
-
-    /// Returns once the leave to act is lost for good, with the reason.
-    async fn lost(&self) -> String;
-}
-
-/// Why a controller must not act.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Barred {
-    /// Never again: another may be at work.
-    #[error("{0}")]
-    ForGood(String),
-    /// Not at this moment.
-    #[error("{0}")]
-    ForNow(String),
 }

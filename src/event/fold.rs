@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::standing::{Approval, Direction, Pause, Status, StepRecord, StepState, Tuning};
 use super::{Before, Event, Operator, Record, Started, StepResult};
-use crate::planner::graph::{Step, StepKind};
+use crate::step::{Step, StepKind};
 
 /// Where a run stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -322,8 +322,8 @@ impl RunState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::planner::graph::Graph;
-    use crate::spec::model::{Gate, HookPoint, OnFailure};
+    use crate::model::{Gate, HookPoint, OnFailure};
+    use crate::step::Graph;
 
     const GATE: &str = "web/no-return";
 

@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::copy::CopyProgress;
-use crate::planner::graph::Graph;
-use crate::spec::model::Input;
+use crate::model::Input;
+use crate::model::Pool;
+use crate::step::Graph;
 use crate::text;
-use crate::traffic::Pool;
 
 pub use fold::{IllegalTransition, RunState};
 pub use standing::{Approval, Direction, Pause, Status, StepRecord, StepState, Tuning};

@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Operator, Started, Status, StepResult, StepState};
-    use crate::planner::graph::{Graph, Step, StepKind};
+    use crate::step::{Graph, Step, StepKind};
 
     fn wait(id: &str, after: &[&str]) -> Step {
         Step {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::guard::{Barred, Guard};
 use super::lease::{Lease, LockLost};
-use crate::engine::{Barred, Guard};
 use crate::event::{Event, Record};
 use crate::journal::{JournalError, Log};
 

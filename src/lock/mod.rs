@@ -6,12 +6,14 @@
 
 mod clock;
 mod fenced;
+mod guard;
 mod lease;
 mod names;
 mod owner;
 mod table;
 
 pub use fenced::Fenced;
+pub use guard::{Barred, Guard};
 pub use lease::{Lease, LockLost};
 pub use names::{of_plan, plan as plan_name};
 pub use owner::Owner;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::graph::{CopyPhase, CopyStep, Graph, Step, StepKind};
 use super::observed::Observed;
+use crate::step::{CopyPhase, CopyStep, Graph, Step, StepKind};
 
 /// Assumed rate of a copy, bytes per second: a gigabit link.
 const RATE: u64 = 110 << 20;

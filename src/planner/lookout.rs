@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::graph::{CopyPhase, Graph, Step, StepKind};
 use super::observed::{Observed, Seen};
 use crate::copy::watch::{Outlook, PER_HOST, outlook};
+use crate::step::{CopyPhase, Graph, Step, StepKind};
 
 /// What is known of the sources.
 pub struct Lookout<'a> {

@@ -4,8 +4,6 @@
 
 mod compile;
 pub mod estimate;
-pub mod finding;
-pub mod graph;
 mod lookout;
 pub mod observe;
 pub mod observed;
@@ -13,12 +11,11 @@ mod preflight;
 pub mod proposal;
 pub(crate) mod rails;
 pub mod saved;
-mod words;
 
 use observed::Observed;
 use proposal::Proposal;
 
-use crate::spec::model::Spec;
+use crate::model::Spec;
 
 /// Compiles a plan and says what would happen. `observed` is `None` offline.
 pub fn propose(spec: &Spec, observed: Option<&Observed>) -> Proposal {

@@ -8,12 +8,13 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::observed::{Observed, Seen};
+use crate::check::{Health, Verdict};
 use crate::copy::TreeSize;
-use crate::health::{Health, Verdict};
-use crate::spec::model::{HealthCheck, Host, Service, Spec, State};
+use crate::model::Pool;
+use crate::model::{HealthCheck, Host, Service, Spec, State};
 use crate::ssh::{Command, Remote, SshError, facts};
 use crate::text;
-use crate::traffic::{Director, Pool, TrafficError};
+use crate::traffic::{Director, TrafficError};
 
 /// Hosts asked at the same time.
 const PARALLEL: usize = 16;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::Verdict;
 use crate::copy::TreeSize;
-use crate::health::Verdict;
+use crate::model::Pool;
 use crate::ssh::facts::Facts;
-use crate::traffic::Pool;
 
 /// The live system, as far as the plan touches it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

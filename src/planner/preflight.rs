@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::finding::Finding;
-use super::graph::{CopyStep, Graph, Step, StepKind};
 use super::observed::{Observed, Seen};
-use crate::health::Outcome;
-use crate::spec::model::{HookPoint, OnDeadline, Service, Spec, State, Strategy};
+use crate::check::Outcome;
+use crate::model::finding::Finding;
+use crate::model::{HookPoint, OnDeadline, Service, Spec, State, Strategy};
 use crate::ssh::facts::PathFacts;
+use crate::step::{CopyStep, Graph, Step, StepKind};
 use crate::text;
 
 /// Clocks further apart than this make logs and certificates lie.

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::estimate::{self, Estimate};
-use super::finding::{Finding, Severity};
-use super::graph::{Class, CopyPhase, Graph, Step, StepKind};
 use super::lookout::Lookout;
 use super::observed::{Observed, Seen};
 use crate::copy::watch::Outlook;
-use crate::spec::model::{Input, Spec};
+use crate::model::finding::{Finding, Severity};
+use crate::model::{Change, Mode, Pool};
+use crate::model::{Input, Spec};
+use crate::step::{Class, CopyPhase, Graph, Step, StepKind};
 use crate::text;
-use crate::traffic::{Change, Mode, Pool};
 
 /// Everything that a plan shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -239,7 +239,7 @@ fn play(pool: &mut Pool, change: &Change) {
     match pool.members.iter_mut().find(|m| m.name == change.member) {
         Some(_) if pool.ttl.is_some() && change.weight == 0 => pool.members.retain(|m| m.name != change.member),
         Some(member) => (member.mode, member.weight) = (change.mode, change.weight),
-        None => pool.members.push(crate::traffic::Member {
+        None => pool.members.push(crate::model::Member {
             name: change.member.clone(),
             weight: change.weight,
             mode: change.mode,

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::Finding;
-use super::graph::{Graph, Step, StepKind};
 use super::observed::Observed;
-use crate::spec::model::{Pair, Service, Spec, Strategy};
-use crate::traffic::Mode;
+use crate::model::Mode;
+use crate::model::finding::Finding;
+use crate::model::{Pair, Service, Spec, Strategy};
+use crate::step::{Graph, Step, StepKind};
 
 /// Capacity of a member that the inventory does not know.
 const DEFAULT_CAPACITY: u64 = 100;

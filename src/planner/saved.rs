@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::graph::Graph;
 use super::observed::{Observed, Seen};
-use crate::spec::model::Input;
-use crate::traffic::{Mode, Pool};
+use crate::model::Input;
+use crate::model::{Mode, Pool};
+use crate::step::Graph;
 
 /// The format written, and the only one read.
 pub const FORMAT: u32 = 2;

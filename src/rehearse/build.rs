@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::model::{Does, HookModel, Model, PairModel, Place, Tree};
 use super::pool::{MemberModel, PoolModel};
-use crate::planner::graph::{Class, CopyStep, Graph, Step, StepKind, StreamStep};
+use crate::model::{HookPoint, OnDeadline, Pair, Service, Spec, Strategy, Traffic};
+use crate::model::{Mode, Weights};
 use crate::planner::rails;
-use crate::spec::model::{HookPoint, OnDeadline, Pair, Service, Spec, Strategy, Traffic};
-use crate::traffic::{Mode, Weights};
+use crate::step::{Class, CopyStep, Graph, Step, StepKind, StreamStep};
 
 /// What a member has that takes its whole share, as `plan --offline` assumes it.
 const FULL: u16 = 100;

@@ -8,14 +8,16 @@ use async_trait::async_trait;
 use super::fault::{Call, Fault};
 use super::pool::PoolModel;
 use super::stage::{Script, Sim, Stage};
+use crate::check::{Health, Outcome, Verdict};
 use crate::clock::Clock;
 use crate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport, When};
 use crate::copy::{StreamError, StreamJob, StreamReport};
-use crate::engine::{Barred, Guard};
-use crate::health::{Health, Outcome, Verdict};
+use crate::lock::{Barred, Guard};
+use crate::model::{Capabilities, Change, Member, Pool};
+use crate::model::{HealthCheck, Host};
+use crate::secret::SecretRef;
 use crate::secret::{Secret, SecretError, Secrets};
-use crate::spec::model::{HealthCheck, Host, SecretRef};
-use crate::traffic::{Capabilities, Change, Director, Member, Pool, TrafficError, TrafficErrorKind};
+use crate::traffic::{Director, TrafficError, TrafficErrorKind};
 
 /// Ends a call: with what was played, or never, because the controller that made it is dead.
 pub(super) async fn returned<T>(played: Option<T>) -> T {

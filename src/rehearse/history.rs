@@ -17,8 +17,8 @@ use super::promise::Broken;
 use super::stage::{Point, Script, Snapshot, Stage, Strike};
 use crate::engine::{self, Ending, Engine, EngineError, Stop, World};
 use crate::event::{Direction, Event, Operator, Started, Status, StepState};
-use crate::planner::graph::Class;
-use crate::spec::model::{Host, Spec};
+use crate::model::{Host, Spec};
+use crate::step::Class;
 use crate::traffic::Director;
 
 /// Controllers that one history may need, beyond three for each fault.

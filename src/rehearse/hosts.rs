@@ -10,10 +10,10 @@ use super::receipts::Receipt;
 use super::stage::{Script, Sim, Stage};
 use crate::engine;
 use crate::event::StepState;
-use crate::planner::graph::StepKind;
-use crate::spec::model::Host;
+use crate::model::Host;
 use crate::ssh::receipt::{self, Asked};
 use crate::ssh::{Command, Output, Remote, SshError, SshErrorKind};
+use crate::step::StepKind;
 
 /// Every simulated host.
 pub(super) struct SimRemote(pub Arc<Stage>);

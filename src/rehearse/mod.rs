@@ -24,8 +24,8 @@ pub use fault::Fault;
 pub use promise::Broken;
 pub use report::{Finding, Level, Report};
 
-use crate::planner::graph::{Graph, StepKind};
-use crate::spec::model::Spec;
+use crate::model::Spec;
+use crate::step::{Graph, StepKind};
 
 /// What is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::pool::{MemberModel, PoolModel};
 use super::promise::Broken;
-use crate::traffic::{Change, Mode};
+use crate::model::{Change, Mode};
 
 /// Time users need to leave a member that gets nothing new.
 const LEAVING: Duration = Duration::from_millis(300);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::promise::Broken;
-use crate::traffic::Mode;
+use crate::model::Mode;
 
 /// A pool of a director.
 #[derive(Debug, Clone)]

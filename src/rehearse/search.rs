@@ -11,8 +11,8 @@ use super::promise::Broken;
 use super::report::{Finding, Level, Report};
 use super::stage::{Point, Script, Snapshot, Strike};
 use super::{Options, Progress, RehearseError, build};
-use crate::planner::graph::{Graph, StepKind};
-use crate::spec::model::Spec;
+use crate::model::Spec;
+use crate::step::{Graph, StepKind};
 
 /// Of equal reads of one attempt of a step, faults strike the first and the last so many.
 const EDGE: usize = 2;

@@ -21,7 +21,7 @@ use super::receipts::{Key, Receipts};
 use super::tell::Tale;
 use crate::engine::{self, Stop};
 use crate::event::{Direction, RunState, StepState};
-use crate::planner::graph::Graph;
+use crate::step::Graph;
 
 /// Points of a history beyond which it counts as endless, on top of what an undisturbed run needs.
 const ENDLESS: u32 = 20_000;

@@ -1,7 +1,7 @@
 //! The rehearsal itself: a mistake in the engine must be found.
 
 use super::*;
-use crate::engine::mutant::{self, Mutant};
+use crate::mutant::{self, Mutant};
 
 #[path = "../../tests/rehearse/plans.rs"]
 mod plans;

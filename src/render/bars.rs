@@ -10,7 +10,7 @@ use super::lines::record_line;
 use super::paint::Paint;
 use crate::copy::CopyProgress;
 use crate::event::{Event, Notice, Record, RunState, StepResult, StepState};
-use crate::planner::graph::{Graph, StepKind};
+use crate::step::{Graph, StepKind};
 use crate::text;
 
 /// Shows a run with indicatif.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::ending::when;
 use crate::event::{Direction, RunState, Status, StepState};
-use crate::planner::graph::{Step, StepKind};
+use crate::step::{Step, StepKind};
 use crate::text;
 
 /// What a run waits for.

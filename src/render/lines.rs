@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Watch;
 use super::paint::Paint;
 use crate::event::{Event, Notice, Record, StepResult};
-use crate::planner::graph::Graph;
+use crate::step::Graph;
 use crate::text;
 
 /// Progress of one step is told at most this often.

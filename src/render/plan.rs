@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use super::paint::Paint;
+use crate::model::finding::{Finding, Severity};
 use crate::planner::estimate::Streams;
-use crate::planner::finding::{Finding, Severity};
-use crate::planner::graph::Class;
 use crate::planner::proposal::{GroupView, Line, Mark, Proposal, WaveView};
+use crate::step::Class;
 use crate::text;
 
 /// What the words in a plan mean that tell how changes will be found.

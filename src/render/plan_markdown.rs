@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::plan::{CHANGES, estimate, seen};
-use crate::planner::finding::Severity;
+use crate::model::finding::Severity;
 use crate::planner::proposal::{GroupView, Mark, Proposal};
 use crate::text;
 

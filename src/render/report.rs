@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::ending::when;
 use crate::event::{RunState, Status, StepState};
 use crate::journal::JournalError;
-use crate::planner::graph::{Step, StepKind};
-use crate::spec::model::{HookPoint, Pair};
+use crate::model::{HookPoint, Pair};
+use crate::step::{Step, StepKind};
 use crate::text;
 
 /// One run in a list.

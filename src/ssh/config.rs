@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::openssh::{self, Resolved};
 use super::{SshError, SshErrorKind};
-use crate::spec::model::{Host, SshTarget};
+use crate::model::{Host, SshTarget};
 use crate::text::escape;
 
 /// More jumps than anyone needs; a longer chain is a loop in the configuration.

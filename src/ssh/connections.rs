@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use super::{Command, Output, Remote, SshError, SshErrorKind};
-use crate::spec::model::Host;
+use crate::model::Host;
 use crate::text::escape;
 
 /// Peers that are named.

@@ -18,7 +18,7 @@ use super::pool::Pool;
 use super::quote;
 use super::stream::{Ending, Exit, Reader, Stream};
 use super::{Command, Output, Remote, SshError, SshErrorKind};
-use crate::spec::model::Host;
+use crate::model::Host;
 use crate::text::{duration, escape};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::{Command, Output, Remote, SshError, SshErrorKind};
-use crate::spec::model::Host;
+use crate::model::Host;
 use crate::text::escape;
 
 /// The namespace in which all processes of a machine are visible has this number on every Linux.

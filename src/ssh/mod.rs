@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::spec::model::Host;
+use crate::model::Host;
 
 pub(crate) use beside::round_trip;
 pub use config::Environment;

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::config::Environment;
-use crate::spec::model::SshTarget;
+use crate::model::SshTarget;
 use crate::text::escape;
 
 /// `Match exec` may run commands; they may hang.

@@ -16,7 +16,7 @@ use super::quote;
 use super::session::{Session, describe};
 use super::stream::Stream;
 use super::{SshError, SshErrorKind};
-use crate::spec::model::{Host, SshTarget};
+use crate::model::{Host, SshTarget};
 use crate::text::{duration, escape};
 
 /// How often a slot is asked for again when the server refuses the only session on a connection.

@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::exec::payload;
 use super::{Command, Output, Remote, SshError, SshErrorKind};
 use crate::clock::Clock;
-use crate::engine::mutant::{self, Mutant};
-use crate::spec::model::Host;
+use crate::model::Host;
+use crate::mutant::{self, Mutant};
 use crate::text::escape;
 
 /// How long one question waits for an answer on the host.

@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use super::pool::Pool;
 use super::stream::Writer;
 use super::{SshError, SshErrorKind};
-use crate::spec::model::Host;
+use crate::model::Host;
 use crate::text::escape;
 
 const BLOCK: usize = 1 << 20;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::dial::{Dial, DialError, Stream};
-use crate::spec::model::Host;
+use crate::model::Host;
 use crate::ssh::Pool;
 
 /// Connections of this machine, and those to unix sockets on hosts through a pool of SSH connections.

@@ -10,7 +10,7 @@ use migrate::audit::{Copies, Key, Sealed};
 use migrate::event::{Event, Operator};
 use migrate::journal::{self, Journal, JournalError, Log};
 use migrate::lock::{Fenced, Locks};
-use migrate::spec::model::CheckpointCopy;
+use migrate::model::CheckpointCopy;
 
 use super::lab::packages;
 use super::support::{Helper, RUN, given, intent, operator, outcome, started, step};

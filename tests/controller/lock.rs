@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use migrate::engine::{Barred, Guard};
+use migrate::lock::{Barred, Guard};
 use migrate::lock::{LENGTH, Lease, LockError, LockLost, Locks, Standing};
 use proptest::prelude::*;
 use rustix::process::Signal;

@@ -10,7 +10,7 @@ use migrate::audit::{CHECKPOINTS, Copies, Key, Question, Sealed, verify};
 use migrate::event::{Event, RunState};
 use migrate::journal::{self, Journal, JournalError, Log};
 use migrate::lock::{Fenced, Lease, Locks, Standing};
-use migrate::spec::model::CheckpointCopy;
+use migrate::model::CheckpointCopy;
 use rustix::process::Signal;
 
 use super::support::{Helper, RUN, given, intent, operator, outcome, started, step, until};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use migrate::audit::{Copies, Key, Sealed};
 use migrate::event::{Event, Operator, Started, StepResult};
 use migrate::journal::{Journal, Log};
-use migrate::planner::graph::{Graph, Step, StepKind};
+use migrate::step::{Graph, Step, StepKind};
 
 pub const RUN: &str = "web-1";
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use migrate::copy::{Copier, CopyJob, CopyProgress, Way};
-use migrate::spec::model::DataPath;
+use migrate::model::DataPath;
 
 use crate::lab::far::{Far, Link};
 use crate::over_ssh::Hosts;

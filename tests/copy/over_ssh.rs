@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use migrate::copy::controller::Engine;
 use migrate::copy::{Copier, CopyJob, Way, When};
-use migrate::spec::model::{DataPath, Host, TreeRules};
+use migrate::model::{DataPath, Host, TreeRules};
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
 

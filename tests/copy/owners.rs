@@ -8,7 +8,7 @@ use std::process::Command;
 use async_trait::async_trait;
 use migrate::copy::CopyError;
 use migrate::copy::controller::{Channel, Local, Transport};
-use migrate::spec::model::{Host, Owners};
+use migrate::model::{Host, Owners};
 
 use crate::lab::packages::program;
 use crate::pair::Pair;

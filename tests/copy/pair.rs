@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use migrate::copy::controller::{Engine, Local, Transport};
 use migrate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, VerifyReport, When};
-use migrate::spec::model::{Host, SshTarget, TreeRules};
+use migrate::model::{Host, SshTarget, TreeRules};
 use tempfile::TempDir;
 
 use crate::lab::packages::program;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use migrate::copy::CopyError;
 use migrate::copy::controller::{Channel, Local, Transport};
-use migrate::spec::model::Host;
+use migrate::model::Host;
 use tempfile::TempDir;
 
 use crate::pair::Pair;

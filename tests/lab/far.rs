@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use migrate::spec::model::Host;
+use migrate::model::Host;
 
 use super::process::free_port;
 use super::sshd::{Sshd, next_address, public};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use migrate::spec::model::{Host, SshTarget};
+use migrate::model::{Host, SshTarget};
 
 use super::packages::program;
 use super::process::{Daemon, free_port};

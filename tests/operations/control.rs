@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use migrate::event::{Event, Record};
-use migrate::planner::graph::Step;
+use migrate::step::Step;
 
 use super::lab::content::Dice;
 use super::lab::fleet::Fleet;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use migrate::event::{Event, Record};
-use migrate::planner::graph::Class;
+use migrate::step::Class;
 
 use super::lab::fleet::Fleet;
 use super::support::*;

@@ -2,10 +2,10 @@
 
 #![allow(dead_code, reason = "each test binary uses some of them")]
 
+use migrate::config::{self, LoadOptions};
+use migrate::model::Spec;
 use migrate::planner;
-use migrate::planner::graph::Graph;
-use migrate::spec::model::Spec;
-use migrate::spec::{self, LoadOptions};
+use migrate::step::Graph;
 
 const INVENTORY: &str = "
 hosts:
@@ -129,8 +129,8 @@ pub fn compile(plan: &str) -> (Spec, Graph) {
     std::fs::write(dir.path().join("inventory.yaml"), INVENTORY).unwrap();
     let path = dir.path().join("plan.yaml");
     std::fs::write(&path, plan).unwrap();
-    let (spec, _) = spec::load(&path, None, &LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+    let (spec, _) = config::load(&path, None, &LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"));
     let proposal = planner::propose(&spec, None);
-    assert_eq!(proposal.refusals().collect::<Vec<_>>(), Vec::<&planner::finding::Finding>::new());
+    assert_eq!(proposal.refusals().collect::<Vec<_>>(), Vec::<&migrate::model::finding::Finding>::new());
     (spec, proposal.graph)
 }

@@ -42,7 +42,7 @@ fn a_file_just_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
 fn a_directory_and_a_device_are_no_plans() {
     let files = Files::new("", "hosts: {}\n");
     for path in [files.path(""), "/dev/zero".into()] {
-        let said = migrate::spec::load(&path, None, &crate::support::options()).unwrap_err().to_string();
+        let said = migrate::config::load(&path, None, &crate::support::options()).unwrap_err().to_string();
         assert!(said.contains("it is not a regular file"), "{said}");
     }
 }
@@ -123,7 +123,7 @@ fn thousands_of_hosts_fit() {
         .collect();
     let files = Files::new("", &format!("{range}{written}groups: {{ all: {{}} }}\n"));
     let (inventory, ..) =
-        migrate::spec::load_inventory(&[&files.path("inventory.yaml")], &crate::support::options()).unwrap();
+        migrate::config::load_inventory(&[&files.path("inventory.yaml")], &crate::support::options()).unwrap();
     assert_eq!(inventory.hosts.len(), 5000);
     assert_eq!(inventory.groups["all"].len(), 5000);
     assert_eq!(inventory.groups["all"][..2], ["db-0", "db-1"]);

@@ -1,6 +1,6 @@
 //! What a valid plan becomes.
 
-use migrate::spec::{load, load_inventory};
+use migrate::config::{load, load_inventory};
 
 use crate::support::{Files, good, options};
 
@@ -88,7 +88,7 @@ services:
     let [one, two] = spec.plan.services.as_slice() else { panic!() };
     assert_eq!((one.drain.deadline.as_secs(), two.drain.deadline.as_secs()), (7, 300));
     assert_eq!((one.shift.steps.as_slice(), two.shift.steps.as_slice()), ([100].as_slice(), [100].as_slice()));
-    let pool = |s: &migrate::spec::model::Service| s.traffic.as_ref().unwrap().pool.clone();
+    let pool = |s: &migrate::model::Service| s.traffic.as_ref().unwrap().pool.clone();
     assert_eq!((pool(one), pool(two)), ("all".to_owned(), "two".to_owned()));
     assert_eq!((one.health.len(), two.health.len()), (1, 1));
     assert_eq!(spec.plan.waves[0].services, ["one", "two"]);
@@ -133,7 +133,7 @@ fn quoting_of_values_in_commands_goes_by_the_host() {
     let inventory = HOSTS.replace("data: /own", "data: \"it's $HOME\"");
     let files = Files::new("", &inventory);
     let (inventory, ..) = load_inventory(&[&files.path("inventory.yaml")], &options()).unwrap();
-    let run = migrate::spec::model::Template("rm -- {{ data }}".to_owned());
+    let run = migrate::model::Template("rm -- {{ data }}".to_owned());
     assert_eq!(run.render_shell(&inventory.hosts["a-10"].vars).unwrap(), r"rm -- 'it'\''s $HOME'");
     assert_eq!(run.render_plain(&inventory.hosts["a-10"].vars).unwrap(), "rm -- it's $HOME");
 }

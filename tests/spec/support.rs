@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use migrate::spec::model::Spec;
-use migrate::spec::{Diagnostics, LoadOptions, load, load_inventory};
+use migrate::config::{LoadOptions, load, load_inventory};
+use migrate::model::Spec;
+use migrate::yaml::Diagnostics;
 
 pub fn good(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spec/good").join(name)

@@ -338,7 +338,7 @@ async fn ssh_config_is_honoured() {
         user = lab::sshd::user(),
     ));
     lab.host.address = "web1".to_owned();
-    lab.host.ssh = migrate::spec::model::SshTarget::default();
+    lab.host.ssh = migrate::model::SshTarget::default();
     assert_eq!(text(&lab.run("echo in").await.stdout), "in\n");
     assert!(bastion.log_text().contains("Accepted publickey"), "the jump host was used");
 }

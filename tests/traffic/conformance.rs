@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use migrate::traffic::{Change, Director, Mode, Pool, TrafficErrorKind, Weights};
+use migrate::model::{Change, Mode, Pool, Weights};
+use migrate::traffic::{Director, TrafficErrorKind};
 
 use crate::support::{change, eventually};
 

@@ -6,9 +6,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
+use migrate::model::Mode;
 use migrate::ssh::{Environment, Options, Pool};
 use migrate::traffic::haproxy::Endpoint;
-use migrate::traffic::{Context, Director, DirectorConfig, HaproxyConfig, Mode, OverSsh, TrafficErrorKind, connect};
+use migrate::traffic::{Context, Director, DirectorConfig, HaproxyConfig, OverSsh, TrafficErrorKind, connect};
 
 use crate::conformance::{Subject, conforms};
 use crate::lab::haproxy::{Backend, Haproxy};

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use migrate::spec::model::SecretRef;
+use migrate::model::Mode;
+use migrate::secret::SecretRef;
 use migrate::traffic::rfc2136::{self, TsigKey};
-use migrate::traffic::{Director, DirectorConfig, Mode, Rfc2136Config, TrafficErrorKind, connect};
+use migrate::traffic::{Director, DirectorConfig, Rfc2136Config, TrafficErrorKind, connect};
 
 use crate::conformance::{Subject, conforms};
 use crate::lab::bind::{Bind, Key, Zone};

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use migrate::spec::model::SecretRef;
+use migrate::model::Mode;
+use migrate::secret::SecretRef;
 use migrate::traffic::rfc2136::TsigKey;
-use migrate::traffic::{DirectorConfig, Mode, Rfc2136Config, TrafficErrorKind, connect};
+use migrate::traffic::{DirectorConfig, Rfc2136Config, TrafficErrorKind, connect};
 
 use crate::lab::bind::{Bind, Key, Zone};
 use crate::meddling::{Update, name_server};

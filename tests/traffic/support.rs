@@ -5,10 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use migrate::model::{Change, Mode};
+use migrate::secret::SecretRef;
 use migrate::secret::{Secret, SecretError, Secrets};
-use migrate::spec::model::SecretRef;
 use migrate::traffic::dial::Local;
-use migrate::traffic::{Change, Context, Mode, TrafficError, TrafficErrorKind};
+use migrate::traffic::{Context, TrafficError, TrafficErrorKind};
 
 /// Secrets by the name of an environment variable, without an environment.
 #[derive(Default, Clone)]

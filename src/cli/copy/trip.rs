@@ -13,13 +13,13 @@ use crate::cli::connect;
 use crate::cli::environment::Environment;
 use crate::cli::failure::advised;
 use crate::cli::load::BadFiles;
+use crate::config::{self, LoadOptions};
 use crate::copy::controller::{self, Engine, Mixed};
 use crate::copy::filter::Filter;
 use crate::copy::place::{self, BadPlace, Landing, Login, Place};
 use crate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyReport, When};
 use crate::engine::Stop;
-use crate::spec::model::{DataPath, Host, SshTarget, TreeRules};
-use crate::spec::{self, LoadOptions};
+use crate::model::{DataPath, Host, SshTarget, TreeRules};
 use crate::ssh::{self, Pool};
 
 /// This machine; no inventory has a host of such a name.
@@ -236,7 +236,7 @@ fn refused(bad: BadPlace) -> anyhow::Error {
 fn inventory(args: &Args, environment: &Environment) -> anyhow::Result<BTreeMap<String, Host>> {
     let Some(file) = &args.inventory else { return Ok(BTreeMap::new()) };
     let options = LoadOptions { home: environment.home.clone() };
-    let (inventory, _, warnings) = spec::load_inventory(&[file], &options).map_err(BadFiles)?;
+    let (inventory, _, warnings) = config::load_inventory(&[file], &options).map_err(BadFiles)?;
     if !warnings.is_empty() {
         eprintln!("{warnings}");
     }

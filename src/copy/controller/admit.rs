@@ -14,7 +14,7 @@ use super::relay::Broker;
 use super::transport::{Channel, Connection, Transport};
 use crate::copy::authorize::tag;
 use crate::copy::{CopyError, CopyJob, StreamJob};
-use crate::spec::model::{DataPath, Host};
+use crate::model::{DataPath, Host};
 use crate::ssh::command_line;
 
 /// How long the key may log in. Connections last longer; sshd reads the date in its own time zone.

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::transport::{Channel, Ended, Transport};
 use crate::copy::CopyError;
-use crate::spec::model::Host;
+use crate::model::Host;
 
 /// Where the agent lives unless the host says otherwise.
 const WORK_DIR: &str = "~/.migrate";

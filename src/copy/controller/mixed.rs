@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::transport::{Channel, Local, Transport};
 use crate::copy::CopyError;
 use crate::copy::message::Dial;
-use crate::spec::model::Host;
+use crate::model::Host;
 use crate::ssh::Pool;
 
 /// Starts programs as children where the host is this machine, else over SSH.

@@ -29,7 +29,7 @@ use super::{
     Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, StreamError, StreamJob, StreamReport, VerifyReport,
     When,
 };
-use crate::spec::model::{DataPath, Host};
+use crate::model::{DataPath, Host};
 
 pub use self::mixed::Mixed;
 pub use self::places::{is_directory, make_directory};

@@ -4,7 +4,7 @@ use tokio::io::AsyncReadExt;
 
 use super::transport::{Channel, Ended, Transport};
 use crate::copy::CopyError;
-use crate::spec::model::Host;
+use crate::model::Host;
 use crate::text;
 
 /// What is read of the output of a script that has none to give.

@@ -10,7 +10,7 @@ use super::transport::{Channel, Connection};
 use super::{Engine, is_job_id};
 use crate::copy::message::{Pour, Task};
 use crate::copy::{CopyError, OnProgress, StreamError, StreamJob, StreamReport};
-use crate::spec::model::DataPath;
+use crate::model::DataPath;
 
 impl Engine {
     /// Pours a stream.

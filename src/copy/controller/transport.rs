@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use crate::copy::CopyError;
 use crate::copy::message::Dial;
-use crate::spec::model::Host;
+use crate::model::Host;
 use crate::ssh::beside::Beside;
 use crate::ssh::config::Endpoint;
 use crate::ssh::{Pool, SshError, SshErrorKind, Stream, known_hosts};

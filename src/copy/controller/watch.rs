@@ -16,7 +16,7 @@ use super::relay::skip_noise;
 use super::transport::{Channel, Transport};
 use crate::copy::CopyJob;
 use crate::copy::watch::{PER_HOST, WATCHING};
-use crate::spec::model::Host;
+use crate::model::Host;
 
 /// How long one may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);

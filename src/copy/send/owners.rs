@@ -19,7 +19,7 @@ use crate::copy::owners::{Kind, names};
 use crate::copy::path::{self, TempNames};
 use crate::copy::scan::{Visit, Visitor, walk};
 use crate::copy::tree::Tree;
-use crate::spec::model::Owners;
+use crate::model::Owners;
 
 /// What of the source is carried.
 pub struct Carried<'a> {

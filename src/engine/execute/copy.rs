@@ -6,8 +6,8 @@ use super::pace::Pace;
 use super::{Context, Effect, done, failed};
 use crate::copy::{CopyError, CopyJob, CopyProgress, PassReport, VerifyReport, When};
 use crate::event::Notice;
-use crate::planner::graph::{CopyPhase, CopyStep, Step};
 use crate::ssh::receipt;
+use crate::step::{CopyPhase, CopyStep, Step};
 use crate::text;
 
 /// Tries of a pass or a comparison whose connection broke: each goes on where the one before ended.

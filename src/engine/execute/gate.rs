@@ -8,8 +8,8 @@ use jiff::{Timestamp, ToSpan, Zoned};
 
 use super::{Context, Effect, done, failed};
 use crate::event::Approval;
-use crate::planner::graph::Step;
-use crate::spec::model::{Gate, Window};
+use crate::model::{Gate, Window};
+use crate::step::Step;
 use crate::text;
 
 /// Longest time between two looks at the clock: suspended machines and changed clocks are noticed.
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn two_people_are_two_people() {
         let gate = Gate {
-            at: crate::spec::model::HookPoint::Freeze,
+            at: crate::model::HookPoint::Freeze,
             approvals: 2,
             not_before: None,
             window: None,

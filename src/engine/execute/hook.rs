@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Context, Effect, Found, done, failed, unknown};
-use crate::engine::mutant::{self, Mutant};
 use crate::event::StepResult;
-use crate::planner::graph::{Class, HookStep, Step};
-use crate::spec::model::Host;
+use crate::model::Host;
+use crate::mutant::{self, Mutant};
 use crate::ssh::receipt::{self, Key, KeyedOutcome};
 use crate::ssh::{Command, Output, SshError};
+use crate::step::{Class, HookStep, Step};
 use crate::text;
 
 /// How much longer than it may take the end of a command is waited for, when it is to be undone.

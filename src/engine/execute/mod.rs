@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::mutant::{self, Mutant};
-use super::{Barred, Stop, World};
+use super::{Stop, World};
 use crate::event::{Approval, Before, Direction, Notice, RunState, StepResult, Tuning};
-use crate::planner::graph::{Step, StepKind};
-use crate::spec::model::Host;
+use crate::lock::Barred;
+use crate::model::Host;
+use crate::mutant::{self, Mutant};
+use crate::step::{Step, StepKind};
 
 /// How long a lease that is too short or cannot be read is waited for: it is renewed meanwhile, or lost.
 const LEAVE_PATIENCE: u32 = 30;

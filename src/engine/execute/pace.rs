@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Context;
-use crate::planner::graph::{CopyPhase, CopyStep, Step};
-use crate::spec::model::{Host, Throttle};
+use crate::model::{Host, Throttle};
 use crate::ssh::Command;
+use crate::step::{CopyPhase, CopyStep, Step};
 use crate::text;
 
 /// How long the source may take to tell its load.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::pace::Pace;
 use super::{Context, Effect, Found, done, failed, unknown};
 use crate::copy::StreamJob;
-use crate::engine::mutant::{self, Mutant};
-use crate::planner::graph::{Step, StreamStep};
+use crate::mutant::{self, Mutant};
+use crate::step::{Step, StreamStep};
 use crate::text;
 
 /// Tries of a stream that may be poured twice.

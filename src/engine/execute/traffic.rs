@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Context, Effect, done, failed, unknown};
 use crate::event::Before;
-use crate::traffic::{Change, Director, Member, Mode, Pool, TrafficError, TrafficErrorKind};
+use crate::model::{Change, Member, Mode, Pool};
+use crate::traffic::{Director, TrafficError, TrafficErrorKind};
 
 /// Tries of an absolute write whose outcome is unknown, before an operator is asked.
 const TRIES: u32 = 3;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::traffic::not_done;
 use super::{Context, Effect, done, failed, unknown};
-use crate::health::{Outcome, Standing, Steady};
-use crate::planner::graph::{Step, StepKind};
-use crate::spec::model::{HealthCheck, Host, OnDeadline};
+use crate::check::{Outcome, Standing, Steady};
+use crate::model::{HealthCheck, Host, OnDeadline};
 use crate::ssh::connections::connections;
+use crate::step::{Step, StepKind};
 use crate::text;
 use crate::traffic::TrafficErrorKind;
 

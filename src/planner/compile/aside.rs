@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::planner::graph::HookStep;
-use crate::spec::model::HookPoint;
-use crate::spec::shell::quote;
+use crate::model::HookPoint;
+use crate::step::HookStep;
 use crate::text;
+use crate::text::shell::quote;
 
 /// A rename takes no time, whatever is below.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! Building blocks: steps in a row.
 
-use crate::planner::graph::{Step, StepKind};
-use crate::spec::model::{OnFailure, Pair};
+use crate::model::{OnFailure, Pair};
+use crate::step::{Step, StepKind};
 
 /// All steps so far.
 #[derive(Default)]

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::pool::{self, PoolPlan};
 use super::service::{PairPlan, ServicePlan};
 use super::{Chain, Slots, Steps};
-use crate::planner::finding::Finding;
-use crate::planner::graph::{CopyPhase, StepKind, WayBack};
-use crate::spec::model::HookPoint;
+use crate::model::HookPoint;
+use crate::model::finding::Finding;
+use crate::step::{CopyPhase, StepKind, WayBack};
 
 /// Adds the steps of a service; returns those that end it.
 pub fn compile(

@@ -12,11 +12,11 @@ mod threshold;
 
 use std::collections::VecDeque;
 
-use super::finding::Finding;
-use super::graph::{Budgets, Graph, StepKind};
 use super::observed::Observed;
 use super::rails;
-use crate::spec::model::{Spec, Strategy, Wave};
+use crate::model::finding::Finding;
+use crate::model::{Spec, Strategy, Wave};
+use crate::step::{Budgets, Graph, StepKind};
 use chain::{Chain, Steps};
 
 /// Compiles the whole plan. What cannot be compiled is among the findings, as refused.

@@ -2,10 +2,10 @@
 
 use super::Scope;
 use super::service::fill;
-use crate::planner::finding::Finding;
-use crate::planner::graph::{StepKind, WayBack};
-use crate::spec::model::{Host, Service, Traffic};
-use crate::traffic::{Capabilities, Change, Mode, Pool, Weights};
+use crate::model::finding::Finding;
+use crate::model::{Capabilities, Change, Mode, Pool, Weights};
+use crate::model::{Host, Service, Traffic};
+use crate::step::{StepKind, WayBack};
 
 /// Weight of a member that has never been seen with one.
 const DEFAULT_WEIGHT: u16 = 100;

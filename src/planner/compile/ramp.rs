@@ -6,10 +6,10 @@ use super::cutover::{settle, wait_empty};
 use super::pool::{self, Member, PoolPlan};
 use super::service::{PairPlan, ServicePlan};
 use super::{Chain, Steps};
-use crate::planner::finding::Finding;
-use crate::planner::graph::{CopyPhase, StepKind, WayBack};
-use crate::spec::model::HookPoint;
-use crate::traffic::{Change, Mode, Weights};
+use crate::model::HookPoint;
+use crate::model::finding::Finding;
+use crate::model::{Change, Mode, Weights};
+use crate::step::{CopyPhase, StepKind, WayBack};
 
 /// Adds the steps of a service; returns those that end it.
 pub fn compile(

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::pool::{Member, PoolPlan};
 use super::{Chain, Scope, Steps, aside};
-use crate::planner::finding::Finding;
-use crate::planner::graph::{CopyPhase, CopyStep, HookStep, StepKind, StreamStep, WayBack};
-use crate::spec::model::{
+use crate::model::finding::Finding;
+use crate::model::{
     DirectoryState, HookPoint, Host, OnRollback, Pair, Service, Side, State, StreamState, Template, Throttle, Undo,
 };
+use crate::step::{CopyPhase, CopyStep, HookStep, StepKind, StreamStep, WayBack};
 
 /// A service ready to be laid out in steps.
 pub struct ServicePlan<'a> {

@@ -3,8 +3,8 @@
 //! The question must never come while a pair is frozen: then the pair's drain waits for the answer.
 
 use super::{Chain, Steps};
-use crate::planner::graph::{Step, StepKind};
-use crate::spec::model::{Gate, HookPoint};
+use crate::model::{Gate, HookPoint};
+use crate::step::{Step, StepKind};
 
 /// Puts the question before the steps of a service, which begin at `first`, where one of them has no way back.
 pub fn ask(chain: &mut Chain, steps: &mut Steps, first: usize, service: &str) {

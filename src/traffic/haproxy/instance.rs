@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::super::dial::{Dial, DialError, Stream};
-use super::super::{Change, Member, Mode, TrafficError, TrafficErrorKind};
+use super::super::{TrafficError, TrafficErrorKind};
 use super::wire::{self, Lost, Reply};
 use super::{Endpoint, parse, refusal};
+use crate::model::{Change, Member, Mode};
 use crate::text::{duration, escape};
 
 /// Workers come and go with reloads while we read; longer than this is not a reload but a crash loop.

@@ -2,8 +2,9 @@
 //!
 //! Weights and modes must be the same everywhere; connections add up. Must never choose one answer over another.
 
-use super::super::{Change, Member, Pool, TrafficError, TrafficErrorKind};
+use super::super::{TrafficError, TrafficErrorKind};
 use super::instance::{Place, Reading, setting};
+use crate::model::{Change, Member, Pool};
 
 /// The pool that all processes agree on.
 pub(super) fn pool(director: &str, name: &str, readings: &[Reading]) -> Result<Pool, TrafficError> {

@@ -15,7 +15,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::instance::{Instance, Reading};
-use super::{Capabilities, Change, Dial, Director, Pool, TrafficError, TrafficErrorKind, Weights};
+use super::{Dial, Director, TrafficError, TrafficErrorKind};
+use crate::model::{Capabilities, Change, Pool, Weights};
 
 /// Largest weight of a server.
 const MAX_WEIGHT: u16 = 256;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::Mode;
+use crate::model::Mode;
 
 /// Bits of `srv_admin_state`. 0x04 (maintenance by configuration) and 0x40 (name set at run time) only tell how it came about.
 const MAINT: u32 = 0x01 | 0x02 | 0x20;

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use domain::base::Rtype;
 
-use super::super::{Change, Member, Mode};
 use super::lookup::Addresses;
+use crate::model::{Change, Member, Mode};
 
 impl Addresses {
     /// The addresses of one family.

@@ -6,8 +6,8 @@ use domain::tsig::{Algorithm, Key, KeyName};
 use domain::utils::base64;
 
 use super::TsigKey;
+use crate::secret::SecretRef;
 use crate::secret::Secrets;
-use crate::spec::model::SecretRef;
 
 /// A key whose secret is not known yet.
 pub(super) struct Signer {

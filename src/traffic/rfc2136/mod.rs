@@ -21,9 +21,10 @@ use self::key::Signer;
 use self::lookup::{Addresses, Owner};
 use self::refusal::Asked;
 use self::update::{Outcome, Rejection, Update};
-use super::{Capabilities, Change, Director, Pool, TrafficError, TrafficErrorKind, Weights};
+use super::{Director, TrafficError, TrafficErrorKind};
+use crate::model::{Capabilities, Change, Pool, Weights};
+use crate::secret::SecretRef;
 use crate::secret::Secrets;
-use crate::spec::model::SecretRef;
 
 /// How long secondaries may need to follow the primary.
 const FOLLOW: Duration = Duration::from_secs(60);

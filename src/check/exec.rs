@@ -1,0 +1,97 @@
+//! Exec probes: a command on the host, over SSH; exit status 0 passes.
+
+use std::time::Duration;
+
+use super::{Verdict, first_line, quote};
+use crate::model::{Host, Template};
+use crate::ssh::{Command, Output, Remote, SshError};
+use crate::text;
+
+pub async fn probe(remote: &dyn Remote, script: &Template, host: &Host, timeout: Duration) -> Verdict {
+    let script = match script.render_shell(&host.vars) {
+        Ok(script) => script,
+        Err(why) => return Verdict::unknown(format!("run `{}` → {}", quote(&script.0), quote(why.to_string()))),
+    };
+    let asked = format!("run `{}`", quote(&script));
+    let command = Command { script, timeout: Some(timeout), ..Command::default() };
+    match tokio::time::timeout(timeout, remote.run(host, &command)).await {
+        Ok(Ok(output)) => ended(&asked, &output),
+        Ok(Err(error)) => Verdict::unknown(format!("{asked} → {}", trouble(&error))),
+        Err(_) => Verdict::unknown(format!("{asked} → no result in {}", text::duration(timeout))),
+    }
+}
+
+fn ended(asked: &str, output: &Output) -> Verdict {
+    let said = match first_line(&output.stderr) {
+        line if line.is_empty() => first_line(&output.stdout),
+        line => line,
+    };
+    let said = if said.is_empty() { said } else { format!(": {said}") };
+    let evidence = format!("{asked} → exit {}{said}", output.status);
+    if output.status == 0 { Verdict::pass(evidence) } else { Verdict::fail(evidence) }
+}
+
+fn trouble(error: &SshError) -> String {
+    match &error.hint {
+        Some(hint) => format!("{error} ({})", quote(hint)),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::check::Outcome;
+    use crate::model::SshTarget;
+    use crate::ssh::SshErrorKind;
+
+    /// Ends every command the way it was told to.
+    struct Ends(Result<(i32, &'static str), SshErrorKind>);
+
+    #[async_trait]
+    impl Remote for Ends {
+        async fn run(&self, host: &Host, _: &Command) -> Result<Output, SshError> {
+            match self.0 {
+                Ok((status, said)) => Ok(Output { status, stdout: vec![], stderr: said.into(), truncated: false }),
+                Err(kind) => Err(SshError { host: host.name.clone(), kind, what: "no route".into(), hint: None }),
+            }
+        }
+    }
+
+    fn host() -> Host {
+        let vars = [("name", "fra-1"), ("root", "/srv/it's here")];
+        Host {
+            name: "fra-1".into(),
+            site: None,
+            address: "127.0.0.1".into(),
+            ssh: SshTarget::default(),
+            tags: Default::default(),
+            capacity: 100,
+            cost_per_month: None,
+            vars: vars.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter().collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    async fn verdict(ends: Result<(i32, &'static str), SshErrorKind>) -> Verdict {
+        probe(&Ends(ends), &Template("ls {{ root }}".into()), &host(), Duration::from_secs(1)).await
+    }
+
+    #[tokio::test]
+    async fn the_exit_status_decides_and_the_first_line_of_the_error_explains() {
+        let verdict_0 = verdict(Ok((0, ""))).await;
+        assert_eq!(verdict_0, Verdict::pass(r"run `ls '/srv/it'\''s here'` → exit 0".into()));
+        let verdict_2 = verdict(Ok((2, "\nno \x1b[31msuch\nfile"))).await;
+        assert_eq!(verdict_2, Verdict::fail(r"run `ls '/srv/it'\''s here'` → exit 2: no \u{1b}[31msuch".into()));
+    }
+
+    #[tokio::test]
+    async fn a_command_whose_end_nobody_saw_is_unknown() {
+        for kind in [SshErrorKind::Unreachable, SshErrorKind::Interrupted, SshErrorKind::UnknownHostKey] {
+            assert_eq!(verdict(Err(kind)).await.outcome, Outcome::Unknown);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! One inventory file.
+
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::map::Map;
+use crate::yaml::reader::Value;
+use crate::yaml::source::Located;
+
+use super::director::{self, DirectorDraft};
+use super::group::{self, Members};
+use super::host::{self, HostDraft, Scope, Settings};
+
+/// What one inventory file says.
+#[derive(Debug, Default)]
+pub struct InventoryDraft {
+    pub sites: Vec<(Located<String>, SiteDraft)>,
+    pub defaults: Settings,
+    pub hosts: Vec<HostDraft>,
+    /// Names of hosts that could not be read.
+    pub broken: Vec<String>,
+    /// Whether some entry of `hosts` could not be read at all.
+    pub incomplete: bool,
+    pub groups: Vec<(Located<String>, Option<Members>)>,
+    pub directors: Vec<(Located<String>, Option<DirectorDraft>)>,
+}
+
+/// A site, with what it gives to its hosts.
+#[derive(Debug, Clone, Default)]
+pub struct SiteDraft {
+    pub description: Option<String>,
+    pub defaults: Settings,
+}
+
+/// Reads an inventory.
+pub fn read(root: Value<'_>) -> InventoryDraft {
+    if root.is_null() {
+        root.cx.sink.push(Diagnostic::error(&root.at(), "the file is empty").hint("an inventory begins with `hosts:`"));
+        return InventoryDraft::default();
+    }
+    let mut draft = InventoryDraft::default();
+    root.map("the inventory", "hosts: {dal-1: {address: 10.0.0.1}}", |m| {
+        fill(&mut draft, m);
+    });
+    draft
+}
+
+fn fill(draft: &mut InventoryDraft, m: &Map<'_>) {
+    draft.sites =
+        m.get("sites").map(|v| named(v, "a site", "sites: {dal10: {description: Dallas}}", site)).unwrap_or_default();
+    draft.defaults = m
+        .get("defaults")
+        .and_then(|v| v.map("defaults", "defaults: {ssh: {user: deploy}}", |m| host::settings(m, Scope::All)))
+        .unwrap_or_default();
+    for (key, value) in
+        m.get("hosts").map(|v| v.entries("hosts by name", "hosts: {dal-1: {address: 10.0.0.1}}")).unwrap_or_default()
+    {
+        match host::read(key, value) {
+            Ok(hosts) => draft.hosts.extend(hosts),
+            Err(names) => {
+                draft.incomplete = true;
+                draft.broken.extend(names);
+            }
+        }
+    }
+    draft.groups =
+        m.get("groups").map(|v| named(v, "a group", "groups: {old: [dal-1, dal-2]}", group::read)).unwrap_or_default();
+    draft.directors = m
+        .get("directors")
+        .map(|v| named(v, "a director", "directors: {edge: {haproxy: \"tcp:10.0.0.1:9999\"}}", director::read))
+        .unwrap_or_default();
+}
+
+fn named<T>(value: Value<'_>, kind: &str, example: &str, read: impl Fn(Value<'_>) -> T) -> Vec<(Located<String>, T)> {
+    let entries = value.entries(&format!("{}s by name", kind.trim_start_matches("a ")), example);
+    // Both are read, so that a bad name does not hide what is wrong below it.
+    let pairs = entries.into_iter().map(|(key, value)| (key.identifier(kind, "dal-1"), read(value)));
+    pairs.filter_map(|(name, value)| Some((name?, value))).collect()
+}
+
+fn site(value: Value<'_>) -> SiteDraft {
+    if value.is_null() {
+        return SiteDraft::default();
+    }
+    let draft = value.map("site", "dal10: {description: SoftLayer Dallas}", |m| SiteDraft {
+        description: m
+            .get("description")
+            .and_then(|v| v.line("one line of text", "description: SoftLayer Dallas"))
+            .map(|t| t.value),
+        defaults: m
+            .get("defaults")
+            .and_then(|v| {
+                v.map("site defaults", "defaults: {ssh: {jump: bastion}}", |m| host::settings(m, Scope::Site))
+            })
+            .unwrap_or_default(),
+    });
+    draft.unwrap_or_default()
+}

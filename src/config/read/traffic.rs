@@ -1,0 +1,51 @@
+//! Who decides where a service's traffic goes.
+
+use std::time::Duration;
+
+use crate::yaml::reader::Value;
+use crate::yaml::source::Located;
+
+use crate::fields::template::{self, Role, Sides, Use};
+
+/// RFC 2181: a TTL has 31 bits.
+const MAX_TTL: Duration = Duration::from_secs(0x7fff_ffff);
+
+/// The binding to a director; `member` has a default that depends on the director's kind.
+#[derive(Debug, Clone)]
+pub struct TrafficDraft {
+    pub director: Located<String>,
+    pub pool: Located<String>,
+    pub member: Option<Use>,
+    pub port: Option<Use>,
+    pub ttl: Option<Located<Duration>>,
+}
+
+/// Reads `traffic`.
+pub fn read(value: Value<'_>) -> Option<TrafficDraft> {
+    value.map("traffic", "traffic: {director: edge, pool: uploads}", |m| {
+        let director = m.need("director", "edge").and_then(|v| v.identifier("a director", "edge"));
+        let pool = m.need("pool", "uploads").and_then(|v| v.line("the name of a pool", "pool: uploads"));
+        let member = m
+            .get("member")
+            .map(|v| template::read(v, Role::Member, Sides::Both, "the name of a member", "member: \"{{ name }}\""));
+        let port = m.get("port").map(|v| template::read(v, Role::Port, Sides::Both, "a port", "port: 8080"));
+        let ttl = m.get("ttl").map(|v| ttl(v).map(|value| Located { value, at: v.at() }));
+        let keep = |given: Option<Option<Use>>| given.map_or(Some(None), |g| g.map(Some));
+        Some(TrafficDraft {
+            director: director?,
+            pool: pool?,
+            member: keep(member)?,
+            port: keep(port)?,
+            ttl: ttl.map_or(Some(None), |t| t.map(Some))?,
+        })
+    })?
+}
+
+fn ttl(value: Value<'_>) -> Option<Duration> {
+    let ttl = value.duration(Duration::from_secs(1)..=MAX_TTL)?;
+    if ttl.subsec_nanos() > 0 {
+        value.error("`ttl` takes whole seconds", "for example `ttl: 5s`");
+        return None;
+    }
+    Some(ttl)
+}

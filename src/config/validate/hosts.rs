@@ -1,0 +1,152 @@
+//! Hosts: merging, inherited settings, jump hosts.
+
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+
+use crate::config::read::host::HostDraft;
+use crate::config::read::inventory::InventoryDraft;
+use crate::model::{Host, Site};
+use crate::yaml::diagnostic::{Diagnostic, Sink};
+use crate::yaml::source::{At, Located};
+
+use super::{Atlas, unknown};
+
+const CAPACITY: u32 = 100;
+
+/// Puts inventories together; what is defined twice is reported with both places.
+pub fn merge(drafts: Vec<InventoryDraft>, sink: &Sink) -> Atlas {
+    let mut atlas = Atlas::default();
+    let mut hosts = Vec::new();
+    for draft in drafts {
+        atlas.incomplete |= draft.incomplete;
+        atlas.broken.extend(draft.broken);
+        for (name, site) in draft.sites {
+            insert(sink, "site", name, &mut atlas.sites, site);
+        }
+        for (name, members) in draft.groups {
+            insert(sink, "group", name, &mut atlas.groups, members);
+        }
+        for (name, director) in draft.directors {
+            insert(sink, "director", name, &mut atlas.directors, director);
+        }
+        hosts.extend(draft.hosts.into_iter().map(|host| (host, draft.defaults.clone())));
+    }
+    for (mut host, defaults) in hosts {
+        let name = host.name.value.clone();
+        // The site may come from the defaults, and brings settings that go before them.
+        let site = host.settings.site.as_ref().or(defaults.site.as_ref());
+        if let Some((_, site)) = site.and_then(|s| atlas.sites.get(&s.value)) {
+            host.settings = host.settings.over(&site.defaults, &name);
+        }
+        host.settings = host.settings.over(&defaults, &name);
+        match atlas.hosts.entry(name) {
+            Entry::Vacant(entry) => drop(entry.insert(host)),
+            Entry::Occupied(entry) => twice(sink, "host", &host.name, &entry.get().name.at),
+        }
+    }
+    atlas.inventory.sites = atlas
+        .sites
+        .iter()
+        .map(|(name, (_, site))| (name.clone(), Site { description: site.description.clone() }))
+        .collect();
+    atlas.inventory.hosts = atlas.hosts.iter().map(|(name, host)| (name.clone(), model(host))).collect();
+    let configs = atlas.directors.iter().filter_map(|(name, (_, d))| Some((name.clone(), d.as_ref()?.config.clone()?)));
+    atlas.inventory.directors = configs.collect();
+    atlas
+}
+
+fn insert<T>(
+    sink: &Sink,
+    kind: &str,
+    name: Located<String>,
+    into: &mut std::collections::BTreeMap<String, (At, T)>,
+    value: T,
+) {
+    match into.entry(name.value.clone()) {
+        Entry::Vacant(entry) => drop(entry.insert((name.at, value))),
+        Entry::Occupied(entry) => twice(sink, kind, &name, &entry.get().0),
+    }
+}
+
+fn twice(sink: &Sink, kind: &str, name: &Located<String>, first: &At) {
+    let found = Diagnostic::error(&name.at, format!("{kind} `{}` is defined twice", name.value))
+        .note(format!("first at {}", first.short()))
+        .hint("remove or rename one of the two");
+    sink.push(found);
+}
+
+fn model(draft: &HostDraft) -> Host {
+    let HostDraft { name, address, settings } = draft;
+    let mut vars = settings.vars.clone();
+    vars.insert("name".to_owned(), name.value.clone());
+    vars.insert("address".to_owned(), address.value.clone());
+    if let Some(site) = &settings.site {
+        vars.insert("site".to_owned(), site.value.clone());
+    }
+    Host {
+        name: name.value.clone(),
+        site: settings.site.as_ref().map(|site| site.value.clone()),
+        address: address.value.clone(),
+        ssh: settings.ssh.target(),
+        tags: settings.tags.iter().cloned().collect(),
+        capacity: settings.capacity.unwrap_or(CAPACITY),
+        cost_per_month: settings.cost_per_month.clone(),
+        vars,
+    }
+}
+
+/// Every jump host is a host.
+pub fn jumps_exist(atlas: &mut Atlas, sink: &Sink) {
+    for host in atlas.hosts.values() {
+        for hop in host.settings.ssh.jump.iter().flatten() {
+            if !atlas.hosts.contains_key(&hop.value) && !atlas.broken.contains(&hop.value) {
+                unknown(sink, hop, "host", atlas.hosts.keys());
+            }
+        }
+    }
+}
+
+/// Following jump hosts from a host never comes back to it.
+pub fn no_jump_cycles(atlas: &mut Atlas, sink: &Sink) {
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    for start in atlas.hosts.keys() {
+        let mut path: Vec<(&str, usize)> = vec![(start, 0)];
+        let mut on_path: BTreeSet<&str> = BTreeSet::from([start.as_str()]);
+        // Depth first: each host is entered once, and left when all its hops have been looked at.
+        while let Some((name, next)) = path.pop() {
+            let hop = atlas.hosts.get(name).and_then(|h| h.settings.ssh.jump.iter().flatten().nth(next));
+            let Some(hop) = hop.filter(|_| !done.contains(name)) else {
+                on_path.remove(name);
+                done.insert(name);
+                continue;
+            };
+            path.push((name, next + 1));
+            if on_path.contains(hop.value.as_str()) {
+                report_cycle(&path, hop, sink);
+            } else if !done.contains(hop.value.as_str()) {
+                on_path.insert(&hop.value);
+                path.push((&hop.value, 0));
+            }
+        }
+    }
+}
+
+fn report_cycle(path: &[(&str, usize)], hop: &Located<String>, sink: &Sink) {
+    const SHOWN: usize = 8;
+    let names = path.iter().map(|(name, _)| *name).skip_while(|name| *name != hop.value);
+    let mut way: Vec<&str> = names.take(SHOWN).collect();
+    way.push(if way.len() == SHOWN { "… " } else { &hop.value });
+    let message = format!("host `{}` is reached through itself: {}", hop.value, way.join(" → "));
+    sink.push(
+        Diagnostic::error(&hop.at, message).hint("one of these hosts needs a way that does not go through the others"),
+    );
+}
+
+/// Every host that a director's socket is on is a host.
+pub fn directors_exist(atlas: &mut Atlas, sink: &Sink) {
+    for host in atlas.directors.values().filter_map(|(_, d)| d.as_ref()).flat_map(|d| &d.hosts) {
+        if !atlas.hosts.contains_key(&host.value) && !atlas.broken.contains(&host.value) {
+            unknown(sink, host, "host", atlas.hosts.keys());
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a service says must fit together.
+
+use crate::config::read::hook::HookDraft;
+use crate::config::read::service::ServiceDraft;
+use crate::config::read::traffic::TrafficDraft;
+use crate::model::{HookPoint, State, Strategy};
+use crate::text::name;
+use crate::traffic::DirectorConfig;
+use crate::yaml::diagnostic::{Diagnostic, Sink};
+
+use super::{Draft, unknown};
+
+/// How a service moves: as it says, else by whether it has state.
+pub fn strategy(service: &ServiceDraft) -> Strategy {
+    match &service.settings.strategy {
+        Some(given) => given.value,
+        None if service.settings.has_state => Strategy::Cutover,
+        None => Strategy::Ramp,
+    }
+}
+
+/// A service has traffic or state, and what its strategy needs.
+pub fn something_to_move(draft: &mut Draft<'_>, sink: &Sink) {
+    for service in &draft.plan.services {
+        let (at, name, settings) = (&service.name.at, &service.name.value, &service.settings);
+        match (settings.has_traffic, settings.has_state, strategy(service)) {
+            (false, false, _) => sink.push(
+                Diagnostic::error(
+                    at,
+                    format!("service `{name}` has neither `traffic` nor `state`: there is nothing to move"),
+                )
+                .hint("add `traffic: {director: edge, pool: uploads}` or `state: [{directory: /srv/uploads}]`"),
+            ),
+            (false, _, Strategy::Ramp) => sink.push(
+                Diagnostic::error(
+                    at,
+                    format!("service `{name}` is to move by ramp and has no `traffic` whose weights could rise"),
+                )
+                .hint("add `traffic`, or use `strategy: cutover`"),
+            ),
+            (_, _, Strategy::Cutover) => writer_stops(service, sink),
+            (_, _, Strategy::Ramp) => streams_need_a_freeze(service, sink),
+        }
+        if settings.has_traffic && !settings.has_health {
+            let message = format!("nothing checks the targets of `{name}` before they get traffic");
+            sink.push(Diagnostic::warning(at, message).hint("add `health: [{http: \"http://{{ address }}/health\"}]`"));
+        }
+    }
+}
+
+fn streams_need_a_freeze(service: &ServiceDraft, sink: &Sink) {
+    for state in service.settings.state.iter().filter(|s| matches!(s.state, State::Stream(_))) {
+        let message = format!("`{}` is to move by ramp, and a stream is poured after a freeze", service.name.value);
+        sink.push(Diagnostic::error(&state.at, message).hint("use `strategy: cutover`"));
+    }
+}
+
+fn writer_stops(service: &ServiceDraft, sink: &Sink) {
+    let settings = &service.settings;
+    // A freeze hook that could not be read is still one.
+    let unread = settings.has_hooks && settings.hooks.is_empty();
+    let frozen = unread || settings.hooks.iter().any(|h| h.hook.at == HookPoint::Freeze);
+    let drained = settings.has_traffic && settings.drain.stops_writes;
+    if !frozen && !drained {
+        let message =
+            format!("nothing stops the writer of `{}` on the source before the last pass", service.name.value);
+        let hint = match settings.has_traffic {
+            true => {
+                "add a hook `{at: freeze, run: …}`, or say `drain: {stops_writes: true}` if without traffic nothing is written"
+            }
+            false => "add a hook `{at: freeze, run: …}`",
+        };
+        sink.push(Diagnostic::warning(&service.name.at, message).hint(hint));
+    }
+}
+
+/// Directors exist, and pools, members and TTL are such that their kind can have.
+pub fn directors(draft: &mut Draft<'_>, sink: &Sink) {
+    for traffic in draft.plan.services.iter().filter_map(|s| s.settings.traffic.as_ref()) {
+        let name = &traffic.director.value;
+        match draft.atlas.inventory.directors.get(name) {
+            Some(DirectorConfig::Haproxy(_)) => haproxy(traffic, sink),
+            Some(DirectorConfig::Rfc2136(dns)) => owner(traffic, &dns.zone, sink),
+            None if draft.atlas.directors.contains_key(name) => {}
+            None => unknown(sink, &traffic.director, "director", draft.atlas.directors.keys()),
+        }
+    }
+}
+
+fn haproxy(traffic: &TrafficDraft, sink: &Sink) {
+    if let Some(ttl) = &traffic.ttl {
+        let message =
+            format!("`ttl` is for DNS; director `{}` is HAProxy, which nobody caches", traffic.director.value);
+        sink.push(Diagnostic::error(&ttl.at, message).hint("remove `ttl`"));
+    }
+    if !haproxy_name(&traffic.pool.value) {
+        let message = format!(
+            "`{}` cannot be the name of an HAProxy backend",
+            crate::text::escape(traffic.pool.value.as_bytes(), 60)
+        );
+        sink.push(
+            Diagnostic::error(&traffic.pool.at, message)
+                .hint("backend names are made of letters, digits, `.`, `:`, `_` and `-`"),
+        );
+    }
+}
+
+/// Whether HAProxy takes this for the name of a backend or a server.
+pub fn haproxy_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '_' | '-'))
+}
+
+fn owner(traffic: &TrafficDraft, zone: &str, sink: &Sink) {
+    let plain = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
+    let (owner, zone) = (plain(&traffic.pool.value), plain(zone));
+    let inside = owner == zone || owner.strip_suffix(&zone).is_some_and(|label| label.ends_with('.'));
+    let named = name::check_address(owner.strip_prefix("*.").unwrap_or(&owner)).is_ok();
+    if !(inside && named) {
+        let message =
+            format!("`{}` is not a name in the zone `{zone}`", crate::text::escape(traffic.pool.value.as_bytes(), 80));
+        sink.push(
+            Diagnostic::error(&traffic.pool.at, message).hint(format!("write the whole name, such as `www.{zone}`")),
+        );
+    }
+    if traffic.port.is_none() {
+        let message =
+            "nothing can count the connections of the sources: DNS does not see them, and `port` is not given";
+        sink.push(
+            Diagnostic::warning(&traffic.director.at, message).hint("give the local port of the service: `port: 8080`"),
+        );
+    }
+}
+
+/// Every hook is at a point that its service comes to.
+pub fn hooks(draft: &mut Draft<'_>, sink: &Sink) {
+    for service in &draft.plan.services {
+        for hook in &service.settings.hooks {
+            check_hook(service, hook, sink);
+        }
+    }
+}
+
+fn check_hook(service: &ServiceDraft, hook: &HookDraft, sink: &Sink) {
+    let settings = &service.settings;
+    let never = |why: &str| format!("this hook never runs: service `{}` {why}", service.name.value);
+    match hook.hook.at {
+        HookPoint::Freeze | HookPoint::Thaw if strategy(service) == Strategy::Ramp => {
+            let message = never("moves by ramp, which has no freeze");
+            sink.push(Diagnostic::error(&hook.at, message).hint("use `strategy: cutover`, or another point"));
+        }
+        HookPoint::BeforeSeed | HookPoint::AfterSeed if !settings.has_state => {
+            sink.push(Diagnostic::warning(&hook.at, never("has no `state` to copy")).hint("use another point"));
+        }
+        HookPoint::BeforeDrain | HookPoint::AfterDrain | HookPoint::BeforeShift | HookPoint::AfterShift
+            if !settings.has_traffic =>
+        {
+            sink.push(Diagnostic::warning(&hook.at, never("has no `traffic`")).hint("use another point"));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,203 @@
+//! Templates, filled for every host they will be filled for.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::config::read::director::host_port;
+use crate::config::read::service::ServiceDraft;
+use crate::fields::template::{Role, Sides, Use, place_of};
+use crate::model::template::Piece;
+use crate::model::{Host, Pair};
+use crate::text::suggest;
+use crate::traffic::DirectorConfig;
+use crate::yaml::diagnostic::{Diagnostic, Sink};
+use crate::yaml::source::At;
+
+use super::{Draft, some};
+
+/// Every variable is known on every host, and what comes out is what it must be.
+pub fn fill(draft: &mut Draft<'_>, sink: &Sink) {
+    for (service, pairs) in draft.plan.services.iter().zip(&draft.pairs) {
+        let Some(pairs) = pairs else { continue };
+        let director =
+            service.settings.traffic.as_ref().and_then(|t| draft.atlas.inventory.directors.get(&t.director.value));
+        for template in uses(service) {
+            let hosts = hosts(draft, pairs, template.sides);
+            check(template, &hosts, director, sink);
+        }
+        overlaps(draft, service, pairs, sink);
+    }
+}
+
+fn uses(service: &ServiceDraft) -> impl Iterator<Item = &Use> {
+    let settings = &service.settings;
+    let traffic = settings.traffic.iter().flat_map(|t| t.member.iter().chain(&t.port));
+    let state = settings.state.iter().flat_map(|s| &s.templates);
+    let health = settings.health.iter().map(|h| &h.template);
+    traffic.chain(state).chain(health).chain(settings.hooks.iter().flat_map(|h| &h.templates))
+}
+
+fn hosts<'a>(draft: &'a Draft<'_>, pairs: &[Pair], sides: Sides) -> Vec<&'a Host> {
+    let names = pairs.iter().flat_map(|pair| match sides {
+        Sides::Source => vec![&pair.source],
+        Sides::Target => vec![&pair.target],
+        Sides::Both => vec![&pair.source, &pair.target],
+    });
+    names.filter_map(|name| draft.atlas.inventory.hosts.get(name)).collect()
+}
+
+fn check(template: &Use, hosts: &[&Host], director: Option<&DirectorConfig>, sink: &Sink) {
+    let Ok(pieces) = template.template.value.pieces() else { return };
+    let mut complete = true;
+    for piece in &pieces {
+        let Piece::Variable { name, .. } = piece else { continue };
+        let without: Vec<&&Host> = hosts.iter().filter(|host| !host.vars.contains_key(name)).collect();
+        if let Some(first) = without.first() {
+            complete = false;
+            unknown_variable(&place_of(&template.template.at, name), name, first, without.len(), sink);
+        }
+    }
+    if !complete {
+        return;
+    }
+    // One problem is said once, for the first host that has it.
+    let mut problems: BTreeMap<Problem, (String, Vec<String>)> = BTreeMap::new();
+    for host in hosts {
+        let Ok(text) = template.template.value.render_plain(&host.vars) else { continue };
+        if let Err(problem) = judge(template.role, &text, director) {
+            let (_, names) = problems.entry(problem).or_insert_with(|| (text, Vec::new()));
+            names.push(host.name.clone());
+        }
+    }
+    let literal = !pieces.iter().any(|piece| matches!(piece, Piece::Variable { .. }));
+    for (problem, (text, hosts)) in problems {
+        let shown = crate::text::escape(text.as_bytes(), 100);
+        let message = match (literal, hosts.as_slice()) {
+            (false, [first]) => format!("for `{first}` this is `{shown}`, which {}", problem.why),
+            (false, [first, others @ ..]) => {
+                format!("for `{first}` this is `{shown}`, which {}; the same goes for {}", problem.why, some(others))
+            }
+            _ => format!("`{shown}` {}", problem.why),
+        };
+        sink.push(Diagnostic::error(&template.template.at, message).hint(problem.hint));
+    }
+}
+
+fn unknown_variable(at: &At, name: &str, host: &Host, hosts: usize, sink: &Sink) {
+    let message = match hosts {
+        1 => format!("host `{}` has no variable `{name}`", host.name),
+        n => {
+            format!("host `{}` and {} have no variable `{name}`", host.name, crate::text::count(n as u64 - 1, "other"))
+        }
+    };
+    let mut found =
+        Diagnostic::error(at, message).hint(suggest::hint(name, "variables", host.vars.keys().map(String::as_str)));
+    if suggest::closest(name, host.vars.keys().map(String::as_str)).is_none() {
+        found = found.note(
+            "variables come from `vars:` of the host, of its site's `defaults:`, and of `defaults:` in the inventory",
+        );
+    }
+    sink.push(found);
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Problem {
+    /// Goes after "which".
+    why: String,
+    hint: String,
+}
+
+fn judge(role: Role, text: &str, director: Option<&DirectorConfig>) -> Result<(), Problem> {
+    let problem = |why: &str, hint: &str| Err(Problem { why: why.to_owned(), hint: hint.to_owned() });
+    if role != Role::Command && text.contains(char::is_control) {
+        return problem("holds a line break or another control character", "change the variable that it comes from");
+    }
+    match role {
+        Role::Command => Ok(()),
+        Role::Directory => {
+            directory(text).or_else(|why| problem(why, "name one directory of the service, such as /srv/uploads"))
+        }
+        Role::Url => url(text).or_else(|why| problem(&why, "for example http://{{ address }}:8080/health")),
+        Role::HostPort => {
+            let is = |why: &str| format!("is not a host and a port: {why}");
+            host_port(text).or_else(|why| problem(&is(why), "for example \"{{ address }}:8080\""))
+        }
+        Role::Port => match text.parse::<u16>() {
+            Ok(1..) if text.bytes().all(|b| b.is_ascii_digit()) => Ok(()),
+            _ => problem("is not a port from 1 to 65535", "for example 8080"),
+        },
+        Role::Member => match director {
+            Some(DirectorConfig::Haproxy(_)) if !super::services::haproxy_name(text) => problem(
+                "cannot be the name of an HAProxy server",
+                "server names are made of letters, digits, `.`, `:`, `_` and `-`",
+            ),
+            Some(DirectorConfig::Rfc2136(_)) if text.parse::<IpAddr>().is_err() => problem(
+                "is not an IP address, as members of a DNS name are",
+                "use a variable that holds the address, such as \"{{ address }}\"",
+            ),
+            _ => Ok(()),
+        },
+    }
+}
+
+fn directory(text: &str) -> Result<(), &'static str> {
+    if !text.starts_with('/') {
+        return Err("is not an absolute path");
+    }
+    let mut parts = components(text).peekable();
+    if parts.peek().is_none() {
+        return Err("is the root of the host");
+    }
+    if parts.any(|part| part == "..") {
+        return Err("holds `..`");
+    }
+    Ok(())
+}
+
+fn components(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".")
+}
+
+fn url(text: &str) -> Result<(), String> {
+    let url = reqwest::Url::parse(text).map_err(|e| format!("is not a URL: {e}"))?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(()),
+        other => Err(format!("is not an HTTP or HTTPS URL but `{}`", crate::text::escape(other.as_bytes(), 20))),
+    }
+}
+
+/// The directories of one service do not hold each other, on any host.
+fn overlaps(draft: &Draft<'_>, service: &ServiceDraft, pairs: &[Pair], sink: &Sink) {
+    for pair in pairs {
+        for (host, pick) in [(&pair.source, true), (&pair.target, false)] {
+            let Some(host) = draft.atlas.inventory.hosts.get(host) else { continue };
+            let roots = service.settings.state.iter().filter_map(|s| s.roots.as_ref());
+            let roots = roots.map(|(from, to)| if pick { from } else { to });
+            let filled: Vec<(&Use, String)> = roots
+                .filter_map(|root| Some((root, root.template.value.render_plain(&host.vars).ok()?)))
+                .filter(|(_, path)| directory(path).is_ok())
+                .collect();
+            if overlap(&filled, &host.name, sink) {
+                return;
+            }
+        }
+    }
+}
+
+fn overlap(roots: &[(&Use, String)], host: &str, sink: &Sink) -> bool {
+    let mut sorted: Vec<(Vec<&str>, &(&Use, String))> = roots.iter().map(|r| (components(&r.1).collect(), r)).collect();
+    // Stable: of equal ones the first written stays the first. What holds another one stands right before it.
+    sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    for (outer, inner) in sorted.iter().zip(sorted.iter().skip(1)) {
+        if inner.0.starts_with(&outer.0) {
+            let (a, b) = (crate::text::escape(outer.1.1.as_bytes(), 80), crate::text::escape(inner.1.1.as_bytes(), 80));
+            let message = format!("on `{host}` the directories `{a}` and `{b}` overlap");
+            let found = Diagnostic::error(&inner.1.0.template.at, message)
+                .note(format!("the other one is at {}", outer.1.0.template.at.short()))
+                .hint("copy the outer one only; `exclude` leaves parts of it out");
+            sink.push(found);
+            return true;
+        }
+    }
+    false
+}

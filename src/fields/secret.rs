@@ -1,0 +1,58 @@
+//! References to secrets. A literal is refused, and never shown.
+
+use crate::secret::SecretRef;
+use crate::yaml::reader::Value;
+
+const EXAMPLE: &str = "{file: ./tsig.secret}";
+
+/// Reads `{env: NAME}`, `{file: PATH}` or `{exec: [COMMAND, ARGUMENT]}`.
+pub fn read(value: Value<'_>) -> Option<SecretRef> {
+    if !value.is_map() {
+        value.error(
+            format!("`{}` takes a reference to a secret, not the secret itself", value.name()),
+            "write {env: NAME}, {file: PATH} or {exec: [COMMAND, ARGUMENT]}",
+        );
+        return None;
+    }
+    let kind = value.map("secret", EXAMPLE, |m| m.kind(&["env", "file", "exec"]))??;
+    match kind.name() {
+        "env" => env(kind),
+        "file" => kind.path().map(SecretRef::File),
+        _ => exec(kind),
+    }
+}
+
+fn env(value: Value<'_>) -> Option<SecretRef> {
+    let name = value.line("the name of an environment variable", "env: TSIG_SECRET")?;
+    match crate::text::name::check_variable(&name.value) {
+        Ok(()) => Some(SecretRef::Env(name.value)),
+        Err(why) => {
+            value.error(
+                format!("this is not the name of an environment variable: {why}"),
+                "for example `env: TSIG_SECRET`",
+            );
+            None
+        }
+    }
+}
+
+fn exec(value: Value<'_>) -> Option<SecretRef> {
+    let wants = "a command and its arguments as a list";
+    let items = value.list(wants, "exec: [pass, show, tsig]");
+    let words: Vec<String> =
+        items.iter().filter_map(|i| i.text("one word of a command", "pass").map(|t| t.value)).collect();
+    if words.len() != items.len() {
+        return None;
+    }
+    match words.first() {
+        Some(program) if !program.is_empty() => Some(SecretRef::Exec(words)),
+        _ if value.is_list() => {
+            value.error(
+                format!("`exec` takes {wants}; this one names no command"),
+                "for example `exec: [pass, show, tsig]`",
+            );
+            None
+        }
+        _ => None,
+    }
+}
