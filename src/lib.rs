@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! plan YAML ─┐
-//!            ├─ config ── model ── planner ── step graph ── engine ── effects (ssh, copy, traffic, check)
+//!            ├─ config ── spec ─── planner ── step graph ── engine ── effects (ssh, copy, traffic, check)
 //! inventory ─┘    │                   │                       │
 //!              problems           live reads              journal ── events ── render
 //! ```
@@ -38,6 +38,7 @@ pub mod planner;
 pub mod rehearse;
 pub mod render;
 pub mod secret;
+pub mod spec;
 pub mod ssh;
 pub mod step;
 pub mod text;

@@ -12,12 +12,13 @@ use super::runs::{self, Run};
 use super::{Exit, confirm, control, load, plan};
 use crate::event::{Event, Notice, RunState, Started};
 use crate::lock::{self, Lease};
+use crate::model::Input;
 use crate::model::finding::Finding;
-use crate::model::{Input, Spec};
 use crate::planner;
 use crate::planner::proposal::Proposal;
 use crate::planner::saved::{self, SavedPlan};
 use crate::render;
+use crate::spec::Spec;
 use crate::step::{Graph, Step, StepKind};
 
 /// Arguments of `migrate apply`.

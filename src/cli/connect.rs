@@ -11,8 +11,9 @@ use crate::clock::SystemClock;
 use crate::copy::{Copier, controller};
 use crate::engine::World;
 use crate::lock::Guard;
-use crate::model::{Host, Spec};
+use crate::model::Host;
 use crate::secret::Secrets;
+use crate::spec::Spec;
 use crate::ssh::{self, Pool, Remote};
 use crate::traffic::{self, Director, OverSsh, TrafficError};
 

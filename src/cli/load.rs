@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use crate::config::{self, LoadOptions};
-use crate::model::Spec;
+use crate::spec::Spec;
 use crate::yaml::diagnostic::Diagnostics;
 
 /// The files that most commands take.

@@ -10,12 +10,12 @@ use super::environment::Environment;
 use super::failure::advised;
 use super::load::{self, Files};
 use super::{Exit, output};
-use crate::model::Spec;
 use crate::planner::observed::Observed;
 use crate::planner::proposal::Proposal;
 use crate::planner::saved::{FORMAT, SavedPlan};
 use crate::planner::{self, observe};
 use crate::render;
+use crate::spec::Spec;
 
 /// Arguments of `migrate plan`.
 #[derive(Debug, clap::Args)]

@@ -11,7 +11,7 @@ use super::{Exit, apply, confirm, connect, control, custody, load};
 use crate::engine::rollback_steps;
 use crate::event::{Direction, Event, RunState};
 use crate::lock;
-use crate::model::Spec;
+use crate::spec::Spec;
 use crate::text;
 
 /// Arguments of `migrate rollback`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::Plan;
+use crate::spec::Plan;
 
 /// The lock of a plan: who holds it works on the plan's runs.
 pub fn plan(name: &str) -> String {

@@ -1,24 +1,9 @@
-//! Sites, hosts, groups, directors.
+//! Sites, hosts, and how to reach them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-
-use crate::traffic::DirectorConfig;
-
-/// Sites, hosts, groups and directors.
-#[derive(Debug, Clone, Default)]
-pub struct Inventory {
-    /// Sites by name.
-    pub sites: BTreeMap<String, Site>,
-    /// Hosts by name.
-    pub hosts: BTreeMap<String, Host>,
-    /// Members of each group, in the order that pairing `by: order` uses.
-    pub groups: BTreeMap<String, Vec<String>>,
-    /// Traffic directors by name.
-    pub directors: BTreeMap<String, DirectorConfig>,
-}
 
 /// A place that hosts stand in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,6 @@
-//! The typed model of an inventory and a plan: what everything behind the YAML works with.
+//! The words that everything else speaks in: hosts, pairs, pools, members, hooks, gates, templates, findings.
 //!
-//! Owns the words and their defaults. Must never hold a YAML node, a source position or a resolved
-//! secret: what is here has passed validation and is safe to print.
+//! Plain data and its defaults. Must never hold a YAML node, a source position or a resolved secret, and never name a provider.
 
 pub mod finding;
 mod hook;
@@ -20,18 +19,7 @@ pub use inventory::*;
 pub use plan::*;
 pub use pool::*;
 pub use selector::Selector;
-pub use template::TemplateError;
-
-/// A plan and its inventory, validated against each other, with the digests of every file read.
-#[derive(Debug, Clone)]
-pub struct Spec {
-    /// What moves, and under which rules.
-    pub plan: Plan,
-    /// Where it moves from and to.
-    pub inventory: Inventory,
-    /// Every file that was read, in reading order.
-    pub inputs: Vec<Input>,
-}
+pub use template::{Template, TemplateError};
 
 /// One file that went into a [`Spec`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! Services, waves, and how they move.
+//! The words that services are described in: pairs, strategies, states, checks.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,26 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Gate, Hook, OnFailure};
-
-/// What moves where, and under which rules.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// Name of the migration; runs are filed under it.
-    pub name: String,
-    /// One line for people.
-    pub description: Option<String>,
-    /// Services in the order of the file.
-    pub services: Vec<Service>,
-    /// Waves in execution order; each service is in exactly one.
-    pub waves: Vec<Wave>,
-    /// Pairs that may fail in all before everything is held; `None` leaves it to the waves.
-    pub failure_budget: Option<usize>,
-    /// Bytes per second of all copies together, `None` for no limit.
-    pub total_bandwidth: Option<u64>,
-    /// How its runs can be accounted for.
-    pub audit: Audit,
-}
+use super::Template;
 
 /// How runs can be accounted for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,50 +36,6 @@ impl std::fmt::Display for CheckpointCopy {
     }
 }
 
-/// What moves at the same time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wave {
-    /// Name, unique in the plan.
-    pub name: String,
-    /// Names of its services.
-    pub services: Vec<String>,
-    /// Pairs that may be out of service (drained and not yet serving on the target) at once; at least 1.
-    pub max_unavailable: usize,
-    /// Pause after the wave, before the next one.
-    pub pause: Duration,
-    /// Pairs that may fail before the wave's other pairs are held, too.
-    pub failure_budget: usize,
-}
-
-/// A group of source hosts and a group of target hosts that move together.
-#[derive(Debug, Clone)]
-pub struct Service {
-    /// Name, unique in the plan.
-    pub name: String,
-    /// How it moves.
-    pub strategy: Strategy,
-    /// Source and target hosts; each host at most once.
-    pub pairs: Vec<Pair>,
-    /// Who decides where its traffic goes. `None`: nothing directs traffic, only state moves.
-    pub traffic: Option<Traffic>,
-    /// What must be carried over, in order.
-    pub state: Vec<State>,
-    /// How sources are emptied.
-    pub drain: Drain,
-    /// What must hold on a target before and while it gets traffic.
-    pub health: Vec<HealthCheck>,
-    /// How weights rise.
-    pub shift: Shift,
-    /// Commands around the phases.
-    pub hooks: Vec<Hook>,
-    /// Percent of the sources' capacity that must serve at every moment; `None`: all but the largest host (N+1).
-    pub min_capacity: Option<u8>,
-    /// Questions before the phases.
-    pub gates: Vec<Gate>,
-    /// What happens when a step of it fails.
-    pub on_failure: OnFailure,
-}
-
 /// One source host and the target host that takes its place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pair {
@@ -117,26 +54,6 @@ pub enum Strategy {
     /// One writer at a time; pair by pair, with a freeze.
     Cutover,
 }
-
-/// The binding of a service to a director.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Traffic {
-    /// Inventory name of the director.
-    pub director: String,
-    /// HAProxy backend, or DNS owner name.
-    pub pool: String,
-    /// Template for a host's member name in the pool: server name, or address.
-    pub member: Template,
-    /// Local port of the service, so that connections can be counted on the host itself where the director cannot.
-    pub port: Option<Template>,
-    /// DNS only: the TTL during the move. `None` leaves the TTL as it is.
-    pub ttl: Option<Duration>,
-}
-
-/// Text with `{{ name }}` places, filled from a host's variables; validated for both sides.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Template(pub String);
 
 /// What must be carried over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,17 +177,6 @@ pub enum DataPath {
     Relay,
 }
 
-/// How a source is emptied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drain {
-    /// How long connections may take to end by themselves.
-    pub deadline: Duration,
-    /// What happens at the deadline.
-    pub on_deadline: OnDeadline,
-    /// How often connections are counted.
-    pub interval: Duration,
-}
-
 /// What happens when a drain misses its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -281,15 +187,6 @@ pub enum OnDeadline {
     Restore,
     /// Go on with the connections that are left.
     Proceed,
-}
-
-/// How the targets' share rises.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shift {
-    /// Percent of the full weight, rising, the last one 100.
-    pub steps: Vec<u8>,
-    /// Watch time after each step, with health checks in between.
-    pub hold: Duration,
 }
 
 /// A check against a target.

@@ -5,8 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use super::Template;
+use serde::{Deserialize, Serialize};
+
 use crate::text::shell;
+
+/// Text with `{{ name }}` places, filled from a host's variables; validated for both sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Template(pub String);
 
 /// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]

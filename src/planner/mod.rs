@@ -15,7 +15,7 @@ pub mod saved;
 use observed::Observed;
 use proposal::Proposal;
 
-use crate::model::Spec;
+use crate::spec::Spec;
 
 /// Compiles a plan and says what would happen. `observed` is `None` offline.
 pub fn propose(spec: &Spec, observed: Option<&Observed>) -> Proposal {

@@ -10,9 +10,10 @@ use super::estimate::{self, Estimate};
 use super::lookout::Lookout;
 use super::observed::{Observed, Seen};
 use crate::copy::watch::Outlook;
+use crate::model::Input;
 use crate::model::finding::{Finding, Severity};
 use crate::model::{Change, Mode, Pool};
-use crate::model::{Input, Spec};
+use crate::spec::Spec;
 use crate::step::{Class, CopyPhase, Graph, Step, StepKind};
 use crate::text;
 

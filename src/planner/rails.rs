@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::observed::Observed;
 use crate::model::Mode;
 use crate::model::finding::Finding;
-use crate::model::{Pair, Service, Spec, Strategy};
+use crate::model::{Pair, Strategy};
+use crate::spec::{Service, Spec};
 use crate::step::{Graph, Step, StepKind};
 
 /// Capacity of a member that the inventory does not know.

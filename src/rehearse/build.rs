@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::model::{Does, HookModel, Model, PairModel, Place, Tree};
 use super::pool::{MemberModel, PoolModel};
-use crate::model::{HookPoint, OnDeadline, Pair, Service, Spec, Strategy, Traffic};
+use crate::model::{HookPoint, OnDeadline, Pair, Strategy};
 use crate::model::{Mode, Weights};
 use crate::planner::rails;
+use crate::spec::{Service, Spec, Traffic};
 use crate::step::{Class, CopyStep, Graph, Step, StepKind, StreamStep};
 
 /// What a member has that takes its whole share, as `plan --offline` assumes it.

@@ -17,7 +17,8 @@ use super::promise::Broken;
 use super::stage::{Point, Script, Snapshot, Stage, Strike};
 use crate::engine::{self, Ending, Engine, EngineError, Stop, World};
 use crate::event::{Direction, Event, Operator, Started, Status, StepState};
-use crate::model::{Host, Spec};
+use crate::model::Host;
+use crate::spec::Spec;
 use crate::step::Class;
 use crate::traffic::Director;
 

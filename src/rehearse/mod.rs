@@ -24,7 +24,7 @@ pub use fault::Fault;
 pub use promise::Broken;
 pub use report::{Finding, Level, Report};
 
-use crate::model::Spec;
+use crate::spec::Spec;
 use crate::step::{Graph, StepKind};
 
 /// What is played.

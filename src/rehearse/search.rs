@@ -11,7 +11,7 @@ use super::promise::Broken;
 use super::report::{Finding, Level, Report};
 use super::stage::{Point, Script, Snapshot, Strike};
 use super::{Options, Progress, RehearseError, build};
-use crate::model::Spec;
+use crate::spec::Spec;
 use crate::step::{Graph, StepKind};
 
 /// Of equal reads of one attempt of a step, faults strike the first and the last so many.

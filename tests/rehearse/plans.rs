@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses some of them")]
 
 use migrate::config::{self, LoadOptions};
-use migrate::model::Spec;
 use migrate::planner;
+use migrate::spec::Spec;
 use migrate::step::Graph;
 
 const INVENTORY: &str = "

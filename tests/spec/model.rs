@@ -88,7 +88,7 @@ services:
     let [one, two] = spec.plan.services.as_slice() else { panic!() };
     assert_eq!((one.drain.deadline.as_secs(), two.drain.deadline.as_secs()), (7, 300));
     assert_eq!((one.shift.steps.as_slice(), two.shift.steps.as_slice()), ([100].as_slice(), [100].as_slice()));
-    let pool = |s: &migrate::model::Service| s.traffic.as_ref().unwrap().pool.clone();
+    let pool = |s: &migrate::spec::Service| s.traffic.as_ref().unwrap().pool.clone();
     assert_eq!((pool(one), pool(two)), ("all".to_owned(), "two".to_owned()));
     assert_eq!((one.health.len(), two.health.len()), (1, 1));
     assert_eq!(spec.plan.waves[0].services, ["one", "two"]);

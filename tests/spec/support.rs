@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use migrate::config::{LoadOptions, load, load_inventory};
-use migrate::model::Spec;
+use migrate::spec::Spec;
 use migrate::yaml::Diagnostics;
 
 pub fn good(name: &str) -> PathBuf {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::model::{Drain, Gate, OnDeadline, OnFailure, Shift, Strategy};
+use crate::model::{Gate, OnDeadline, OnFailure, Strategy};
+use crate::spec::{Drain, Shift};
 use crate::text::units::YEAR;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::map::Map;

@@ -1,7 +1,7 @@
 //! From drafts without errors to the model.
 
 use crate::config::read::service::ServiceDraft;
-use crate::model::{Plan, Service, Traffic};
+use crate::spec::{Plan, Service, Traffic};
 
 use super::{Atlas, Draft, members, services};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::config::read::plan::WaveDraft;
-use crate::model::Wave;
+use crate::spec::Wave;
 use crate::yaml::diagnostic::{Diagnostic, Sink};
 use crate::yaml::source::At;
 

@@ -14,8 +14,9 @@ use std::collections::VecDeque;
 
 use super::observed::Observed;
 use super::rails;
+use crate::model::Strategy;
 use crate::model::finding::Finding;
-use crate::model::{Spec, Strategy, Wave};
+use crate::spec::{Spec, Wave};
 use crate::step::{Budgets, Graph, StepKind};
 use chain::{Chain, Steps};
 

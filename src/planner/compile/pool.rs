@@ -2,9 +2,10 @@
 
 use super::Scope;
 use super::service::fill;
+use crate::model::Host;
 use crate::model::finding::Finding;
 use crate::model::{Capabilities, Change, Mode, Pool, Weights};
-use crate::model::{Host, Service, Traffic};
+use crate::spec::{Service, Traffic};
 use crate::step::{StepKind, WayBack};
 
 /// Weight of a member that has never been seen with one.

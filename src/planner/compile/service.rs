@@ -6,8 +6,9 @@ use super::pool::{Member, PoolPlan};
 use super::{Chain, Scope, Steps, aside};
 use crate::model::finding::Finding;
 use crate::model::{
-    DirectoryState, HookPoint, Host, OnRollback, Pair, Service, Side, State, StreamState, Template, Throttle, Undo,
+    DirectoryState, HookPoint, Host, OnRollback, Pair, Side, State, StreamState, Template, Throttle, Undo,
 };
+use crate::spec::Service;
 use crate::step::{CopyPhase, CopyStep, HookStep, StepKind, StreamStep, WayBack};
 
 /// A service ready to be laid out in steps.

@@ -1,0 +1,37 @@
+//! A plan and its inventory as everything behind the YAML works with them: services, waves, hosts, and the settings of each kind of
+//! director, state and check.
+//!
+//! Plain data that has passed validation and is safe to print. Must never hold a YAML node, a source position or a resolved secret.
+
+mod plan;
+
+use std::collections::BTreeMap;
+
+use crate::model::{Host, Input, Site};
+use crate::traffic::DirectorConfig;
+
+pub use plan::{Drain, Plan, Service, Shift, Traffic, Wave};
+
+/// A plan and its inventory, validated against each other, with the digests of every file read.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// What moves, and under which rules.
+    pub plan: Plan,
+    /// Where it moves from and to.
+    pub inventory: Inventory,
+    /// Every file that was read, in reading order.
+    pub inputs: Vec<Input>,
+}
+
+/// Sites, hosts, groups and directors.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// Sites by name.
+    pub sites: BTreeMap<String, Site>,
+    /// Hosts by name.
+    pub hosts: BTreeMap<String, Host>,
+    /// Members of each group, in the order that pairing `by: order` uses.
+    pub groups: BTreeMap<String, Vec<String>>,
+    /// Traffic directors by name.
+    pub directors: BTreeMap<String, DirectorConfig>,
+}
