@@ -29,7 +29,7 @@ pub mod control;
 pub mod copy;
 pub mod engine;
 pub mod event;
-mod fields;
+pub mod fields;
 pub mod journal;
 pub mod lock;
 pub mod model;

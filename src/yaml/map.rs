@@ -79,6 +79,11 @@ impl<'a> Map<'a> {
         found
     }
 
+    /// Lets keys stand that belong to a kind which is not known.
+    pub fn ask(&self, keys: &[&'static str]) {
+        self.asked.borrow_mut().extend(keys);
+    }
+
     /// The one kind that is given, of several; reports none, several and unknown ones.
     pub fn kind(&self, kinds: &[&'static str]) -> Option<Value<'a>> {
         let found: Vec<Value<'a>> = kinds.iter().filter_map(|kind| self.get(kind)).collect();
