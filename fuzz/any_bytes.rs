@@ -2,10 +2,12 @@
 //!
 //! The body of the fuzz target, and of the property test that runs with all others (`tests/copy/any_bytes.rs`).
 
-use migrate::copy::listing::{Entries, is_valid, merge};
-use migrate::copy::message::{Control, News, Order, Report, Task};
-use migrate::copy::path;
-use migrate::copy::wire::{Coding, Frame, Header, Route, hash};
+use migrate::copy::fs::listing::{Entries, is_valid, merge};
+use migrate::copy::fs::path;
+use migrate::copy::wire::frame::{Coding, Frame, Header, Route, hash};
+use migrate::copy::wire::request::Order;
+use migrate::copy::wire::response::Report;
+use migrate::copy::wire::task::{Control, News, Task};
 
 /// Reads them as a stream, and as the body of a frame whose hash is right, which chance would never find.
 pub fn read(bytes: &[u8]) {

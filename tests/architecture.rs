@@ -1,6 +1,9 @@
 //! The rules of the house, checked against the source text.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+#[path = "architecture/imports.rs"]
+mod imports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -156,5 +159,22 @@ fn files_stay_short_enough_to_hold_one_concept() {
     for (path, text) in sources("src") {
         let lines = product(&text).lines().count();
         assert!(lines <= 500, "{} has {lines} lines without its tests", path.display());
+    }
+}
+
+/// The rooms of the copy engine depend on each other in one direction.
+#[test]
+fn nothing_in_copy_uses_what_uses_it() {
+    let graph = imports::graph("src/copy");
+    // The graph must not be empty by mistake: these are uses by `use`, by `super`, and through what a `mod.rs` passes on.
+    for (from, to) in [("send::pass", "send::transfer::context"), ("send::pass", "send::link::session")] {
+        assert!(graph[&format!("copy::{from}")].contains(&format!("copy::{to}")), "{from} uses {to}");
+    }
+    assert_eq!(imports::cycles(&graph), Vec::<String>::new(), "files that use each other");
+    let mut rooms: BTreeSet<&str> = graph.keys().filter_map(|module| module.rsplit_once("::").map(|m| m.0)).collect();
+    rooms.insert("copy");
+    for room in rooms {
+        let inside = imports::within(&graph, room);
+        assert_eq!(imports::cycles(&inside), Vec::<String>::new(), "rooms of {room} that use each other");
     }
 }

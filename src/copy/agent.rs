@@ -12,20 +12,21 @@
 //! migrate agent forbid  --work DIR --home DIR --job ID
 //! ```
 
+use crate::copy::job::is_job_id;
+use crate::copy::wire::frame::PREAMBLE;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
-use super::authorize;
-use super::clean::clean;
-use super::failure::{Failure, Side};
-use super::receive::{self, Permit};
-use super::send;
-use super::watch;
+use crate::copy::authorized_keys;
+use crate::copy::failure::{Failure, Side};
+use crate::copy::receive::{self, Permit};
+use crate::copy::send;
+use crate::copy::watch;
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -38,9 +39,6 @@ enum Role {
     Allow { home: PathBuf, job: String, line: String },
     Forbid { home: PathBuf, job: String },
 }
-
-/// The first bytes that an agent writes: what comes before is a login shell's.
-pub const PREAMBLE: &[u8] = b"\nmigrate agent 1\n";
 
 /// What a pipe holds between sshd and the agent, in bytes: the most that Linux gives everyone.
 const PIPE: usize = 1 << 20;
@@ -75,11 +73,11 @@ fn run(role: Role) -> Result<(), Failure> {
     output.write_all(PREAMBLE).map_err(no_stream)?;
     match role {
         Role::Clean { work, home, jobs } => clean(&work, &home, &jobs),
-        Role::Allow { home, job, line } => authorize::allow(&home, &job, &line).map_err(cannot_authorize),
-        Role::Forbid { home, job } => authorize::forbid(&home, &job).map_err(cannot_authorize),
+        Role::Allow { home, job, line } => authorized_keys::allow(&home, &job, &line).map_err(cannot_authorize),
+        Role::Forbid { home, job } => authorized_keys::forbid(&home, &job).map_err(cannot_authorize),
         Role::Watch { work, job, root } => watch::serve(&work.join("jobs").join(job), &root, input, output),
         Role::Send { work } => send::serve(&work, Box::new(input), Box::new(output)),
-        Role::Take { command } => receive::stream::serve(&command, &mut input, Box::new(output)),
+        Role::Take { command } => receive::serve_stream(&command, &mut input, Box::new(output)),
         Role::Receive(permit) => receive::serve(&permit, &mut input, Box::new(output)),
     }
 }
@@ -90,6 +88,24 @@ fn cannot_authorize(e: std::io::Error) -> Failure {
 
 fn stdio(fd: rustix::io::Result<std::os::fd::OwnedFd>) -> std::io::Result<File> {
     Ok(File::from(fd?))
+}
+
+/// Removes all traces of `jobs` below the work directory. What is not there is no error.
+fn clean(work: &Path, home: &Path, jobs: &[String]) -> Result<(), Failure> {
+    for job in jobs {
+        // A run that was killed may have left the key of its copy.
+        authorized_keys::forbid(home, job)
+            .map_err(|e| Failure::fatal(Side::Target, format!("cannot change authorized_keys: {e}")))?;
+        let dir = work.join("jobs").join(job);
+        match std::fs::remove_dir_all(&dir) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Failure::fatal(Side::Source, format!("cannot remove {}: {e}", dir.display()))),
+        }
+    }
+    receive::forget_roots(work, jobs).map_err(|e| {
+        Failure::fatal(Side::Target, format!("cannot remove records of copies in {}: {e}", work.display()))
+    })
 }
 
 /// New files get exactly the mode they are given, and there may be many open directories.
@@ -143,12 +159,6 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
 /// Commands hold line breaks and quotes, which no line of `authorized_keys` may.
 fn unhex(word: &OsString) -> Option<String> {
     String::from_utf8(crate::text::unhex(word.to_str()?)?).ok()
-}
-
-/// Letters, digits, `-`, `_` and `.`, so that it can be a file name.
-pub fn is_job_id(id: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    !id.is_empty() && id.len() <= 200 && !id.starts_with('.') && id.chars().all(allowed)
 }
 
 #[cfg(test)]

@@ -1,290 +1,43 @@
 //! The copy engine: carries directory trees between two hosts while they are being written to.
 //!
-//! Owns scanning, the wire, sending, receiving and verifying. Must never write outside the target root, and never report a
-//! pass as done before the target's disk has it.
+//! Owns scanning, the wire protocol, sending, receiving and comparing. Must never write outside the target root, and never report
+//! a pass as done before the target's disk has it.
+//!
+//! Its rooms, from the ground up. Each uses only rooms above it in this list, and `tests/architecture.rs` checks that no two files
+//! use each other:
+//!
+//! ```text
+//! failure, job     what goes wrong; what is asked and reported
+//! fs/              paths, entries, metadata, filters and walks of one tree, by file descriptors
+//! owners, command  user and group ids by name; the commands at the ends of a stream
+//! manifest/        the source's record of what the target has
+//! wire/            frames, and the messages in them
+//! digest/          BLAKE3 of a tree, and the cache of digests
+//! watch/           change watch on the source
+//! receive/         receiving agent
+//! send/            sending agent: link, source, target, transfer, verify, then the order of a pass
+//! controller/      puts agents on hosts and connects them
+//! agent            command line of the agents
+//! location         SRC and DST of `migrate copy`
+//! ```
 
-mod acl;
 pub mod agent;
-mod authorize;
-pub mod blocks;
-mod channels;
-mod child;
-mod clean;
+mod authorized_keys;
+mod command;
 pub mod controller;
 pub mod digest;
 pub mod failure;
-pub mod filter;
-pub mod listing;
+pub mod fs;
+pub mod job;
+pub mod location;
 pub mod manifest;
-pub mod message;
-pub mod meta;
-mod moment;
 pub mod owners;
-pub mod parcel;
-pub mod path;
-pub mod place;
 pub mod receive;
-mod report;
-pub mod scan;
 pub mod send;
-pub mod tree;
 pub mod watch;
 pub mod wire;
 
-use std::fmt;
-use std::time::Duration;
-
-use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
-
-use crate::model::{DataPath, Host, TreeRules};
-
-/// One tree to carry from one host to another. The same job always means the same manifest.
-#[derive(Debug, Clone)]
-pub struct CopyJob {
-    /// Identifies the job across passes, runs and crashes: letters, digits, `-`, `_`, `.`.
-    pub id: String,
-    /// Where the tree is.
-    pub source: Host,
-    /// Where it goes.
-    pub target: Host,
-    /// Root on the source, absolute.
-    pub from: String,
-    /// Root on the target, absolute; made if missing, its parent must exist.
-    pub to: String,
-    /// What the target is to have of the source.
-    pub rules: TreeRules,
-    /// Bytes per second.
-    pub bandwidth: Option<u64>,
-    /// Which way the data takes.
-    pub path: DataPath,
-    /// Believe no record: compare the content of everything on both sides, and send what differs.
-    pub checksum: bool,
-    /// Where content is compared, read all of it, also what has not changed since an earlier comparison.
-    pub fresh: bool,
-}
-
-/// How far a pass is; lossy, at most some times a second.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CopyProgress {
-    /// Entries looked at on the source.
-    pub files_scanned: u64,
-    /// Files whose content has arrived.
-    pub files_done: u64,
-    /// Files known to need sending.
-    pub files_total: u64,
-    /// Bytes of these that are done with: arrived, of large files also sent, or there already. Never goes back within a pass, and
-    /// never beyond the total.
-    pub bytes_done: u64,
-    /// Bytes of the files known to need sending; 0 while that is not known.
-    pub bytes_total: u64,
-}
-
-/// What a pass did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PassReport {
-    /// Entries of all kinds on the source.
-    pub entries: u64,
-    /// Bytes of all regular files on the source.
-    pub bytes: u64,
-    /// Files sent.
-    pub files_sent: u64,
-    /// Bytes of content sent.
-    pub bytes_sent: u64,
-    /// Entries removed on the target.
-    pub deleted: u64,
-    /// Entries that changed while they were read; the next pass takes them again.
-    pub unsettled: u64,
-    /// Users and groups that went by their number, though names were asked for: they have none, or the target does not know it.
-    pub nameless: u64,
-    /// How changes on the source were found.
-    pub looked: Looked,
-    /// Wall time in milliseconds.
-    pub millis: u64,
-    /// Which way the data took.
-    pub way: Way,
-}
-
-/// Which way data took from source to target.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Way {
-    /// From host to host.
-    #[default]
-    Direct,
-    /// Through the controller.
-    Relayed {
-        /// Why, escaped; empty when that was asked for.
-        why: String,
-    },
-}
-
-impl fmt::Display for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Direct => f.write_str("from host to host"),
-            Self::Relayed { why } if why.is_empty() => f.write_str("through this machine"),
-            Self::Relayed { why } => write!(f, "through this machine, because {why}"),
-        }
-    }
-}
-
-/// One stream to pour from a command on one host into a command on another.
-#[derive(Debug, Clone)]
-pub struct StreamJob {
-    /// Identifies it, as a copy's id does.
-    pub id: String,
-    /// Where the data comes from.
-    pub source: Host,
-    /// Where it goes.
-    pub target: Host,
-    /// The shell command on the source whose standard output is carried.
-    pub from: String,
-    /// The shell command on the target that gets it as its standard input.
-    pub to: String,
-    /// How long both commands may take, `None` for as long as they like.
-    pub timeout: Option<Duration>,
-    /// Bytes per second.
-    pub bandwidth: Option<u64>,
-}
-
-/// What a stream carried: both commands ended with status 0, and both ends saw the same bytes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StreamReport {
-    /// Bytes carried.
-    pub bytes: u64,
-    /// Their BLAKE3, taken on both ends.
-    pub hash: [u8; 32],
-    /// Wall time in milliseconds.
-    pub millis: u64,
-}
-
-/// Why a stream did not come to its end.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{error}")]
-pub struct StreamError {
-    /// What happened.
-    pub error: CopyError,
-    /// Whether nobody can tell what the command on the target has done: it may have got everything.
-    pub unknown: bool,
-}
-
-/// What a pass would do.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Preview {
-    /// Entries of all kinds on the source.
-    pub entries: u64,
-    /// Bytes of all regular files on the source.
-    pub bytes: u64,
-    /// Files that would be sent.
-    pub files_sent: u64,
-    /// Their bytes; of large files only the blocks that differ travel.
-    pub bytes_sent: u64,
-    /// Directories, links and special files that would be made, and directories whose attributes would change.
-    pub made: u64,
-    /// Entries that would be removed on the target, directories counted once.
-    pub deleted: u64,
-    /// The first of them, for people, escaped: `send data/x`.
-    pub changes: Vec<String>,
-}
-
-/// How a pass finds what changed on the source. Either finds every change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Looked {
-    /// Every entry was looked at.
-    Swept {
-        /// Why no watch said where to look; empty in the first pass.
-        why: String,
-    },
-    /// A change watch said where to look.
-    Watched,
-}
-
-impl Default for Looked {
-    fn default() -> Self {
-        Self::Swept { why: String::new() }
-    }
-}
-
-/// When two trees are compared, and so what a difference means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum When {
-    /// The source is in use: what has changed there since the last pass is for the next one.
-    Ahead,
-    /// Nothing writes to either: both must be the same.
-    Frozen,
-}
-
-impl fmt::Display for Looked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Watched => f.write_str("watched"),
-            Self::Swept { why } if why.is_empty() => f.write_str("swept"),
-            Self::Swept { why } => write!(f, "swept ({why})"),
-        }
-    }
-}
-
-/// What a comparison found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VerifyReport {
-    /// Regular files on the source.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Of these files, those that were compared before and have not changed since, on either side: they were not read again.
-    pub known: u64,
-    /// Entries that differ because the source has changed since the last pass; none when it is frozen.
-    pub behind: u64,
-    /// Entries that differ and should not.
-    pub different: u64,
-    /// The first few, for people, escaped: `path: content differs`.
-    pub examples: Vec<String>,
-}
-
-/// Size of a tree.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TreeSize {
-    /// Entries of all kinds.
-    pub entries: u64,
-    /// Bytes of all regular files.
-    pub bytes: u64,
-}
-
-/// Receives progress.
-pub type OnProgress<'a> = &'a (dyn Fn(CopyProgress) + Send + Sync);
-
-/// Carries trees.
-#[async_trait]
-pub trait Copier: Send + Sync {
-    /// Brings the target up to what the source has: the first pass sends everything, later ones what changed.
-    async fn pass(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<PassReport, CopyError>;
-
-    /// Compares every entry by its content on both disks.
-    async fn verify(&self, job: &CopyJob, when: When, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError>;
-
-    /// Changes how fast the passes of a job go that are under way, in bytes per second: `None` for no limit, 0 to stand still. The next
-    /// pass begins as its job says.
-    fn limit(&self, job: &str, bandwidth: Option<u64>);
-
-    /// Pours a stream. No success when either command fails or the stream was cut.
-    async fn stream(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, StreamError>;
-
-    /// Removes what the engine put on a host: agents, manifests of these jobs.
-    async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError>;
-}
-
-/// Why a pass or a comparison did not come to its end. Running it again is always safe.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{host}: {what}")]
-pub struct CopyError {
-    /// The host where it happened.
-    pub host: String,
-    /// What happened, where (path) and why, in one sentence, escaped.
-    pub what: String,
-    /// What to do next.
-    pub hint: Option<String>,
-    /// Whether trying again by itself makes sense (a broken connection).
-    pub retryable: bool,
-}
+pub use self::job::{
+    Copier, CopyError, CopyJob, CopyProgress, Looked, OnProgress, PassReport, Preview, StreamError, StreamJob,
+    StreamReport, TreeSize, VerifyReport, Way, When,
+};

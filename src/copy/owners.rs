@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
-use super::acl;
-use super::listing::{Entries, Entry};
-use super::message::{Meta, Node, Order, Report};
+use crate::copy::fs::acl::{self, Kind};
+use crate::copy::fs::listing::{Entries, Entry};
+use crate::copy::fs::metadata::Meta;
 
 /// Names asked for at once.
 const AT_ONCE: usize = 500;
@@ -18,24 +18,6 @@ const AT_ONCE: usize = 500;
 const MAX: usize = 1 << 16;
 /// What the target has of an owner that nobody on the source is.
 const NOBODY_THERE: u32 = u32::MAX - 1;
-
-/// Databases of names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Users.
-    Passwd,
-    /// Groups.
-    Group,
-}
-
-impl Kind {
-    fn database(self) -> &'static str {
-        match self {
-            Self::Passwd => "passwd",
-            Self::Group => "group",
-        }
-    }
-}
 
 /// The names of numbers on this host. What has no name is left out.
 pub fn names(kind: Kind, ids: &BTreeSet<u32>) -> Vec<(u32, String)> {
@@ -109,24 +91,8 @@ impl Translation {
         Some((Self { users, groups }, no_users + no_groups))
     }
 
-    /// Puts the numbers of this host into what an order says of owners.
-    pub fn arriving(&self, order: &mut Order) {
-        match order {
-            Order::Small(batch) => batch.files.iter_mut().for_each(|file| self.meta(&mut file.meta)),
-            Order::Close(close) => close.meta.iter_mut().for_each(|meta| self.meta(meta)),
-            Order::Settle { dirs, .. } => dirs.iter_mut().for_each(|(_, meta)| self.meta(meta)),
-            Order::Make { items, .. } => {
-                for item in items {
-                    if let Node::Symlink(_, meta) | Node::Special(_, meta) = &mut item.what {
-                        self.meta(meta);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn meta(&self, meta: &mut Meta) {
+    /// Puts the numbers of this host into the metadata of an entry, ACLs included.
+    pub fn metadata(&self, meta: &mut Meta) {
         meta.uid = self.users.here(meta.uid);
         meta.gid = self.groups.here(meta.gid);
         for (_, acl) in meta.xattrs.iter_mut().filter(|(key, _)| acl::is_acl(key)) {
@@ -148,18 +114,8 @@ impl Translation {
         }
     }
 
-    /// Puts the numbers of the source into what is reported of owners.
-    pub fn leaving(&self, report: Report) -> Report {
-        match report {
-            Report::Listing { path, listing } => Report::Listing { path, listing: self.listing(&listing) },
-            Report::Digests { path, listing, digests, last } => {
-                Report::Digests { path, listing: self.listing(&listing), digests, last }
-            }
-            other => other,
-        }
-    }
-
-    fn listing(&self, listing: &[u8]) -> Vec<u8> {
+    /// A listing of this host with the numbers of the source.
+    pub fn listing(&self, listing: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(listing.len());
         for entry in Entries(listing) {
             let (uid, gid) = (self.users.there(entry.uid), self.groups.there(entry.gid));

@@ -6,10 +6,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use migrate::copy::agent::PREAMBLE;
-use migrate::copy::listing::Stamp;
-use migrate::copy::message::{Batch, Begin, Close, Make, Meta, Node, Open, Order, Report, Small};
-use migrate::copy::wire::{Frame, MAX_BODY, OutFrame, Route, VERSION};
+use migrate::copy::fs::listing::Stamp;
+use migrate::copy::fs::metadata::Meta;
+use migrate::copy::wire::frame::PREAMBLE;
+use migrate::copy::wire::frame::{Frame, MAX_BODY, OutFrame, Route, VERSION};
+use migrate::copy::wire::request::{Batch, Begin, Close, Make, Node, Open, Order, Small};
+use migrate::copy::wire::response::Report;
 use tempfile::TempDir;
 
 use crate::tree::is_root;
@@ -232,7 +234,7 @@ fn nothing_is_deleted_by_a_job_that_may_not() {
 #[test]
 fn the_agents_own_temporary_names_cannot_be_used() {
     let mut victim = Victim::start(true);
-    let temp = migrate::copy::path::TempNames::of_job("attack").writer(1);
+    let temp = migrate::copy::fs::path::TempNames::of_job("attack").writer(1);
     let answer = victim.ask(&small(b"", &temp), b"evil".to_vec());
     victim.assert_refused("temporary name", answer);
 }

@@ -99,7 +99,7 @@ fn what_was_left_of_a_file_that_is_gone_does_not_stay() {
     fs::write(pair.source().join("a"), b"1").unwrap();
     fs::create_dir_all(pair.target().join("dir")).unwrap();
     fs::create_dir_all(pair.source().join("dir")).unwrap();
-    let names = migrate::copy::path::TempNames::of_job(&pair.job.id);
+    let names = migrate::copy::fs::path::TempNames::of_job(&pair.job.id);
     for name in [names.partial(b"gone"), names.writer(2)] {
         fs::write(pair.target().join("dir").join(crate::tree::name(&name)), b"half").unwrap();
     }

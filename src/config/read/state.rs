@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::copy::filter::Filter;
+use crate::copy::fs::filter::Filter;
 use crate::model::{DataPath, DirectoryState, OnRollback, Owners, State, StreamState, Throttle, TreeRules};
 use crate::text::units::YEAR;
 use crate::yaml::map::Map;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::transport::{Channel, Ended, Transport};
-use crate::copy::CopyError;
+use crate::copy::job::CopyError;
 use crate::model::Host;
 
 /// Where the agent lives unless the host says otherwise.

@@ -2,26 +2,27 @@
 //!
 //! Owns the moment at which a task counts as done: when the sending agent says so. Must never take silence for success.
 
+use super::access::Broker;
+use super::frames::Broken;
+use super::frames::skip_noise;
+use super::frames::stream;
+use super::frames::{Reader, Writer, next, write};
 use std::pin::pin;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use serde::Serialize;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::lanes::Lanes;
-use super::limits::Limit;
+use super::channels::Lanes;
+use super::rate_limits::Limit;
 use super::transport::{Channel, Connection, Ended};
-use crate::copy::agent::PREAMBLE;
 use crate::copy::failure::{Failure, Side};
-use crate::copy::message::{Control, News, Task};
-use crate::copy::wire::{Frame, HEADER, Header, OutFrame, Route, WireError};
-use crate::copy::{CopyError, OnProgress, PassReport, Preview, StreamReport, VerifyReport, Way};
+use crate::copy::job::{CopyError, OnProgress, PassReport, Preview, StreamReport, VerifyReport, Way};
+use crate::copy::wire::frame::{Frame, HEADER, OutFrame, Route};
+use crate::copy::wire::task::{Control, News, Task};
 
-/// What a login shell may print before the agent starts.
-const MAX_NOISE: usize = 64 << 10;
 /// How long an agent may take to end once its streams are closed.
 const GOODBYE: Duration = Duration::from_secs(10);
 
@@ -66,27 +67,6 @@ impl Names {
             Side::Target => &self.target,
         }
     }
-}
-
-/// Why it ended early.
-pub enum Broken {
-    /// An agent said so.
-    Failed(Failure),
-    /// A stream of that side ended or failed.
-    Stream(Side, String),
-}
-
-/// What the controller does for a sending agent that asks.
-#[async_trait]
-pub trait Broker: Send + Sync {
-    /// Lets a key log in to the target, for this copy only; false when that cannot be done.
-    async fn admit(&self, public_key: &str, from: &str) -> bool;
-    /// Takes that back: who is logged in stays so.
-    async fn withdraw(&self);
-    /// Starts a receiving agent for the controller to relay to; `reason` is why the source cannot reach it itself.
-    async fn receiver(&self, reason: &str) -> Result<Channel, CopyError>;
-    /// Starts one more on the same connection, for content only; `None` when there can be no more.
-    async fn lane(&self, connection: &dyn Connection) -> Option<Channel>;
 }
 
 /// Has the two agents do a task. Without a reason to `relay`, the sending agent tries to reach the target itself first.
@@ -145,8 +125,6 @@ pub async fn conduct(
     result.map(|outcome| outcome.by(way)).map_err(|broken| explain(broken, names, source_end.ok(), target_end))
 }
 
-type Reader = Box<dyn AsyncRead + Send + Unpin>;
-pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 /// Shared by what relays and by changes of the limit; gone once it is closed: a pipe ends only when its writer is dropped.
 type ToSource = Mutex<Option<Writer>>;
 
@@ -248,22 +226,6 @@ async fn carry(
     }
 }
 
-pub(super) fn stream(side: Side, e: impl std::fmt::Display) -> Broken {
-    Broken::Stream(side, e.to_string())
-}
-
-/// Reads up to the agent's first own bytes.
-pub(super) async fn skip_noise(input: &mut Reader) -> std::io::Result<()> {
-    let mut seen = Vec::new();
-    while !seen.ends_with(PREAMBLE) {
-        if seen.len() > MAX_NOISE {
-            return Err(std::io::Error::other("the agent did not start: something else is printed at login"));
-        }
-        seen.push(input.read_u8().await?);
-    }
-    Ok(())
-}
-
 /// Frames of the sending agent: to the receiving one, or news.
 async fn forward_up(
     from_source: &mut Reader,
@@ -343,25 +305,6 @@ async fn forward_down(from_target: &mut Reader, to_source: &ToSource) -> std::io
             write(to_source.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?, &frame).await?;
         }
     }
-}
-
-pub(super) async fn write(to: &mut Writer, frame: &[u8]) -> std::io::Result<()> {
-    to.write_all(frame).await?;
-    to.flush().await
-}
-
-/// Reads one frame, header and all, into `frame`.
-pub(super) async fn next(from: &mut Reader, frame: &mut Vec<u8>) -> Result<Header, WireError> {
-    let mut raw = [0; HEADER];
-    from.read_exact(&mut raw).await?;
-    let header = Header::parse(&raw)?;
-    frame.clear();
-    frame.extend_from_slice(&raw);
-    let read = from.take(header.body as u64).read_to_end(frame).await?;
-    if read < header.body {
-        return Err(WireError::Closed);
-    }
-    Ok(header)
 }
 
 type AgentEnd = Option<Result<Ended, CopyError>>;

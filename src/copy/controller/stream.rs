@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use super::admit::Admission;
-use super::relay::{Broker, Names, Outcome, conduct, error};
+use super::access::Admission;
+use super::access::Broker;
+use super::engine::Engine;
+use super::relay::{Names, Outcome, conduct, error};
 use super::transport::{Channel, Connection};
-use super::{Engine, is_job_id};
-use crate::copy::message::{Pour, Task};
-use crate::copy::{CopyError, OnProgress, StreamError, StreamJob, StreamReport};
+use crate::copy::job::is_job_id;
+use crate::copy::job::{CopyError, OnProgress, StreamError, StreamJob, StreamReport};
+use crate::copy::wire::task::{Pour, Task};
 use crate::model::DataPath;
 
 impl Engine {

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use crate::copy::CopyError;
-use crate::copy::message::Dial;
+use crate::copy::job::CopyError;
+use crate::copy::wire::task::Dial;
 use crate::model::Host;
 use crate::ssh::beside::Beside;
 use crate::ssh::config::Endpoint;
@@ -153,6 +153,34 @@ impl Transport for Local {
             Ok(Ended { status: status.code().or(signal), stderr })
         });
         Ok(Channel { reader: Box::new(stdout), writer: Box::new(stdin), ended, connection: None })
+    }
+}
+
+/// Starts programs as children where the host is this machine, else over SSH.
+pub struct Mixed {
+    pool: Pool,
+    here: String,
+}
+
+impl Mixed {
+    /// `here` is the name of the host that is this machine.
+    pub fn new(pool: Pool, here: &str) -> Self {
+        Self { pool, here: here.to_owned() }
+    }
+
+    fn on(&self, host: &Host) -> &dyn Transport {
+        if host.name == self.here { &Local } else { &self.pool }
+    }
+}
+
+#[async_trait]
+impl Transport for Mixed {
+    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError> {
+        Transport::open(self.on(host), host, argv).await
+    }
+
+    async fn dial(&self, host: &Host) -> Result<Dial, String> {
+        self.on(host).dial(host).await
     }
 }
 

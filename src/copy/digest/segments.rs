@@ -5,16 +5,17 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::fstat;
 
-use super::{Digest, Hashed, SEGMENT, Walker, is_excused, is_same, join_tail, lock};
+use super::hash::{Hashed, Hashing, SEGMENT, is_excused, is_same, join_tail};
 use crate::copy::failure::Failure;
-use crate::copy::listing::Entries;
-use crate::copy::path;
-use crate::copy::tree::open_file;
+use crate::copy::fs::file::open_file;
+use crate::copy::fs::listing::Entries;
+use crate::copy::fs::path;
+use crate::copy::wire::response::Digest;
 
 /// The hashes of a file's segments; `None` where it was not what it was when it was listed.
 type Hashes = Vec<Option<[u8; 32]>>;
@@ -73,15 +74,15 @@ impl<'a> Segments<'a> {
     }
 
     /// Hashes until nothing is left.
-    pub fn work(&self, walker: &Walker<'_>) {
+    pub fn work(&self, hashing: &Hashing<'_>, fail: &dyn Fn(Failure)) {
         let mut buffer = Vec::new();
         let mut open: HashMap<(usize, usize), OwnedFd> = HashMap::new();
         while let Some(&(dir, file, segment)) = self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             if !open.contains_key(&(dir, file)) {
                 open.clear();
             }
-            let hash = self.hash(walker, (dir, file, segment), &mut open, &mut buffer);
-            let mut hashes = lock(&self.hashes);
+            let hash = self.hash((hashing, fail), (dir, file, segment), &mut open, &mut buffer);
+            let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(slot) =
                 hashes.get_mut(dir).and_then(|d| d.get_mut(file)).and_then(|f| f.get_mut(segment as usize))
             {
@@ -92,7 +93,7 @@ impl<'a> Segments<'a> {
 
     fn hash(
         &self,
-        walker: &Walker<'_>,
+        (hashing, fail): (&Hashing<'_>, &dyn Fn(Failure)),
         (dir, file, segment): (usize, usize, u64),
         open: &mut HashMap<(usize, usize), OwnedFd>,
         buffer: &mut Vec<u8>,
@@ -104,17 +105,17 @@ impl<'a> Segments<'a> {
         let fd = match open.entry((dir, file)) {
             Slot::Occupied(fd) => Ok(fd.into_mut()),
             Slot::Vacant(slot) => {
-                let fd = walker.hashing.tree.dir(path).and_then(|dir| open_file(dir.as_fd(), entry.name));
+                let fd = hashing.tree.dir(path).and_then(|dir| open_file(dir.as_fd(), entry.name));
                 fd.map(|fd| slot.insert(fd))
             }
         };
         let hashed = fd.and_then(|fd| {
-            let hash = walker.hash_range(fd, segment * SEGMENT, SEGMENT, buffer)?;
+            let hash = hashing.hash_range(fd, segment * SEGMENT, SEGMENT, buffer)?;
             Ok(Some(hash).filter(|_| fstat(&*fd).is_ok_and(|st| is_same(&entry, &st))))
         });
         hashed.unwrap_or_else(|e| {
             if !is_excused(e) {
-                walker.fail(Failure::of(walker.hashing.side, "read", &path::join(path, entry.name), e));
+                fail(Failure::of(hashing.side, "read", &path::join(path, entry.name), e));
             }
             None
         })
@@ -122,6 +123,6 @@ impl<'a> Segments<'a> {
 
     /// By directory and file.
     pub fn into_hashes(self) -> Vec<Vec<Hashes>> {
-        self.hashes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.hashes.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Header, Manifest, Writer, record, replace};
+use super::format;
+use super::format::{Header, Writer, record};
+use crate::copy::fs::file::replace;
 
 const MAGIC: &[u8; 8] = b"migrdel2";
 /// The changes may be this part of the whole before all is written anew.
@@ -44,7 +46,7 @@ struct Head {
 impl Delta {
     /// Reads the changes to the manifest at `file`; `None` when there are none that can be trusted.
     pub fn load(file: &Path) -> io::Result<Option<Self>> {
-        match fs::read(place(file)) {
+        match fs::read(delta_path(file)) {
             Ok(bytes) => Ok(Self::parse(&bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
@@ -79,7 +81,7 @@ impl Delta {
         let have = base.read_at(&mut head, 0)?;
         let Some(base_len) = len.checked_sub(sum.len() as u64) else { return Ok(None) };
         base.read_exact_at(&mut sum, base_len)?;
-        let header = head.get(..have).and_then(|head| head.strip_prefix(super::MAGIC));
+        let header = head.get(..have).and_then(|head| head.strip_prefix(format::MAGIC));
         let Some((header, _)) = header.and_then(|h| postcard::take_from_bytes::<Header>(h).ok()) else {
             return Ok(None);
         };
@@ -108,22 +110,10 @@ impl Delta {
             writer.directory(path, &change)?;
         }
         writer.finish()?;
-        replace(&next, &place(file))
-    }
-
-    /// Writes the manifest at `file` anew with them in it.
-    pub fn save_whole(self, file: &Path, mut manifest: Manifest) -> io::Result<()> {
-        manifest.changes = self.changes;
-        let next = file.with_extension("next");
-        let mut writer = Writer::create(&next, &self.header)?;
-        for (path, listing) in manifest.directories() {
-            writer.directory(path, listing)?;
-        }
-        writer.finish()?;
-        replace(&next, file)
+        replace(&next, &delta_path(file))
     }
 }
 
-fn place(file: &Path) -> PathBuf {
+fn delta_path(file: &Path) -> PathBuf {
     file.with_extension("delta")
 }

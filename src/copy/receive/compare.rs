@@ -4,15 +4,16 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Permit;
+use super::root::Permit;
 use super::target::{Target, failed};
-use crate::copy::digest::memory::{Memory, Subject};
-use crate::copy::digest::{Hashed, Hashing, hash_tree};
+use crate::copy::digest::cache::{Memory, Subject};
+use crate::copy::digest::hash::{Hashed, Hashing};
+use crate::copy::digest::tree::hash_tree;
 use crate::copy::failure::{Failure, Side};
-use crate::copy::listing::{Entries, split};
-use crate::copy::message::Report;
-use crate::copy::moment::Moment;
+use crate::copy::fs::listing::{Entries, split};
+use crate::copy::fs::sync_point::Moment;
 use crate::copy::owners::Translation;
+use crate::copy::wire::response::Report;
 
 /// Failures that are told.
 const TOLD: usize = 100;
@@ -34,8 +35,8 @@ pub fn compare(
     let broken = Mutex::new(None);
     let (memory_of, leave) = (memory.as_ref(), || lock(&broken).is_none());
     let side = Side::Target;
-    let hashing = Hashing { tree, side, filter, temp, privileged, owners, memory: memory_of, leave: &leave };
-    let failures = hash_tree(&hashing, &|hashed| {
+    let hashing = Hashing { tree, side, filter, temp, privileged, owners, leave: &leave };
+    let failures = hash_tree(&hashing, memory_of, &|hashed| {
         if let Err(failure) = reports(&hashed).into_iter().try_for_each(send) {
             lock(&broken).get_or_insert(failure);
         }

@@ -5,10 +5,10 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Reports;
-use crate::copy::child::Running;
+use super::peer::Reports;
+use crate::copy::command::Running;
 use crate::copy::failure::{Failure, Side};
-use crate::copy::message::Report;
+use crate::copy::wire::response::Report;
 use crate::text;
 
 /// Counts from its start.

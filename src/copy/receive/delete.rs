@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use super::target::{Target, failed, grant_owner, refused};
 use crate::copy::failure::{Failure, Side, show};
-use crate::copy::path;
-use crate::copy::tree::open_dir;
+use crate::copy::fs::path;
+use crate::copy::fs::tree::open_dir;
 
 /// A directory that is being emptied.
 struct Level {

@@ -8,9 +8,10 @@ use rustix::fs::Mode;
 
 use super::target::{Dir, Target, failed};
 use crate::copy::failure::{Failure, Side};
-use crate::copy::message::{Batch, Meta, Small};
-use crate::copy::meta::{Step, apply, apply_fresh, creation_mode};
-use crate::copy::path;
+use crate::copy::fs::metadata::Meta;
+use crate::copy::fs::metadata::{Step, apply, apply_fresh, creation_mode};
+use crate::copy::fs::path;
+use crate::copy::wire::request::{Batch, Small};
 
 /// Attributes that failed, as a failure of the entry.
 pub fn step_failed((doing, errno): Step, path: &[u8]) -> Failure {

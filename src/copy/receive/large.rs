@@ -10,12 +10,13 @@ use rustix::io::Errno;
 
 use super::files::{step_failed, write_at};
 use super::target::{Dir, Target, failed};
-use crate::copy::blocks::{Blocks, SMALLEST, hash};
 use crate::copy::failure::{Failure, Side};
-use crate::copy::message::{Close, Meta, Open};
-use crate::copy::meta::apply;
-use crate::copy::path;
-use crate::copy::tree::{open_file, read_full};
+use crate::copy::fs::file::{open_file, read_full};
+use crate::copy::fs::metadata::Meta;
+use crate::copy::fs::metadata::apply;
+use crate::copy::fs::path;
+use crate::copy::manifest::blocks::{Blocks, SMALLEST, hash};
+use crate::copy::wire::request::{Close, Open};
 
 /// Hashes of one file at most.
 const MOST_HASHES: usize = 8 << 20;

@@ -4,9 +4,9 @@ use std::sync::{Mutex, PoisonError};
 
 use super::target::Target;
 use crate::copy::failure::{Failure, Side};
-use crate::copy::listing::split;
-use crate::copy::message::Report;
-use crate::copy::scan::{Visit, Visitor, walk};
+use crate::copy::fs::listing::split;
+use crate::copy::fs::walk::{Visit, Visitor, walk};
+use crate::copy::wire::response::Report;
 
 /// Sends every directory's listing, and, to `tidy` up, removes what runs of this job that were cut left behind.
 pub fn list(target: &Target, tidy: bool, send: &(dyn Fn(Report) -> Result<(), Failure> + Sync)) -> Result<(), Failure> {
@@ -33,7 +33,7 @@ impl Visitor for Lister<'_> {
             return true;
         }
         let filter = &self.target.filter;
-        !filter.is_empty() && filter.excludes(&crate::copy::path::join(dir, name), is_dir)
+        !filter.is_empty() && filter.excludes(&crate::copy::fs::path::join(dir, name), is_dir)
     }
 
     fn visit(&self, visit: Visit<'_>) {

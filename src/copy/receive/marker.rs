@@ -12,7 +12,8 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::copy::manifest::{Generation, replace};
+use crate::copy::fs::file::replace;
+use crate::copy::manifest::format::Generation;
 
 /// How long an agent of a run that was cut may take to notice.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -8,8 +8,10 @@ use rustix::io::Errno;
 use super::files::step_failed;
 use super::target::{Dir, Target, failed};
 use crate::copy::failure::{Failure, Side};
-use crate::copy::message::{Make, Meta, Node, Path};
-use crate::copy::meta::{apply, apply_named};
+use crate::copy::fs::metadata::Meta;
+use crate::copy::fs::metadata::{apply, apply_named};
+use crate::copy::fs::path::RelativePath;
+use crate::copy::wire::request::{Make, Node};
 
 /// Makes entries; what failed comes back with its position.
 pub fn make_all(target: &Target, items: &[Make]) -> Result<Vec<(u32, Failure)>, Failure> {
@@ -17,7 +19,7 @@ pub fn make_all(target: &Target, items: &[Make]) -> Result<Vec<(u32, Failure)>, 
 }
 
 /// Gives directories their final attributes; what failed comes back with its position.
-pub fn settle_all(target: &Target, dirs: &[(Path, Meta)]) -> Result<Vec<(u32, Failure)>, Failure> {
+pub fn settle_all(target: &Target, dirs: &[(RelativePath, Meta)]) -> Result<Vec<(u32, Failure)>, Failure> {
     each(dirs, |(path, meta)| {
         let dir = target.dir(path)?;
         apply(dir.fd.as_fd(), meta, target.rights).map_err(|step| step_failed(step, path))

@@ -2,17 +2,32 @@
 //!
 //! Must never make anything but the root itself.
 
+use std::path::PathBuf;
+
 use rustix::fs::{CWD, Mode, fstat, fstatvfs, mkdirat};
 use rustix::io::Errno;
 
 use super::marker::Marker;
-use super::{Permit, target};
+use super::target;
 use crate::copy::failure::{Failure, Side};
-use crate::copy::message::Ready;
-use crate::copy::meta::Rights;
-use crate::copy::scan::dev_of;
-use crate::copy::tree::Tree;
-use crate::copy::wire::VERSION;
+use crate::copy::fs::metadata::Rights;
+use crate::copy::fs::tree::Tree;
+use crate::copy::fs::walk::dev_of;
+use crate::copy::wire::frame::VERSION;
+use crate::copy::wire::response::Ready;
+
+/// What the controller allows.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    /// The job.
+    pub job: String,
+    /// The only directory that is written, absolute.
+    pub root: PathBuf,
+    /// Where the record of the root is kept.
+    pub work: PathBuf,
+    /// Whether anything may be removed.
+    pub delete: bool,
+}
 
 /// Opens the root and makes it where only itself is missing.
 pub fn open_root(permit: &Permit, read_only: bool) -> Result<Tree, Failure> {

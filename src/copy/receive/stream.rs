@@ -8,11 +8,12 @@ use std::process::ChildStdin;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::deadline::Deadline;
-use super::{Reports, next};
-use crate::copy::child::{Ends, Running};
+use super::peer::{Reports, next};
+use crate::copy::command::{Ends, Running};
 use crate::copy::failure::{Failure, Side};
-use crate::copy::message::{Order, Report};
-use crate::copy::wire::{Frame, VERSION};
+use crate::copy::wire::frame::{Frame, VERSION};
+use crate::copy::wire::request::Order;
+use crate::copy::wire::response::Report;
 
 /// Frames that wait to be taken by the command.
 const WAITING: usize = 4;

@@ -11,10 +11,10 @@ use rustix::fs::{AtFlags, Mode, OFlags, fstat, mkdirat, openat, renameat, unlink
 use rustix::io::Errno;
 
 use crate::copy::failure::{Failure, Side, show};
-use crate::copy::filter::Filter;
-use crate::copy::meta::{Rights, has_default_acl};
-use crate::copy::path::{self, TempNames};
-use crate::copy::tree::{Tree, open_dir};
+use crate::copy::fs::filter::Filter;
+use crate::copy::fs::metadata::{Rights, has_default_acl};
+use crate::copy::fs::path::{self, TempNames};
+use crate::copy::fs::tree::{Tree, open_dir};
 
 /// How many directories are kept open for the next entry.
 const CACHED: usize = 128;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::copy::CopyProgress;
 use crate::copy::failure::Failure;
+use crate::copy::job::CopyProgress;
 
 /// An entry of the scan.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -5,22 +5,25 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::by_content::by_content;
-use super::guard;
-use super::identity::{new_generation, rules};
-use super::known::{self, Known, Leftovers};
 use super::ledger::Ledger;
 use super::link::Link;
-use super::owners;
-use super::source::{Act, Found, Source};
-use crate::copy::Preview;
+use super::source::baseline::{Known, Leftovers};
+use super::source::changes::Act;
+use super::source::mounts;
+use super::source::records::{new_generation, rules};
+use super::source::scan::{Found, Source};
+use super::target::listing;
+use super::target::owners;
+use super::verify::checksum::by_content;
 use crate::copy::failure::{Failure, Side, show};
-use crate::copy::filter::Filter;
-use crate::copy::manifest::Manifest;
+use crate::copy::fs::filter::Filter;
+use crate::copy::fs::path::{self, TempNames};
+use crate::copy::job::Preview;
 use crate::copy::manifest::delta::Delta;
-use crate::copy::message::{Begin, Orders};
-use crate::copy::path::{self, TempNames};
-use crate::copy::wire::VERSION;
+use crate::copy::manifest::full::Manifest;
+use crate::copy::wire::frame::VERSION;
+use crate::copy::wire::request::Begin;
+use crate::copy::wire::task::Orders;
 
 /// Changes that are spelled out.
 const SHOWN: usize = 1000;
@@ -31,13 +34,13 @@ pub fn preview(orders: &Orders, target: bool, work: &Path, link: &Link, ledger: 
     let source = Source::open(&orders.from, filter, TempNames::of_job(&orders.job))?;
     let work = work.join("jobs").join(&orders.job);
     let header = Delta::current(&work.join("manifest")).ok().flatten().map(|current| current.header);
-    guard::same_volume(orders, &source, header.filter(|header| header.rules == rules(orders)).as_ref(), &work)?;
+    mounts::same_volume(orders, &source, header.filter(|header| header.rules == rules(orders)).as_ref(), &work)?;
     let known = match target {
         true => ask(orders, &source, &work, link)?,
         false => Known::Target(BTreeMap::new(), Leftovers::new()),
     };
     let found = source.scan(&known, ledger)?;
-    guard::nothing_unmounted(orders, &known, &found)?;
+    mounts::nothing_unmounted(orders, &known, &found)?;
     if let (_, 1.., failures) = ledger.failures()
         && let Some(first) = failures.first()
     {
@@ -54,8 +57,8 @@ fn ask(orders: &Orders, source: &Source, work: &Path, link: &Link) -> Result<Kno
     };
     let (next, exclude) = (new_generation()?, orders.rules.exclude.clone());
     let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;
-    owners::agree(orders, &source.carried(), None, link)?;
-    let known = known::ask(link, &Known::Manifest(manifest), ready.privileged)?;
+    owners::agree(orders, source, None, link)?;
+    let known = listing::ask(link, &Known::Manifest(manifest), ready.privileged)?;
     // What a comparison remembers it also writes down.
     let orders = Orders { fresh: true, ..orders.clone() };
     by_content(&orders, source, work, link, known, &ready)

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::ledger::{Ledger, Sent};
 use super::link::Link;
-use crate::copy::StreamReport;
-use crate::copy::child::{Ends, Running};
+use crate::copy::command::{Ends, Running};
 use crate::copy::failure::{Failure, Side};
-use crate::copy::message::{Order, Pour, Report};
-use crate::copy::wire::{CHUNK, VERSION};
+use crate::copy::job::StreamReport;
+use crate::copy::wire::frame::{CHUNK, VERSION};
+use crate::copy::wire::request::Order;
+use crate::copy::wire::response::Report;
+use crate::copy::wire::task::Pour;
 
 /// How often it is looked whether there is still anybody to send to.
 const LOOK: Duration = Duration::from_millis(100);

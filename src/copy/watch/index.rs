@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
-use crate::copy::listing::{Entries, MOUNT, OPEN};
+use crate::copy::fs::listing::{Entries, MOUNT, OPEN};
+use crate::copy::fs::path;
 use crate::copy::manifest::delta::Delta;
-use crate::copy::manifest::{Generation, Manifest};
-use crate::copy::path;
+use crate::copy::manifest::format::Generation;
+use crate::copy::manifest::full::Manifest;
 
 /// Names by the directory that they are in.
 pub type Names = HashMap<u64, HashSet<Box<[u8]>>>;

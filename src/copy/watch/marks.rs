@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::events::{Event, parse};
 use super::{FILESYSTEMS, NO_FILESYSTEM, NO_ROOT, OLD_KERNEL};
-use crate::copy::scan::dev_of;
+use crate::copy::fs::walk::dev_of;
 
 /// `FAN_REPORT_FID`, `FAN_REPORT_DIR_FID` and `FAN_REPORT_NAME`, which the bindings do not name.
 const REPORT: u32 = 0x200 | 0x400 | 0x800;

@@ -7,17 +7,17 @@
 //! what is still open when a pass begins is found in `/proc` ([`writers`]), which covers stores through mappings and kernel
 //! asynchronous writes, of which no event tells.
 
-mod ask;
 mod events;
+mod forecast;
 mod index;
 mod marks;
-mod outlook;
 mod serve;
+mod socket;
 pub mod writers;
 
-pub use self::ask::{Ask, Place, Watch};
-pub use self::outlook::{Outlook, outlook};
+pub use self::forecast::{Outlook, outlook};
 pub use self::serve::serve;
+pub use self::socket::{Ask, Place, Watch};
 
 /// The first word of what a watch says at its start when it works; anything else is why it does not.
 pub const WATCHING: &str = "watching";

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::WATCHING;
-use super::ask::{Answer, Ask, Place, listen, receive, send};
 use super::events::Event;
 use super::index::{Index, Names};
 use super::marks::Marks;
+use super::socket::{Answer, Ask, Place, listen, receive, send};
 use crate::copy::failure::{Failure, Side};
-use crate::copy::manifest::Generation;
+use crate::copy::manifest::format::Generation;
 
 /// Names and inodes that are kept; with more, looking everywhere is not much dearer.
 const MOST: usize = 400_000;

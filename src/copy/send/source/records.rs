@@ -1,0 +1,39 @@
+//! The records of a job on the source: where they are, and by what they are recognised.
+
+use std::path::Path;
+
+use crate::copy::failure::show;
+use crate::copy::failure::{Failure, Side};
+use crate::copy::manifest::delta::Delta;
+use crate::copy::manifest::format::Generation;
+use crate::copy::wire::frame::VERSION;
+use crate::copy::wire::task::Orders;
+
+/// A digest of what the job carries by which rules.
+pub fn rules(orders: &Orders) -> [u8; 32] {
+    let text =
+        (VERSION, &orders.job, &orders.from, &orders.to, &orders.pair, &orders.rules.exclude, orders.rules.owners);
+    postcard::to_stdvec(&text).map_or([0; 32], |bytes| *blake3::hash(&bytes).as_bytes())
+}
+
+/// A name for the next state of the target.
+pub fn new_generation() -> Result<Generation, Failure> {
+    let mut random = [0; 16];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| Failure::of(Side::Source, "draw random numbers on", b"the source", e))?;
+    Ok(random)
+}
+
+/// Whether there is a record of what the target has.
+pub fn is_recorded(orders: &Orders, work: &Path) -> bool {
+    let file = work.join("jobs").join(&orders.job).join("manifest");
+    let current = Delta::current(&file).ok().flatten();
+    !orders.checksum && current.is_some_and(|c| c.header.rules == rules(orders) && c.header.generation.is_some())
+}
+
+/// The records of a job cannot be kept.
+pub fn cannot_remember(work: &Path, e: &std::io::Error) -> Failure {
+    let place = show(work.as_os_str().as_encoded_bytes());
+    Failure::fatal(Side::Source, format!("cannot keep the record of the copy in {place}: {e}"))
+        .hint("free space there, or set `work_dir` of the host to a place that can be written")
+}

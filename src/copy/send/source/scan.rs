@@ -1,0 +1,205 @@
+//! What is on the source: the tree, and what a scan of it finds.
+//!
+//! Owns reading the tree in parallel and telling which directories are as the baseline has them.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{AtFlags, fstat, statat};
+
+use super::baseline::Known;
+use crate::copy::failure::{Failure, Side};
+use crate::copy::fs::filter::Filter;
+use crate::copy::fs::listing::{Entries, Entry, GONE, LINKED, OwnedEntry, Pair, merge};
+use crate::copy::fs::path::{self, TempNames};
+use crate::copy::fs::sync_point::Moment;
+use crate::copy::fs::tree::Tree;
+use crate::copy::fs::walk::{Visit, Visitor, walk_below};
+use crate::copy::send::ledger::Ledger;
+
+/// An open source.
+pub struct Source {
+    /// The tree.
+    pub tree: Tree,
+    /// What stays behind.
+    pub filter: Filter,
+    /// Names that are never sent.
+    pub temp: TempNames,
+    /// Changes at or after this moment may be missed by what is read in this pass, so that they are taken again.
+    pub moment: Moment,
+}
+
+impl Source {
+    /// Opens the root and makes sure that every later store, through a mapping too, moves the change time of its file.
+    pub fn open(root: &str, filter: Filter, temp: TempNames) -> Result<Self, Failure> {
+        let tree = Tree::open(std::path::Path::new(root)).map_err(|e| {
+            let failure = Failure::of(Side::Source, "open the source directory", root.as_bytes(), e);
+            Failure { fatal: true, ..failure }.hint("check `from:` in the plan, and that its filesystem is mounted")
+        })?;
+        let moment = Moment::begin(tree.root()).map_err(|e| Failure::of(Side::Source, "sync", root.as_bytes(), e))?;
+        Ok(Self { tree, filter, temp, moment })
+    }
+
+    /// Reads the whole tree and compares it with what is known.
+    pub fn scan(&self, known: &Known, ledger: &Ledger) -> Result<Found, Failure> {
+        let st = fstat(self.tree.root()).map_err(|e| Failure::of(Side::Source, "look at", b"", e))?;
+        let mut dirs = self.dirs_below(vec![Vec::new()], known, ledger);
+        dirs.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let size = dirs.iter().fold((0, 0), |sum, dir| (sum.0 + dir.size.0, sum.1 + dir.size.1));
+        let links = links(&dirs);
+        Ok(Found { dirs, links, root: OwnedEntry::new(&Entry::of_stat(b"", &st)), size })
+    }
+
+    /// Reads some directories with everything below them.
+    pub fn dirs_below(&self, from: Vec<Vec<u8>>, known: &Known, ledger: &Ledger) -> Vec<FoundDir> {
+        let scanner = Scanner { source: self, known, ledger, found: Mutex::default() };
+        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+        walk_below(&self.tree, Side::Source, threads, from, &scanner);
+        scanner.found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an entry is never sent.
+    pub fn skips(&self, dir: &[u8], name: &[u8], is_dir: bool) -> bool {
+        self.temp.matches(name) || !self.filter.is_empty() && self.filter.excludes(&path::join(dir, name), is_dir)
+    }
+}
+
+/// A directory of the source.
+pub struct FoundDir {
+    /// Its path.
+    pub path: Vec<u8>,
+    /// Its entries, unless they are just as they are known.
+    pub listing: Option<Vec<u8>>,
+    /// How many entries it has, and the bytes of its regular files.
+    pub size: (u64, u64),
+    links: Vec<Link>,
+}
+
+impl FoundDir {
+    /// A directory of which all names of inodes with several are as they were.
+    pub fn new(path: Vec<u8>, listing: Vec<u8>, known: &[u8]) -> Self {
+        let size = size_of(&listing);
+        let listing = (!is_same(&listing, known)).then_some(listing);
+        Self { path, listing, size, links: Vec::new() }
+    }
+
+    /// Whether it has names of inodes with several.
+    pub fn is_linked(&self) -> bool {
+        !self.links.is_empty()
+    }
+}
+
+/// How many entries a listing has, and the bytes of its regular files.
+pub fn size_of(listing: &[u8]) -> (u64, u64) {
+    let there = Entries(listing).filter(|entry| entry.flags & GONE == 0);
+    there.fold((0, 0), |sum, entry| (sum.0 + 1, sum.1 + entry.size))
+}
+
+/// All directories of the source.
+pub struct Found {
+    /// In the order of their paths.
+    pub dirs: Vec<FoundDir>,
+    /// For every further name of an inode: where the first one is.
+    pub links: HashMap<(u32, u32), (u32, u32)>,
+    /// The root's own entry.
+    pub root: OwnedEntry,
+    /// Entries below the root, and the bytes of the regular files.
+    pub size: (u64, u64),
+}
+
+struct Scanner<'a> {
+    source: &'a Source,
+    known: &'a Known,
+    ledger: &'a Ledger,
+    found: Mutex<Vec<FoundDir>>,
+}
+
+impl Visitor for Scanner<'_> {
+    fn skips(&self, dir: &[u8], name: &[u8], is_dir: bool) -> bool {
+        self.source.skips(dir, name, is_dir)
+    }
+
+    fn visit(&self, visit: Visit<'_>) {
+        let mut size = (0, 0);
+        let mut linked = false;
+        for entry in Entries(&visit.listing) {
+            size = (size.0 + 1, size.1 + entry.size);
+            linked |= entry.flags & LINKED != 0;
+        }
+        self.ledger.scanned.fetch_add(size.0, Ordering::Relaxed);
+        let known = self.known.listing(visit.path);
+        let links = if linked { links_of(&visit, known.unwrap_or_default()) } else { Vec::new() };
+        let same = known.is_some_and(|known| is_same(&visit.listing, known));
+        let listing = (linked || !same).then_some(visit.listing);
+        lock(&self.found).push(FoundDir { path: visit.path.to_vec(), listing, size, links });
+    }
+
+    fn problem(&self, failure: Failure) {
+        self.ledger.fail(failure);
+    }
+}
+
+/// Whether a directory's entries are all known, and no others.
+fn is_same(listing: &[u8], known: &[u8]) -> bool {
+    listing == known
+        || merge(listing, known).all(|pair| matches!(pair, Pair::Both(now, then) if now.is_covered_by(&then)))
+}
+
+/// One name of an inode that has several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Link {
+    dev: u64,
+    ino: u64,
+    /// Index of the directory.
+    dir: u32,
+    /// Position in its listing.
+    nth: u32,
+    /// Whether the target has it under this name.
+    covered: bool,
+}
+
+fn links_of(visit: &Visit<'_>, known: &[u8]) -> Vec<Link> {
+    let mut links = Vec::new();
+    let pairs = merge(&visit.listing, known).filter(|pair| !matches!(pair, Pair::Right(_)));
+    for (nth, pair) in (0..).zip(pairs) {
+        let (now, covered) = match pair {
+            Pair::Both(now, then) => (now, now.is_covered_by(&then)),
+            Pair::Left(now) | Pair::Right(now) => (now, false),
+        };
+        if now.flags & LINKED != 0 {
+            links.push(Link { dev: visit.dev, ino: now.ino, dir: 0, nth, covered });
+        }
+    }
+    links
+}
+
+/// Which entries are further names of which, for inodes of which the target lacks any name.
+fn links(dirs: &[FoundDir]) -> HashMap<(u32, u32), (u32, u32)> {
+    let numbered = (0..).zip(dirs).flat_map(|(dir, found)| found.links.iter().map(move |link| Link { dir, ..*link }));
+    let mut all: Vec<Link> = numbered.collect();
+    all.sort_unstable();
+    let mut first_of = HashMap::new();
+    for names in all.chunk_by(|a, b| (a.dev, a.ino) == (b.dev, b.ino)) {
+        let Some((first, others)) = names.split_first() else { continue };
+        if names.iter().any(|link| !link.covered) {
+            first_of.extend(others.iter().map(|link| ((link.dir, link.nth), (first.dir, first.nth))));
+        }
+    }
+    first_of
+}
+
+/// Bytes that a file takes on disk, which for a sparse one is less than its length.
+pub fn allocated(source: &Source, dir: &[u8], entry: &Entry<'_>) -> u64 {
+    const WORTH_ASKING: u64 = 1 << 20;
+    if entry.size < WORTH_ASKING {
+        return entry.size;
+    }
+    let st = source.tree.dir(dir).and_then(|fd| statat(fd.as_fd(), entry.name, AtFlags::SYMLINK_NOFOLLOW));
+    st.map_or(entry.size, |st| entry.size.min(u64::try_from(st.st_blocks).unwrap_or(0) * 512))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,90 @@
+//! What the target has by its own listing, where nobody knows it any more.
+//!
+//! Must never take an entry on the target for what was sent unless the manifest says so and the target's own view agrees.
+
+use crate::copy::send::source::baseline::Known;
+use crate::copy::send::source::baseline::Leftovers;
+use std::collections::BTreeMap;
+
+use crate::copy::failure::{Failure, Side};
+use crate::copy::fs::listing::{DIRTY, Entry, FOREIGN, Pair, Stamp, is_valid, merge};
+use crate::copy::fs::path;
+use crate::copy::wire::request::Order;
+use crate::copy::wire::response::Report;
+
+use crate::copy::send::link::Link;
+
+/// Asks the target for all it has and matches it with the manifest.
+pub fn ask(link: &Link, manifest: &Known, privileged: bool) -> Result<Known, Failure> {
+    link.order(&Order::List, Vec::new())?;
+    let mut there: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    let mut left = Leftovers::new();
+    loop {
+        match link.report()? {
+            Report::Listing { path, listing } => {
+                if !path::is_relative(&path) || !is_valid(&listing) {
+                    return Err(Failure::protocol(Side::Target, "a listing that makes no sense"));
+                }
+                there.entry(path).or_default().extend_from_slice(&listing);
+            }
+            Report::Leftover { dir, name } => drop(left.entry(dir).or_default().insert(name)),
+            Report::Listed => break,
+            _ => return Err(Failure::protocol(Side::Target, "an answer to another question")),
+        }
+    }
+    if there.values().any(|listing| !is_valid(listing)) {
+        return Err(Failure::protocol(Side::Target, "a listing that makes no sense"));
+    }
+    for (path, listing) in &mut there {
+        *listing = reconcile(listing, manifest.listing(path).unwrap_or_default(), privileged);
+    }
+    Ok(Known::Target(there, left))
+}
+
+/// The target's entries as the manifest knows them; what it does not know is marked.
+fn reconcile(there: &[u8], sent: &[u8], privileged: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(there.len());
+    for pair in merge(there, sent) {
+        match pair {
+            Pair::Both(there, sent) if agrees(&there, &sent, privileged) => sent.encode(&mut out),
+            Pair::Both(there, _) | Pair::Left(there) => {
+                Entry { flags: DIRTY | FOREIGN, ctime: Stamp::default(), ino: 0, ..there }.encode(&mut out);
+            }
+            Pair::Right(_) => {}
+        }
+    }
+    out
+}
+
+/// Whether an entry on the target looks like what was sent. Without privilege owners cannot be given, so they say nothing.
+fn agrees(there: &Entry<'_>, sent: &Entry<'_>, privileged: bool) -> bool {
+    let same =
+        there.mode == sent.mode && there.size == sent.size && there.mtime == sent.mtime && there.rdev == sent.rdev;
+    same && (!privileged || (there.uid, there.gid) == (sent.uid, sent.gid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy::fs::listing::Entries;
+
+    fn entry(name: &[u8], size: u64, ino: u64) -> Vec<u8> {
+        let stamp = Stamp { sec: 7, nsec: 7 };
+        let mut out = Vec::new();
+        Entry { name, flags: 0, mode: 0o100_644, ino, size, mtime: stamp, ctime: stamp, uid: 1, gid: 1, rdev: 0 }
+            .encode(&mut out);
+        out
+    }
+
+    #[test]
+    fn only_what_the_manifest_and_the_target_agree_on_is_believed() {
+        let sent = [entry(b"a", 1, 11), entry(b"b", 2, 12), entry(b"gone", 3, 13)].concat();
+        let there = [entry(b"a", 1, 99), entry(b"b", 999, 98), entry(b"extra", 5, 97)].concat();
+        let known = reconcile(&there, &sent, true);
+        let known: Vec<_> = Entries(&known).collect();
+        assert_eq!(known.iter().map(|e| e.name).collect::<Vec<_>>(), [&b"a"[..], b"b", b"extra"]);
+        assert_eq!((known[0].ino, known[0].flags), (11, 0));
+        assert_eq!(known[1].flags, DIRTY | FOREIGN);
+        assert_eq!(known[2].flags, DIRTY | FOREIGN);
+    }
+}

@@ -1,0 +1,118 @@
+//! How a pass asks the watch, over a socket beside the manifest.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::copy::manifest::format::Generation;
+use crate::copy::wire::frame::{Frame, OutFrame, Route};
+
+/// The watch reads a manifest before it answers, at worst.
+const PATIENCE: Duration = Duration::from_secs(60);
+const SOCKET: &str = "watch";
+
+/// What a pass says to the watch.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Ask {
+    /// A pass begins: where must it look? What happens from now on belongs to the next one.
+    Take {
+        /// The state that the pass starts from.
+        generation: Option<Generation>,
+        /// Device and inode of the root.
+        root: (u64, u64),
+        /// What is open for writing.
+        open: Vec<u64>,
+    },
+    /// A pass that had asked where to look has left the target in this state.
+    Done {
+        /// The rules of the job.
+        rules: [u8; 32],
+        /// The state.
+        generation: Generation,
+    },
+}
+
+/// What the watch answers to [`Ask::Take`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Answer {
+    /// A directory to look at.
+    Look(Place),
+    /// That was all.
+    End,
+    /// It does not know.
+    Sweep(String),
+}
+
+/// A directory to look at.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Place {
+    /// Its path.
+    pub path: Vec<u8>,
+    /// Its listing in the manifest file: where, and how long. Nowhere when it changed since that was written.
+    pub at: Option<(u64, u64)>,
+    /// Names to look at.
+    pub names: Vec<Vec<u8>>,
+    /// Inodes to look at, whatever their names.
+    pub inodes: Vec<u64>,
+}
+
+/// A pass's line to the watch.
+pub struct Watch(UnixStream);
+
+impl Watch {
+    /// Reaches the watch of a job; `None` when there is none.
+    pub fn reach(job: &Path) -> Option<Self> {
+        let dir = std::fs::File::open(job).ok()?;
+        let stream = UnixStream::connect(short(&dir)).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.set_write_timeout(Some(PATIENCE)).ok()?;
+        Some(Self(stream))
+    }
+
+    /// Where a pass has to look; the reason when it has to look everywhere.
+    pub fn take(&mut self, ask: &Ask) -> Result<Vec<Place>, String> {
+        let broken = |e: &dyn std::fmt::Display| format!("the watch does not answer: {e}");
+        send(&mut self.0, ask).map_err(|e| broken(&e))?;
+        let mut places = Vec::new();
+        loop {
+            match receive(&mut self.0).map_err(|e| broken(&e))? {
+                Answer::Look(place) => places.push(place),
+                Answer::End => return Ok(places),
+                Answer::Sweep(why) => return Err(why),
+            }
+        }
+    }
+
+    /// Tells how the pass ended. When that is lost, the next pass sweeps.
+    pub fn done(mut self, rules: [u8; 32], generation: Generation) {
+        let _ = send(&mut self.0, &Ask::Done { rules, generation });
+    }
+}
+
+/// Listens for passes of the job in this directory.
+pub fn listen(job: &Path) -> io::Result<UnixListener> {
+    std::fs::create_dir_all(job)?;
+    match std::fs::remove_file(job.join(SOCKET)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    UnixListener::bind(short(&std::fs::File::open(job)?))
+}
+
+/// Addresses of sockets are short, paths are not.
+fn short(dir: &std::fs::File) -> String {
+    format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd())
+}
+
+pub(super) fn send<M: Serialize>(stream: &mut UnixStream, message: &M) -> io::Result<()> {
+    OutFrame::new(Route::Peer, message, Vec::new()).map_err(io::Error::other)?.write_to(stream)
+}
+
+pub(super) fn receive<M: serde::de::DeserializeOwned>(stream: &mut UnixStream) -> io::Result<M> {
+    let frame = Frame::read_from(stream).map_err(io::Error::other)?;
+    frame.message().map_err(io::Error::other)
+}
