@@ -87,6 +87,17 @@ impl Sshd {
         true
     }
 
+    /// Takes the host down and up again, from then on with a shell script that runs before each command of a session. Keys that are
+    /// bound to one command are of no use any more: copies go through the controller.
+    pub fn before_every_command(&mut self, script: &str) {
+        self.stop();
+        let file = self.dir.join("etc/before");
+        self.write("etc/before", &format!("{script}\neval \"$SSH_ORIGINAL_COMMAND\"\n"));
+        let config = fs::read_to_string(self.dir.join("etc/sshd_config")).expect("the configuration of this host");
+        self.write("etc/sshd_config", &format!("ForceCommand sh {}\n{config}", file.display()));
+        self.start_again();
+    }
+
     /// Takes the host down: server, sessions and all they run end at once.
     pub fn stop(&mut self) {
         // A session may start a process while they are being listed.

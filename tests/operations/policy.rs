@@ -1,7 +1,5 @@
 //! What a plan says for the case that a step fails: put the last shift back, or everything.
 
-use std::fs;
-
 use super::lab::fleet::Fleet;
 use super::lab::service::Mode;
 use super::support::*;
@@ -79,33 +77,21 @@ fn a_target_that_dies_in_the_middle_of_a_ramp_fails_nothing_but_what_it_was_just
 
 #[test]
 fn a_verify_that_fails_rolls_the_frozen_pair_back_and_its_source_serves_again() {
-    let fleet = cutover(2);
+    let mut fleet = cutover(2);
     let before = pool(&fleet);
     with_policy(&fleet, CUTOVER, "rollback");
-    // Something writes to the target's tree all the time.
-    let meddle = fleet.targets[0].root.join("data/common");
+    // From the freeze on, something writes to the target's tree after each pass and before each comparison.
     let flag = fleet.place.root().join("meddle");
-    fs::write(&flag, "").unwrap();
+    let file = fleet.sources[0].seeds.keys().find(|name| name.starts_with("common/")).unwrap();
+    let damage = format!("! test -e '{}' || echo more >> data/{file}", flag.display());
+    let damage = format!("(cd '{}' && {damage})", fleet.targets[0].root.display());
+    fleet.targets[0].sshd.before_every_command(&damage);
+    fleet.place.edit(CUTOVER, "echo frozen > mode", "echo frozen > mode; touch {{ lab }}/meddle");
     let load = fleet.load(USERS);
-    let ended = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for n in 0u64.. {
-                if !flag.exists() {
-                    return;
-                }
-                let files = super::lab::tree::read(&meddle);
-                if let Some(name) = files.keys().next() {
-                    let _ = fs::write(meddle.join(name), n.to_string());
-                }
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            }
-        });
-        let ended = migrate(&fleet).run(&["apply", CUTOVER, "--yes"]);
-        fs::remove_file(&flag).unwrap();
-        ended
-    });
-    let ended = ended.expect(4);
-    assert!(ended.stdout.contains("uploads/dal-1/verify"), "{}", ended.stdout);
+    let ended = migrate(&fleet).run(&["apply", CUTOVER, "--yes"]).expect(4);
+    for words in ["uploads/dal-1/verify", "still differ after sending again", file] {
+        assert!(ended.stdout.contains(words), "does not say {words:?}: {}", ended.stdout);
+    }
     assert_eq!(pool(&fleet), before);
     assert_eq!(fleet.sources[0].service.mode(), Mode::Serving);
     load.wait_for(load.requests() + 100);
