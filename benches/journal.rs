@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use migrate::event::{Event, Operator, Record, RunState, Started, StepResult};
 use migrate::journal::{Journal, Log, format};
-use migrate::step::{Graph, Step, StepKind};
+use migrate::step::{Graph, Step, StepKind, WatchStep};
 use migrate::text;
 
 const RECORDS: usize = 100_000;
@@ -19,7 +19,7 @@ fn step(n: usize) -> Step {
         wave: "all".into(),
         service: "uploads".into(),
         pair: None,
-        kind: StepKind::Watch { hold: Duration::ZERO, checks: Default::default() },
+        kind: StepKind::Watch(WatchStep { hold: Duration::ZERO, checks: Default::default() }),
         after: n.checked_sub(1).map(|n| format!("uploads/dal-{n:05}/watch")).into_iter().collect(),
         urgent: false,
         no_return: None,

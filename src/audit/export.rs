@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::event::{Event, Operator, Record, StepResult};
-use crate::step::{Graph, Step, StepKind};
+use crate::step::{Graph, Step};
 
 /// One record, with all that is known of it in one place.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -121,17 +121,9 @@ fn ended(result: &StepResult) -> (&'static str, String) {
 }
 
 fn hosts(step: &Step) -> Vec<String> {
-    match &step.kind {
-        StepKind::Check { host, .. } | StepKind::Empty { host, .. } => vec![host.clone()],
-        StepKind::Hook(hook) => vec![hook.host.clone()],
-        StepKind::CleanUp { hosts, .. } => hosts.clone(),
-        _ => step.pair.iter().flat_map(|p| [p.source.clone(), p.target.clone()]).collect(),
-    }
+    step.hosts().into_iter().map(str::to_owned).collect()
 }
 
 fn command(step: &Step) -> String {
-    match &step.kind {
-        StepKind::Hook(hook) => hook.run.clone(),
-        other => other.describe(),
-    }
+    step.kind.command().map_or_else(|| step.kind.describe(), str::to_owned)
 }

@@ -191,7 +191,7 @@ async fn resume(
 
 /// `--yes` answers the questions at points of no return, too.
 fn pass_no_return(environment: &Environment, custody: &mut Custody, state: &mut RunState) -> anyhow::Result<()> {
-    let asks = |s: &&Step| matches!(&s.kind, StepKind::Gate { past, .. } if !past.is_empty());
+    let asks = |s: &&Step| matches!(&s.kind, StepKind::Gate(gate) if !gate.past.is_empty());
     let open = |s: &&Step| state.approvals.get(&s.id).is_none_or(Vec::is_empty);
     let steps = &state.started.graph.steps;
     let gates: Vec<String> = steps.iter().filter(asks).filter(open).map(|s| s.id.clone()).collect();

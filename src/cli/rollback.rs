@@ -114,7 +114,7 @@ fn check(args: &Args, state: &RunState) -> anyhow::Result<Vec<String>> {
 fn describe(run: &str, state: &RunState, steps: &[String]) -> String {
     let mut out = format!("Going back in run {run}: {} to undo\n", text::count(steps.len() as u64, "step"));
     for step in steps.iter().filter_map(|id| state.started.graph.step(id)) {
-        if step.kind.has_undo() {
+        if step.kind.undo().does_something() {
             out.push_str(&format!("  {}: {}\n", step.id, step.kind.describe()));
         }
     }

@@ -11,7 +11,7 @@ use super::acting::acting_for;
 use super::ending::{Ending, EngineError, Stop, held_event};
 use super::execute::{self, Context, Effect, Found};
 use super::orders::Orders;
-use super::undo;
+use super::{room, undo};
 use crate::event::{Before, Direction, Event, Notice, Operator, Record, RunState, StepResult, StepState};
 use crate::journal::Log;
 use crate::model::OnFailure;
@@ -148,8 +148,7 @@ impl Engine {
         let visited = |pair: &_| {
             self.steps.values().any(|s| s.pair.as_ref() == Some(pair) && self.state.step(&s.id).attempts > 0)
         };
-        let clean_up =
-            |s: &&Arc<Step>| matches!(s.kind, StepKind::CleanUp { .. }) && s.pair.as_ref().is_some_and(visited);
+        let clean_up = |s: &&Arc<Step>| matches!(s.kind, StepKind::CleanUp(_)) && s.pair.as_ref().is_some_and(visited);
         let steps: Vec<Arc<Step>> = self.steps.values().filter(clean_up).cloned().collect();
         for step in steps {
             let (context, found) = (Arc::clone(&self.context), Found::new(&self.state, &step));
@@ -166,7 +165,7 @@ impl Engine {
     fn is_ready(&self, id: &str) -> bool {
         let Some(step) = self.steps.get(id) else { return false };
         let open = self.state.step(id).state != StepState::Done;
-        open && self.has_slot(step)
+        open && room::has_slot(&self.state, step)
             && !self.active.contains(id)
             && !self.given_up.contains(id)
             && (step.urgent || !self.stopping())
@@ -176,7 +175,7 @@ impl Engine {
     /// Looks first, where the step's undo will need what is there; else acts.
     fn begin(&mut self, id: &str) -> Result<(), EngineError> {
         let Some(step) = self.steps.get(id).cloned() else { return Ok(()) };
-        if !execute::looks(&step.kind) || self.state.step(id).before.is_some() {
+        if step.kind.looks().is_none() || self.state.step(id).before.is_some() {
             return self.act(step, None);
         }
         let context = Arc::clone(&self.context);

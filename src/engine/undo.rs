@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 
 use super::execute::{self, Context, Effect, Found, traffic, wait};
 use crate::event::{Before, Direction, RunState, StepResult, StepState};
-use crate::model::{Change, Pool};
+use crate::model::Pool;
 use crate::model::{OnDeadline, OnFailure};
 use crate::mutant::{self, Mutant};
-use crate::step::{Step, StepKind, WayBack};
+use crate::step::{EmptyStep, Step, StepKind, TrafficStep, Undo};
 
 /// Why a run cannot go back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,29 +23,19 @@ pub struct NoWayBack {
 
 /// Puts back what the step found.
 pub(super) async fn undo(context: &Context, step: &Step, found: &Found) -> Effect {
-    match (&step.kind, &found.before) {
-        (StepKind::Traffic { director, pool, changes, back, .. }, Some(Before::Pool(before))) => {
-            restore(context, step, (director, pool), changes, before, back, found.ramped).await
+    match (step.kind.undo(), &found.before) {
+        (Undo::Members(traffic), Some(Before::Pool(before))) => {
+            restore(context, step, traffic, before, found.ramped).await
         }
-        (
-            StepKind::LowerTtl { director, pool, .. } | StepKind::RestoreTtl { director, pool, .. },
-            Some(Before::Ttl(ttl)),
-        ) => traffic::set_ttl(context, director, pool, *ttl).await,
-        (StepKind::Hook(hook), _) => execute::undo_hook(context, step, hook, found).await,
-        _ => ended("there is nothing to put back"),
+        (Undo::Ttl { director, pool }, Some(Before::Ttl(ttl))) => traffic::set_ttl(context, director, pool, *ttl).await,
+        (Undo::Command(hook), _) => execute::undo_hook(context, step, hook, found).await,
+        (Undo::Nothing | Undo::Members(_) | Undo::Ttl { .. }, _) => ended("there is nothing to put back"),
     }
 }
 
 /// Going back is moving traffic: who gets it again is looked at first, and on a whole way back time passes as on the way there.
-async fn restore(
-    context: &Context,
-    step: &Step,
-    (director, pool): (&str, &str),
-    changes: &[Change],
-    before: &Pool,
-    rails: &WayBack,
-    ramped: bool,
-) -> Effect {
+async fn restore(context: &Context, step: &Step, back: &TrafficStep, before: &Pool, ramped: bool) -> Effect {
+    let TrafficStep { director, pool, changes, back: rails, .. } = back;
     for (host, checks) in &rails.checks {
         match wait::check(context, step, host, checks).await {
             Effect::Ended(StepResult::Done { .. }) => {}
@@ -73,7 +63,7 @@ fn ended(evidence: &str) -> Effect {
 
 /// What a failed step makes the run put back, for popping from the end.
 pub(super) fn on_failure(state: &RunState, failed: &Step) -> Vec<String> {
-    if let StepKind::Empty { on_deadline: OnDeadline::Restore, drained_by, .. } = &failed.kind {
+    if let StepKind::Empty(EmptyStep { on_deadline: OnDeadline::Restore, drained_by, .. }) = &failed.kind {
         return back_to(state, drained_by);
     }
     if failed.on_failure != OnFailure::StepBack {
@@ -87,7 +77,7 @@ fn last_shift(state: &RunState, step: &Step) -> Option<String> {
     let steps = &state.started.graph.steps;
     let earlier = steps.iter().take_while(|s| s.id != step.id);
     let same = earlier.filter(|s| s.service == step.service && s.pair == step.pair);
-    let shifts = same.filter(|s| matches!(s.kind, StepKind::Traffic { share: Some(_), .. }));
+    let shifts = same.filter(|s| matches!(&s.kind, StepKind::Traffic(traffic) if traffic.purpose.share().is_some()));
     shifts.filter(|s| state.step(&s.id).state == StepState::Done && s.no_return.is_none()).last().map(|s| s.id.clone())
 }
 

@@ -117,7 +117,7 @@ impl RunState {
                 self.direction = Direction::Back { to };
             }
             Event::Cleared { step, .. } => match (&self.direction, self.plan.get(&step).map(|s| &s.kind)) {
-                (Direction::Back { to: None }, Some(StepKind::CleanUp { .. })) => {}
+                (Direction::Back { to: None }, Some(StepKind::CleanUp(_))) => {}
                 _ => return Err(illegal(format!("{step} clears nothing here"))),
             },
             // It is held, or taken up again, by a record of its own.
@@ -183,7 +183,7 @@ impl RunState {
     /// Why nobody, or not this user, can say yes to a step.
     pub fn check_approval(&self, step: &str, by: &Operator) -> Result<(), String> {
         match self.started.graph.step(step).map(|s| &s.kind) {
-            Some(StepKind::Gate { .. }) => {}
+            Some(StepKind::Gate(_)) => {}
             Some(_) => return Err(format!("{step} is not a gate")),
             None => return Err(format!("there is no step {step}")),
         }
@@ -323,7 +323,7 @@ impl RunState {
 mod tests {
     use super::*;
     use crate::model::{Gate, HookPoint, OnFailure};
-    use crate::step::Graph;
+    use crate::step::{GateStep, Graph};
 
     const GATE: &str = "web/no-return";
 
@@ -339,7 +339,7 @@ mod tests {
             wave: "w".into(),
             service: "web".into(),
             pair: None,
-            kind: StepKind::Gate { asks, past: vec!["writes".into()] },
+            kind: StepKind::Gate(GateStep { asks, past: vec!["writes".into()] }),
             after: Vec::new(),
             urgent: false,
             on_failure: OnFailure::Hold,

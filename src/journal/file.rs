@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Operator, Started, Status, StepResult, StepState};
-    use crate::step::{Graph, Step, StepKind};
+    use crate::step::{Graph, Step, StepKind, WatchStep};
 
     fn wait(id: &str, after: &[&str]) -> Step {
         Step {
@@ -170,7 +170,7 @@ mod tests {
             wave: "w".into(),
             service: "s".into(),
             pair: None,
-            kind: StepKind::Watch { hold: Default::default(), checks: Default::default() },
+            kind: StepKind::Watch(WatchStep { hold: Default::default(), checks: Default::default() }),
             after: after.iter().map(|a| (*a).to_owned()).collect(),
             urgent: false,
             on_failure: Default::default(),

@@ -111,6 +111,24 @@ pub enum HookPoint {
     AfterPair,
 }
 
+impl HookPoint {
+    /// The word in plans.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BeforePair => "before_pair",
+            Self::BeforeSeed => "before_seed",
+            Self::AfterSeed => "after_seed",
+            Self::BeforeDrain => "before_drain",
+            Self::AfterDrain => "after_drain",
+            Self::Freeze => "freeze",
+            Self::Thaw => "thaw",
+            Self::BeforeShift => "before_shift",
+            Self::AfterShift => "after_shift",
+            Self::AfterPair => "after_pair",
+        }
+    }
+}
+
 /// The side of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

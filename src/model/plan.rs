@@ -189,6 +189,17 @@ pub enum OnDeadline {
     Proceed,
 }
 
+impl OnDeadline {
+    /// The word in plans.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Restore => "restore",
+            Self::Proceed => "proceed",
+        }
+    }
+}
+
 /// A check against a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {

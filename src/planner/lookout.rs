@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::observed::{Observed, Seen};
 use crate::copy::watch::{Outlook, PER_HOST, outlook};
-use crate::step::{CopyPhase, Graph, Step, StepKind};
+use crate::step::{CopyPass, CopyStep, Graph, Step, StepKind};
 
 /// What is known of the sources.
 pub struct Lookout<'a> {
@@ -19,8 +19,8 @@ impl<'a> Lookout<'a> {
     pub fn new(observed: Option<&'a Observed>, graph: &'a Graph) -> Self {
         let mut jobs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for step in &graph.steps {
-            if let (StepKind::Copy(tree), Some(pair)) = (&step.kind, &step.pair) {
-                jobs.entry(&pair.source).or_default().insert(&tree.job);
+            if let (StepKind::Copy(copy), Some(pair)) = (&step.kind, &step.pair) {
+                jobs.entry(&pair.source).or_default().insert(&copy.tree.job);
             }
         }
         Self { observed, jobs }
@@ -28,8 +28,8 @@ impl<'a> Lookout<'a> {
 
     /// Of a step that carries changes; the first pass looks at everything anyway.
     pub fn of(&self, step: &Step) -> Option<Outlook> {
-        let (StepKind::Copy(tree), Some(pair)) = (&step.kind, &step.pair) else { return None };
-        if !matches!(tree.phase, CopyPhase::CatchUp | CopyPhase::Last) {
+        let (StepKind::Copy(CopyStep { tree, pass, .. }), Some(pair)) = (&step.kind, &step.pair) else { return None };
+        if *pass == CopyPass::Seed {
             return None;
         }
         let unknown = |why: &str| Some(Outlook::Unknown { why: why.to_owned() });

@@ -8,6 +8,7 @@ use crate::check::Verdict;
 use crate::copy::TreeSize;
 use crate::model::Pool;
 use crate::ssh::facts::Facts;
+use crate::step::Live;
 
 /// The live system, as far as the plan touches it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -58,18 +59,26 @@ impl Observed {
         format!("{host}:{path}")
     }
 
-    /// A pool, if it was seen.
-    pub fn pool(&self, director: &str, pool: &str) -> Option<&Pool> {
-        self.pools.get(&Self::pool_key(director, pool)).and_then(Seen::live)
-    }
-
     /// A host's facts, if they were seen.
     pub fn host(&self, name: &str) -> Option<&Facts> {
         self.hosts.get(name).and_then(Seen::live)
     }
+}
 
-    /// The size of a source tree, if it was seen.
-    pub fn tree(&self, host: &str, path: &str) -> Option<&TreeSize> {
+impl Live for Observed {
+    fn tree(&self, host: &str, path: &str) -> Option<&TreeSize> {
         self.trees.get(&Self::tree_key(host, path)).and_then(Seen::live)
+    }
+
+    fn pool(&self, director: &str, pool: &str) -> Option<&Pool> {
+        self.pools.get(&Self::pool_key(director, pool)).and_then(Seen::live)
+    }
+
+    fn health(&self, host: &str) -> Option<&str> {
+        self.health.get(host).and_then(|verdicts| verdicts.first()).map(|verdict| verdict.evidence.as_str())
+    }
+
+    fn answers(&self, host: &str) -> bool {
+        self.hosts.get(host).and_then(Seen::live).is_some()
     }
 }

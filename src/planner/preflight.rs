@@ -8,7 +8,7 @@ use crate::model::finding::Finding;
 use crate::model::{HookPoint, OnDeadline, State, Strategy};
 use crate::spec::{Service, Spec};
 use crate::ssh::facts::PathFacts;
-use crate::step::{CopyStep, Graph, Step, StepKind};
+use crate::step::{CopyStep, Graph, Live, Step, StepKind, TreeStep};
 use crate::text;
 
 /// Clocks further apart than this make logs and certificates lie.
@@ -21,7 +21,7 @@ pub fn check(spec: &Spec, observed: &Observed, graph: &Graph) -> Vec<Finding> {
     findings.extend(silent("cannot be used", &observed.pools));
     findings.extend(clocks(observed));
     for step in &graph.steps {
-        if let StepKind::Copy(tree) = &step.kind {
+        if let StepKind::Copy(CopyStep { tree, .. }) = &step.kind {
             findings.extend(tree_findings(observed, step, tree));
         }
     }
@@ -54,7 +54,7 @@ fn clocks(observed: &Observed) -> Vec<Finding> {
         .collect()
 }
 
-fn tree_findings(observed: &Observed, step: &Step, tree: &CopyStep) -> Vec<Finding> {
+fn tree_findings(observed: &Observed, step: &Step, tree: &TreeStep) -> Vec<Finding> {
     let Some(pair) = &step.pair else { return Vec::new() };
     let mut findings = Vec::new();
     let path = |host: &str, path: &str| observed.host(host)?.paths.iter().find(|p| p.path == path).cloned();

@@ -2,20 +2,16 @@
 //!
 //! Owns what every rendering of a plan shows. Must never claim more than was seen.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::estimate::{self, Estimate};
 use super::lookout::Lookout;
-use super::observed::{Observed, Seen};
+use super::observed::Observed;
 use crate::copy::watch::Outlook;
 use crate::model::Input;
 use crate::model::finding::{Finding, Severity};
-use crate::model::{Change, Mode, Pool};
 use crate::spec::Spec;
-use crate::step::{Class, CopyPhase, Graph, Step, StepKind};
-use crate::text;
+use crate::step::{Class, Graph, Mark, Played, Preview, Step};
 
 /// Everything that a plan shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,18 +76,6 @@ pub struct Line {
     pub class: Class,
 }
 
-/// How sure a line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mark {
-    /// Seen on the live system.
-    Verified,
-    /// Follows from the plan, or from an estimate.
-    Assumed,
-    /// Nobody can tell before it is done.
-    CannotBeChecked,
-}
-
 impl Proposal {
     /// Whether there is anything to do.
     pub fn is_empty(&self) -> bool {
@@ -113,7 +97,7 @@ impl Proposal {
 pub fn build(spec: &Spec, observed: Option<&Observed>, graph: Graph, findings: Vec<Finding>) -> Proposal {
     let nothing = Observed::default();
     let lookout = Lookout::new(observed, &graph);
-    let mut viewer = Viewer { observed: observed.unwrap_or(&nothing), lookout, pools: BTreeMap::new() };
+    let mut viewer = Viewer { observed: observed.unwrap_or(&nothing), lookout, played: Played::default() };
     let waves = spec.plan.waves.iter().filter_map(|wave| {
         let steps: Vec<&Step> = graph.steps.iter().filter(|s| s.wave == wave.name).collect();
         let groups = viewer.groups(&steps);
@@ -140,7 +124,7 @@ pub fn build(spec: &Spec, observed: Option<&Observed>, graph: Graph, findings: V
 struct Viewer<'a> {
     observed: &'a Observed,
     lookout: Lookout<'a>,
-    pools: BTreeMap<String, Pool>,
+    played: Played,
 }
 
 impl Viewer<'_> {
@@ -158,7 +142,7 @@ impl Viewer<'_> {
     }
 
     fn line(&mut self, step: &Step) -> Line {
-        let (seen, mark) = self.look(step);
+        let Preview { seen, mark } = step.kind.preview(step, self.observed, &mut self.played);
         Line {
             step: step.id.clone(),
             phase: step.kind.phase().to_owned(),
@@ -168,84 +152,5 @@ impl Viewer<'_> {
             mark,
             class: step.kind.class(),
         }
-    }
-
-    fn look(&mut self, step: &Step) -> (Option<String>, Mark) {
-        match &step.kind {
-            StepKind::Traffic { director, pool, changes, .. } => self.traffic(director, pool, changes),
-            StepKind::LowerTtl { director, pool, ttl } => {
-                match self.observed.pool(director, pool).and_then(|p| p.ttl) {
-                    Some(now) => (Some(format!("{} → {}", text::duration(now), text::duration(*ttl))), Mark::Verified),
-                    None => (None, Mark::Assumed),
-                }
-            }
-            StepKind::Copy(tree) => {
-                let source = step.pair.as_ref().map(|p| p.source.as_str()).unwrap_or_default();
-                match self.observed.tree(source, &tree.from) {
-                    Some(size) if tree.phase == CopyPhase::Seed => {
-                        let entries = format!("{} entries", text::grouped(size.entries));
-                        (Some(format!("{entries}, {}", text::bytes(size.bytes))), Mark::Verified)
-                    }
-                    _ => (None, Mark::Assumed),
-                }
-            }
-            StepKind::Empty { director, pool, member, .. } => {
-                let now = self.observed.pool(director, pool).and_then(|p| p.member(member)).and_then(|m| m.connections);
-                (now.map(|n| format!("{} now", text::count(n, "connection"))), Mark::Assumed)
-            }
-            StepKind::Check { host, .. } => {
-                let seen = self.observed.health.get(host).and_then(|v| v.first());
-                (seen.map(|v| format!("now: {}", v.evidence)), Mark::Assumed)
-            }
-            StepKind::Stream(_) => (None, Mark::CannotBeChecked),
-            StepKind::Hook(hook) => {
-                let reached = matches!(self.observed.hosts.get(&hook.host), Some(Seen::Live(_)));
-                (reached.then(|| format!("{} can be reached", hook.host)), Mark::CannotBeChecked)
-            }
-            _ => (None, Mark::Assumed),
-        }
-    }
-
-    fn traffic(&mut self, director: &str, pool: &str, changes: &[Change]) -> (Option<String>, Mark) {
-        let key = Observed::pool_key(director, pool);
-        let Some(seen) = self.observed.pool(director, pool) else { return (None, Mark::Assumed) };
-        let now = self.pools.entry(key).or_insert_with(|| seen.clone());
-        let lines: Vec<String> = changes
-            .iter()
-            .map(|change| {
-                let before = now.members.iter().find(|m| m.name == change.member).map(|m| setting(m.mode, m.weight));
-                format!("{} → {}", before.unwrap_or_else(|| "absent".into()), after(change, seen.ttl.is_some()))
-            })
-            .collect();
-        for change in changes {
-            play(now, change);
-        }
-        (Some(lines.join(", ")), Mark::Verified)
-    }
-}
-
-fn setting(mode: Mode, weight: u16) -> String {
-    match mode {
-        Mode::Ready => weight.to_string(),
-        Mode::Drain => "drain".into(),
-        Mode::Maint => "maintenance".into(),
-    }
-}
-
-fn after(change: &Change, by_presence: bool) -> String {
-    if by_presence && change.weight == 0 { "absent".into() } else { setting(change.mode, change.weight) }
-}
-
-fn play(pool: &mut Pool, change: &Change) {
-    match pool.members.iter_mut().find(|m| m.name == change.member) {
-        Some(_) if pool.ttl.is_some() && change.weight == 0 => pool.members.retain(|m| m.name != change.member),
-        Some(member) => (member.mode, member.weight) = (change.mode, change.weight),
-        None => pool.members.push(crate::model::Member {
-            name: change.member.clone(),
-            weight: change.weight,
-            mode: change.mode,
-            connections: None,
-            up: None,
-        }),
     }
 }

@@ -10,7 +10,7 @@ use crate::model::Mode;
 use crate::model::finding::Finding;
 use crate::model::{Pair, Strategy};
 use crate::spec::{Service, Spec};
-use crate::step::{Graph, Step, StepKind};
+use crate::step::{Graph, Live, Purpose, Step, StepKind};
 
 /// Capacity of a member that the inventory does not know.
 const DEFAULT_CAPACITY: u64 = 100;
@@ -103,7 +103,7 @@ impl<'a> Pool<'a> {
 
     /// The pair that a step takes out of service.
     fn drained_by(&self, step: &Step) -> Option<&Moving<'a>> {
-        if !matches!(&step.kind, StepKind::Traffic { share: None, .. }) || step.kind.phase() != "drain" {
+        if !matches!(&step.kind, StepKind::Traffic(traffic) if traffic.purpose == Purpose::Drain) {
             return None;
         }
         self.pairs.iter().find(|p| Some(p.pair) == step.pair.as_ref())
@@ -150,7 +150,8 @@ impl<'a> Order<'a> {
     fn new(graph: &'a Graph) -> Self {
         let at: BTreeMap<&str, usize> = graph.steps.iter().zip(0..).map(|(s, n)| (s.id.as_str(), n)).collect();
         let after = graph.steps.iter().map(|s| s.after.iter().filter_map(|a| at.get(a.as_str()).copied()).collect());
-        let is_full = |s: &&Step| matches!(s.kind, StepKind::Traffic { share: Some(100), .. });
+        let is_full =
+            |s: &&Step| matches!(&s.kind, StepKind::Traffic(traffic) if traffic.purpose == Purpose::Shift(100));
         let full = graph.steps.iter().filter(is_full).filter_map(|s| Some((s.pair.as_ref()?, *at.get(s.id.as_str())?)));
         Self { after: after.collect(), full: full.collect(), at }
     }

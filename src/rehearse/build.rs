@@ -11,7 +11,7 @@ use crate::model::{HookPoint, OnDeadline, Pair, Strategy};
 use crate::model::{Mode, Weights};
 use crate::planner::rails;
 use crate::spec::{Service, Spec, Traffic};
-use crate::step::{Class, CopyStep, Graph, Step, StepKind, StreamStep};
+use crate::step::{Class, Graph, Step, StepKind};
 
 /// What a member has that takes its whole share, as `plan --offline` assumes it.
 const FULL: u16 = 100;
@@ -41,16 +41,15 @@ fn pair_model(spec: &Spec, graph: &Graph, service: &Service, pair: &Pair, pools:
     let steps = || graph.steps.iter().filter(|s| s.service == service.name && s.pair.as_ref() == Some(pair));
     let mut trees: Vec<Tree> = Vec::new();
     for step in steps() {
-        if let StepKind::Copy(CopyStep { job, .. }) | StepKind::Stream(StreamStep { job, .. }) = &step.kind
-            && trees.iter().all(|t| t.job != *job)
+        if let Some(job) = step.kind.carries()
+            && trees.iter().all(|t| t.job != job)
         {
             // Nothing is there yet: not even the writes from before the run.
-            trees.push(Tree { job: job.clone(), torn: true, ..Tree::default() });
+            trees.push(Tree { job: job.to_owned(), torn: true, ..Tree::default() });
         }
     }
     let thaws = |s: &Step| matches!(&s.kind, StepKind::Hook(h) if h.at == HookPoint::Thaw && h.host == pair.target);
-    let waits =
-        |s: &Step| matches!(&s.kind, StepKind::Empty { on_deadline, .. } if *on_deadline != OnDeadline::Proceed);
+    let waits = |s: &Step| matches!(&s.kind, StepKind::Empty(empty) if empty.on_deadline != OnDeadline::Proceed);
     PairModel {
         source: pair.source.clone(),
         target: pair.target.clone(),

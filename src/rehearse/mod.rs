@@ -25,7 +25,7 @@ pub use promise::Broken;
 pub use report::{Finding, Level, Report};
 
 use crate::spec::Spec;
-use crate::step::{Graph, StepKind};
+use crate::step::{GateStep, Graph, StepKind};
 
 /// What is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub fn rehearse(
 fn with_open_gates(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
     for step in &mut graph.steps {
-        if let StepKind::Gate { asks, .. } = &mut step.kind {
+        if let StepKind::Gate(GateStep { asks, .. }) = &mut step.kind {
             (asks.approvals, asks.not_before, asks.window) = (0, None, None);
         }
     }

@@ -154,7 +154,7 @@ impl Search<'_> {
 fn script(spec: &Spec, graph: &Graph) -> Script {
     let names = spec.inventory.hosts.keys().chain(spec.inventory.directors.keys());
     let verified = graph.steps.iter().filter_map(|s| match &s.kind {
-        StepKind::Verify(tree) => Some(tree.job.clone()),
+        StepKind::Compare(compare) => Some(compare.tree.job.clone()),
         _ => None,
     });
     Script {

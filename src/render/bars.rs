@@ -51,7 +51,7 @@ impl Bars {
 
     /// What a gate waits for is for people to act on: a bar would cut it short.
     fn ask(&mut self, step: &str, what: &str) {
-        let is_gate = self.graph.step(step).is_some_and(|s| matches!(s.kind, StepKind::Gate { .. }));
+        let is_gate = self.graph.step(step).is_some_and(|s| matches!(s.kind, StepKind::Gate(_)));
         if is_gate && self.asked.get(step).is_none_or(|said| said != what) {
             self.asked.insert(step.to_owned(), what.to_owned());
             let _ = self.all.println(format!("         {step}: waits for {what}"));

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::ending::when;
 use crate::event::{Direction, RunState, Status, StepState};
-use crate::step::{Step, StepKind};
+use crate::step::Step;
 use crate::text;
 
 /// What a run waits for.
@@ -90,27 +90,8 @@ fn ends(state: &RunState, step: &Step) -> String {
         Some(Ok(end)) => format!(" by {}", when(end)),
         _ => String::new(),
     };
-    match &step.kind {
-        StepKind::Check { checks, .. } => {
-            let limit = checks.iter().map(|c| c.within).max().unwrap_or_default();
-            format!("every check passes often enough in a row{}, else it holds", at_most(limit))
-        }
-        StepKind::Watch { hold, .. } => format!("the hold passes without a failure{}", at_most(*hold)),
-        StepKind::Empty { deadline, on_deadline, .. } => {
-            format!("no connection is left{}, else: {}", at_most(*deadline), on_deadline.name())
-        }
-        StepKind::Settle { .. } => "the TTL runs out and every listed resolver answers anew".to_owned(),
-        StepKind::Gate { .. } => {
-            format!("it opens; approve with: migrate approve {} {} --why …", state.started.run, step.id)
-        }
-        StepKind::Hook(hook) => format!("the command ends{}", at_most(hook.timeout)),
-        StepKind::Copy(_) | StepKind::Verify(_) => "all of it has arrived".to_owned(),
-        StepKind::Stream(_) => "both commands have ended, and both ends have seen the same bytes".to_owned(),
-        StepKind::Traffic { .. }
-        | StepKind::LowerTtl { .. }
-        | StepKind::RestoreTtl { .. }
-        | StepKind::CleanUp { .. } => "it is done and read back".to_owned(),
-    }
+    let ends = step.kind.ends(&state.started.run, &step.id);
+    format!("{}{}{}", ends.when, ends.within.map(at_most).unwrap_or_default(), ends.otherwise)
 }
 
 impl fmt::Display for Explanation {

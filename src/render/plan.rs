@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::paint::Paint;
 use crate::model::finding::{Finding, Severity};
 use crate::planner::estimate::Streams;
-use crate::planner::proposal::{GroupView, Line, Mark, Proposal, WaveView};
-use crate::step::Class;
+use crate::planner::proposal::{GroupView, Line, Proposal, WaveView};
+use crate::step::{Class, Mark};
 use crate::text;
 
 /// What the words in a plan mean that tell how changes will be found.

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::plan::{CHANGES, estimate, seen};
 use crate::model::finding::Severity;
-use crate::planner::proposal::{GroupView, Mark, Proposal};
+use crate::planner::proposal::{GroupView, Proposal};
+use crate::step::Mark;
 use crate::text;
 
 /// The plan as Markdown. Long parts are folded.

@@ -185,7 +185,7 @@ fn pair_report(state: &RunState, service: &str, pair: &Pair) -> PairReport {
     let own: Vec<&&Step> = steps.iter().filter(|s| s.pair.is_some()).collect();
     let is_done = |s: &Step| state.step(&s.id).state == StepState::Done;
     let shares = steps.iter().filter(|s| state.step(&s.id).state == StepState::Done).filter_map(|s| match &s.kind {
-        StepKind::Traffic { share, .. } => *share,
+        StepKind::Traffic(traffic) => traffic.purpose.share(),
         _ => None,
     });
     PairReport {

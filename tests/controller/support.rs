@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use migrate::audit::{Copies, Key, Sealed};
 use migrate::event::{Event, Operator, Started, StepResult};
 use migrate::journal::{Journal, Log};
-use migrate::step::{Graph, Step, StepKind};
+use migrate::step::{Graph, Step, StepKind, WatchStep};
 
 pub const RUN: &str = "web-1";
 
@@ -21,7 +21,7 @@ pub fn step(id: &str, after: &[&str]) -> Step {
         wave: "w".into(),
         service: "s".into(),
         pair: None,
-        kind: StepKind::Watch { hold: Default::default(), checks: Default::default() },
+        kind: StepKind::Watch(WatchStep { hold: Default::default(), checks: Default::default() }),
         after: after.iter().map(|a| (*a).to_owned()).collect(),
         urgent: false,
         no_return: None,

@@ -7,14 +7,14 @@ use super::{Context, Effect, done, failed};
 use crate::copy::{CopyError, CopyJob, CopyProgress, PassReport, VerifyReport, When};
 use crate::event::Notice;
 use crate::ssh::receipt;
-use crate::step::{CopyPhase, CopyStep, Step};
+use crate::step::{CompareStep, Comparison, CopyPass, CopyStep, Step, TreeStep};
 use crate::text;
 
 /// Tries of a pass or a comparison whose connection broke: each goes on where the one before ended.
 const TRIES: u32 = 5;
 
 impl Context {
-    fn job(&self, step: &Step, tree: &CopyStep) -> Result<CopyJob, Effect> {
+    fn job(&self, step: &Step, tree: &TreeStep) -> Result<CopyJob, Effect> {
         let Some(pair) = &step.pair else { return Err(failed("a copy needs a pair of hosts", None)) };
         Ok(CopyJob {
             id: tree.job.clone(),
@@ -50,15 +50,16 @@ impl Context {
 }
 
 /// One pass, or passes until little is left.
-pub async fn copy(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
+pub async fn copy(context: &Context, step: &Step, copy: &CopyStep) -> Effect {
+    let tree = &copy.tree;
     let job = match context.job(step, tree) {
         Ok(job) => job,
         Err(effect) => return effect,
     };
-    let passes = if tree.phase == CopyPhase::CatchUp { tree.max_passes.max(1) } else { 1 };
+    let passes = if copy.pass == CopyPass::CatchUp { copy.max_passes.max(1) } else { 1 };
     let mut last = u64::MAX;
     for n in 1..=passes {
-        let report = match pass(context, step, tree, &job).await {
+        let report = match pass(context, step, tree, copy.pass.is_live(), &job).await {
             Ok(report) => report,
             Err(effect) => return effect,
         };
@@ -66,15 +67,21 @@ pub async fn copy(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
         let shrinks = report.bytes_sent < last;
         last = report.bytes_sent;
         if settled || !shrinks || n == passes {
-            return done(said(tree.phase, n, settled, shrinks, &report));
+            return done(said(copy.pass, n, settled, shrinks, &report));
         }
     }
     failed("no pass was made", None)
 }
 
-async fn pass(context: &Context, step: &Step, tree: &CopyStep, job: &CopyJob) -> Result<PassReport, Effect> {
+async fn pass(
+    context: &Context,
+    step: &Step,
+    tree: &TreeStep,
+    live: bool,
+    job: &CopyJob,
+) -> Result<PassReport, Effect> {
     let progress = context.on_progress(step);
-    let pace = Pace::of_tree(context, step, tree, &job.source);
+    let pace = Pace::of_tree(context, step, tree, live, &job.source);
     let mut attempt = 1;
     loop {
         context.leave_to_act().await?;
@@ -87,10 +94,15 @@ async fn pass(context: &Context, step: &Step, tree: &CopyStep, job: &CopyJob) ->
     }
 }
 
-async fn compare(context: &Context, step: &Step, tree: &CopyStep, job: &CopyJob) -> Result<VerifyReport, Effect> {
-    let when = if tree.phase == CopyPhase::VerifyAhead { When::Ahead } else { When::Frozen };
+async fn verify(
+    context: &Context,
+    step: &Step,
+    tree: &TreeStep,
+    when: When,
+    job: &CopyJob,
+) -> Result<VerifyReport, Effect> {
     let progress = context.on_progress(step);
-    let pace = Pace::of_comparison(context, step, tree, &job.source);
+    let pace = Pace::of_comparison(context, step, tree, when == When::Ahead, &job.source);
     let mut attempt = 1;
     loop {
         let job = CopyJob { bandwidth: pace.now(), ..job.clone() };
@@ -102,7 +114,7 @@ async fn compare(context: &Context, step: &Step, tree: &CopyStep, job: &CopyJob)
     }
 }
 
-fn said(phase: CopyPhase, passes: u32, settled: bool, shrinks: bool, report: &PassReport) -> String {
+fn said(which: CopyPass, passes: u32, settled: bool, shrinks: bool, report: &PassReport) -> String {
     let sent = format!(
         "sent {} ({}) of {} ({}), removed {}; {}",
         text::count(report.files_sent, "file"),
@@ -117,7 +129,7 @@ fn said(phase: CopyPhase, passes: u32, settled: bool, shrinks: bool, report: &Pa
         n => format!("{sent}, {n} users and groups by their number"),
     };
     let sent = format!("{sent}; {}", report.looked);
-    if phase != CopyPhase::CatchUp {
+    if which != CopyPass::CatchUp {
         return sent;
     }
     let why = match (settled, shrinks) {
@@ -129,7 +141,12 @@ fn said(phase: CopyPhase, passes: u32, settled: bool, shrinks: bool, report: &Pa
 }
 
 /// Compares by content. A difference that should not be is sent once more, then it stops the run.
-pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
+pub async fn compare(context: &Context, step: &Step, compare: &CompareStep) -> Effect {
+    let tree = &compare.tree;
+    let when = match compare.comparison {
+        Comparison::Ahead => When::Ahead,
+        Comparison::Whole => When::Frozen,
+    };
     let job = match context.job(step, tree) {
         Ok(job) => job,
         Err(effect) => return effect,
@@ -138,7 +155,7 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
     let again = CopyJob { checksum: true, ..job.clone() };
     let mut resent = None;
     loop {
-        let report = match compare(context, step, tree, &job).await {
+        let report = match verify(context, step, tree, when, &job).await {
             Ok(report) => report,
             Err(effect) => return effect,
         };
@@ -152,7 +169,7 @@ pub async fn verify(context: &Context, step: &Step, tree: &CopyStep) -> Effect {
                 return failed(what, Some(hint.into()));
             }
         }
-        if let Err(effect) = pass(context, step, tree, &again).await {
+        if let Err(effect) = pass(context, step, tree, when == When::Ahead, &again).await {
             return effect;
         }
     }

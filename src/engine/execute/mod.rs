@@ -22,7 +22,7 @@ use crate::event::{Approval, Before, Direction, Notice, RunState, StepResult, Tu
 use crate::lock::Barred;
 use crate::model::Host;
 use crate::mutant::{self, Mutant};
-use crate::step::{Step, StepKind};
+use crate::step::{Look, Step, StepKind};
 
 /// How long a lease that is too short or cannot be read is waited for: it is renewed meanwhile, or lost.
 const LEAVE_PATIENCE: u32 = 30;
@@ -81,12 +81,7 @@ pub struct Found {
 
 impl Found {
     pub fn new(state: &RunState, step: &Step) -> Self {
-        let by = match &step.kind {
-            StepKind::RestoreTtl { found_by, .. } => Some(found_by),
-            StepKind::Settle { outlast, .. } => outlast.as_ref(),
-            _ => None,
-        };
-        let ttl = by.and_then(|id| match &state.step(id).before {
+        let ttl = step.kind.found_by().and_then(|id| match &state.step(id).before {
             Some(Before::Ttl(ttl)) => Some(*ttl),
             _ => None,
         });
@@ -107,41 +102,34 @@ impl Found {
 
 /// Sees what is there before a step acts, where its undo or a later step will need that. Changes nothing.
 pub async fn look(context: &Context, step: &Step) -> Effect {
-    match &step.kind {
-        StepKind::Traffic { director, pool, .. } => traffic::look(context, director, pool).await,
-        StepKind::LowerTtl { director, pool, .. } | StepKind::RestoreTtl { director, pool, .. } => {
-            traffic::look_at_ttl(context, director, pool).await
-        }
-        _ => failed("there is nothing to look at", None),
+    match step.kind.looks() {
+        Some(Look::Pool { director, pool }) => traffic::look(context, director, pool).await,
+        Some(Look::Ttl { director, pool }) => traffic::look_at_ttl(context, director, pool).await,
+        None => failed("there is nothing to look at", None),
     }
-}
-
-/// Whether a step has to look before it acts.
-pub fn looks(kind: &StepKind) -> bool {
-    matches!(kind, StepKind::Traffic { .. } | StepKind::LowerTtl { .. } | StepKind::RestoreTtl { .. })
 }
 
 /// Runs a step to its end.
 pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
     let began = context.world.clock.now();
     let effect = match &step.kind {
-        StepKind::Check { host, checks } => wait::check(context, step, host, checks).await,
-        StepKind::Watch { hold, checks } => wait::watch(context, step, context.hold(*hold), checks).await,
-        StepKind::Settle { director, pool, .. } => wait::settle(context, step, director, pool, found.ttl).await,
-        StepKind::Empty { .. } => wait::empty(context, step).await,
-        StepKind::Copy(tree) => copy::copy(context, step, tree).await,
-        StepKind::Verify(tree) => copy::verify(context, step, tree).await,
+        StepKind::Check(check) => wait::check(context, step, &check.host, &check.checks).await,
+        StepKind::Watch(watch) => wait::watch(context, step, context.hold(watch.hold), &watch.checks).await,
+        StepKind::Settle(settle) => wait::settle(context, step, &settle.director, &settle.pool, found.ttl).await,
+        StepKind::Empty(empty) => wait::empty(context, step, empty).await,
+        StepKind::Copy(copy) => copy::copy(context, step, copy).await,
+        StepKind::Compare(compare) => copy::compare(context, step, compare).await,
         StepKind::Stream(pour) => stream::pour(context, step, pour, found).await,
-        StepKind::CleanUp { hosts, jobs } => copy::clean_up(context, hosts, jobs).await,
-        StepKind::Traffic { director, pool, changes, .. } => {
-            traffic::apply(context, director, pool, changes, found.before.as_ref()).await
+        StepKind::CleanUp(clean_up) => copy::clean_up(context, &clean_up.hosts, &clean_up.jobs).await,
+        StepKind::Traffic(set) => {
+            traffic::apply(context, &set.director, &set.pool, &set.changes, found.before.as_ref()).await
         }
-        StepKind::LowerTtl { director, pool, ttl } => traffic::set_ttl(context, director, pool, *ttl).await,
-        StepKind::RestoreTtl { director, pool, .. } => match found.ttl {
-            Some(ttl) => traffic::set_ttl(context, director, pool, ttl).await,
+        StepKind::LowerTtl(lower) => traffic::set_ttl(context, &lower.director, &lower.pool, lower.ttl).await,
+        StepKind::RestoreTtl(restore) => match found.ttl {
+            Some(ttl) => traffic::set_ttl(context, &restore.director, &restore.pool, ttl).await,
             None => failed("the TTL from before the move is not in the journal", None),
         },
-        StepKind::Gate { asks, .. } => gate::wait(context, step, asks).await,
+        StepKind::Gate(gate) => gate::wait(context, step, &gate.asks).await,
         StepKind::Hook(hook) => hook::run(context, step, hook, found).await,
     };
     timed(effect, began, context.world.clock.now())

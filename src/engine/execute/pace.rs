@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::Context;
 use crate::model::{Host, Throttle};
 use crate::ssh::Command;
-use crate::step::{CopyPhase, CopyStep, Step};
+use crate::step::{Step, TreeStep};
 use crate::text;
 
 /// How long the source may take to tell its load.
@@ -32,13 +32,19 @@ pub struct Pace<'a> {
 
 impl<'a> Pace<'a> {
     /// From here until it is dropped, the copy takes its share.
-    pub fn of_tree(context: &'a Context, step: &'a Step, tree: &'a CopyStep, source: &'a Host) -> Self {
-        Self::new(context, step, source, tree.bandwidth, throttle(tree), true)
+    pub fn of_tree(context: &'a Context, step: &'a Step, tree: &'a TreeStep, live: bool, source: &'a Host) -> Self {
+        Self::new(context, step, source, tree.bandwidth, throttle(tree, live), true)
     }
 
     /// The same for a comparison, which sends next to nothing but reads as much as a copy.
-    pub fn of_comparison(context: &'a Context, step: &'a Step, tree: &'a CopyStep, source: &'a Host) -> Self {
-        Self::new(context, step, source, None, throttle(tree), false)
+    pub fn of_comparison(
+        context: &'a Context,
+        step: &'a Step,
+        tree: &'a TreeStep,
+        live: bool,
+        source: &'a Host,
+    ) -> Self {
+        Self::new(context, step, source, None, throttle(tree, live), false)
     }
 
     /// The same for a stream, which is poured in the freeze.
@@ -138,9 +144,8 @@ impl Drop for Pace<'_> {
     }
 }
 
-/// What holds a step of this tree back: nothing where the source is frozen.
-fn throttle(tree: &CopyStep) -> Option<&Throttle> {
-    let live = matches!(tree.phase, CopyPhase::Seed | CopyPhase::CatchUp | CopyPhase::VerifyAhead);
+/// What holds work on this tree back: nothing where the source is frozen.
+fn throttle(tree: &TreeStep, live: bool) -> Option<&Throttle> {
     tree.throttle.as_ref().filter(|_| live)
 }
 

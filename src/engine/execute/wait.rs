@@ -10,7 +10,7 @@ use super::{Context, Effect, done, failed, unknown};
 use crate::check::{Outcome, Standing, Steady};
 use crate::model::{HealthCheck, Host, OnDeadline};
 use crate::ssh::connections::connections;
-use crate::step::{Step, StepKind};
+use crate::step::{EmptyStep, Step};
 use crate::text;
 use crate::traffic::TrafficErrorKind;
 
@@ -153,14 +153,12 @@ pub async fn settle(context: &Context, step: &Step, director: &str, pool: &str, 
 }
 
 /// Waits until a drained member has no connections, twice in a row.
-pub async fn empty(context: &Context, step: &Step) -> Effect {
-    let StepKind::Empty { deadline, interval, on_deadline, member, .. } = &step.kind else {
-        return failed("not a drain", None);
-    };
+pub async fn empty(context: &Context, step: &Step, empty: &EmptyStep) -> Effect {
+    let EmptyStep { deadline, interval, on_deadline, member, .. } = empty;
     let began = context.world.clock.now();
     let mut zeros = 0;
     loop {
-        let held = match count(context, step).await {
+        let held = match count(context, empty).await {
             Ok(held) => held,
             Err(effect) => return effect,
         };
@@ -208,10 +206,8 @@ impl std::fmt::Display for Held {
 }
 
 /// Counts what the director holds, and on the host itself where a port is given: traffic may come by other ways, too.
-async fn count(context: &Context, step: &Step) -> Result<Held, Effect> {
-    let StepKind::Empty { director, pool, member, host, port, .. } = &step.kind else {
-        return Err(failed("not a drain", None));
-    };
+async fn count(context: &Context, empty: &EmptyStep) -> Result<Held, Effect> {
+    let EmptyStep { director, pool, member, host, port, .. } = empty;
     let (director, host) = (context.director(director)?, context.host(host)?);
     let seen = match director.observe(pool).await {
         Ok(now) => now.member(member).and_then(|m| m.connections),

@@ -10,7 +10,7 @@ use super::service::{PairPlan, ServicePlan};
 use super::{Chain, Slots, Steps};
 use crate::model::HookPoint;
 use crate::model::finding::Finding;
-use crate::step::{CopyPhase, StepKind, WayBack};
+use crate::step::{Comparison, CopyPass, EmptyStep, Purpose, SettleStep, StepKind, WayBack};
 
 /// Adds the steps of a service; returns those that end it.
 pub fn compile(
@@ -47,12 +47,12 @@ fn compile_pair(
     let chain = &mut plan.chain(Some(pair.pair), before.to_vec());
     plan.hooks(chain, steps, pair, HookPoint::BeforePair)?;
     plan.hooks(chain, steps, pair, HookPoint::BeforeSeed)?;
-    plan.copies(chain, steps, pair, CopyPhase::Seed, "seed");
+    plan.copies(chain, steps, pair, CopyPass::Seed, "seed");
     plan.hooks(chain, steps, pair, HookPoint::AfterSeed)?;
     // Caught up only once it is this pair's turn, so that little is left for the freeze however long the others took.
     chain.wait_for(slots.next());
     chain.wait_for(ttl_lowered.into_iter().flatten());
-    plan.copies(chain, steps, pair, CopyPhase::CatchUp, "catch-up");
+    plan.copies(chain, steps, pair, CopyPass::CatchUp, "catch-up");
     plan.verify_ahead(chain, steps, pair);
     plan.hooks(chain, steps, pair, HookPoint::BeforeDrain)?;
     empty_source(plan, pair, chain, steps);
@@ -69,9 +69,9 @@ fn compile_pair(
 fn hand_over(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, chain: &mut Chain, steps: &mut Steps) -> Result<(), Finding> {
     plan.hooks(chain, steps, pair, HookPoint::Freeze)?;
     chain.urgent(true);
-    plan.copies(chain, steps, pair, CopyPhase::Last, "last-pass");
+    plan.copies(chain, steps, pair, CopyPass::Last, "last-pass");
     plan.streams(chain, steps, pair);
-    plan.copies(chain, steps, pair, CopyPhase::Verify, "verify");
+    plan.comparisons(chain, steps, pair, Comparison::Whole, "verify");
     plan.hooks(chain, steps, pair, HookPoint::Thaw)?;
     plan.check(chain, steps, pair);
     plan.hooks(chain, steps, pair, HookPoint::BeforeShift)
@@ -81,7 +81,7 @@ fn hand_over(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, chain: &mut Chain, ste
 pub fn empty_source(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, chain: &mut Chain, steps: &mut Steps) {
     let (Some(pool), Some((source, _))) = (&plan.pool, &pair.members) else { return };
     let back = plan.way_back(std::iter::once(pair), Duration::ZERO);
-    let drain = pool.step(vec![pool::drain(source, pool.can)], None, back);
+    let drain = pool.step(vec![pool::drain(source, pool.can)], Purpose::Drain, back);
     let drained_by = chain.add(steps, &plan.id(pair, "drain"), drain);
     settle(pool, chain, steps, &plan.id(pair, "drain-settle"));
     wait_empty(plan, pair, chain, steps, drained_by);
@@ -100,7 +100,7 @@ pub fn wait_empty(
         return;
     }
     let drain = &plan.service.drain;
-    let kind = StepKind::Empty {
+    let kind = StepKind::Empty(EmptyStep {
         director: pool.traffic.director.clone(),
         pool: pool.traffic.pool.clone(),
         member: source.name.clone(),
@@ -110,7 +110,7 @@ pub fn wait_empty(
         interval: drain.interval,
         on_deadline: drain.on_deadline,
         drained_by,
-    };
+    });
     chain.add(steps, &plan.id(pair, "empty"), kind);
 }
 
@@ -118,7 +118,7 @@ pub fn wait_empty(
 pub fn settle(pool: &PoolPlan<'_>, chain: &mut Chain, steps: &mut Steps, id: &str) {
     if pool.can.ttl {
         let (director, pool) = (pool.traffic.director.clone(), pool.traffic.pool.clone());
-        chain.add(steps, id, StepKind::Settle { director, pool, outlast: None });
+        chain.add(steps, id, StepKind::Settle(SettleStep { director, pool, outlast: None }));
     }
 }
 
@@ -131,7 +131,7 @@ fn shift(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, chain: &mut Chain, steps: 
                 continue;
             }
             let back = WayBack { settle: pool.can.ttl, hold: plan.service.shift.hold, ..WayBack::default() };
-            let step = pool.step(vec![change.clone()], Some(*share), back);
+            let step = pool.step(vec![change.clone()], Purpose::Shift(*share), back);
             chain.add(steps, &plan.id(pair, &format!("shift-{share}")), step);
             if last.is_none() && pair.has_state() {
                 let (source, target) = (&pair.source.name, &pair.target.name);
@@ -143,7 +143,11 @@ fn shift(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, chain: &mut Chain, steps: 
             last = Some(change);
         }
         if pool.can.drain {
-            chain.add(steps, &plan.id(pair, "retire"), pool.step(vec![pool::retire(source)], None, WayBack::default()));
+            chain.add(
+                steps,
+                &plan.id(pair, "retire"),
+                pool.step(vec![pool::retire(source)], Purpose::Retire, WayBack::default()),
+            );
         }
     }
     chain.urgent(false);

@@ -17,7 +17,7 @@ use super::rails;
 use crate::model::Strategy;
 use crate::model::finding::Finding;
 use crate::spec::{Spec, Wave};
-use crate::step::{Budgets, Graph, StepKind};
+use crate::step::{Budgets, Graph, StepKind, WatchStep};
 use chain::{Chain, Steps};
 
 /// Compiles the whole plan. What cannot be compiled is among the findings, as refused.
@@ -76,7 +76,7 @@ fn pause(steps: &mut Steps, wave: &Wave, done: Vec<String>) -> Vec<String> {
 }
 
 fn watch_only(hold: std::time::Duration) -> StepKind {
-    StepKind::Watch { hold, checks: Default::default() }
+    StepKind::Watch(WatchStep { hold, checks: Default::default() })
 }
 
 /// Lets at most so many pairs of a wave be out of service: each takes the slot that the pair before it gives back.

@@ -6,7 +6,7 @@ use crate::model::Host;
 use crate::model::finding::Finding;
 use crate::model::{Capabilities, Change, Mode, Pool, Weights};
 use crate::spec::{Service, Traffic};
-use crate::step::{StepKind, WayBack};
+use crate::step::{Live, Purpose, StepKind, TrafficStep, WayBack};
 
 /// Weight of a member that has never been seen with one.
 const DEFAULT_WEIGHT: u16 = 100;
@@ -70,9 +70,9 @@ impl<'a> PoolPlan<'a> {
     }
 
     /// A step with these changes.
-    pub fn step(&self, changes: Vec<Change>, share: Option<u8>, back: WayBack) -> StepKind {
+    pub fn step(&self, changes: Vec<Change>, purpose: Purpose, back: WayBack) -> StepKind {
         let (director, pool) = (self.traffic.director.clone(), self.traffic.pool.clone());
-        StepKind::Traffic { director, pool, changes, share, back }
+        StepKind::Traffic(TrafficStep { director, pool, changes, purpose, back })
     }
 
     /// Whether a pair has nothing left to do here: the target has its full weight and the source gets nothing.

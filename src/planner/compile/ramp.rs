@@ -9,7 +9,7 @@ use super::{Chain, Steps};
 use crate::model::HookPoint;
 use crate::model::finding::Finding;
 use crate::model::{Change, Mode, Weights};
-use crate::step::{CopyPhase, StepKind, WayBack};
+use crate::step::{Comparison, CopyPass, LowerTtlStep, Purpose, RestoreTtlStep, SettleStep, StepKind, WayBack};
 
 /// Adds the steps of a service; returns those that end it.
 pub fn compile(
@@ -68,8 +68,8 @@ fn prepare(
     let chain = &mut plan.chain(Some(pair.pair), before.to_vec());
     plan.hooks(chain, steps, pair, HookPoint::BeforePair)?;
     plan.hooks(chain, steps, pair, HookPoint::BeforeSeed)?;
-    plan.copies(chain, steps, pair, CopyPhase::Seed, "seed");
-    plan.copies(chain, steps, pair, CopyPhase::Verify, "verify");
+    plan.copies(chain, steps, pair, CopyPass::Seed, "seed");
+    plan.comparisons(chain, steps, pair, Comparison::Whole, "verify");
     plan.hooks(chain, steps, pair, HookPoint::AfterSeed)?;
     plan.check(chain, steps, pair);
     plan.hooks(chain, steps, pair, HookPoint::BeforeShift)?;
@@ -95,7 +95,7 @@ fn shift(
             continue;
         }
         let back = plan.way_back(plan.pairs.iter(), plan.service.shift.hold);
-        chain.add(steps, &id(format!("shift-{share}")), pool.step(changes.clone(), Some(*share), back));
+        chain.add(steps, &id(format!("shift-{share}")), pool.step(changes.clone(), Purpose::Shift(*share), back));
         settle(pool, chain, steps, &id(format!("shift-{share}-settle")));
         chain.add(steps, &id(format!("watch-{share}")), plan.watch(plan.pairs.iter()));
         last = Some(changes);
@@ -145,13 +145,17 @@ fn conclude(
     plan.hooks(chain, steps, pair, HookPoint::BeforeDrain)?;
     if let (Some(pool), Some((source, _))) = (&plan.pool, &pair.members) {
         let back = plan.way_back(std::iter::once(pair), Duration::ZERO);
-        let drain = pool.step(vec![pool::drain(source, pool.can)], None, back);
+        let drain = pool.step(vec![pool::drain(source, pool.can)], Purpose::Drain, back);
         let drained = chain.add(steps, &plan.id(pair, "drain"), drain);
         settle(pool, chain, steps, &plan.id(pair, "drain-settle"));
         wait_empty(plan, pair, chain, steps, drained);
         plan.hooks(chain, steps, pair, HookPoint::AfterDrain)?;
         if pool.can.drain {
-            chain.add(steps, &plan.id(pair, "retire"), pool.step(vec![pool::retire(source)], None, WayBack::default()));
+            chain.add(
+                steps,
+                &plan.id(pair, "retire"),
+                pool.step(vec![pool::retire(source)], Purpose::Retire, WayBack::default()),
+            );
         }
     }
     plan.hooks(chain, steps, pair, HookPoint::AfterPair)?;
@@ -168,8 +172,8 @@ pub fn lower_ttl(plan: &ServicePlan<'_>, chain: &mut Chain, steps: &mut Steps) -
     }
     let (director, name) = (pool.traffic.director.clone(), pool.traffic.pool.clone());
     let id = format!("{}/lower-ttl", plan.service.name);
-    chain.add(steps, &id, StepKind::LowerTtl { director: director.clone(), pool: name.clone(), ttl });
-    let settle = StepKind::Settle { director, pool: name, outlast: Some(id.clone()) };
+    chain.add(steps, &id, StepKind::LowerTtl(LowerTtlStep { director: director.clone(), pool: name.clone(), ttl }));
+    let settle = StepKind::Settle(SettleStep { director, pool: name, outlast: Some(id.clone()) });
     chain.add(steps, &format!("{}/old-ttl", plan.service.name), settle);
     Some(id)
 }
@@ -187,7 +191,7 @@ pub fn restore_ttl(
     chain.add(
         steps,
         &format!("{}/restore-ttl", plan.service.name),
-        StepKind::RestoreTtl { director, pool: name, found_by },
+        StepKind::RestoreTtl(RestoreTtlStep { director, pool: name, found_by }),
     );
     chain.ends()
 }

@@ -9,7 +9,10 @@ use crate::model::{
     DirectoryState, HookPoint, Host, OnRollback, Pair, Side, State, StreamState, Template, Throttle, Undo,
 };
 use crate::spec::Service;
-use crate::step::{CopyPhase, CopyStep, HookStep, StepKind, StreamStep, WayBack};
+use crate::step::{
+    CheckStep, CleanUpStep, CompareStep, Comparison, CopyPass, CopyStep, GateStep, HookStep, StepKind, StreamStep,
+    TreeStep, WatchStep, WayBack,
+};
 
 /// A service ready to be laid out in steps.
 pub struct ServicePlan<'a> {
@@ -26,8 +29,8 @@ pub struct PairPlan<'a> {
     pub target: &'a Host,
     /// Members of the pool, when there is one.
     pub members: Option<(Member, Member)>,
-    /// Trees to carry, phase `Seed`.
-    pub trees: Vec<CopyStep>,
+    /// Trees to carry, each with the most passes of catching up.
+    pub trees: Vec<(TreeStep, u32)>,
     /// Streams to pour.
     pub streams: Vec<StreamStep>,
     /// Local port of the service on the source.
@@ -42,7 +45,7 @@ impl PairPlan<'_> {
 
     /// Ids of everything that is carried over.
     fn jobs(&self) -> Vec<String> {
-        let trees = self.trees.iter().map(|t| &t.job);
+        let trees = self.trees.iter().map(|(t, _)| &t.job);
         trees.chain(self.streams.iter().map(|s| &s.job)).cloned().collect()
     }
 }
@@ -83,8 +86,8 @@ impl<'a> ServicePlan<'a> {
         at: HookPoint,
     ) -> Result<(), Finding> {
         for (n, gate) in self.service.gates.iter().filter(|g| g.at == at).enumerate() {
-            let name = if n == 0 { format!("gate-{}", at.name()) } else { format!("gate-{}-{}", at.name(), n + 1) };
-            let kind = StepKind::Gate { asks: gate.clone(), past: Vec::new() };
+            let name = numbered(&format!("gate-{}", at.name()), n);
+            let kind = StepKind::Gate(GateStep { asks: gate.clone(), past: Vec::new() });
             chain.add(steps, &self.id(pair, &name), kind);
             if let (Some(on_failure), Some(step)) = (gate.on_failure, steps.0.last_mut()) {
                 step.on_failure = on_failure;
@@ -106,7 +109,7 @@ impl<'a> ServicePlan<'a> {
                 },
                 secrets: hook.secrets.clone(),
             };
-            let name = if n == 0 { at.name().to_owned() } else { format!("{}-{}", at.name(), n + 1) };
+            let name = numbered(at.name(), n);
             chain.add(steps, &self.id(pair, &name), StepKind::Hook(step));
             if hook.undo == Undo::Unsaid {
                 Chain::no_return(steps, format!("the hook {name} on {} says nothing of its `undo`", host.name));
@@ -116,19 +119,31 @@ impl<'a> ServicePlan<'a> {
     }
 
     /// Adds one copy step for each tree.
-    pub fn copies(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>, phase: CopyPhase, name: &str) {
-        for (n, tree) in pair.trees.iter().enumerate() {
-            let compares = matches!(phase, CopyPhase::Verify | CopyPhase::VerifyAhead);
-            if compares && !self.directory(n).is_some_and(|d| d.verify) {
-                continue;
+    pub fn copies(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>, pass: CopyPass, name: &str) {
+        for (n, (tree, max_passes)) in pair.trees.iter().enumerate() {
+            if pass == CopyPass::Seed && self.directory(n).is_some_and(|d| d.on_rollback == OnRollback::Restore) {
+                let hook = aside::hook(&pair.target.name, &tree.to);
+                chain.add(steps, &self.id(pair, &numbered("aside", n)), StepKind::Hook(hook));
             }
-            if phase == CopyPhase::Seed && self.directory(n).is_some_and(|d| d.on_rollback == OnRollback::Restore) {
-                let id = self.id(pair, &if n == 0 { "aside".to_owned() } else { format!("aside-{}", n + 1) });
-                chain.add(steps, &id, StepKind::Hook(aside::hook(&pair.target.name, &tree.to)));
+            let copy = CopyStep { tree: tree.clone(), pass, max_passes: *max_passes };
+            chain.add(steps, &self.id(pair, &numbered(name, n)), StepKind::Copy(copy));
+        }
+    }
+
+    /// Adds one comparison for each tree that is to be compared.
+    pub fn comparisons(
+        &self,
+        chain: &mut Chain,
+        steps: &mut Steps,
+        pair: &PairPlan<'_>,
+        comparison: Comparison,
+        name: &str,
+    ) {
+        for (n, (tree, _)) in pair.trees.iter().enumerate() {
+            if self.directory(n).is_some_and(|d| d.verify) {
+                let compare = CompareStep { tree: tree.clone(), comparison };
+                chain.add(steps, &self.id(pair, &numbered(name, n)), StepKind::Compare(compare));
             }
-            let tree = CopyStep { phase, ..tree.clone() };
-            let id = self.id(pair, &if n == 0 { name.to_owned() } else { format!("{name}-{}", n + 1) });
-            chain.add(steps, &id, if compares { StepKind::Verify(tree) } else { StepKind::Copy(tree) });
         }
     }
 
@@ -136,8 +151,8 @@ impl<'a> ServicePlan<'a> {
     /// meanwhile is caught up on.
     pub fn verify_ahead(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>) {
         if self.service.state.iter().filter_map(State::directory).any(|d| d.verify) {
-            self.copies(chain, steps, pair, CopyPhase::VerifyAhead, "verify-ahead");
-            self.copies(chain, steps, pair, CopyPhase::CatchUp, "catch-up-again");
+            self.comparisons(chain, steps, pair, Comparison::Ahead, "verify-ahead");
+            self.copies(chain, steps, pair, CopyPass::CatchUp, "catch-up-again");
         }
     }
 
@@ -148,15 +163,15 @@ impl<'a> ServicePlan<'a> {
     /// Adds one step for each stream.
     pub fn streams(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>) {
         for (n, stream) in pair.streams.iter().enumerate() {
-            let name = if n == 0 { "stream".to_owned() } else { format!("stream-{}", n + 1) };
-            chain.add(steps, &self.id(pair, &name), StepKind::Stream(stream.clone()));
+            chain.add(steps, &self.id(pair, &numbered("stream", n)), StepKind::Stream(stream.clone()));
         }
     }
 
     /// Adds the check of the target, if the service has any.
     pub fn check(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>) {
         if !self.service.health.is_empty() {
-            let kind = StepKind::Check { host: pair.target.name.clone(), checks: self.service.health.clone() };
+            let kind =
+                StepKind::Check(CheckStep { host: pair.target.name.clone(), checks: self.service.health.clone() });
             chain.add(steps, &self.id(pair, "check"), kind);
         }
     }
@@ -177,19 +192,24 @@ impl<'a> ServicePlan<'a> {
         } else {
             pairs.map(|p| (p.target.name.clone(), self.service.health.clone())).collect()
         };
-        StepKind::Watch { hold: self.service.shift.hold, checks }
+        StepKind::Watch(WatchStep { hold: self.service.shift.hold, checks })
     }
 
     /// Adds the removal of what was left on the hosts: agents, manifests, receipts.
     pub fn clean_up(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>) {
         if pair.has_state() || !self.service.hooks.is_empty() {
-            let kind = StepKind::CleanUp {
+            let kind = StepKind::CleanUp(CleanUpStep {
                 hosts: vec![pair.source.name.clone(), pair.target.name.clone()],
                 jobs: pair.jobs(),
-            };
+            });
             chain.add(steps, &self.id(pair, "clean-up"), kind);
         }
     }
+}
+
+/// `seed`, `seed-2`, …
+fn numbered(name: &str, n: usize) -> String {
+    if n == 0 { name.to_owned() } else { format!("{name}-{}", n + 1) }
 }
 
 fn pair_plan<'a>(
@@ -230,10 +250,9 @@ fn stream((source, target): (&Host, &Host), job: String, state: &StreamState) ->
     })
 }
 
-fn tree((source, target): (&Host, &Host), job: String, state: &DirectoryState) -> Result<CopyStep, Finding> {
-    Ok(CopyStep {
+fn tree((source, target): (&Host, &Host), job: String, state: &DirectoryState) -> Result<(TreeStep, u32), Finding> {
+    let tree = TreeStep {
         job,
-        phase: CopyPhase::Seed,
         from: fill(&state.from, source)?,
         to: fill(&state.to, target)?,
         rules: state.rules.clone(),
@@ -246,8 +265,8 @@ fn tree((source, target): (&Host, &Host), job: String, state: &DirectoryState) -
             None => None,
         },
         settle_below: state.settle_below,
-        max_passes: state.max_passes,
-    })
+    };
+    Ok((tree, state.max_passes))
 }
 
 /// Readable, and unique even where names hold characters that an id may not.

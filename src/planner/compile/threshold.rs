@@ -4,7 +4,7 @@
 
 use super::{Chain, Steps};
 use crate::model::{Gate, HookPoint};
-use crate::step::{Step, StepKind};
+use crate::step::{GateStep, Purpose, Step, StepKind};
 
 /// Puts the question before the steps of a service, which begin at `first`, where one of them has no way back.
 pub fn ask(chain: &mut Chain, steps: &mut Steps, first: usize, service: &str) {
@@ -23,7 +23,7 @@ pub fn ask(chain: &mut Chain, steps: &mut Steps, first: usize, service: &str) {
         within: None,
         on_failure: None,
     };
-    let id = chain.add(&mut gate, &format!("{service}/no-return"), StepKind::Gate { asks, past });
+    let id = chain.add(&mut gate, &format!("{service}/no-return"), StepKind::Gate(GateStep { asks, past }));
     for step in steps.0.iter_mut().skip(first).zip(waiting).filter_map(|(step, waits)| waits.then_some(step)) {
         step.after.push(id.clone());
     }
@@ -32,7 +32,8 @@ pub fn ask(chain: &mut Chain, steps: &mut Steps, first: usize, service: &str) {
 
 /// Which of the steps wait for the answer: those without a way back, and what takes their pair out of service before them.
 fn waiting(steps: &[Step]) -> Vec<bool> {
-    let leaves = |step: &Step| matches!(step.kind, StepKind::Traffic { share: None, .. }) || step.urgent;
+    let drains = |step: &Step| matches!(&step.kind, StepKind::Traffic(traffic) if traffic.purpose == Purpose::Drain);
+    let leaves = |step: &Step| drains(step) || step.urgent;
     let mut waiting: Vec<bool> = steps.iter().map(|s| s.no_return.is_some()).collect();
     for (n, step) in steps.iter().enumerate().filter(|(_, s)| s.no_return.is_some() && s.pair.is_some()) {
         let before = steps.get(..n).unwrap_or_default();

@@ -1,0 +1,66 @@
+//! Waiting until a member has no connections.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Class, Ends, Kind, Live, Mark, Played, Preview, Step};
+use crate::model::OnDeadline;
+use crate::text;
+
+/// Waits until a member has no connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmptyStep {
+    /// Inventory name of the director.
+    pub director: String,
+    /// The pool.
+    pub pool: String,
+    /// The member.
+    pub member: String,
+    /// Inventory name of its host, asked where the director cannot count.
+    pub host: String,
+    /// Local port of the service on that host.
+    pub port: Option<u16>,
+    /// How long it may take.
+    pub deadline: Duration,
+    /// How often it is counted.
+    pub interval: Duration,
+    /// What happens at the deadline.
+    pub on_deadline: OnDeadline,
+    /// Id of the traffic step that drained it.
+    pub drained_by: String,
+}
+
+impl Kind for EmptyStep {
+    fn class(&self) -> Class {
+        Class::Reading
+    }
+
+    fn phase(&self) -> &'static str {
+        "empty"
+    }
+
+    fn describe(&self) -> String {
+        let (member, deadline) = (&self.member, text::duration(self.deadline));
+        format!("until {member} has no connections, at most {deadline}, then {}", self.on_deadline.name())
+    }
+
+    fn ends(&self, _: &str, _: &str) -> Ends {
+        let otherwise = format!(", else: {}", self.on_deadline.name());
+        Ends::when("no connection is left").within(self.deadline).otherwise(otherwise)
+    }
+
+    fn hosts(&self) -> Option<Vec<&str>> {
+        Some(vec![&self.host])
+    }
+
+    fn takes(&self, _: &Step, _: &dyn Live) -> Duration {
+        self.interval * 2
+    }
+
+    fn preview(&self, _: &Step, live: &dyn Live, _: &mut Played) -> Preview {
+        let now =
+            live.pool(&self.director, &self.pool).and_then(|p| p.member(&self.member)).and_then(|m| m.connections);
+        Preview { seen: now.map(|n| format!("{} now", text::count(n, "connection"))), mark: Mark::Assumed }
+    }
+}

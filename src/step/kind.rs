@@ -1,0 +1,185 @@
+//! What the other rooms ask of a step, whatever its kind.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{HookStep, Live, Mark, Played, Preview, Step, TrafficStep};
+
+/// Time of anything that is one round of commands.
+pub(super) const ROUND: Duration = Duration::from_millis(200);
+
+/// What a kind of step says of itself.
+pub trait Kind {
+    /// What may be assumed when its outcome is not known.
+    fn class(&self) -> Class;
+
+    /// One word for people: the phase that the step is part of.
+    fn phase(&self) -> &'static str;
+
+    /// What is done, in one line for people.
+    fn describe(&self) -> String;
+
+    /// What would end it. `run` and `step` are for commands that people are told to give.
+    fn ends(&self, _run: &str, _step: &str) -> Ends {
+        Ends::when("it is done and read back")
+    }
+
+    /// Inventory names of the hosts it acts on; `None`: both hosts of its pair.
+    fn hosts(&self) -> Option<Vec<&str>> {
+        None
+    }
+
+    /// The command of the plan that it runs.
+    fn command(&self) -> Option<&str> {
+        None
+    }
+
+    /// The copy job whose data it carries.
+    fn carries(&self) -> Option<&str> {
+        None
+    }
+
+    /// What it shares with other steps, so that only some of them may be under way.
+    fn lane(&self) -> Option<Lane<'_>> {
+        None
+    }
+
+    /// What has to be seen before it acts, because its undo or a later step needs it.
+    fn looks(&self) -> Option<Look<'_>> {
+        None
+    }
+
+    /// Id of the step that saw what this one needs.
+    fn found_by(&self) -> Option<&str> {
+        None
+    }
+
+    /// How its work is put back.
+    fn undo(&self) -> Undo<'_> {
+        Undo::Nothing
+    }
+
+    /// How long it takes, by what is known.
+    fn takes(&self, _step: &Step, _live: &dyn Live) -> Duration {
+        ROUND
+    }
+
+    /// What it will find, as far as can be told, and how sure that is. `played` are the pools as the steps before it leave them.
+    fn preview(&self, _step: &Step, _live: &dyn Live, _played: &mut Played) -> Preview {
+        Preview { seen: None, mark: Mark::Assumed }
+    }
+}
+
+/// What may be assumed when the outcome of a step is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Only reads or waits.
+    Reading,
+    /// Can be repeated.
+    Convergent,
+    /// The host keeps a receipt per key; a repeat gets the first result.
+    Keyed,
+    /// The result can be asked for.
+    Probed,
+    /// Nobody can be asked: an unknown outcome holds.
+    Opaque,
+}
+
+/// What ends a step, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ends {
+    /// `no connection is left`.
+    pub when: String,
+    /// The longest that it may take from its beginning.
+    pub within: Option<Duration>,
+    /// What happens then, as the end of the sentence: `, else it holds`.
+    pub otherwise: String,
+}
+
+impl Ends {
+    /// Without a limit.
+    pub fn when(when: impl Into<String>) -> Self {
+        Self { when: when.into(), within: None, otherwise: String::new() }
+    }
+
+    /// With a limit.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self { within: Some(limit), ..self }
+    }
+
+    /// With what happens at the limit.
+    #[must_use]
+    pub fn otherwise(self, otherwise: impl Into<String>) -> Self {
+        Self { otherwise: otherwise.into(), ..self }
+    }
+}
+
+/// Something that steps share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane<'a> {
+    /// The links and disks that trees are copied over for the first time.
+    Seeds,
+    /// Writes to a director: what one reads before it writes must not be changed by another one in between.
+    Director(&'a str),
+}
+
+impl Lane<'_> {
+    /// How many of the steps that share it may be under way.
+    pub fn limit(self) -> usize {
+        match self {
+            Self::Seeds => 4,
+            Self::Director(_) => 1,
+        }
+    }
+}
+
+/// What a step looks at before it acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look<'a> {
+    /// The members of a pool.
+    Pool {
+        /// Inventory name of the director.
+        director: &'a str,
+        /// The pool.
+        pool: &'a str,
+    },
+    /// The TTL of a pool.
+    Ttl {
+        /// Inventory name of the director.
+        director: &'a str,
+        /// The pool.
+        pool: &'a str,
+    },
+}
+
+/// How a step's work is put back.
+#[derive(Debug, Clone, Copy)]
+pub enum Undo<'a> {
+    /// There is nothing to put back.
+    Nothing,
+    /// The members get the settings that were seen.
+    Members(&'a TrafficStep),
+    /// The pool gets the TTL that was seen.
+    Ttl {
+        /// Inventory name of the director.
+        director: &'a str,
+        /// The pool.
+        pool: &'a str,
+    },
+    /// The plan has a command for it, or says that there is nothing to put back.
+    Command(&'a HookStep),
+}
+
+impl Undo<'_> {
+    /// Whether undoing does anything.
+    pub fn does_something(&self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Members(_) | Self::Ttl { .. } => true,
+            Self::Command(hook) => hook.undo.is_some(),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What is known of the live system when a plan is made, as far as steps ask for it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::copy::TreeSize;
+use crate::model::Pool;
+
+/// The live system as it was seen; `None` for what was not seen.
+pub trait Live {
+    /// The size of a tree on a host.
+    fn tree(&self, host: &str, path: &str) -> Option<&TreeSize>;
+
+    /// A pool.
+    fn pool(&self, director: &str, pool: &str) -> Option<&Pool>;
+
+    /// What the first check of a host says now.
+    fn health(&self, host: &str) -> Option<&str>;
+
+    /// Whether a host answered.
+    fn answers(&self, host: &str) -> bool;
+}
+
+/// What a step will find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// Before → after, or what was seen.
+    pub seen: Option<String>,
+    /// How sure that is.
+    pub mark: Mark,
+}
+
+/// How sure a line of a plan is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// Seen on the live system.
+    Verified,
+    /// Follows from the plan, or from an estimate.
+    Assumed,
+    /// Nobody can tell before it is done.
+    CannotBeChecked,
+}

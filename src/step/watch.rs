@@ -1,0 +1,45 @@
+//! Letting time pass while checks go on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Class, Ends, Kind, Live, Step};
+use crate::model::HealthCheck;
+use crate::text;
+
+/// Lets time pass while checks go on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WatchStep {
+    /// How long.
+    pub hold: Duration,
+    /// Checks by host; empty only waits.
+    pub checks: BTreeMap<String, Vec<HealthCheck>>,
+}
+
+impl Kind for WatchStep {
+    fn class(&self) -> Class {
+        Class::Reading
+    }
+
+    fn phase(&self) -> &'static str {
+        "watch"
+    }
+
+    fn describe(&self) -> String {
+        let hold = text::duration(self.hold);
+        if self.checks.is_empty() {
+            return format!("for {hold}");
+        }
+        format!("health of {} for {hold}", text::list(&self.checks.keys().collect::<Vec<_>>()))
+    }
+
+    fn ends(&self, _: &str, _: &str) -> Ends {
+        Ends::when("the hold passes without a failure").within(self.hold)
+    }
+
+    fn takes(&self, _: &Step, _: &dyn Live) -> Duration {
+        self.hold
+    }
+}
