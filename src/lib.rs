@@ -34,6 +34,7 @@ pub mod journal;
 pub mod lock;
 pub mod model;
 mod mutant;
+pub mod outside;
 pub mod planner;
 pub mod rehearse;
 pub mod render;

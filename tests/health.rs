@@ -19,7 +19,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use migrate::check::{Checker, Health, Outcome, Verdict};
 use migrate::model::{HealthCheck, Host, HttpProbe, Probe, SshTarget, Template};
-use migrate::ssh::{Command, Output, Remote, SshError, SshErrorKind};
+use migrate::outside::{Error, Kind};
+use migrate::ssh::{Command, Output, Remote};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -30,9 +31,8 @@ struct NoSsh;
 
 #[async_trait]
 impl Remote for NoSsh {
-    async fn run(&self, host: &Host, _: &Command) -> Result<Output, SshError> {
-        let kind = SshErrorKind::Unreachable;
-        Err(SshError { host: host.name.clone(), kind, what: "there is no SSH here".into(), hint: None })
+    async fn run(&self, host: &Host, _: &Command) -> Result<Output, Error> {
+        Err(Error::new(host.name.as_str(), Kind::Unreachable, "there is no SSH here"))
     }
 }
 

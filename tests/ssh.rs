@@ -30,7 +30,8 @@ use std::path::{Path, PathBuf};
 
 use lab::sshd::Sshd;
 use migrate::model::Host;
-use migrate::ssh::{Command, Environment, Options, Output, Pool, Remote, SshError};
+use migrate::outside::Error;
+use migrate::ssh::{Command, Environment, Options, Output, Pool, Remote};
 
 /// What the tests know about the user: nothing of whoever runs them.
 fn environment(dir: &Path) -> Environment {
@@ -70,12 +71,12 @@ impl Lab {
         self.pool.run(&self.host, &command).await.unwrap()
     }
 
-    async fn error(&self, host: &Host) -> SshError {
+    async fn error(&self, host: &Host) -> Error {
         self.pool.run(host, &Command { script: "echo ran".to_owned(), ..Command::default() }).await.unwrap_err()
     }
 
     /// An error as a user sees it, without what differs between runs.
-    fn shown(&self, error: &SshError) -> String {
+    fn shown(&self, error: &Error) -> String {
         let text = format!("{:?}: {error}\nhint: {}", error.kind, error.hint.as_deref().unwrap_or("-"));
         let addr = self.sshd.addr();
         let text = text.replace(self.dir.path().to_str().unwrap(), "$DIR").replace(&addr.ip().to_string(), "ADDRESS");

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Verdict, first_line, quote};
 use crate::model::{Host, Template};
-use crate::ssh::{Command, Output, Remote, SshError};
+use crate::outside::Error;
+use crate::ssh::{Command, Output, Remote};
 use crate::text;
 
 pub async fn probe(remote: &dyn Remote, script: &Template, host: &Host, timeout: Duration) -> Verdict {
@@ -31,7 +32,7 @@ fn ended(asked: &str, output: &Output) -> Verdict {
     if output.status == 0 { Verdict::pass(evidence) } else { Verdict::fail(evidence) }
 }
 
-fn trouble(error: &SshError) -> String {
+fn trouble(error: &Error) -> String {
     match &error.hint {
         Some(hint) => format!("{error} ({})", quote(hint)),
         None => error.to_string(),
@@ -47,17 +48,17 @@ mod tests {
     use super::*;
     use crate::check::Outcome;
     use crate::model::SshTarget;
-    use crate::ssh::SshErrorKind;
+    use crate::outside::Kind;
 
     /// Ends every command the way it was told to.
-    struct Ends(Result<(i32, &'static str), SshErrorKind>);
+    struct Ends(Result<(i32, &'static str), Kind>);
 
     #[async_trait]
     impl Remote for Ends {
-        async fn run(&self, host: &Host, _: &Command) -> Result<Output, SshError> {
+        async fn run(&self, host: &Host, _: &Command) -> Result<Output, Error> {
             match self.0 {
                 Ok((status, said)) => Ok(Output { status, stdout: vec![], stderr: said.into(), truncated: false }),
-                Err(kind) => Err(SshError { host: host.name.clone(), kind, what: "no route".into(), hint: None }),
+                Err(kind) => Err(Error::new(host.name.as_str(), kind, "no route")),
             }
         }
     }
@@ -76,7 +77,7 @@ mod tests {
         }
     }
 
-    async fn verdict(ends: Result<(i32, &'static str), SshErrorKind>) -> Verdict {
+    async fn verdict(ends: Result<(i32, &'static str), Kind>) -> Verdict {
         probe(&Ends(ends), &Template("ls {{ root }}".into()), &host(), Duration::from_secs(1)).await
     }
 
@@ -90,7 +91,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_whose_end_nobody_saw_is_unknown() {
-        for kind in [SshErrorKind::Unreachable, SshErrorKind::Interrupted, SshErrorKind::UnknownHostKey] {
+        for kind in [Kind::Unreachable, Kind::Lost, Kind::UnknownHostKey] {
             assert_eq!(verdict(Err(kind)).await.outcome, Outcome::Unknown);
         }
     }

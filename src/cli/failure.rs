@@ -5,7 +5,7 @@ use crate::copy::CopyError;
 use crate::engine::EngineError;
 use crate::journal::JournalError;
 use crate::lock::LockError;
-use crate::ssh::SshError;
+use crate::outside::Error;
 use crate::traffic::TrafficError;
 
 /// An error with advice.
@@ -41,7 +41,7 @@ pub fn print(error: &anyhow::Error) {
 
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     let own = cause.downcast_ref::<Advised>().map(|e| e.hint.clone());
-    let ssh = || cause.downcast_ref::<SshError>().and_then(|e| e.hint.clone());
+    let ssh = || cause.downcast_ref::<Error>().and_then(|e| e.hint.clone());
     let traffic = || cause.downcast_ref::<TrafficError>().and_then(|e| e.hint.clone());
     let copy = || cause.downcast_ref::<CopyError>().and_then(|e| e.hint.clone());
     let lock = || cause.downcast_ref::<LockError>().and_then(LockError::hint);

@@ -12,8 +12,9 @@ use crate::check::{Health, Verdict};
 use crate::copy::TreeSize;
 use crate::model::Pool;
 use crate::model::{HealthCheck, Host, State};
+use crate::outside::Error;
 use crate::spec::{Service, Spec};
-use crate::ssh::{Command, Remote, SshError, facts};
+use crate::ssh::{Command, Remote, facts};
 use crate::text;
 use crate::traffic::{Director, TrafficError};
 
@@ -73,7 +74,7 @@ async fn hosts(
     stream::iter(asked).buffer_unordered(PARALLEL).collect().await
 }
 
-fn unreachable<T>(error: SshError) -> Seen<T> {
+fn unreachable<T>(error: Error) -> Seen<T> {
     Seen::Failed { why: error.what, hint: error.hint }
 }
 

@@ -11,8 +11,9 @@ use super::stage::{Script, Sim, Stage};
 use crate::engine;
 use crate::event::StepState;
 use crate::model::Host;
+use crate::outside::{Error, Kind};
 use crate::ssh::receipt::{self, Asked};
-use crate::ssh::{Command, Output, Remote, SshError, SshErrorKind};
+use crate::ssh::{Command, Output, Remote};
 use crate::step::StepKind;
 
 /// Every simulated host.
@@ -20,13 +21,13 @@ pub(super) struct SimRemote(pub Arc<Stage>);
 
 #[async_trait]
 impl Remote for SimRemote {
-    async fn run(&self, host: &Host, command: &Command) -> Result<Output, SshError> {
+    async fn run(&self, host: &Host, command: &Command) -> Result<Output, Error> {
         let played = self.0.play(|script, sim| {
             let place = script.places.get(&host.name).copied().unwrap_or(usize::MAX);
             let step = engine::with_current_step(|id| script.index.get(id).copied()).flatten();
             let mut shell = Shell { script, sim, host, place };
             if !shell.sim.answers(place) {
-                return Err(shell.error(SshErrorKind::Unreachable, "cannot be reached"));
+                return Err(shell.error(Kind::Unreachable, "cannot be reached"));
             }
             match (step.and_then(|s| Some((s, script.graph.steps.get(s)?))), receipt::asked(command)) {
                 (Some((step, _)), Some(asked)) => shell.receipts(step, &asked),
@@ -49,19 +50,19 @@ struct Shell<'a> {
     place: usize,
 }
 
-type Ran = Result<Output, SshError>;
+type Ran = Result<Output, Error>;
 
 fn output(status: i32, stdout: &str) -> Output {
     Output { status, stdout: stdout.into(), stderr: Vec::new(), truncated: false }
 }
 
 impl Shell<'_> {
-    fn error(&self, kind: SshErrorKind, what: &str) -> SshError {
-        SshError::new(self.host.name.as_str(), kind, what)
+    fn error(&self, kind: Kind, what: &str) -> Error {
+        Error::new(self.host.name.as_str(), kind, what)
     }
 
-    fn cut(&self) -> SshError {
-        self.error(SshErrorKind::Interrupted, "the connection broke while the command ran")
+    fn cut(&self) -> Error {
+        self.error(Kind::Lost, "the connection broke while the command ran")
     }
 
     /// Whether a step is being undone.
@@ -76,9 +77,9 @@ impl Shell<'_> {
         self.ask("asks whether it is done", |_| output(i32::from(!done), ""))
     }
 
-    fn broke(&self, fault: Fault) -> SshError {
+    fn broke(&self, fault: Fault) -> Error {
         match fault {
-            Fault::Before | Fault::Away | Fault::Gone => self.error(SshErrorKind::Unreachable, "cannot be reached"),
+            Fault::Before | Fault::Away | Fault::Gone => self.error(Kind::Unreachable, "cannot be reached"),
             _ => self.cut(),
         }
     }

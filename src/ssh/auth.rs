@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 
 use super::config::{Endpoint, shown};
 use super::session::Client;
-use super::{SshError, SshErrorKind};
+use crate::outside::{Error, Kind};
 use crate::text::escape;
 
 /// OpenSSH's default `MaxAuthTries`: the server hangs up after so many refused keys.
@@ -33,7 +33,7 @@ enum Offer {
 }
 
 /// Logs in, or says what was tried.
-pub(super) async fn log_in(handle: &mut Handle<Client>, endpoint: &Endpoint) -> Result<(), SshError> {
+pub(super) async fn log_in(handle: &mut Handle<Client>, endpoint: &Endpoint) -> Result<(), Error> {
     let mut tried = Tried::default();
     let files: Vec<KeyFile> = endpoint.identities.files.iter().map(|path| KeyFile::read(path)).collect();
     let mut agent = connect_agent(endpoint, &mut tried).await;
@@ -80,7 +80,7 @@ impl Tried {
         self.notes.push(note);
     }
 
-    fn into_error(self, endpoint: &Endpoint, nothing_offered: bool) -> SshError {
+    fn into_error(self, endpoint: &Endpoint, nothing_offered: bool) -> Error {
         let tried = if self.notes.is_empty() { "no key was found".to_owned() } else { self.notes.join("; ") };
         let what = match nothing_offered {
             true => format!("there is no key to log in with: {tried}"),
@@ -93,7 +93,7 @@ impl Tried {
                 escape(endpoint.user.as_bytes(), 40)
             )
         });
-        SshError::new(endpoint.to_string(), SshErrorKind::LoginRefused, what).with_hint(hint)
+        Error::new(endpoint.to_string(), Kind::LoginRefused, what).hint(hint)
     }
 }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::openssh::{self, Resolved};
-use super::{SshError, SshErrorKind};
 use crate::model::{Host, SshTarget};
+use crate::outside::{Error, Kind};
 use crate::text::escape;
 
 /// More jumps than anyone needs; a longer chain is a loop in the configuration.
@@ -100,7 +100,7 @@ fn bracketed(address: &str) -> String {
 pub type Lookup<'a> = &'a (dyn Fn(&str) -> Option<Host> + Sync);
 
 /// Finds out how to reach `host`.
-pub async fn resolve(env: &Environment, host: &Host, lookup: Lookup<'_>) -> Result<Endpoint, SshError> {
+pub async fn resolve(env: &Environment, host: &Host, lookup: Lookup<'_>) -> Result<Endpoint, Error> {
     through_inventory(env, host, lookup, 0).await
 }
 
@@ -111,7 +111,7 @@ async fn through_inventory(
     host: &Host,
     lookup: Lookup<'_>,
     depth: usize,
-) -> Result<Endpoint, SshError> {
+) -> Result<Endpoint, Error> {
     check_depth(&host.name, depth)?;
     let mut via = None;
     for name in &host.ssh.jump {
@@ -129,7 +129,7 @@ async fn through_inventory(
 }
 
 /// Resolves a host with the jump hosts of `ProxyJump`.
-async fn through_config(env: &Environment, name: &str, jumps: &str, depth: usize) -> Result<Arc<Endpoint>, SshError> {
+async fn through_config(env: &Environment, name: &str, jumps: &str, depth: usize) -> Result<Arc<Endpoint>, Error> {
     check_depth(name, depth)?;
     let mut via = None;
     for jump in jumps.split(',') {
@@ -140,7 +140,7 @@ async fn through_config(env: &Environment, name: &str, jumps: &str, depth: usize
     via.ok_or_else(|| config_error(name, "its ProxyJump is empty"))
 }
 
-fn check_depth(name: &str, depth: usize) -> Result<(), SshError> {
+fn check_depth(name: &str, depth: usize) -> Result<(), Error> {
     if depth <= MAX_JUMPS {
         return Ok(());
     }
@@ -166,7 +166,7 @@ async fn endpoint(
     wanted: &Wanted<'_>,
     via: Option<Arc<Endpoint>>,
     depth: usize,
-) -> Result<Endpoint, SshError> {
+) -> Result<Endpoint, Error> {
     let fail = |why: String| config_error(wanted.name, why);
     check_word("address", wanted.address).map_err(fail)?;
     if let Some(user) = &wanted.ssh.user {
@@ -196,12 +196,12 @@ async fn configured_via(
     name: &str,
     found: &Resolved,
     depth: usize,
-) -> Result<Option<Arc<Endpoint>>, SshError> {
+) -> Result<Option<Arc<Endpoint>>, Error> {
     if let Some(command) = &found.proxy_command {
         let what =
             format!("ssh_config sets ProxyCommand `{}`, which is not supported", escape(command.as_bytes(), 120));
         let hint = "use ProxyJump in ssh_config, or `jump:` in the inventory".to_owned();
-        return Err(config_error(name, what).with_hint(hint));
+        return Err(config_error(name, what).hint(hint));
     }
     match &found.proxy_jump {
         Some(jumps) => Ok(Some(through_config(env, name, jumps, depth + 1).await?)),
@@ -235,8 +235,8 @@ fn check_word(what: &str, word: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn config_error(name: &str, what: impl Into<String>) -> SshError {
-    SshError::new(escape(name.as_bytes(), 80), SshErrorKind::Config, what)
+fn config_error(name: &str, what: impl Into<String>) -> Error {
+    Error::new(escape(name.as_bytes(), 80), Kind::Config, what)
 }
 
 /// `path`, with `~` put in for the home directory, for people.

@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, Output, Remote, SshError, SshErrorKind};
+use super::{Command, Output, Remote};
 use crate::model::Host;
+use crate::outside::{Error, Kind};
 use crate::text::escape;
 
 /// Peers that are named.
@@ -44,14 +45,14 @@ pub async fn connections(
     host: &Host,
     address: Option<IpAddr>,
     port: u16,
-) -> Result<ConnectionCount, SshError> {
+) -> Result<ConnectionCount, Error> {
     let (little, big) = address.map(|ip| (forms(ip, true), forms(ip, false))).unwrap_or_default();
     let args = vec![format!("{port:04X}"), little, big];
     let output = remote.run(host, &Command { script: SCRIPT.to_owned(), args, ..Command::default() }).await?;
     parse(&output).ok_or_else(|| {
         let said = escape(if output.stderr.is_empty() { &output.stdout } else { &output.stderr }, 200);
         let what = format!("its connections cannot be counted: {said}");
-        SshError::new(host.name.clone(), SshErrorKind::Failed, what)
+        Error::new(host.name.clone(), Kind::Refused, what)
     })
 }
 

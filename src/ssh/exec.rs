@@ -17,8 +17,9 @@ use sha2::{Digest, Sha256};
 use super::pool::Pool;
 use super::quote;
 use super::stream::{Ending, Exit, Reader, Stream};
-use super::{Command, Output, Remote, SshError, SshErrorKind};
+use super::{Command, Output, Remote};
 use crate::model::Host;
+use crate::outside::{Error, Kind};
 use crate::text::{duration, escape};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,9 +49,9 @@ struct Parcel {
 
 #[async_trait]
 impl Remote for Pool {
-    async fn run(&self, host: &Host, command: &Command) -> Result<Output, SshError> {
-        let parcel = Parcel::new(command)
-            .map_err(|what| SshError::new(escape(host.name.as_bytes(), 80), SshErrorKind::Config, what))?;
+    async fn run(&self, host: &Host, command: &Command) -> Result<Output, Error> {
+        let parcel =
+            Parcel::new(command).map_err(|what| Error::new(escape(host.name.as_bytes(), 80), Kind::Config, what))?;
         let stream = self.start(host, &parcel.line).await?;
         let label = self.endpoint(host).await?.to_string();
         deliver(stream, parcel, &label, command.timeout.unwrap_or(DEFAULT_TIMEOUT)).await
@@ -108,7 +109,7 @@ fn random_word() -> Result<String, String> {
 }
 
 /// Sends the script and waits for its end.
-async fn deliver(stream: Stream, parcel: Parcel, label: &str, limit: Duration) -> Result<Output, SshError> {
+async fn deliver(stream: Stream, parcel: Parcel, label: &str, limit: Duration) -> Result<Output, Error> {
     let (mut reader, mut writer, mut ending) = stream.into_parts();
     let mut stdout = Collector::new(&parcel.marker);
     let send = async {
@@ -120,8 +121,9 @@ async fn deliver(stream: Stream, parcel: Parcel, label: &str, limit: Duration) -
     let Ok(read) = tokio::time::timeout(limit, work).await else {
         ending.terminate().await;
         let what = format!("the command did not end within {}: whether it did its work is unknown", duration(limit));
-        return Err(SshError::new(label, SshErrorKind::Interrupted, what)
-            .with_hint("it was told to stop; see on the host whether it still runs"));
+        return Err(
+            Error::new(label, Kind::Lost, what).hint("it was told to stop; see on the host whether it still runs")
+        );
     };
     drop(reader);
     let exit = match read {
@@ -130,7 +132,7 @@ async fn deliver(stream: Stream, parcel: Parcel, label: &str, limit: Duration) -
     };
     let exit = exit.map_err(|e| {
         let what = format!("the connection broke while a command ran: {}; whether it did its work is unknown", e.what);
-        SshError { what, ..e }.with_hint("see on the host what it did before it is run again")
+        Error { what, ..e }.hint("see on the host what it did before it is run again")
     })?;
     stdout.into_output(exit, &parcel.marker, label)
 }
@@ -195,13 +197,13 @@ impl Collector {
         }
     }
 
-    fn into_output(self, exit: Exit, marker: &str, label: &str) -> Result<Output, SshError> {
+    fn into_output(self, exit: Exit, marker: &str, label: &str) -> Result<Output, Error> {
         if !self.started {
             return Err(not_started(label, marker, &self.bytes, &exit));
         }
         let Some(status) = exit.status else {
             let what = "the host did not say how the command ended: whether it did its work is unknown";
-            return Err(SshError::new(label, SshErrorKind::Interrupted, what));
+            return Err(Error::new(label, Kind::Lost, what));
         };
         let stderr = match find(&exit.stderr, &self.marker) {
             Some(at) => exit.stderr.get(at + self.marker.len()..).unwrap_or_default().to_vec(),
@@ -216,11 +218,11 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 /// The loader did not say that it starts the script.
-fn not_started(label: &str, marker: &str, stdout: &[u8], exit: &Exit) -> SshError {
+fn not_started(label: &str, marker: &str, stdout: &[u8], exit: &Exit) -> Error {
     if find(&exit.stderr, format!("{marker}-cut").as_bytes()).is_some() {
-        return SshError::new(
+        return Error::new(
             label,
-            SshErrorKind::Failed,
+            Kind::Refused,
             "the script arrived cut or changed, so the host refused it: nothing was run",
         );
     }
@@ -232,8 +234,8 @@ fn not_started(label: &str, marker: &str, stdout: &[u8], exit: &Exit) -> SshErro
         false => format!("it printed: {}", escape(&said, 300)),
     };
     let what = format!("the login worked, but the account's shell did not start the command ({status}); {said}");
-    SshError::new(label, SshErrorKind::Failed, what)
-        .with_hint("the account needs a working login shell, /bin/sh, and a key without a forced command")
+    Error::new(label, Kind::Refused, what)
+        .hint("the account needs a working login shell, /bin/sh, and a key without a forced command")
 }
 
 #[cfg(test)]

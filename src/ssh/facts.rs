@@ -8,8 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, Output, Remote, SshError, SshErrorKind};
+use super::{Command, Output, Remote};
 use crate::model::Host;
+use crate::outside::{Error, Kind};
 use crate::text::escape;
 
 /// The namespace in which all processes of a machine are visible has this number on every Linux.
@@ -125,7 +126,7 @@ pub struct PathFacts {
 }
 
 /// Looks at a host. `paths` are absolute or start with `~/`.
-pub async fn facts(remote: &dyn Remote, host: &Host, paths: &[String]) -> Result<Facts, SshError> {
+pub async fn facts(remote: &dyn Remote, host: &Host, paths: &[String]) -> Result<Facts, Error> {
     let command = Command { script: SCRIPT.to_owned(), args: paths.to_vec(), ..Command::default() };
     let output = remote.run(host, &command).await?;
     let clock = clock_skew(remote, host).await?;
@@ -133,7 +134,7 @@ pub async fn facts(remote: &dyn Remote, host: &Host, paths: &[String]) -> Result
 }
 
 /// The clock question is asked by itself, on a connection that stands: its round trip is the error.
-async fn clock_skew(remote: &dyn Remote, host: &Host) -> Result<ClockSkew, SshError> {
+async fn clock_skew(remote: &dyn Remote, host: &Host) -> Result<ClockSkew, Error> {
     let command = Command { script: "date +%s.%N".to_owned(), ..Command::default() };
     let before = SystemTime::now();
     let output = remote.run(host, &command).await?;
@@ -157,9 +158,9 @@ fn skew(answer: &str, before: SystemTime, after: SystemTime) -> Option<ClockSkew
     Some(ClockSkew { millis: remote.checked_sub(middle)? / 1000, error_millis: error.div_ceil(1000) })
 }
 
-fn odd(host: &Host, why: &str) -> SshError {
+fn odd(host: &Host, why: &str) -> Error {
     let what = format!("its answer about itself cannot be read: {why}");
-    SshError::new(host.name.clone(), SshErrorKind::Failed, what)
+    Error::new(host.name.clone(), Kind::Refused, what)
 }
 
 fn parse(output: &Output, paths: &[String], clock: ClockSkew) -> Result<Facts, String> {

@@ -10,7 +10,7 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
 use sha1::Sha1;
 
 use super::config::{Endpoint, KnownAs, shown};
-use super::{SshError, SshErrorKind};
+use crate::outside::{Error, Kind};
 use crate::text::list;
 
 /// A file larger than this is not a known_hosts file.
@@ -156,15 +156,14 @@ impl Known {
     }
 
     /// Whether this is the key of the host; the error says what to do.
-    pub fn check(&self, endpoint: &Endpoint, offered: &PublicKey) -> Result<(), SshError> {
+    pub fn check(&self, endpoint: &Endpoint, offered: &PublicKey) -> Result<(), Error> {
         let shown_key = format!("{} key {}", offered.algorithm(), fingerprint(offered));
         let host = endpoint.to_string();
         match self.verdict(offered) {
             Verdict::Trusted => Ok(()),
             Verdict::Unknown => {
                 let what = format!("its {shown_key} is unknown: {}", self.why_unknown());
-                Err(SshError::new(host, SshErrorKind::UnknownHostKey, what)
-                    .with_hint(self.how_to_add(endpoint, offered)))
+                Err(Error::new(host, Kind::UnknownHostKey, what).hint(self.how_to_add(endpoint, offered)))
             }
             Verdict::Changed(known) => {
                 let known: Vec<String> = known
@@ -172,15 +171,15 @@ impl Known {
                     .map(|(at, key)| format!("{at} has {} {}", key.algorithm(), fingerprint(key)))
                     .collect();
                 let what = format!("offers another key than the known one: {shown_key}, but {}", list(&known));
-                Err(SshError::new(host, SshErrorKind::ChangedHostKey, what).with_hint(
+                Err(Error::new(host, Kind::ChangedHostKey, what).hint(
                     "someone may be in between, or the host was installed anew: compare with the host's own \
                      `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console before anything is trusted",
                 ))
             }
             Verdict::Revoked(at) => {
                 let what = format!("its {shown_key} was revoked by {at}");
-                Err(SshError::new(host, SshErrorKind::ChangedHostKey, what)
-                    .with_hint("whoever holds this key must not be trusted: give the host a new key"))
+                Err(Error::new(host, Kind::ChangedHostKey, what)
+                    .hint("whoever holds this key must not be trusted: give the host a new key"))
             }
         }
     }

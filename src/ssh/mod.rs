@@ -24,6 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::Host;
+use crate::outside::Error;
 
 pub(crate) use beside::round_trip;
 pub use config::Environment;
@@ -67,49 +68,5 @@ pub struct Output {
 #[async_trait]
 pub trait Remote: Send + Sync {
     /// Runs a command to its end.
-    async fn run(&self, host: &Host, command: &Command) -> Result<Output, SshError>;
-}
-
-/// Why a command did not run to its end.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{host}: {what}")]
-pub struct SshError {
-    /// Inventory name and address: `dal-1 (root@127.0.10.1:2201)`.
-    pub host: String,
-    /// What the engine has to know.
-    pub kind: SshErrorKind,
-    /// What happened and why, in one sentence, escaped.
-    pub what: String,
-    /// What to do next.
-    pub hint: Option<String>,
-}
-
-impl SshError {
-    pub(crate) fn new(host: impl Into<String>, kind: SshErrorKind, what: impl Into<String>) -> Self {
-        Self { host: host.into(), kind, what: what.into(), hint: None }
-    }
-
-    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
-
-/// What the engine has to know about a failed SSH call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SshErrorKind {
-    /// No connection could be made: the command did not run.
-    Unreachable,
-    /// The host's key is not in known_hosts: the command did not run.
-    UnknownHostKey,
-    /// The host's key is another than the known one: the command did not run.
-    ChangedHostKey,
-    /// No key was accepted: the command did not run.
-    LoginRefused,
-    /// The connection broke or time ran out while the command ran: whether it did its work is unknown.
-    Interrupted,
-    /// Settings on this side are wrong (key file, ssh_config): the command did not run.
-    Config,
-    /// The host was reached, but what was asked for cannot be done there: nothing was done.
-    Failed,
+    async fn run(&self, host: &Host, command: &Command) -> Result<Output, Error>;
 }

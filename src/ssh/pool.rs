@@ -15,8 +15,8 @@ use super::config::{self, Endpoint, Environment};
 use super::quote;
 use super::session::{Session, describe};
 use super::stream::Stream;
-use super::{SshError, SshErrorKind};
 use crate::model::{Host, SshTarget};
+use crate::outside::{Error, Kind};
 use crate::text::{duration, escape};
 
 /// How often a slot is asked for again when the server refuses the only session on a connection.
@@ -111,7 +111,7 @@ impl Drop for Exclusive {
 #[derive(Default)]
 struct Connection {
     session: Option<Arc<Session>>,
-    failed: Option<(Instant, SshError)>,
+    failed: Option<(Instant, Error)>,
 }
 
 /// Why a channel could not be opened.
@@ -142,9 +142,9 @@ impl Pool {
     /// Runs `argv` on a host and gives its input and output. It is not run by a shell; the words arrive as they are.
     ///
     /// The reader must keep reading: see [`super::stream`].
-    pub async fn open(&self, host: &Host, argv: &[&str]) -> Result<Stream, SshError> {
+    pub async fn open(&self, host: &Host, argv: &[&str]) -> Result<Stream, Error> {
         let Some(line) = quote::command_line(argv) else {
-            return Err(SshError::new(host.name.clone(), SshErrorKind::Config, "a command argument holds a NUL byte"));
+            return Err(Error::new(host.name.clone(), Kind::Config, "a command argument holds a NUL byte"));
         };
         let endpoint = self.endpoint(host).await?;
         let alone = Exclusive::take(&self.inner, &endpoint);
@@ -152,17 +152,17 @@ impl Pool {
     }
 
     /// Connects to a unix socket on a host.
-    pub async fn open_unix(&self, host: &Host, path: &str) -> Result<Stream, SshError> {
+    pub async fn open_unix(&self, host: &Host, path: &str) -> Result<Stream, Error> {
         self.open_channel(host, None, Request::Unix(path)).await
     }
 
     /// Connects to a TCP port that the host can reach.
-    pub async fn open_tcp(&self, host: &Host, address: &str, port: u16) -> Result<Stream, SshError> {
+    pub async fn open_tcp(&self, host: &Host, address: &str, port: u16) -> Result<Stream, Error> {
         self.open_channel(host, None, Request::Tcp(address, port)).await
     }
 
     /// How a host is reached.
-    pub async fn endpoint(&self, host: &Host) -> Result<Arc<Endpoint>, SshError> {
+    pub async fn endpoint(&self, host: &Host) -> Result<Arc<Endpoint>, Error> {
         let wanted: Wanted = (host.name.clone(), host.address.clone(), host.ssh.clone());
         let known = |inner: &Inner| lock(&inner.endpoints).get(&wanted).cloned();
         if let Some(endpoint) = known(&self.inner) {
@@ -189,17 +189,12 @@ impl Pool {
     }
 
     /// Starts a command line in a session of its own, on the connection for commands.
-    pub(super) async fn start(&self, host: &Host, line: &str) -> Result<Stream, SshError> {
+    pub(super) async fn start(&self, host: &Host, line: &str) -> Result<Stream, Error> {
         self.open_channel(host, None, Request::Command(line)).await
     }
 
     /// Opens a channel; when the pooled connection turns out to be gone, on a new one.
-    async fn open_channel(
-        &self,
-        host: &Host,
-        alone: Option<Exclusive>,
-        request: Request<'_>,
-    ) -> Result<Stream, SshError> {
+    async fn open_channel(&self, host: &Host, alone: Option<Exclusive>, request: Request<'_>) -> Result<Stream, Error> {
         let endpoint = self.endpoint(host).await?;
         let lane = alone.as_ref().map_or(Lane::Commands, |alone| Lane::Stream(alone.nth));
         let mut last = String::new();
@@ -215,11 +210,11 @@ impl Pool {
             }
         }
         let what = format!("connections end as soon as they are used: {last}");
-        Err(SshError::new(endpoint.to_string(), SshErrorKind::Unreachable, what))
+        Err(Error::new(endpoint.to_string(), Kind::Unreachable, what))
     }
 
     /// The connection of this lane, made if there is none.
-    fn session<'a>(&'a self, endpoint: &'a Arc<Endpoint>, lane: Lane) -> BoxFuture<'a, Result<Arc<Session>, SshError>> {
+    fn session<'a>(&'a self, endpoint: &'a Arc<Endpoint>, lane: Lane) -> BoxFuture<'a, Result<Arc<Session>, Error>> {
         Box::pin(async move {
             let place = lock(&self.inner.places).entry((endpoint.clone(), lane)).or_default().clone();
             let asked = Instant::now();
@@ -245,11 +240,11 @@ impl Pool {
         })
     }
 
-    async fn connect(&self, endpoint: &Arc<Endpoint>, lane: Lane) -> Result<Arc<Session>, SshError> {
+    async fn connect(&self, endpoint: &Arc<Endpoint>, lane: Lane) -> Result<Arc<Session>, Error> {
         let via = match &endpoint.via {
-            Some(via) => Some(self.session(via, lane).await.map_err(|e| SshError {
-                host: endpoint.to_string(),
-                what: format!("its jump host {}: {}", e.host, e.what),
+            Some(via) => Some(self.session(via, lane).await.map_err(|e| Error {
+                at: endpoint.to_string(),
+                what: format!("its jump host {}: {}", e.at, e.what),
                 ..e
             })?),
             None => None,
@@ -296,11 +291,11 @@ impl Request<'_> {
     }
 
     /// What it means that the server opens no such channel.
-    fn refused(self, endpoint: &Endpoint, why: &ChannelOpenFailure) -> SshError {
+    fn refused(self, endpoint: &Endpoint, why: &ChannelOpenFailure) -> Error {
         let (to, setting) = match self {
             Self::Command(_) => {
                 return failed(endpoint, format!("does not start a session ({why:?})"))
-                    .with_hint("look at `MaxSessions` in its sshd_config, and into its log");
+                    .hint("look at `MaxSessions` in its sshd_config, and into its log");
             }
             Self::Unix(path) => {
                 (format!("the unix socket {}", escape(path.as_bytes(), 200)), "AllowStreamLocalForwarding")
@@ -309,12 +304,11 @@ impl Request<'_> {
         };
         match why {
             ChannelOpenFailure::AdministrativelyProhibited => {
-                failed(endpoint, format!("does not allow connections to {to}")).with_hint(format!(
-                    "set `{setting} yes` in its sshd_config, and look at the options of the login key"
-                ))
+                failed(endpoint, format!("does not allow connections to {to}"))
+                    .hint(format!("set `{setting} yes` in its sshd_config, and look at the options of the login key"))
             }
             _ => failed(endpoint, format!("cannot connect to {to}"))
-                .with_hint(format!("does it exist there, and may `{}` use it?", endpoint.user)),
+                .hint(format!("does it exist there, and may `{}` use it?", endpoint.user)),
         }
     }
 }
@@ -360,8 +354,8 @@ async fn within<T>(
     }
 }
 
-fn failed(endpoint: &Endpoint, what: String) -> SshError {
-    SshError::new(endpoint.to_string(), SshErrorKind::Failed, what)
+fn failed(endpoint: &Endpoint, what: String) -> Error {
+    Error::new(endpoint.to_string(), Kind::Refused, what)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -11,10 +11,11 @@
 use std::time::Duration;
 
 use super::exec::payload;
-use super::{Command, Output, Remote, SshError, SshErrorKind};
+use super::{Command, Output, Remote};
 use crate::clock::Clock;
 use crate::model::Host;
 use crate::mutant::{self, Mutant};
+use crate::outside::{Error, Kind};
 use crate::text::escape;
 
 /// How long one question waits for an answer on the host.
@@ -78,8 +79,8 @@ pub async fn run_keyed(
     key: &Key,
     fence: u64,
     command: &Command,
-) -> Result<KeyedOutcome, SshError> {
-    let script = payload(command).map_err(|what| SshError::new(host.name.clone(), SshErrorKind::Config, what))?;
+) -> Result<KeyedOutcome, Error> {
+    let script = payload(command).map_err(|what| Error::new(host.name.clone(), Kind::Config, what))?;
     let limit = command.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let (seconds, length) = (limit.as_secs().max(1).to_string(), script.len().to_string());
     let question = Question { host, key, fence };
@@ -95,12 +96,12 @@ pub async fn run_keyed(
         match answer {
             Ok(KeyedOutcome::Running | KeyedOutcome::NotClaimed) if clock.now() < until => starts = true,
             // The key makes asking again safe; whether it can be asked shows when connecting.
-            Err(e) if e.kind == SshErrorKind::Interrupted && clock.now() < until => {
+            Err(e) if e.kind == Kind::Lost && clock.now() < until => {
                 clock.sleep(RETRY_PAUSE).await;
             }
             // That this question did not arrive says nothing of the ones before.
             Err(e) if sent && !mutant::is(Mutant::NoSeal) => {
-                return Err(SshError { kind: SshErrorKind::Interrupted, ..e });
+                return Err(Error { kind: Kind::Lost, ..e });
             }
             answer => return answer,
         }
@@ -114,18 +115,18 @@ pub async fn fetch(
     key: &Key,
     fence: u64,
     wait: Duration,
-) -> Result<KeyedOutcome, SshError> {
+) -> Result<KeyedOutcome, Error> {
     Question { host, key, fence }.ask(remote, "", wait.min(POLL), &[]).await
 }
 
 /// Sees to it that a command which has not started never does; tells what is known about it.
-pub async fn seal(remote: &dyn Remote, host: &Host, key: &Key, fence: u64) -> Result<KeyedOutcome, SshError> {
+pub async fn seal(remote: &dyn Remote, host: &Host, key: &Key, fence: u64) -> Result<KeyedOutcome, Error> {
     Question { host, key, fence }.ask(remote, SEAL, Duration::ZERO, &[]).await
 }
 
 /// Removes all receipts of a run; refused while one of its commands runs.
-pub async fn remove(remote: &dyn Remote, host: &Host, run: &str) -> Result<(), SshError> {
-    let key = Key::new(run, "x").map_err(|what| SshError::new(host.name.clone(), SshErrorKind::Config, what))?;
+pub async fn remove(remote: &dyn Remote, host: &Host, run: &str) -> Result<(), Error> {
+    let key = Key::new(run, "x").map_err(|what| Error::new(host.name.clone(), Kind::Config, what))?;
     let args = vec![work_dir(host), key.run];
     let output = remote.run(host, &Command { script: format!("{COMMON}{REMOVE}"), args, ..Command::default() }).await?;
     match output.status {
@@ -168,8 +169,8 @@ fn work_dir(host: &Host) -> String {
     host.ssh.work_dir.clone().unwrap_or_else(|| "~/.migrate".to_owned())
 }
 
-fn failed(host: &Host, what: &str) -> SshError {
-    SshError::new(host.name.clone(), SshErrorKind::Failed, what)
+fn failed(host: &Host, what: &str) -> Error {
+    Error::new(host.name.clone(), Kind::Refused, what)
 }
 
 /// A question about one key.
@@ -180,18 +181,12 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
-    async fn ask(
-        &self,
-        remote: &dyn Remote,
-        act: &str,
-        wait: Duration,
-        more: &[&str],
-    ) -> Result<KeyedOutcome, SshError> {
+    async fn ask(&self, remote: &dyn Remote, act: &str, wait: Duration, more: &[&str]) -> Result<KeyedOutcome, Error> {
         // Shells count with signed 64-bit numbers.
         if i64::try_from(self.fence).is_err() {
-            return Err(SshError::new(
+            return Err(Error::new(
                 self.host.name.clone(),
-                SshErrorKind::Config,
+                Kind::Config,
                 format!("the fence {} is too large", self.fence),
             ));
         }

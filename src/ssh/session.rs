@@ -19,7 +19,7 @@ use super::config::Endpoint;
 use super::known_hosts::{self, Known};
 use super::pool::Options;
 use super::stream::Stream;
-use super::{SshError, SshErrorKind};
+use crate::outside::{Error, Kind};
 use crate::text::{duration, escape};
 
 /// Receive window of a channel: what it can pull in one round trip. sshd reads ahead as much as the window lets it, and moves it
@@ -49,7 +49,7 @@ pub(super) struct Session {
 pub(super) struct Client {
     endpoint: Arc<Endpoint>,
     known: Known,
-    refused: Arc<Mutex<Option<SshError>>>,
+    refused: Arc<Mutex<Option<Error>>>,
     ended: watch::Sender<Option<String>>,
 }
 
@@ -86,7 +86,7 @@ impl Session {
         endpoint: &Arc<Endpoint>,
         via: Option<&Arc<Session>>,
         options: &Options,
-    ) -> Result<Self, SshError> {
+    ) -> Result<Self, Error> {
         let limit = options.connect_timeout;
         let (mut handle, ended) = tokio::time::timeout(limit, shake_hands(endpoint, via, options))
             .await
@@ -141,11 +141,7 @@ impl Session {
 type Shaken = (Handle<Client>, watch::Receiver<Option<String>>);
 
 /// Dials, agrees on keys and checks the host's.
-async fn shake_hands(
-    endpoint: &Arc<Endpoint>,
-    via: Option<&Arc<Session>>,
-    options: &Options,
-) -> Result<Shaken, SshError> {
+async fn shake_hands(endpoint: &Arc<Endpoint>, via: Option<&Arc<Session>>, options: &Options) -> Result<Shaken, Error> {
     let known = known_hosts::read(&endpoint.known_hosts, &endpoint.known_as).await;
     let refused = Arc::new(Mutex::new(None));
     let (ended_tx, ended) = watch::channel(None);
@@ -169,14 +165,14 @@ async fn shake_hands(
     }
 }
 
-async fn dial(endpoint: &Endpoint) -> Result<TcpStream, SshError> {
+async fn dial(endpoint: &Endpoint) -> Result<TcpStream, Error> {
     let socket = TcpStream::connect((endpoint.address.as_str(), endpoint.port)).await.map_err(|e| {
         let error = unreachable(endpoint, format!("cannot connect: {}", io_reason(&e)));
         match e.kind() {
             std::io::ErrorKind::ConnectionRefused => {
-                error.with_hint("is sshd running there, and is `port` under `ssh` in the inventory right?")
+                error.hint("is sshd running there, and is `port` under `ssh` in the inventory right?")
             }
-            _ => error.with_hint("check the address, and that a route and the firewalls let this machine through"),
+            _ => error.hint("check the address, and that a route and the firewalls let this machine through"),
         }
     })?;
     // Small messages go out at once: every command is a few of them.
@@ -184,30 +180,30 @@ async fn dial(endpoint: &Endpoint) -> Result<TcpStream, SshError> {
     Ok(socket)
 }
 
-async fn tunnel(endpoint: &Endpoint, via: &Arc<Session>) -> Result<Stream, SshError> {
+async fn tunnel(endpoint: &Endpoint, via: &Arc<Session>) -> Result<Stream, Error> {
     match via.open_tcp(&endpoint.address, endpoint.port).await {
         Ok(channel) => Ok(Stream::new(via.clone(), channel, ())),
         Err(russh::Error::ChannelOpenFailure(russh::ChannelOpenFailure::AdministrativelyProhibited)) => {
             Err(unreachable(endpoint, format!("its jump host {} does not allow forwarding", via.label))
-                .with_hint("set `AllowTcpForwarding yes` in its sshd_config"))
+                .hint("set `AllowTcpForwarding yes` in its sshd_config"))
         }
         Err(russh::Error::ChannelOpenFailure(_)) => {
             Err(unreachable(endpoint, format!("its jump host {} cannot connect to it", via.label))
-                .with_hint("is sshd running there, and can the jump host reach this address and port?"))
+                .hint("is sshd running there, and can the jump host reach this address and port?"))
         }
         Err(e) => Err(unreachable(endpoint, format!("its jump host {}: {}", via.label, describe(&e)))),
     }
 }
 
-fn handshake_error(endpoint: &Endpoint, error: &russh::Error) -> SshError {
+fn handshake_error(endpoint: &Endpoint, error: &russh::Error) -> Error {
     match error {
         russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, theirs, .. } => {
             let theirs = escape(theirs.join(", ").as_bytes(), 200);
             unreachable(endpoint, format!("offers only host keys that are not supported ({theirs})"))
-                .with_hint("give the host an Ed25519 key: ssh-keygen -A on the host, then restart its sshd")
+                .hint("give the host an Ed25519 key: ssh-keygen -A on the host, then restart its sshd")
         }
         e => unreachable(endpoint, format!("no SSH connection: {}", describe(e)))
-            .with_hint("is it really an SSH server that listens there?"),
+            .hint("is it really an SSH server that listens there?"),
     }
 }
 
@@ -271,8 +267,8 @@ fn has_aes() -> bool {
     false
 }
 
-pub(super) fn unreachable(endpoint: &Endpoint, what: String) -> SshError {
-    SshError::new(endpoint.to_string(), SshErrorKind::Unreachable, what)
+pub(super) fn unreachable(endpoint: &Endpoint, what: String) -> Error {
+    Error::new(endpoint.to_string(), Kind::Unreachable, what)
 }
 
 fn io_reason(e: &std::io::Error) -> String {

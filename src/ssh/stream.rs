@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::beside::Beside;
 use super::session::Session;
-use super::{SshError, SshErrorKind};
+use crate::outside::{Error, Kind};
 
 /// What is kept of standard error: its end.
 const STDERR_KEPT: usize = 64 << 10;
@@ -68,7 +68,7 @@ pub struct Writer {
 
 /// The end of the remote command.
 pub struct Ending {
-    exit: oneshot::Receiver<Result<Exit, SshError>>,
+    exit: oneshot::Receiver<Result<Exit, Error>>,
     half: Arc<ChannelWriteHalf<Msg>>,
     session: Arc<Session>,
     exited: watch::Receiver<bool>,
@@ -134,7 +134,7 @@ impl Stream {
     }
 
     /// Ends the input, drops output that was not read, and waits for the command.
-    pub async fn finish(self) -> Result<Exit, SshError> {
+    pub async fn finish(self) -> Result<Exit, Error> {
         let (reader, mut writer, ending) = self.into_parts();
         drop(reader);
         writer.end().await;
@@ -191,8 +191,8 @@ fn broken() -> io::Error {
 
 impl Ending {
     /// Waits until the command has ended and all its output was read or dropped.
-    pub async fn wait(self) -> Result<Exit, SshError> {
-        let gone = || SshError::new(self.session.label.clone(), SshErrorKind::Interrupted, self.session.reason());
+    pub async fn wait(self) -> Result<Exit, Error> {
+        let gone = || Error::new(self.session.label.clone(), Kind::Lost, self.session.reason());
         self.exit.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -202,11 +202,10 @@ impl Ending {
     }
 
     /// Closes the stream without waiting for the end of the output.
-    pub(super) async fn hang_up(self) -> Result<Exit, SshError> {
+    pub(super) async fn hang_up(self) -> Result<Exit, Error> {
         let Self { exit, session, hang_up, _hold, .. } = self;
         let _ = hang_up.send(());
-        exit.await
-            .unwrap_or_else(|_| Err(SshError::new(session.label.clone(), SshErrorKind::Interrupted, session.reason())))
+        exit.await.unwrap_or_else(|_| Err(Error::new(session.label.clone(), Kind::Lost, session.reason())))
     }
 
     /// Asks the server to send SIGTERM to the command. Servers may refuse, and do so in silence.
@@ -305,7 +304,7 @@ enum Stopped {
 }
 
 impl Pump {
-    async fn run(mut self, closed: watch::Sender<bool>, exit: oneshot::Sender<Result<Exit, SshError>>) {
+    async fn run(mut self, closed: watch::Sender<bool>, exit: oneshot::Sender<Result<Exit, Error>>) {
         let stopped = self.forward().await;
         let _ = closed.send(true);
         match stopped {
@@ -317,8 +316,7 @@ impl Pump {
             }
             Stopped::Lost => {
                 let why = self.session.reason();
-                let _ =
-                    exit.send(Err(SshError::new(self.session.label.clone(), SshErrorKind::Interrupted, why.clone())));
+                let _ = exit.send(Err(Error::new(self.session.label.clone(), Kind::Lost, why.clone())));
                 if let Some(out) = &self.out {
                     let _ = out.send(Err(why)).await;
                 }

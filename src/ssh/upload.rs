@@ -11,8 +11,8 @@ use tokio::io::AsyncReadExt;
 
 use super::pool::Pool;
 use super::stream::Writer;
-use super::{SshError, SshErrorKind};
 use crate::model::Host;
+use crate::outside::{Error, Kind};
 use crate::text::escape;
 
 const BLOCK: usize = 1 << 20;
@@ -50,11 +50,11 @@ pub enum Upload<'a> {
 impl Pool {
     /// Puts a file at `path` (absolute, or below the home directory as `~/…`) on a host, with mode 0700 and its directories made.
     /// It appears there whole or not at all; when it is there already, nothing is sent.
-    pub async fn upload(&self, host: &Host, what: &Upload<'_>, path: &str) -> Result<(), SshError> {
+    pub async fn upload(&self, host: &Host, what: &Upload<'_>, path: &str) -> Result<(), Error> {
         let label = self.endpoint(host).await?.to_string();
         if !path.starts_with('/') && !path.starts_with("~/") || path.ends_with('/') {
             let what = format!("cannot upload to `{}`: not an absolute path of a file", escape(path.as_bytes(), 200));
-            return Err(SshError::new(label, SshErrorKind::Config, what));
+            return Err(Error::new(label, Kind::Config, what));
         }
         let local = |e: std::io::Error| local_error(&label, what, &e);
         let (length, hash) = what.measure().await.map_err(local)?;
@@ -65,22 +65,21 @@ impl Pool {
         writer.end().await;
         let exit = ending.wait().await?;
         let path = escape(path.as_bytes(), 200);
-        let failed =
-            |why: String| SshError::new(label.clone(), SshErrorKind::Failed, format!("cannot write {path}: {why}"));
+        let failed = |why: String| Error::new(label.clone(), Kind::Refused, format!("cannot write {path}: {why}"));
         match exit.status {
             Some(0 | ALREADY_THERE) => Ok(()),
-            Some(DAMAGED) => Err(failed("it arrived cut or changed".to_owned()).with_hint("try again")),
-            _ => Err(failed(escape(&exit.stderr, 300)).with_hint("is there room, and may the login user write there?")),
+            Some(DAMAGED) => Err(failed("it arrived cut or changed".to_owned()).hint("try again")),
+            _ => Err(failed(escape(&exit.stderr, 300)).hint("is there room, and may the login user write there?")),
         }
     }
 }
 
-fn local_error(label: &str, what: &Upload<'_>, e: &std::io::Error) -> SshError {
+fn local_error(label: &str, what: &Upload<'_>, e: &std::io::Error) -> Error {
     let name = match what {
         Upload::Bytes(_) => "the bytes to upload".to_owned(),
         Upload::File(path) => escape(path.as_os_str().as_encoded_bytes(), 200),
     };
-    SshError::new(label, SshErrorKind::Config, format!("cannot read {name}: {e}"))
+    Error::new(label, Kind::Config, format!("cannot read {name}: {e}"))
 }
 
 impl Upload<'_> {

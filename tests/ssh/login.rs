@@ -195,7 +195,7 @@ async fn a_known_key_of_another_kind_that_is_gone_is_a_changed_key() {
     let lab = lab();
     let other = lab.key("ecdsa_host_key", "ecdsa");
     std::fs::write(lab.sshd.known_hosts(), format!("{} {}", lab.sshd.known_name(), public(&other))).unwrap();
-    assert_eq!(lab.error(&lab.host).await.kind, migrate::ssh::SshErrorKind::ChangedHostKey);
+    assert_eq!(lab.error(&lab.host).await.kind, migrate::outside::Kind::ChangedHostKey);
 }
 
 #[tokio::test]
@@ -255,7 +255,7 @@ async fn a_host_that_cannot_be_reached_says_why() {
     "#);
     let mut nowhere = lab.host.clone();
     nowhere.address = "no-such-host.invalid".to_owned();
-    assert_eq!(lab.error(&nowhere).await.kind, migrate::ssh::SshErrorKind::Unreachable);
+    assert_eq!(lab.error(&nowhere).await.kind, migrate::outside::Kind::Unreachable);
 }
 
 #[tokio::test]
@@ -294,7 +294,7 @@ async fn a_jump_host_of_the_inventory_leads_to_its_host() {
     std::fs::write(bastion.known_hosts(), "").unwrap();
     pool.close().await;
     let error = pool.run(&host, &command).await.unwrap_err();
-    assert_eq!(error.kind, migrate::ssh::SshErrorKind::UnknownHostKey);
+    assert_eq!(error.kind, migrate::outside::Kind::UnknownHostKey);
     assert!(error.what.starts_with("its jump host bastion ("), "{error}");
     host.ssh.jump = vec!["nowhere".to_owned()];
     assert_snapshot!(lab.shown(&pool.run(&host, &command).await.unwrap_err()), @r#"

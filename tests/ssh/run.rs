@@ -165,7 +165,7 @@ async fn a_lost_connection_is_made_again_for_the_next_command() {
     lab.sshd.cut_connections();
     lab.run("true").await;
     lab.sshd.stop();
-    assert_eq!(lab.error(&lab.host).await.kind, migrate::ssh::SshErrorKind::Unreachable);
+    assert_eq!(lab.error(&lab.host).await.kind, migrate::outside::Kind::Unreachable);
     lab.sshd.start_again();
     lab.run("true").await;
 }

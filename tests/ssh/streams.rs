@@ -73,10 +73,7 @@ async fn a_lost_connection_is_an_error_for_reader_and_writer() {
     assert_eq!(reader.chunk().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     writes.await.unwrap();
     let error = ending.wait().await.unwrap_err();
-    assert_eq!(
-        (error.kind, error.what.as_str()),
-        (migrate::ssh::SshErrorKind::Interrupted, "the connection was closed")
-    );
+    assert_eq!((error.kind, error.what.as_str()), (migrate::outside::Kind::Lost, "the connection was closed"));
 }
 
 #[tokio::test]
@@ -89,10 +86,7 @@ async fn a_writer_to_a_host_that_freezes_is_not_stuck_for_ever() {
     lab.sshd.freeze();
     while stream.send(block.clone()).await.is_ok() {}
     let error = stream.finish().await.unwrap_err();
-    assert_eq!(
-        (error.kind, error.what.as_str()),
-        (migrate::ssh::SshErrorKind::Interrupted, "the host stopped answering")
-    );
+    assert_eq!((error.kind, error.what.as_str()), (migrate::outside::Kind::Lost, "the host stopped answering"));
 }
 
 #[tokio::test]

@@ -12,9 +12,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use crate::copy::job::CopyError;
 use crate::copy::wire::task::Dial;
 use crate::model::Host;
+use crate::outside::Error;
 use crate::ssh::beside::Beside;
 use crate::ssh::config::Endpoint;
-use crate::ssh::{Pool, SshError, SshErrorKind, Stream, known_hosts};
+use crate::ssh::{Pool, Stream, known_hosts};
 use crate::text;
 
 /// What is kept of standard error.
@@ -112,9 +113,8 @@ impl Connection for Shared {
     }
 }
 
-fn ssh_failed(host: &Host, e: SshError) -> CopyError {
-    let retryable = matches!(e.kind, SshErrorKind::Unreachable | SshErrorKind::Interrupted);
-    CopyError { host: host.name.clone(), what: e.what, hint: e.hint, retryable }
+fn ssh_failed(host: &Host, e: Error) -> CopyError {
+    CopyError { host: host.name.clone(), what: e.what, hint: e.hint, retryable: e.transient }
 }
 
 /// Every host is this machine.

@@ -7,8 +7,9 @@ use super::{Context, Effect, Found, done, failed, unknown};
 use crate::event::StepResult;
 use crate::model::Host;
 use crate::mutant::{self, Mutant};
+use crate::outside::Error;
 use crate::ssh::receipt::{self, Key, KeyedOutcome};
-use crate::ssh::{Command, Output, SshError};
+use crate::ssh::{Command, Output};
 use crate::step::{Class, HookStep, Step};
 use crate::text;
 
@@ -124,7 +125,7 @@ fn command(context: &Context, step: &Step, hook: &HookStep, script: &str, found:
     Ok(Command { script: script.to_owned(), args: Vec::new(), env, timeout: Some(hook.timeout) })
 }
 
-async fn already_done(context: &Context, host: &Host, probe: &str, hook: &HookStep) -> Result<bool, SshError> {
+async fn already_done(context: &Context, host: &Host, probe: &str, hook: &HookStep) -> Result<bool, Error> {
     let probe = Command { script: probe.to_owned(), timeout: Some(hook.timeout), ..Command::default() };
     Ok(context.world.remote.run(host, &probe).await?.status == 0)
 }
