@@ -3,8 +3,6 @@
 //! Owns the one shape of such errors: who it was about, how certain it is what was done, and whether trying again by itself helps. Must
 //! never hold text from outside that is not escaped.
 
-use serde::{Deserialize, Serialize};
-
 /// Why something outside did not happen as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{at}: {what}")]
@@ -24,8 +22,7 @@ pub struct Error {
 }
 
 /// What is known about work that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certainty {
     /// The other side said no: nothing was changed.
     Refused,
@@ -97,6 +94,16 @@ impl Error {
     #[must_use]
     pub fn certainty(self, certainty: Certainty) -> Self {
         Self { certainty, ..self }
+    }
+
+    /// The same for a write that failed before anything was sent.
+    #[must_use]
+    pub fn nothing_changed(mut self) -> Self {
+        self.what.push_str("; nothing was changed");
+        if self.is_unknown() {
+            self.certainty = Certainty::NotDone;
+        }
+        self
     }
 
     /// Whether it is unknown what was done.

@@ -12,10 +12,11 @@ use crate::copy::{Copier, controller};
 use crate::engine::World;
 use crate::lock::Guard;
 use crate::model::Host;
+use crate::outside::Error;
 use crate::secret::Secrets;
 use crate::spec::Spec;
 use crate::ssh::{self, Pool, Remote};
-use crate::traffic::{self, Director, OverSsh, TrafficError};
+use crate::traffic::{self, Director, OverSsh};
 
 /// Everything that a plan needs to talk to.
 pub struct Connections {
@@ -26,7 +27,7 @@ pub struct Connections {
     /// Checks.
     pub health: Arc<dyn Health>,
     /// Directors by name; those that cannot be used say why.
-    pub directors: BTreeMap<String, Result<Arc<dyn Director>, TrafficError>>,
+    pub directors: BTreeMap<String, Result<Arc<dyn Director>, Error>>,
     /// Secrets.
     pub secrets: Arc<dyn Secrets>,
 }

@@ -6,7 +6,6 @@ use crate::engine::EngineError;
 use crate::journal::JournalError;
 use crate::lock::LockError;
 use crate::outside::Error;
-use crate::traffic::TrafficError;
 
 /// An error with advice.
 #[derive(Debug, thiserror::Error)]
@@ -41,12 +40,11 @@ pub fn print(error: &anyhow::Error) {
 
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     let own = cause.downcast_ref::<Advised>().map(|e| e.hint.clone());
-    let ssh = || cause.downcast_ref::<Error>().and_then(|e| e.hint.clone());
-    let traffic = || cause.downcast_ref::<TrafficError>().and_then(|e| e.hint.clone());
+    let outside = || cause.downcast_ref::<Error>().and_then(|e| e.hint.clone());
     let copy = || cause.downcast_ref::<CopyError>().and_then(|e| e.hint.clone());
     let lock = || cause.downcast_ref::<LockError>().and_then(LockError::hint);
     let journal = || journal_error(cause).and_then(JournalError::hint);
-    own.or_else(ssh).or_else(traffic).or_else(copy).or_else(lock).or_else(journal)
+    own.or_else(outside).or_else(copy).or_else(lock).or_else(journal)
 }
 
 /// Errors that are shown as the one they hold hide it from the chain.

@@ -16,7 +16,7 @@ use crate::outside::Error;
 use crate::spec::{Service, Spec};
 use crate::ssh::{Command, Remote, facts};
 use crate::text;
-use crate::traffic::{Director, TrafficError};
+use crate::traffic::Director;
 
 /// Hosts asked at the same time.
 const PARALLEL: usize = 16;
@@ -30,7 +30,7 @@ pub struct Sight<'a> {
     /// Checks.
     pub health: &'a dyn Health,
     /// Directors by name; those that could not be connected say why.
-    pub directors: &'a BTreeMap<String, Result<Arc<dyn Director>, TrafficError>>,
+    pub directors: &'a BTreeMap<String, Result<Arc<dyn Director>, Error>>,
 }
 
 /// Asks everything that the plan touches, at the same time.
@@ -93,13 +93,13 @@ async fn pools(spec: &Spec, sight: &Sight<'_>) -> BTreeMap<String, Seen<Pool>> {
 }
 
 /// A pool that can be read and would take writes: better to learn now than in the middle of a move.
-async fn look_at(director: &dyn Director, pool: &str) -> Result<Pool, TrafficError> {
+async fn look_at(director: &dyn Director, pool: &str) -> Result<Pool, Error> {
     let seen = director.observe(pool).await?;
     director.writable(pool).await?;
     Ok(seen)
 }
 
-fn silent<T>(error: &TrafficError) -> Seen<T> {
+fn silent<T>(error: &Error) -> Seen<T> {
     // With the director's address: what cannot be reached must be named.
     Seen::Failed { why: error.to_string(), hint: error.hint.clone() }
 }

@@ -15,9 +15,10 @@ use crate::copy::{StreamError, StreamJob, StreamReport};
 use crate::lock::{Barred, Guard};
 use crate::model::{Capabilities, Change, Member, Pool};
 use crate::model::{HealthCheck, Host};
+use crate::outside::{Error, Kind};
 use crate::secret::SecretRef;
 use crate::secret::{Secret, SecretError, Secrets};
-use crate::traffic::{Director, TrafficError, TrafficErrorKind};
+use crate::traffic::Director;
 
 /// Ends a call: with what was played, or never, because the controller that made it is dead.
 pub(super) async fn returned<T>(played: Option<T>) -> T {
@@ -79,38 +80,36 @@ pub(super) struct SimDirector {
 }
 
 impl SimDirector {
-    fn error(&self, kind: TrafficErrorKind) -> TrafficError {
-        let what = match kind {
-            TrafficErrorKind::Refused => "the request is refused",
-            TrafficErrorKind::Unknown => "no answer",
-            TrafficErrorKind::Disagrees => "it says yes and reads back as before",
-            TrafficErrorKind::Conflict => "somebody else changed it",
-        };
-        TrafficError::new(self.name.as_str(), kind, what)
+    fn refused(&self) -> Error {
+        Error::new(self.name.as_str(), Kind::Refused, "the request is refused")
     }
 
-    fn observed(&self, sim: &Sim, pool: &str) -> Result<Pool, TrafficError> {
+    fn lost(&self) -> Error {
+        Error::new(self.name.as_str(), Kind::Lost, "no answer")
+    }
+
+    fn disagrees(&self) -> Error {
+        Error::new(self.name.as_str(), Kind::Disagrees, "it says yes and reads back as before")
+    }
+
+    fn observed(&self, sim: &Sim, pool: &str) -> Result<Pool, Error> {
         let found = sim.model.pool(&self.name, pool).and_then(|p| sim.model.pools.get(p));
-        found.map(|p| seen(p, self.can, sim.now)).ok_or_else(|| self.error(TrafficErrorKind::Refused))
+        found.map(|p| seen(p, self.can, sim.now)).ok_or_else(|| self.refused())
     }
 
-    fn read<T>(
-        &self,
-        what: &str,
-        answer: impl FnOnce(&Sim) -> Result<T, TrafficError>,
-    ) -> Option<Result<T, TrafficError>> {
+    fn read<T>(&self, what: &str, answer: impl FnOnce(&Sim) -> Result<T, Error>) -> Option<Result<T, Error>> {
         self.stage.play(|script, sim| {
             if !sim.answers(self.place) {
-                return Err(self.error(TrafficErrorKind::Unknown));
+                return Err(self.lost());
             }
             match sim.point(script, Call::Look, what) {
                 None | Some(Fault::ClockJump) => answer(sim),
-                Some(Fault::Refused) => Err(self.error(TrafficErrorKind::Refused)),
+                Some(Fault::Refused) => Err(self.refused()),
                 Some(fault) => {
                     if matches!(fault, Fault::Away | Fault::Gone) {
                         sim.lose(self.place, fault);
                     }
-                    Err(self.error(TrafficErrorKind::Unknown))
+                    Err(self.lost())
                 }
             }
         })
@@ -123,13 +122,13 @@ impl SimDirector {
         what: &str,
         pool: &str,
         act: impl Fn(&mut Sim, usize, bool),
-    ) -> Option<Result<Pool, TrafficError>> {
+    ) -> Option<Result<Pool, Error>> {
         self.stage.play(|script, sim| {
             if !sim.answers(self.place) {
-                return Err(self.error(TrafficErrorKind::Unknown));
+                return Err(self.lost());
             }
             let Some(index) = sim.model.pool(&self.name, pool) else {
-                return Err(self.error(TrafficErrorKind::Refused));
+                return Err(self.refused());
             };
             let fault = sim.point(script, call, what);
             match fault {
@@ -140,9 +139,9 @@ impl SimDirector {
             }
             match fault {
                 None => self.observed(sim, pool),
-                Some(Fault::Refused) => Err(self.error(TrafficErrorKind::Refused)),
-                Some(Fault::Ineffective) => Err(self.error(TrafficErrorKind::Disagrees)),
-                Some(_) => Err(self.error(TrafficErrorKind::Unknown)),
+                Some(Fault::Refused) => Err(self.refused()),
+                Some(Fault::Ineffective) => Err(self.disagrees()),
+                Some(_) => Err(self.lost()),
             }
         })
     }
@@ -166,11 +165,11 @@ impl Director for SimDirector {
         self.can
     }
 
-    async fn observe(&self, pool: &str) -> Result<Pool, TrafficError> {
+    async fn observe(&self, pool: &str) -> Result<Pool, Error> {
         returned(self.read("reads the pool", |sim| self.observed(sim, pool))).await
     }
 
-    async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, TrafficError> {
+    async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, Error> {
         let act = |sim: &mut Sim, index: usize, whole: bool| {
             let count = if whole { changes.len() } else { changes.len() / 2 };
             let set = sim.model.set_weights(index, changes, count, sim.now);
@@ -179,12 +178,12 @@ impl Director for SimDirector {
         returned(self.write(Call::Weights { many: changes.len() > 1 }, "sets weights", pool, act)).await
     }
 
-    async fn set_ttl(&self, pool: &str, ttl: Duration) -> Result<Pool, TrafficError> {
+    async fn set_ttl(&self, pool: &str, ttl: Duration) -> Result<Pool, Error> {
         let act = |sim: &mut Sim, index: usize, _: bool| sim.model.set_ttl(index, ttl, sim.now);
         returned(self.write(Call::Ttl, "sets the TTL", pool, act)).await
     }
 
-    async fn settled(&self, pool: &str) -> Result<Option<String>, TrafficError> {
+    async fn settled(&self, pool: &str) -> Result<Option<String>, Error> {
         let lagging = |sim: &Sim| {
             let pool = sim.model.pool(&self.name, pool).and_then(|p| sim.model.pools.get(p));
             let old = pool.and_then(|p| p.members.iter().find(|m| !m.serves() && m.has_users(sim.now)));
@@ -193,7 +192,7 @@ impl Director for SimDirector {
         returned(self.read("asks the resolvers", lagging)).await
     }
 
-    async fn writable(&self, _: &str) -> Result<(), TrafficError> {
+    async fn writable(&self, _: &str) -> Result<(), Error> {
         returned(self.read("asks whether it may write", |_| Ok(()))).await
     }
 }

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use crate::model::{Capabilities, Change, Pool, Weights};
+use crate::outside::Error;
 use crate::secret::Secrets;
 pub use dial::{Dial, DialError, Stream};
 pub use haproxy::HaproxyConfig;
@@ -38,26 +38,26 @@ pub trait Director: Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
     /// Reads a pool from every place that answers; an error when they disagree or one is silent.
-    async fn observe(&self, pool: &str) -> Result<Pool, TrafficError>;
+    async fn observe(&self, pool: &str) -> Result<Pool, Error>;
 
     /// Makes the changes, in order, and reads them back everywhere. Returns the pool afterwards.
-    async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, TrafficError>;
+    async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, Error>;
 
     /// Sets how long others may cache the pool. An error where [`Capabilities::ttl`] is false.
-    async fn set_ttl(&self, pool: &str, ttl: Duration) -> Result<Pool, TrafficError>;
+    async fn set_ttl(&self, pool: &str, ttl: Duration) -> Result<Pool, Error>;
 
     /// Asks the listed resolvers, if any, whether they answer what the director says. `Ok(None)`: they do;
     /// `Ok(Some(text))`: what still answers otherwise, for people.
-    async fn settled(&self, pool: &str) -> Result<Option<String>, TrafficError>;
+    async fn settled(&self, pool: &str) -> Result<Option<String>, Error>;
 
     /// Who still holds on to a member: up to ten clients, each with how long it has been there. Empty where the director
     /// cannot know.
-    async fn blockers(&self, _pool: &str, _member: &str) -> Result<Vec<String>, TrafficError> {
+    async fn blockers(&self, _pool: &str, _member: &str) -> Result<Vec<String>, Error> {
         Ok(Vec::new())
     }
 
     /// Whether writes to the pool would be let in, found out without writing: level of the socket, TSIG key, frozen zone.
-    async fn writable(&self, pool: &str) -> Result<(), TrafficError>;
+    async fn writable(&self, pool: &str) -> Result<(), Error>;
 }
 
 /// What directors need from the world around them.
@@ -70,59 +70,11 @@ pub struct Context {
 }
 
 /// The director behind the settings. Contacts nobody yet; an error when the settings cannot work.
-pub fn connect(name: &str, config: &DirectorConfig, context: &Context) -> Result<Arc<dyn Director>, TrafficError> {
+pub fn connect(name: &str, config: &DirectorConfig, context: &Context) -> Result<Arc<dyn Director>, Error> {
     match config {
         DirectorConfig::Haproxy(config) => Ok(Arc::new(haproxy::Haproxy::new(name, config, context.dial.clone())?)),
         DirectorConfig::Rfc2136(config) => Ok(Arc::new(rfc2136::Zone::new(name, config, context.secrets.clone())?)),
     }
-}
-
-/// Why a director did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-#[error("{director}: {what}")]
-pub struct TrafficError {
-    /// Name of the director in the inventory, with its address.
-    pub director: String,
-    /// Whether the write is known not to have happened, or cannot be known.
-    pub kind: TrafficErrorKind,
-    /// What happened and why, in one sentence. Remote text is already escaped.
-    pub what: String,
-    /// What to do next.
-    pub hint: Option<String>,
-}
-
-impl TrafficError {
-    /// An error without a hint.
-    pub fn new(director: impl Into<String>, kind: TrafficErrorKind, what: impl Into<String>) -> Self {
-        Self { director: director.into(), kind, what: what.into(), hint: None }
-    }
-
-    /// The same with what to do next.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// The same for a write that failed before anything was sent.
-    fn nothing_changed(mut self) -> Self {
-        self.what.push_str("; nothing was changed");
-        self
-    }
-}
-
-/// What the engine has to know about a failed call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TrafficErrorKind {
-    /// Said no; nothing changed.
-    Refused,
-    /// Could not be reached, or the answer was lost: what it has now is unknown.
-    Unknown,
-    /// Accepted, but reads back otherwise, or the places that answer disagree.
-    Disagrees,
-    /// Somebody else changed it in between; nothing of ours was written.
-    Conflict,
 }
 
 impl DirectorConfig {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use migrate::model::{Change, Mode, Pool, Weights};
-use migrate::traffic::{Director, TrafficErrorKind};
+use migrate::outside::Kind;
+use migrate::traffic::Director;
 
 use crate::support::{change, eventually};
 
@@ -96,7 +97,7 @@ pub async fn a_pool_that_is_not_there_changes_nothing(s: Subject) {
     let before = s.pool().await;
     for pool in ["nothere", "", "bad name", "bad;name", "bad/name", "bad\nname", "\u{1b}[2J"] {
         let error = s.director.apply(pool, &[s.on(&s.new)]).await.unwrap_err();
-        assert_eq!(error.kind, TrafficErrorKind::Refused, "{pool:?}: {error}");
+        assert_eq!(error.kind, Kind::Refused, "{pool:?}: {error}");
         assert!(!error.to_string().contains(['\n', '\u{1b}']), "{error:?}");
         s.director.observe(pool).await.unwrap_err();
         s.director.set_ttl(pool, Duration::from_secs(9)).await.unwrap_err();
@@ -108,7 +109,7 @@ pub async fn a_member_that_cannot_be_changes_nothing_even_after_good_ones(s: Sub
     let before = s.pool().await;
     for member in [s.nobody.as_str(), "", "a b", "a;b", "a\nset weight web/new 7"] {
         let error = s.director.apply(&s.pool, &[s.on(&s.new), s.on(member)]).await.unwrap_err();
-        assert_eq!(error.kind, TrafficErrorKind::Refused, "{member:?}: {error}");
+        assert_eq!(error.kind, Kind::Refused, "{member:?}: {error}");
         assert_eq!(before, s.pool().await, "{member:?}");
     }
 }
@@ -118,7 +119,7 @@ pub async fn a_weight_out_of_range_changes_nothing(s: Subject) {
     let before = s.pool().await;
     let changes = [s.on(&s.new), change(&s.old, most + 1, Mode::Ready)];
     let error = s.director.apply(&s.pool, &changes).await.unwrap_err();
-    assert_eq!((error.kind, before), (TrafficErrorKind::Refused, s.pool().await));
+    assert_eq!((error.kind, before), (Kind::Refused, s.pool().await));
     let after = s.director.apply(&s.pool, &[change(&s.old, most, Mode::Ready)]).await.unwrap();
     assert_eq!(share(&after, &s.old), most);
 }
@@ -162,7 +163,7 @@ pub async fn a_ttl_is_set_for_the_whole_pool_or_refused(s: Subject) {
     let wanted = Duration::from_secs(7);
     if !s.director.capabilities().ttl {
         let error = s.director.set_ttl(&s.pool, wanted).await.unwrap_err();
-        assert_eq!(error.kind, TrafficErrorKind::Refused);
+        assert_eq!(error.kind, Kind::Refused);
         return;
     }
     for _ in 0..2 {
@@ -173,7 +174,7 @@ pub async fn a_ttl_is_set_for_the_whole_pool_or_refused(s: Subject) {
     assert_eq!(after.ttl, Some(wanted), "a new member takes the pool's TTL");
     for unfit in [Duration::from_millis(1500), Duration::from_secs(1 << 31)] {
         let error = s.director.set_ttl(&s.pool, unfit).await.unwrap_err();
-        assert_eq!(error.kind, TrafficErrorKind::Refused);
+        assert_eq!(error.kind, Kind::Refused);
     }
     assert_eq!(s.pool().await.ttl, Some(wanted));
 }
@@ -205,7 +206,7 @@ async fn insist(director: &dyn Director, pool: &str, change: &Change) {
     for _ in 0..50 {
         match director.apply(pool, std::slice::from_ref(change)).await {
             Ok(after) => return assert_eq!(share(&after, &change.member), change.weight),
-            Err(e) => assert!(matches!(e.kind, TrafficErrorKind::Conflict | TrafficErrorKind::Disagrees), "{e}"),
+            Err(e) => assert!(matches!(e.kind, Kind::Conflict | Kind::Disagrees), "{e}"),
         }
     }
     panic!("50 conflicts in a row");

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use migrate::model::Mode;
+use migrate::outside::Kind;
 use migrate::ssh::{Environment, Options, Pool};
 use migrate::traffic::haproxy::Endpoint;
-use migrate::traffic::{Context, Director, DirectorConfig, HaproxyConfig, OverSsh, TrafficErrorKind, connect};
+use migrate::traffic::{Context, Director, DirectorConfig, HaproxyConfig, OverSsh, connect};
 
 use crate::conformance::{Subject, conforms};
 use crate::lab::haproxy::{Backend, Haproxy};
@@ -269,7 +270,7 @@ async fn a_second_instance_that_is_down_keeps_the_first_one_as_it_is() {
     let two = Endpoint::Unix("/nonexistent/two.sock".into());
     let director = director(vec![Endpoint::Unix(one.admin.clone()), two]);
     let error = director.apply("web", &[change("new", 50, Mode::Ready)]).await.unwrap_err();
-    assert_eq!(error.kind, TrafficErrorKind::Unknown);
+    assert_eq!(error.kind, Kind::Lost);
     assert_eq!(before, settings(&one));
 }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use migrate::model::Mode;
+use migrate::outside::Kind;
 use migrate::secret::SecretRef;
 use migrate::traffic::rfc2136::{self, TsigKey};
-use migrate::traffic::{Director, DirectorConfig, Rfc2136Config, TrafficErrorKind, connect};
+use migrate::traffic::{Director, DirectorConfig, Rfc2136Config, connect};
 
 use crate::conformance::{Subject, conforms};
 use crate::lab::bind::{Bind, Key, Zone};
@@ -207,7 +208,7 @@ async fn a_secondary_that_lags_is_named_and_holds_up_the_next_write() {
     [disagrees] dns (secondary SECONDARY): it answers 192.0.2.1 and 192.0.2.2 with TTL 5 (serial ONE), the primary 192.0.2.1, 192.0.2.2 and 198.51.100.1 with TTL 5 (serial TWO); nothing was changed
     hint: see why it does not follow: `rndc notify lab.test` on the primary, `rndc refresh lab.test` here
     ");
-    assert_eq!(director.observe("www").await.unwrap_err().kind, TrafficErrorKind::Disagrees);
+    assert_eq!(director.observe("www").await.unwrap_err().kind, Kind::Disagrees);
     lab.secondaries[0].rndc(&["refresh", "lab.test"]);
     eventually("the secondary follows", || async { director.observe("www").await.is_ok() }).await;
     director.apply("www", &[change(NEW, 1, Mode::Ready)]).await.unwrap();
@@ -219,7 +220,7 @@ async fn the_same_records_in_an_older_zone_are_not_the_same() {
     let director = lab.impatient();
     lab.primary.nsupdate(&lab.key, &["update add ftp.lab.test 5 A 192.0.2.9"]);
     let error = director.observe("www").await.unwrap_err();
-    assert_eq!(error.kind, TrafficErrorKind::Disagrees, "{error}");
+    assert_eq!(error.kind, Kind::Disagrees, "{error}");
     lab.secondaries[0].rndc(&["refresh", "lab.test"]);
     eventually("the secondary follows", || async { director.observe("www").await.is_ok() }).await;
 }

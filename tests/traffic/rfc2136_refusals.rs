@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use migrate::model::Mode;
+use migrate::outside::Kind;
 use migrate::secret::SecretRef;
 use migrate::traffic::rfc2136::TsigKey;
-use migrate::traffic::{DirectorConfig, Rfc2136Config, TrafficErrorKind, connect};
+use migrate::traffic::{DirectorConfig, Rfc2136Config, connect};
 
 use crate::lab::bind::{Bind, Key, Zone};
 use crate::meddling::{Update, name_server};
@@ -126,7 +127,7 @@ async fn a_key_without_a_grant_for_the_name_is_refused_and_known_beforehand() {
     [refused] dns (primary PRIMARY): it refuses updates of www.lab.test with key `mover` (REFUSED); nothing was changed
     hint: either `update-policy` or `allow-update` does not grant the key A and AAAA at this name, or the zone is frozen: `rndc thaw lab.test`
     ");
-    assert_eq!(director.writable("www").await.unwrap_err().kind, TrafficErrorKind::Refused);
+    assert_eq!(director.writable("www").await.unwrap_err().kind, Kind::Refused);
 }
 
 #[tokio::test]
@@ -138,7 +139,7 @@ async fn a_frozen_zone_is_refused_and_works_again_when_thawed() {
     [refused] dns (primary PRIMARY): it refuses updates of www.lab.test with key `mover` (REFUSED); nothing was changed
     hint: either `update-policy` or `allow-update` does not grant the key A and AAAA at this name, or the zone is frozen: `rndc thaw lab.test`
     ");
-    assert_eq!(director.writable("www").await.unwrap_err().kind, TrafficErrorKind::Refused);
+    assert_eq!(director.writable("www").await.unwrap_err().kind, Kind::Refused);
     lab.primary.rndc(&["thaw", "lab.test"]);
     director.apply("www", &[change(NEW, 1, Mode::Ready)]).await.unwrap();
 }

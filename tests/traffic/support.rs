@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use migrate::model::{Change, Mode};
+use migrate::outside::{Error, Kind};
 use migrate::secret::SecretRef;
 use migrate::secret::{Secret, SecretError, Secrets};
+use migrate::traffic::Context;
 use migrate::traffic::dial::Local;
-use migrate::traffic::{Context, TrafficError, TrafficErrorKind};
 
 /// Secrets by the name of an environment variable, without an environment.
 #[derive(Default, Clone)]
@@ -46,12 +47,13 @@ pub fn holding_server() -> SocketAddr {
 }
 
 /// An error as people see it, with what differs between runs replaced.
-pub fn shown(error: &TrafficError, replace: &[(String, &str)]) -> String {
+pub fn shown(error: &Error, replace: &[(String, &str)]) -> String {
     let kind = match error.kind {
-        TrafficErrorKind::Refused => "refused",
-        TrafficErrorKind::Unknown => "unknown",
-        TrafficErrorKind::Disagrees => "disagrees",
-        TrafficErrorKind::Conflict => "conflict",
+        Kind::Refused => "refused",
+        Kind::Lost => "unknown",
+        Kind::Disagrees => "disagrees",
+        Kind::Conflict => "conflict",
+        other => panic!("no director fails with {other:?}"),
     };
     let mut text = format!("[{kind}] {error}");
     if let Some(hint) = &error.hint {

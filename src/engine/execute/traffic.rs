@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Context, Effect, done, failed, unknown};
 use crate::event::Before;
 use crate::model::{Change, Member, Mode, Pool};
-use crate::traffic::{Director, TrafficError, TrafficErrorKind};
+use crate::outside::{Certainty, Error};
+use crate::traffic::Director;
 
 /// Tries of an absolute write whose outcome is unknown, before an operator is asked.
 const TRIES: u32 = 3;
@@ -57,7 +58,7 @@ pub async fn apply(
         }
         match director.apply(pool, changes).await {
             Ok(after) => return done(evidence(pool, changes, before, &after)),
-            Err(e) if e.kind == TrafficErrorKind::Unknown && attempt < TRIES => {
+            Err(e) if e.transient && attempt < TRIES => {
                 context.world.clock.sleep(Duration::from_secs(attempt.into())).await;
             }
             Err(e) => return not_done(e),
@@ -111,10 +112,10 @@ pub async fn set_ttl(context: &Context, director: &str, pool: &str, ttl: Duratio
 }
 
 /// A refusal changed nothing; everything else leaves it open what the director has now.
-pub(super) fn not_done(error: TrafficError) -> Effect {
-    let why = format!("{}: {}", error.director, error.what);
-    match error.kind {
-        TrafficErrorKind::Refused | TrafficErrorKind::Conflict => failed(why, error.hint),
-        TrafficErrorKind::Unknown | TrafficErrorKind::Disagrees => unknown(why, error.hint),
+pub(super) fn not_done(error: Error) -> Effect {
+    let why = error.to_string();
+    match error.certainty {
+        Certainty::Refused | Certainty::NotDone => failed(why, error.hint),
+        Certainty::Unknown => unknown(why, error.hint),
     }
 }

@@ -12,7 +12,6 @@ use crate::model::{HealthCheck, Host, OnDeadline};
 use crate::ssh::connections::connections;
 use crate::step::{EmptyStep, Step};
 use crate::text;
-use crate::traffic::TrafficErrorKind;
 
 /// Added to a TTL that is waited out: clocks of resolvers tick in whole seconds.
 const TTL_SLACK: Duration = Duration::from_secs(1);
@@ -140,7 +139,7 @@ pub async fn settle(context: &Context, step: &Step, director: &str, pool: &str, 
                 return done(format!("the TTL of {} has run out; every resolver asked agrees", text::duration(ttl)));
             }
             Ok(Some(lagging)) => lagging,
-            Err(e) => format!("{}: {}", e.director, e.what),
+            Err(e) => e.to_string(),
         };
         if context.world.clock.now().saturating_duration_since(began) > ttl + RESOLVER_PATIENCE {
             return unknown(lagging, Some("look at that resolver, or take it off the director's list".into()));
@@ -211,7 +210,7 @@ async fn count(context: &Context, empty: &EmptyStep) -> Result<Held, Effect> {
     let (director, host) = (context.director(director)?, context.host(host)?);
     let seen = match director.observe(pool).await {
         Ok(now) => now.member(member).and_then(|m| m.connections),
-        Err(e) if e.kind == TrafficErrorKind::Unknown => return Ok(Held { count: None, by: vec![e.what] }),
+        Err(e) if e.transient => return Ok(Held { count: None, by: vec![e.what] }),
         Err(e) => return Err(not_done(e)),
     };
     let Some(port) = *port else {

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::super::dial::{Dial, DialError, Stream};
-use super::super::{TrafficError, TrafficErrorKind};
 use super::wire::{self, Lost, Reply};
 use super::{Endpoint, parse, refusal};
 use crate::model::{Change, Member, Mode};
+use crate::outside::{Error, Kind};
 use crate::text::{duration, escape};
 
 /// Workers come and go with reloads while we read; longer than this is not a reload but a crash loop.
@@ -52,7 +52,7 @@ impl Instance {
     }
 
     /// Reads a backend in every process behind this endpoint.
-    pub async fn read(&self, pool: &str) -> Result<Reading, TrafficError> {
+    pub async fn read(&self, pool: &str) -> Result<Reading, Error> {
         let start = Instant::now();
         loop {
             // A worker's own socket does not know `show proc` and answers the rest; a master CLI the other way round.
@@ -63,14 +63,14 @@ impl Instance {
             };
             match self.read_workers(pool, &workers).await {
                 // A worker that ends while it is asked is lost to us, too; the next `show proc` leaves it out.
-                Err(e) if e.kind == TrafficErrorKind::Unknown && start.elapsed() < SETTLING => {}
+                Err(e) if e.transient && start.elapsed() < SETTLING => {}
                 result => return result,
             }
             tokio::time::sleep(REAPING).await;
         }
     }
 
-    async fn read_workers(&self, pool: &str, workers: &parse::Workers) -> Result<Reading, TrafficError> {
+    async fn read_workers(&self, pool: &str, workers: &parse::Workers) -> Result<Reading, Error> {
         let mut reading = Reading { places: Vec::new(), lingering: BTreeMap::new() };
         for pid in &workers.current {
             let prefix = format!("@!{pid} ");
@@ -95,11 +95,11 @@ impl Instance {
         }
     }
 
-    async fn place(&self, pool: &str, at: String, prefix: String, reply: &Reply) -> Result<Place, TrafficError> {
+    async fn place(&self, pool: &str, at: String, prefix: String, reply: &Reply) -> Result<Place, Error> {
         if reply.text.contains("Can't find backend.") {
             let known = parse::backends(&self.ask(&format!("{prefix}show backend")).await?.text);
             let label = format!("{} ({at})", self.director);
-            return Err(TrafficError::new(label, TrafficErrorKind::Refused, format!("there is no backend `{pool}`"))
+            return Err(Error::new(label, Kind::Refused, format!("there is no backend `{pool}`"))
                 .hint(refusal::known(pool, "backends", &known)));
         }
         let (states, stats) = parse::servers_state(&reply.text, pool)
@@ -119,7 +119,7 @@ impl Instance {
     }
 
     /// Sends one `set` command to a process. Anything but an empty answer is a refusal.
-    pub async fn set(&self, place: &Place, command: &str) -> Result<(), TrafficError> {
+    pub async fn set(&self, place: &Place, command: &str) -> Result<(), Error> {
         let reply = self.ask(&format!("{}{command}", place.prefix)).await?;
         match reply.text.trim() {
             "" => Ok(()),
@@ -128,7 +128,7 @@ impl Instance {
     }
 
     /// Clients with a session on a server, in every process.
-    pub async fn sessions(&self, pool: &str, server: &str) -> Result<Vec<String>, TrafficError> {
+    pub async fn sessions(&self, pool: &str, server: &str) -> Result<Vec<String>, Error> {
         let reply = self.ask("show proc;show sess").await?;
         let Some(workers) = parse::workers(&reply.text) else {
             return Ok(parse::sessions(&reply.text, pool, server));
@@ -143,7 +143,7 @@ impl Instance {
         Ok(found)
     }
 
-    async fn ask(&self, commands: &str) -> Result<Reply, TrafficError> {
+    async fn ask(&self, commands: &str) -> Result<Reply, Error> {
         let patience = self.patience();
         let mut stream = match timeout(patience, self.open()).await {
             Ok(Ok(stream)) => stream,
@@ -177,11 +177,11 @@ impl Instance {
         }
     }
 
-    fn unknown(&self, what: impl Into<String>) -> TrafficError {
-        TrafficError::new(format!("{} ({})", self.director, self.endpoint), TrafficErrorKind::Unknown, what)
+    fn unknown(&self, what: impl Into<String>) -> Error {
+        Error::new(format!("{} ({})", self.director, self.endpoint), Kind::Lost, what)
     }
 
-    fn unreadable(&self, reply: &Reply) -> TrafficError {
+    fn unreadable(&self, reply: &Reply) -> Error {
         let shown = escape(reply.text.trim().as_bytes(), 120);
         let what = match reply.cut {
             true => "the answer is longer than 16 MiB".to_owned(),
@@ -193,7 +193,7 @@ impl Instance {
 
 impl Place {
     /// An error unless this process lets us write.
-    pub fn check_level(&self, director: &str) -> Result<(), TrafficError> {
+    pub fn check_level(&self, director: &str) -> Result<(), Error> {
         match self.level.as_deref() {
             None | Some("admin") => Ok(()),
             Some(level) => Err(refusal::no_admin(&format!("{director} ({})", self.at), level)),

@@ -2,12 +2,12 @@
 //!
 //! Weights and modes must be the same everywhere; connections add up. Must never choose one answer over another.
 
-use super::super::{TrafficError, TrafficErrorKind};
 use super::instance::{Place, Reading, setting};
 use crate::model::{Change, Member, Pool};
+use crate::outside::{Error, Kind};
 
 /// The pool that all processes agree on.
-pub(super) fn pool(director: &str, name: &str, readings: &[Reading]) -> Result<Pool, TrafficError> {
+pub(super) fn pool(director: &str, name: &str, readings: &[Reading]) -> Result<Pool, Error> {
     let mut places = readings.iter().flat_map(|r| &r.places);
     let first = places.next().ok_or_else(|| disagrees(director, format!("nothing answers for `{name}`")))?;
     let mut members = first.members.clone();
@@ -28,7 +28,7 @@ pub(super) fn pool(director: &str, name: &str, readings: &[Reading]) -> Result<P
 }
 
 /// What was asked for is what is there; of several changes to one member the last counts.
-pub(super) fn confirm(director: &str, pool: &Pool, changes: &[Change]) -> Result<(), TrafficError> {
+pub(super) fn confirm(director: &str, pool: &Pool, changes: &[Change]) -> Result<(), Error> {
     for (n, change) in changes.iter().enumerate() {
         if changes.iter().skip(n + 1).any(|later| later.member == change.member) {
             continue;
@@ -52,7 +52,7 @@ pub(super) fn confirm(director: &str, pool: &Pool, changes: &[Change]) -> Result
     Ok(())
 }
 
-fn agree(director: &str, pool: &str, one: &Place, other: &Place) -> Result<(), TrafficError> {
+fn agree(director: &str, pool: &str, one: &Place, other: &Place) -> Result<(), Error> {
     let (here, there) = (&one.at, &other.at);
     for (a, b, has, lacks) in [(one, other, here, there), (other, one, there, here)] {
         if let Some(extra) = a.members.iter().find(|m| find(&b.members, &m.name).is_none()) {
@@ -94,6 +94,6 @@ fn both_up(a: Option<bool>, b: Option<bool>) -> Option<bool> {
     }
 }
 
-fn disagrees(director: &str, what: impl Into<String>) -> TrafficError {
-    TrafficError::new(director, TrafficErrorKind::Disagrees, what)
+fn disagrees(director: &str, what: impl Into<String>) -> Error {
+    Error::new(director, Kind::Disagrees, what)
 }

@@ -15,8 +15,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::instance::{Instance, Reading};
-use super::{Dial, Director, TrafficError, TrafficErrorKind};
+use super::{Dial, Director};
 use crate::model::{Capabilities, Change, Pool, Weights};
+use crate::outside::{Certainty, Error, Kind};
 
 /// Largest weight of a server.
 const MAX_WEIGHT: u16 = 256;
@@ -65,7 +66,7 @@ pub struct Haproxy {
 
 impl Haproxy {
     /// A director over these endpoints. Contacts nobody yet.
-    pub fn new(name: &str, config: &HaproxyConfig, dial: Arc<dyn Dial>) -> Result<Self, TrafficError> {
+    pub fn new(name: &str, config: &HaproxyConfig, dial: Arc<dyn Dial>) -> Result<Self, Error> {
         if config.endpoints.is_empty() {
             return Err(refused(name, "it has no endpoint").hint("name at least one runtime API under `endpoints`"));
         }
@@ -74,7 +75,7 @@ impl Haproxy {
     }
 
     /// Every endpoint's view, one after the other; the first that is silent is an error.
-    async fn read_all(&self, pool: &str) -> Result<Vec<Reading>, TrafficError> {
+    async fn read_all(&self, pool: &str) -> Result<Vec<Reading>, Error> {
         self.check_name("backend", pool)?;
         let mut readings = Vec::with_capacity(self.instances.len());
         for instance in &self.instances {
@@ -83,7 +84,7 @@ impl Haproxy {
         Ok(readings)
     }
 
-    fn check_name(&self, what: &str, name: &str) -> Result<(), TrafficError> {
+    fn check_name(&self, what: &str, name: &str) -> Result<(), Error> {
         if wire::is_name(name) {
             return Ok(());
         }
@@ -93,7 +94,7 @@ impl Haproxy {
     }
 
     /// Everything that can be known to be wrong before the first write.
-    fn check(&self, pool: &str, changes: &[Change], readings: &[Reading]) -> Result<(), TrafficError> {
+    fn check(&self, pool: &str, changes: &[Change], readings: &[Reading]) -> Result<(), Error> {
         for change in changes {
             self.check_name("server", &change.member)?;
             if change.weight > MAX_WEIGHT {
@@ -118,7 +119,7 @@ impl Haproxy {
         Ok(())
     }
 
-    async fn write(&self, pool: &str, changes: &[Change], readings: &mut [Reading]) -> Result<(), TrafficError> {
+    async fn write(&self, pool: &str, changes: &[Change], readings: &mut [Reading]) -> Result<(), Error> {
         let mut written = Vec::new();
         for change in changes {
             for (instance, reading) in self.instances.iter().zip(readings.iter_mut()) {
@@ -141,29 +142,29 @@ impl Director for Haproxy {
         Capabilities { weights: Weights::Exact(MAX_WEIGHT), connections: true, drain: true, ttl: false }
     }
 
-    async fn observe(&self, pool: &str) -> Result<Pool, TrafficError> {
+    async fn observe(&self, pool: &str) -> Result<Pool, Error> {
         merge::pool(&self.name, pool, &self.read_all(pool).await?)
     }
 
-    async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, TrafficError> {
+    async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, Error> {
         // Endpoints that disagree are no reason to stop here: an earlier run may have been cut off between two of them.
-        let mut readings = self.read_all(pool).await.map_err(TrafficError::nothing_changed)?;
-        self.check(pool, changes, &readings).map_err(TrafficError::nothing_changed)?;
+        let mut readings = self.read_all(pool).await.map_err(Error::nothing_changed)?;
+        self.check(pool, changes, &readings).map_err(Error::nothing_changed)?;
         self.write(pool, changes, &mut readings).await?;
         let pool = self.observe(pool).await?;
         merge::confirm(&self.name, &pool, changes)?;
         Ok(pool)
     }
 
-    async fn set_ttl(&self, _pool: &str, _ttl: Duration) -> Result<Pool, TrafficError> {
+    async fn set_ttl(&self, _pool: &str, _ttl: Duration) -> Result<Pool, Error> {
         Err(refused(&self.name, "HAProxy has no TTL to set").hint("leave `ttl` out of this service's `traffic`"))
     }
 
-    async fn settled(&self, _pool: &str) -> Result<Option<String>, TrafficError> {
+    async fn settled(&self, _pool: &str) -> Result<Option<String>, Error> {
         Ok(None)
     }
 
-    async fn blockers(&self, pool: &str, member: &str) -> Result<Vec<String>, TrafficError> {
+    async fn blockers(&self, pool: &str, member: &str) -> Result<Vec<String>, Error> {
         self.check_name("backend", pool)?;
         self.check_name("server", member)?;
         let mut found = Vec::new();
@@ -174,22 +175,22 @@ impl Director for Haproxy {
         Ok(found)
     }
 
-    async fn writable(&self, pool: &str) -> Result<(), TrafficError> {
+    async fn writable(&self, pool: &str) -> Result<(), Error> {
         self.check(pool, &[], &self.read_all(pool).await?)
     }
 }
 
-fn refused(director: &str, what: impl Into<String>) -> TrafficError {
-    TrafficError::new(director, TrafficErrorKind::Refused, what)
+fn refused(director: &str, what: impl Into<String>) -> Error {
+    Error::new(director, Kind::Refused, what)
 }
 
 /// After the first write a refusal no longer means that nothing changed.
-fn partly(mut error: TrafficError, written: &[String]) -> TrafficError {
+fn partly(mut error: Error, written: &[String]) -> Error {
     if written.is_empty() {
         return error;
     }
-    if error.kind == TrafficErrorKind::Refused {
-        error.kind = TrafficErrorKind::Disagrees;
+    if error.kind == Kind::Refused {
+        (error.kind, error.certainty) = (Kind::Disagrees, Certainty::Unknown);
     }
     error.what.push_str(&format!("; done before: {}", crate::text::list(written)));
     error

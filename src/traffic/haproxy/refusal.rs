@@ -1,15 +1,15 @@
 //! What HAProxy's refusals mean and what to do about them.
 
-use super::super::{TrafficError, TrafficErrorKind};
+use crate::outside::{Error, Kind};
 use crate::text::escape;
 
 /// The answer to a `set` command that was not the empty line of success.
-pub(super) fn of_set(place: &str, command: &str, reply: &str) -> TrafficError {
+pub(super) fn of_set(place: &str, command: &str, reply: &str) -> Error {
     if reply.contains("Permission denied") {
         return no_admin(place, "operator");
     }
     let said = escape(reply.as_bytes(), 200);
-    let error = TrafficError::new(place, TrafficErrorKind::Refused, format!("`{command}` was refused: {said}"));
+    let error = Error::new(place, Kind::Refused, format!("`{command}` was refused: {said}"));
     match () {
         () if reply.contains("static LB algorithm") => error.hint(
             "this backend's `balance` algorithm takes only weight 0 and the configured one: use `balance roundrobin`, or shift in one step of 100",
@@ -20,13 +20,9 @@ pub(super) fn of_set(place: &str, command: &str, reply: &str) -> TrafficError {
 }
 
 /// The socket reads but does not write.
-pub(super) fn no_admin(place: &str, level: &str) -> TrafficError {
-    TrafficError::new(
-        place,
-        TrafficErrorKind::Refused,
-        format!("the runtime API has level {level}, which may not change anything"),
-    )
-    .hint("add `level admin` to this `stats socket` line in haproxy.cfg and reload")
+pub(super) fn no_admin(place: &str, level: &str) -> Error {
+    Error::new(place, Kind::Refused, format!("the runtime API has level {level}, which may not change anything"))
+        .hint("add `level admin` to this `stats socket` line in haproxy.cfg and reload")
 }
 
 /// Names that exist, with the one that was probably meant.

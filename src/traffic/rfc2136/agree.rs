@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::{TrafficError, TrafficErrorKind};
 use super::lookup::{self, Addresses, Failure, View};
 use super::{Target, Zone};
+use crate::outside::{Error, Kind};
 use crate::text::duration;
 
 /// How long a mere look waits for secondaries that are about to follow.
@@ -18,7 +18,7 @@ const INTERVALS: (Duration, Duration) = (Duration::from_millis(25), Duration::fr
 
 impl Zone {
     /// What the primary has. An error when the name has no address.
-    pub(super) async fn primary(&self, target: &Target<'_>) -> Result<View, TrafficError> {
+    pub(super) async fn primary(&self, target: &Target<'_>) -> Result<View, Error> {
         let view = self.look("primary", self.config.primary, target).await?;
         if view.addresses.all.is_empty() {
             return Err(self
@@ -28,13 +28,13 @@ impl Zone {
         Ok(view)
     }
 
-    async fn look(&self, role: &str, server: SocketAddr, target: &Target<'_>) -> Result<View, TrafficError> {
+    async fn look(&self, role: &str, server: SocketAddr, target: &Target<'_>) -> Result<View, Error> {
         let seen = lookup::authoritative(server, &self.zone, &target.owner).await;
         seen.map_err(|failure| self.asked(role, server, target).failed(failure))
     }
 
     /// What all servers answer alike, waiting for secondaries to follow.
-    pub(super) async fn agreed(&self, target: &Target<'_>, patience: Duration) -> Result<Addresses, TrafficError> {
+    pub(super) async fn agreed(&self, target: &Target<'_>, patience: Duration) -> Result<Addresses, Error> {
         let (start, (mut interval, longest)) = (Instant::now(), INTERVALS);
         let mut wanted = self.primary(target).await?;
         loop {
@@ -53,7 +53,7 @@ impl Zone {
     }
 
     /// The first secondary that has other records than the primary, or an older zone.
-    async fn laggard(&self, target: &Target<'_>, primary: &View) -> Result<Option<TrafficError>, TrafficError> {
+    async fn laggard(&self, target: &Target<'_>, primary: &View) -> Result<Option<Error>, Error> {
         for server in &self.config.secondaries {
             let view = self.look("secondary", *server, target).await?;
             // RFC 1982: serials that cannot be compared are not known to be new enough.
@@ -69,7 +69,7 @@ impl Zone {
                 primary.serial
             );
             let label = format!("{} (secondary {server})", self.name);
-            return Ok(Some(TrafficError::new(label, TrafficErrorKind::Disagrees, what).hint(format!(
+            return Ok(Some(Error::new(label, Kind::Disagrees, what).hint(format!(
                 "see why it does not follow: `rndc notify {zone}` on the primary, `rndc refresh {zone}` here",
                 zone = self.config.zone
             ))));
@@ -82,7 +82,7 @@ impl Zone {
         &self,
         target: &Target<'_>,
         wanted: &Addresses,
-    ) -> Result<Option<String>, TrafficError> {
+    ) -> Result<Option<String>, Error> {
         let mut stale = Vec::new();
         for server in &self.config.resolvers {
             match lookup::recursive(*server, &target.owner).await {

@@ -21,8 +21,9 @@ use self::key::Signer;
 use self::lookup::{Addresses, Owner};
 use self::refusal::Asked;
 use self::update::{Outcome, Rejection, Update};
-use super::{Director, TrafficError, TrafficErrorKind};
+use super::Director;
 use crate::model::{Capabilities, Change, Pool, Weights};
+use crate::outside::{Error, Kind};
 use crate::secret::SecretRef;
 use crate::secret::Secrets;
 
@@ -80,7 +81,7 @@ struct Target<'a> {
 
 impl Zone {
     /// A director over this zone. Contacts nobody yet; the secret is looked up at each update.
-    pub fn new(name: &str, config: &Rfc2136Config, secrets: Arc<dyn Secrets>) -> Result<Self, TrafficError> {
+    pub fn new(name: &str, config: &Rfc2136Config, secrets: Arc<dyn Secrets>) -> Result<Self, Error> {
         let zone = parse_name(&config.zone).ok_or_else(|| {
             let shown = crate::text::escape(config.zone.as_bytes(), 80);
             refused(name, format!("`{shown}` cannot be the name of a zone")).hint("write it like `example.com`")
@@ -100,7 +101,7 @@ impl Zone {
     }
 
     /// `www` in zone `lab.test` and `www.lab.test` are the same; `@` is the zone's own name.
-    fn target<'a>(&self, pool: &'a str) -> Result<Target<'a>, TrafficError> {
+    fn target<'a>(&self, pool: &'a str) -> Result<Target<'a>, Error> {
         let unfit = |why: &str| {
             let shown = crate::text::escape(pool.as_bytes(), 80);
             refused(&self.name, format!("`{shown}` {why}"))
@@ -129,22 +130,17 @@ impl Zone {
         }
     }
 
-    fn refused_for(&self, what: impl Into<String>) -> TrafficError {
+    fn refused_for(&self, what: impl Into<String>) -> Error {
         refused(&format!("{} (primary {})", self.name, self.config.primary), what)
     }
 
     /// The pool before a write, once all servers agree on it.
-    async fn before(&self, target: &Target<'_>) -> Result<Addresses, TrafficError> {
-        self.agreed(target, self.follow).await.map_err(TrafficError::nothing_changed)
+    async fn before(&self, target: &Target<'_>) -> Result<Addresses, Error> {
+        self.agreed(target, self.follow).await.map_err(Error::nothing_changed)
     }
 
     /// Brings the records from what was read to what is wanted, and reads them back everywhere.
-    async fn swap(
-        &self,
-        target: &Target<'_>,
-        before: &Addresses,
-        after: &Addresses,
-    ) -> Result<Addresses, TrafficError> {
+    async fn swap(&self, target: &Target<'_>, before: &Addresses, after: &Addresses) -> Result<Addresses, Error> {
         if !after.same_records(before) {
             self.update(target, before, after).await?;
         }
@@ -154,7 +150,7 @@ impl Zone {
         })
     }
 
-    async fn update(&self, target: &Target<'_>, before: &Addresses, after: &Addresses) -> Result<(), TrafficError> {
+    async fn update(&self, target: &Target<'_>, before: &Addresses, after: &Addresses) -> Result<(), Error> {
         let primary = || self.asked("primary", self.config.primary, target);
         let update = Update { zone: &self.zone, owner: &target.owner, before, after: Some(after) };
         for _ in 0..SWAPS {
@@ -177,19 +173,19 @@ impl Zone {
         Err(self.not_its_own(target, before))
     }
 
-    fn conflict(&self, target: &Target<'_>, before: &Addresses, now: &Addresses) -> TrafficError {
+    fn conflict(&self, target: &Target<'_>, before: &Addresses, now: &Addresses) -> Error {
         let what = format!(
             "{} was changed by somebody else: it had {} and now has {}; nothing of ours was written",
             target.text,
             before.in_words(),
             now.in_words()
         );
-        TrafficError::new(format!("{} (primary {})", self.name, self.config.primary), TrafficErrorKind::Conflict, what)
+        Error::new(format!("{} (primary {})", self.name, self.config.primary), Kind::Conflict, what)
             .hint("find out who else updates this name, then run again")
     }
 
     /// The server answers with addresses, and does not find them at the name.
-    fn not_its_own(&self, target: &Target<'_>, before: &Addresses) -> TrafficError {
+    fn not_its_own(&self, target: &Target<'_>, before: &Addresses) -> Error {
         let name = &target.text;
         let what = format!("{name} answers {} and has other records of its own", before.in_words());
         self.refused_for(what).nothing_changed().hint(format!(
@@ -202,10 +198,9 @@ impl Zone {
         Pool { name: target.pool.to_owned(), members: addresses.members(), ttl }
     }
 
-    fn overruled(&self, target: &Target<'_>, now: &Addresses) -> TrafficError {
+    fn overruled(&self, target: &Target<'_>, now: &Addresses) -> Error {
         let what = format!("{} was written and reads back {} with TTL {:?}", target.text, now.in_words(), now.ttl());
-        TrafficError::new(&self.name, TrafficErrorKind::Disagrees, what)
-            .hint("somebody else is changing it: find out who, then run again")
+        Error::new(&self.name, Kind::Disagrees, what).hint("somebody else is changing it: find out who, then run again")
     }
 }
 
@@ -215,13 +210,13 @@ impl Director for Zone {
         Capabilities { weights: Weights::Presence, connections: false, drain: false, ttl: true }
     }
 
-    async fn observe(&self, pool: &str) -> Result<Pool, TrafficError> {
+    async fn observe(&self, pool: &str) -> Result<Pool, Error> {
         let target = self.target(pool)?;
         let addresses = self.agreed(&target, agree::GLANCE.min(self.follow)).await?;
         Ok(self.pool(&target, &addresses))
     }
 
-    async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, TrafficError> {
+    async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, Error> {
         let target = self.target(pool)?;
         let wishes =
             edit::wishes(changes).map_err(|(what, hint)| refused(&self.name, what).nothing_changed().hint(hint))?;
@@ -239,7 +234,7 @@ impl Director for Zone {
         }
     }
 
-    async fn set_ttl(&self, pool: &str, ttl: Duration) -> Result<Pool, TrafficError> {
+    async fn set_ttl(&self, pool: &str, ttl: Duration) -> Result<Pool, Error> {
         let target = self.target(pool)?;
         let secs = match ttl.as_secs() {
             secs if secs <= MAX_TTL && ttl.subsec_nanos() == 0 => u32::try_from(secs).unwrap_or(u32::MAX),
@@ -256,13 +251,13 @@ impl Director for Zone {
         }
     }
 
-    async fn settled(&self, pool: &str) -> Result<Option<String>, TrafficError> {
+    async fn settled(&self, pool: &str) -> Result<Option<String>, Error> {
         let target = self.target(pool)?;
         let wanted = self.agreed(&target, agree::GLANCE.min(self.follow)).await?;
         self.stale_resolvers(&target, &wanted).await
     }
 
-    async fn writable(&self, pool: &str) -> Result<(), TrafficError> {
+    async fn writable(&self, pool: &str) -> Result<(), Error> {
         let target = self.target(pool)?;
         let before = self.primary(&target).await?.addresses;
         let probe = Update { zone: &self.zone, owner: &target.owner, before: &before, after: None };
@@ -279,6 +274,6 @@ fn parse_name(text: &str) -> Option<Owner> {
     if fits && !text.is_empty() { text.parse().ok() } else { None }
 }
 
-fn refused(director: &str, what: impl Into<String>) -> TrafficError {
-    TrafficError::new(director, TrafficErrorKind::Refused, what)
+fn refused(director: &str, what: impl Into<String>) -> Error {
+    Error::new(director, Kind::Refused, what)
 }

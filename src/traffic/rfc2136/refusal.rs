@@ -2,10 +2,10 @@
 
 use domain::base::iana::{Rcode, TsigRcode};
 
-use super::super::{TrafficError, TrafficErrorKind};
 use super::key::BadKey;
 use super::lookup::Failure;
 use super::update::Rejection;
+use crate::outside::{Error, Kind};
 use crate::text::duration;
 
 /// Who was asked about what.
@@ -19,16 +19,16 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn error(&self, kind: TrafficErrorKind, what: impl Into<String>) -> TrafficError {
-        TrafficError::new(self.server.clone(), kind, what)
+    fn error(&self, kind: Kind, what: impl Into<String>) -> Error {
+        Error::new(self.server.clone(), kind, what)
     }
 
     /// A question that was not answered.
-    pub fn failed(&self, failure: Failure) -> TrafficError {
-        use TrafficErrorKind::{Refused, Unknown};
+    pub fn failed(&self, failure: Failure) -> Error {
+        use Kind::{Lost, Refused};
         match failure {
             Failure::Lost(why) => self
-                .error(Unknown, format!("no answer about {}: {why}", self.owner))
+                .error(Lost, format!("no answer about {}: {why}", self.owner))
                 .hint("check that the server runs and that UDP and TCP reach this address and port"),
             Failure::NotAuthoritative(why) => self
                 .error(Refused, format!("it does not serve {} in zone {}: {why}", self.owner, self.zone))
@@ -40,21 +40,21 @@ impl Asked<'_> {
     }
 
     /// An update that was not done, or cannot be known to be.
-    pub fn rejected(&self, rejection: Rejection) -> TrafficError {
-        use TrafficErrorKind::{Refused, Unknown};
+    pub fn rejected(&self, rejection: Rejection) -> Error {
+        use Kind::{Lost, Refused};
         match rejection {
             Rejection::Key(BadKey(what, hint)) => self.error(Refused, what).hint(hint),
             Rejection::Tsig(error, skew) => self.bad_signature(error, skew),
             Rejection::Rcode(rcode) => self.rcode(rcode),
             Rejection::Lost(why) => self
-                .error(Unknown, format!("whether {} was updated is unknown: {why}", self.owner))
+                .error(Lost, format!("whether {} was updated is unknown: {why}", self.owner))
                 .hint("run again: the update is made only if it has not been made"),
         }
     }
 
-    fn bad_signature(&self, error: TsigRcode, skew: Option<i64>) -> TrafficError {
+    fn bad_signature(&self, error: TsigRcode, skew: Option<i64>) -> Error {
         let key = self.key.unwrap_or_default();
-        let refused = |what: String| self.error(TrafficErrorKind::Refused, what);
+        let refused = |what: String| self.error(Kind::Refused, what);
         match error {
             TsigRcode::BADKEY => refused(format!("the server has no TSIG key `{key}` with this algorithm (BADKEY)"))
                 .hint("compare name and algorithm with the `key` clause in named.conf"),
@@ -72,9 +72,9 @@ impl Asked<'_> {
         }
     }
 
-    fn rcode(&self, rcode: Rcode) -> TrafficError {
+    fn rcode(&self, rcode: Rcode) -> Error {
         let (zone, owner) = (self.zone, self.owner);
-        let refused = |what: String| self.error(TrafficErrorKind::Refused, what);
+        let refused = |what: String| self.error(Kind::Refused, what);
         match (rcode, self.key) {
             (Rcode::REFUSED, None) => refused(format!("it refuses unsigned updates of {owner} (REFUSED)"))
                 .hint("give the director a TSIG `key` that the zone's `allow-update` or `update-policy` lets in"),
@@ -86,7 +86,7 @@ impl Asked<'_> {
             (Rcode::NOTIMP, _) => refused("it does not know dynamic updates (NOTIMP)".to_owned())
                 .hint("allow RFC 2136 updates in the server's configuration"),
             (Rcode::SERVFAIL, _) => self
-                .error(TrafficErrorKind::Unknown, format!("it failed while updating {owner} (SERVFAIL)"))
+                .error(Kind::Lost, format!("it failed while updating {owner} (SERVFAIL)"))
                 .hint("look at its log: often it may not write the zone's journal file"),
             (other, _) => refused(format!("it refuses the update of {owner} ({other})")),
         }
