@@ -20,6 +20,8 @@ mod audit;
 mod audit_cli;
 #[path = "controller/failing_disk.rs"]
 mod failing_disk;
+#[path = "controller/large.rs"]
+mod large;
 #[path = "controller/lock.rs"]
 mod lock;
 #[path = "controller/stale.rs"]

@@ -1,5 +1,7 @@
 //! Every act of a run as one flat object: who, where, what, when, with which result.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -43,10 +45,11 @@ pub struct Act {
     pub detail: Value,
 }
 
-/// The acts of a run; a journal that does not begin with its start has none.
-pub fn acts(records: &[Record]) -> Vec<Act> {
+/// The acts of a run with this graph; a journal that does not begin with its start has none.
+pub fn acts(records: &[Record], graph: &Graph) -> Vec<Act> {
     let Some(Event::Started(started)) = records.first().map(|r| &r.event) else { return Vec::new() };
     let mut operator = started.by.clone();
+    let steps: HashMap<&str, &Step> = graph.steps.iter().map(|s| (s.id.as_str(), s)).collect();
     let mut acts = Vec::with_capacity(records.len());
     for record in records {
         let mut fields = fields(&record.event);
@@ -54,14 +57,14 @@ pub fn acts(records: &[Record]) -> Vec<Act> {
         if let (Event::Started(_) | Event::Resumed { .. }, Some(by)) = (&record.event, &by) {
             operator = by.clone();
         }
-        acts.push(act(&started.run, &started.graph, record, by.unwrap_or_else(|| operator.clone()), fields));
+        acts.push(act(&started.run, &steps, record, by.unwrap_or_else(|| operator.clone()), fields));
     }
     acts
 }
 
 type Fields = serde_json::Map<String, Value>;
 
-/// What an event holds, by name; without the graph, which is the plan and no act.
+/// What an event holds, by name.
 fn fields(event: &Event) -> Fields {
     let mut fields = match serde_json::to_value(event) {
         Ok(Value::Object(fields)) => fields,
@@ -72,14 +75,10 @@ fn fields(event: &Event) -> Fields {
         fields.remove("by");
         fields.insert("signal".into(), Value::from(by.as_str()));
     }
-    if let Event::Started(started) = event {
-        fields.remove("graph");
-        fields.insert("steps".into(), Value::from(started.graph.steps.len()));
-    }
     fields
 }
 
-fn act(run: &str, graph: &Graph, record: &Record, operator: Operator, mut fields: Fields) -> Act {
+fn act(run: &str, steps: &HashMap<&str, &Step>, record: &Record, operator: Operator, mut fields: Fields) -> Act {
     let mut text = |name: &str| match fields.remove(name) {
         Some(Value::String(text)) => Some(text),
         _ => None,
@@ -95,7 +94,7 @@ fn act(run: &str, graph: &Graph, record: &Record, operator: Operator, mut fields
         _ => (None, None),
     };
     fields.remove("run");
-    let known = step.as_deref().and_then(|id| graph.step(id));
+    let known = step.as_deref().and_then(|id| steps.get(id).copied());
     Act {
         run: run.to_owned(),
         seq: record.seq,

@@ -9,7 +9,7 @@ use super::copies::Copies;
 use super::key::Key;
 use super::verify::{self, Question};
 use crate::event::{Event, Operator, Record};
-use crate::journal::{self, Journal, JournalError, Log, format};
+use crate::journal::{self, ChunkDir, Journal, JournalError, Log, format};
 
 /// Why a run cannot be taken up under seal.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,7 @@ impl Sealed {
         };
         text.truncate(text.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1));
         let bytes = std::fs::read(journal.path()).map_err(io)?;
-        refuse_changed(run, &bytes, &text, &key)?;
+        refuse_changed(run, journal.path(), &bytes, &text, &key)?;
         let mut hashes = format::decode(&journal.path().display().to_string(), &bytes)?.hashes;
         // In a file of its own, so that a controller that was stopped and has lost the run writes into the old one.
         journal::file::replace(&path, &text).map_err(io)?;
@@ -118,9 +118,10 @@ impl Log for Sealed {
 }
 
 /// A journal that somebody has changed is not gone on with. A key that has been replaced is no reason: `verify` tells it.
-fn refuse_changed(run: &str, journal: &[u8], checkpoints: &[u8], key: &Key) -> Result<(), AuditError> {
-    let expected = key.public();
-    let question = Question { run, journal, checkpoints, expected: &expected, outside: None, live: true };
+fn refuse_changed(run: &str, path: &Path, journal: &[u8], checkpoints: &[u8], key: &Key) -> Result<(), AuditError> {
+    let (expected, chunks) = (key.public(), ChunkDir::beside(path));
+    let question =
+        Question { run, journal, chunks: &chunks, checkpoints, expected: &expected, outside: None, live: true };
     match verify::verify(&question).findings.into_iter().find(|f| !f.is_about_the_key()) {
         Some(finding) if !checkpoints.is_empty() => {
             Err(AuditError::Changed { run: run.to_owned(), what: finding.to_string() })

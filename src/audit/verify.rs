@@ -1,12 +1,14 @@
 //! Compares a journal with its checkpoints, and those with copies from elsewhere. Pure: bytes in, findings out.
 
+use std::sync::Arc;
+
 use super::checkpoint::{self, Checkpoint, EVERY, LINK, Signed};
 use super::key::PublicKey;
 use super::report::{Finding, Kind, Outside, Report};
 use super::sealed::seals;
 use crate::event::{Record, RunState};
-use crate::journal::JournalError;
 use crate::journal::format::{self, Decoded};
+use crate::journal::{self, BlobError, Chunks, JournalError};
 
 /// What is to be compared.
 pub struct Question<'a> {
@@ -14,6 +16,8 @@ pub struct Question<'a> {
     pub run: &'a str,
     /// Bytes of its journal.
     pub journal: &'a [u8],
+    /// What its records name.
+    pub chunks: &'a dyn Chunks,
     /// Bytes of its file of checkpoints.
     pub checkpoints: &'a [u8],
     /// The key that must have signed them.
@@ -35,8 +39,7 @@ pub fn verify(question: &Question<'_>) -> Report {
     check.tail(&journal, valid.last());
     check.late(&journal.records, &valid);
     let outside = question.outside.map(|outside| check.outside(outside, &lines));
-    let fold = RunState::fold(journal.records.iter().cloned());
-    check.fold(fold.err().map(|e| (e.seq, e.why)));
+    check.fold(&journal.records);
     let last = valid.last();
     Report {
         run: question.run.to_owned(),
@@ -239,11 +242,21 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn fold(&mut self, illegal: Option<(u64, String)>) {
-        if let Some((seq, why)) = illegal
-            && !self.findings.iter().any(|f| f.kind == Kind::Changed)
-        {
-            self.find(Kind::Changed, Some(seq), None, format!("record {seq} cannot follow: {why}"));
+    /// What the records name must be what was written, and they must fold.
+    fn fold(&mut self, records: &[Record]) {
+        let graph = match journal::file::graph_of(records, self.question.chunks) {
+            Ok(graph) => graph,
+            Err(e @ BlobError::Missing { .. }) => {
+                return self.find(Kind::Missing, Some(0), None, format!("the graph of record 0: {e}"));
+            }
+            Err(e) => return self.find(Kind::Changed, Some(0), None, format!("the graph of record 0: {e}")),
+        };
+        if self.findings.iter().any(|f| f.kind == Kind::Changed) {
+            return;
+        }
+        if let Err(illegal) = RunState::fold(records.iter().cloned(), Arc::new(graph)) {
+            let what = format!("record {} cannot follow: {}", illegal.seq, illegal.why);
+            self.find(Kind::Changed, Some(illegal.seq), None, what);
         }
     }
 

@@ -148,17 +148,18 @@ fn start(
     lease: Arc<Lease>,
 ) -> anyhow::Result<(Custody, RunState)> {
     let (run, path) = runs::create(environment, &spec.plan.name)?;
-    let mut custody = custody::create(environment, lease, &run, &path, &spec.plan.audit.copy_to)?;
+    let (mut custody, kept) = custody::create(environment, lease, &run, &path, &graph, &spec.plan.audit.copy_to)?;
     let started = Started {
         run,
         plan: spec.plan.name.clone(),
         inputs: spec.inputs.clone(),
-        graph,
+        graph: kept,
+        steps: graph.steps.len(),
         by: environment.operator(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let record = custody.log.append(Event::Started(Box::new(started)))?;
-    Ok((custody, RunState::begin(record)?))
+    Ok((custody, RunState::begin(record, Arc::new(graph))?))
 }
 
 /// A run that was begun before: take it up with the graph that it began with.
@@ -193,7 +194,7 @@ async fn resume(
 fn pass_no_return(environment: &Environment, custody: &mut Custody, state: &mut RunState) -> anyhow::Result<()> {
     let asks = |s: &&Step| matches!(&s.kind, StepKind::Gate(gate) if !gate.past.is_empty());
     let open = |s: &&Step| state.approvals.get(&s.id).is_none_or(Vec::is_empty);
-    let steps = &state.started.graph.steps;
+    let steps = &state.graph.steps;
     let gates: Vec<String> = steps.iter().filter(asks).filter(open).map(|s| s.id.clone()).collect();
     for step in gates {
         let approved = Event::Approved { step, by: environment.operator(), why: "begun with --yes".to_owned() };

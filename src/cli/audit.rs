@@ -8,7 +8,7 @@ use super::failure::advised;
 use super::output::{self, Format};
 use super::{Exit, runs};
 use crate::audit::{self, CHECKPOINTS, Key, PublicKey, Question, Report};
-use crate::journal;
+use crate::journal::{self, ChunkDir};
 use crate::text;
 
 /// Arguments of `migrate audit`.
@@ -97,9 +97,11 @@ fn verify(
     let outside = since.map(|path| std::fs::read(path).map_err(|e| unreadable(path, &e))).transpose()?;
     // Last: it only grows, and what the checkpoints seal must be in it.
     let bytes = std::fs::read(&journal).map_err(|e| unreadable(&journal, &e))?;
+    let chunks = ChunkDir::beside(&journal);
     let report = audit::verify(&Question {
         run,
         journal: &bytes,
+        chunks: &chunks,
         checkpoints: &checkpoints,
         expected: &expected,
         outside: outside.as_deref(),
@@ -159,7 +161,9 @@ fn describe(report: &Report) -> String {
 fn export(run: &str, environment: &Environment) -> anyhow::Result<Exit> {
     let run = runs::find(environment, run)?;
     let mut lines = String::new();
-    for act in audit::acts(&journal::file::read(&run.journal)?) {
+    let records = journal::file::read(&run.journal)?;
+    let graph = journal::file::graph(&run.journal, &records)?;
+    for act in audit::acts(&records, &graph) {
         lines.push_str(&serde_json::to_string(&act)?);
         lines.push('\n');
     }

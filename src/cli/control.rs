@@ -68,7 +68,7 @@ fn watcher(format: Format, environment: &Environment, state: &RunState) -> Box<d
     match (format, environment.terminal) {
         (Format::Json, _) => Box::new(render::Json(std::io::stdout())),
         (Format::Text, true) => Box::new(render::Bars::new(state, environment.color, ProgressDrawTarget::stdout())),
-        (Format::Text, false) => Box::new(render::Lines::new(std::io::stdout(), state.started.graph.clone())),
+        (Format::Text, false) => Box::new(render::Lines::new(std::io::stdout(), state)),
     }
 }
 

@@ -10,10 +10,11 @@ use super::environment::Environment;
 use super::failure::advised;
 use super::runs::Run;
 use crate::audit::{Copies, Key, Sealed};
-use crate::event::{Notice, RunState};
+use crate::event::{Blob, Notice, RunState};
 use crate::journal::{self, Journal, JournalError, Log};
 use crate::lock::{self, Fenced, Lease, Locks};
 use crate::model::CheckpointCopy;
+use crate::step::Graph;
 
 /// A run that this controller, and no other, works on.
 pub struct Custody {
@@ -39,16 +40,19 @@ pub fn lock(environment: &Environment, names: BTreeSet<String>, command: &str) -
     Ok(Arc::new(lease))
 }
 
-/// Makes the journal of a new run.
+/// Makes the journal of a new run, and keeps its graph; returns what the first record says of it.
 pub fn create(
     environment: &Environment,
     lease: Arc<Lease>,
     run: &str,
     path: &Path,
+    graph: &Graph,
     copy_to: &[CheckpointCopy],
-) -> anyhow::Result<Custody> {
+) -> anyhow::Result<(Custody, Blob)> {
     lease.name_run(run)?;
-    custody(environment, lease, run, Journal::create(path)?, copy_to)
+    let journal = Journal::create(path)?;
+    let kept = journal.keep_graph(graph)?;
+    Ok((custody(environment, lease, run, journal, copy_to)?, kept))
 }
 
 /// Opens the journal of a run that was begun before.

@@ -35,7 +35,7 @@ pub struct Args {
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     let run = runs::find(environment, &args.run)?;
     let (mut custody, mut state) = custody::by_hand(environment, &run, &format!("migrate resolve {}", run.name))?;
-    let Some(step) = state.started.graph.step(&args.step) else {
+    let Some(step) = state.graph.step(&args.step) else {
         return Err(advised(
             format!("there is no step {}", args.step),
             "`migrate status NAME` shows the steps that are open",

@@ -99,7 +99,7 @@ fn load_as_it_was(args: &Args, environment: &Environment, run: &str, state: &Run
 
 fn check(args: &Args, state: &RunState) -> anyhow::Result<Vec<String>> {
     if let Some(to) = &args.to
-        && state.started.graph.step(to).is_none()
+        && state.graph.step(to).is_none()
     {
         return Err(advised(format!("there is no step {to}"), "`migrate status NAME --format json` lists the steps"));
     }
@@ -113,7 +113,7 @@ fn check(args: &Args, state: &RunState) -> anyhow::Result<Vec<String>> {
 
 fn describe(run: &str, state: &RunState, steps: &[String]) -> String {
     let mut out = format!("Going back in run {run}: {} to undo\n", text::count(steps.len() as u64, "step"));
-    for step in steps.iter().filter_map(|id| state.started.graph.step(id)) {
+    for step in steps.iter().filter_map(|id| state.graph.step(id)) {
         if step.kind.undo().does_something() {
             out.push_str(&format!("  {}: {}\n", step.id, step.kind.describe()));
         }

@@ -281,7 +281,7 @@ impl Engine {
 
     /// Whether the pair of a failed step is one that may fail while others go on.
     fn within_budget(&self, step: &Step) -> bool {
-        let budgets = &self.state.started.graph.budgets;
+        let budgets = &self.state.graph.budgets;
         let failed: BTreeSet<_> = self
             .given_up
             .iter()

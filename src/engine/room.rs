@@ -37,10 +37,12 @@ fn drains(step: &Step) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use jiff::Timestamp;
 
     use super::*;
-    use crate::event::{Event, Operator, Record, Setting, Started, StepResult};
+    use crate::event::{Blob, Event, Operator, Record, Setting, Started, StepResult};
     use crate::model::{OnFailure, Pair};
     use crate::step::{Graph, TrafficStep, WayBack};
 
@@ -69,10 +71,17 @@ mod tests {
         let by = || Operator { user: "ada".into(), host: "desk".into(), pid: 7 };
         let purposes = [("drain", Purpose::Drain), ("shift-100", Purpose::Shift(100)), ("retire", Purpose::Retire)];
         let steps = ["a", "b"].iter().flat_map(|pair| purposes.map(|(name, purpose)| step(pair, name, purpose)));
-        let graph = Graph { steps: steps.collect(), ..Graph::default() };
-        let (run, plan, version) = ("web-1".into(), "web".into(), "0".into());
+        let plan = Graph { steps: steps.collect(), ..Graph::default() };
         let mut events = vec![
-            Event::Started(Box::new(Started { run, plan, inputs: Vec::new(), graph, by: by(), version })),
+            Event::Started(Box::new(Started {
+                run: "web-1".into(),
+                plan: "web".into(),
+                inputs: Vec::new(),
+                graph: Blob::default(),
+                steps: plan.steps.len(),
+                by: by(),
+                version: "0".into(),
+            })),
             Event::Tuned { setting: Setting::MaxUnavailable(1), by: by() },
         ];
         for id in done {
@@ -82,7 +91,7 @@ mod tests {
             events.push(Event::Outcome { step, attempt, undo, result });
         }
         let records = (0..).zip(events).map(|(seq, event)| Record { seq, at: Timestamp::UNIX_EPOCH, event });
-        RunState::fold(records).unwrap()
+        RunState::fold(records, Arc::new(plan)).unwrap()
     }
 
     fn free(state: &RunState, id: &str) -> bool {

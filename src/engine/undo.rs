@@ -74,7 +74,7 @@ pub(super) fn on_failure(state: &RunState, failed: &Step) -> Vec<String> {
 
 /// The shift that came right before a step, for the same pairs.
 fn last_shift(state: &RunState, step: &Step) -> Option<String> {
-    let steps = &state.started.graph.steps;
+    let steps = &state.graph.steps;
     let earlier = steps.iter().take_while(|s| s.id != step.id);
     let same = earlier.filter(|s| s.service == step.service && s.pair == step.pair);
     let shifts = same.filter(|s| matches!(&s.kind, StepKind::Traffic(traffic) if traffic.purpose.share().is_some()));
@@ -89,7 +89,7 @@ fn back_to(state: &RunState, first: &str) -> Vec<String> {
 
 fn dependents<'a>(state: &'a RunState, first: &'a str) -> BTreeSet<&'a str> {
     let mut reached: BTreeSet<&str> = BTreeSet::from([first]);
-    for step in &state.started.graph.steps {
+    for step in &state.graph.steps {
         if step.after.iter().any(|a| reached.contains(a.as_str())) {
             reached.insert(&step.id);
         }
@@ -101,7 +101,7 @@ fn dependents<'a>(state: &'a RunState, first: &'a str) -> BTreeSet<&'a str> {
 fn begun(state: &RunState) -> impl Iterator<Item = &Step> {
     let begun =
         |s: StepState| if mutant::is(Mutant::UndoOnlyDone) { s == StepState::Done } else { s != StepState::Waiting };
-    state.started.graph.steps.iter().filter(move |s| begun(state.step(&s.id).state))
+    state.graph.steps.iter().filter(move |s| begun(state.step(&s.id).state))
 }
 
 /// What is left to undo of a run that goes back, for popping from the end; also what an interrupted step back has left over.

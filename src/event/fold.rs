@@ -9,13 +9,15 @@ use jiff::Timestamp;
 
 use super::standing::{Approval, Direction, Pause, Status, StepRecord, StepState, Tuning};
 use super::{Before, Event, Operator, Record, Started, StepResult};
-use crate::step::{Step, StepKind};
+use crate::step::{Graph, Step, StepKind};
 
 /// Where a run stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunState {
     /// How it began.
     pub started: Arc<Started>,
+    /// What will be done.
+    pub graph: Arc<Graph>,
     /// When it began.
     pub started_at: Timestamp,
     /// When the last record was written.
@@ -48,8 +50,8 @@ pub struct IllegalTransition {
 }
 
 impl RunState {
-    /// Begins with the first record.
-    pub fn begin(first: Record) -> Result<Self, IllegalTransition> {
+    /// Begins with the first record, and the graph that it names.
+    pub fn begin(first: Record, graph: Arc<Graph>) -> Result<Self, IllegalTransition> {
         let illegal = |why: &str| IllegalTransition { seq: first.seq, why: why.to_owned() };
         if first.seq != 0 {
             return Err(illegal("the first record must have number 0"));
@@ -57,14 +59,17 @@ impl RunState {
         let Event::Started(started) = first.event else {
             return Err(illegal("a journal begins with `started`"));
         };
-        let graph = &started.graph;
         let steps: BTreeMap<_, _> = graph.steps.iter().map(|s| (s.id.clone(), StepRecord::default())).collect();
         let plan = graph.steps.iter().map(|s| (s.id.clone(), Arc::new(s.clone()))).collect();
-        if steps.len() != started.graph.steps.len() {
-            return Err(IllegalTransition { seq: 0, why: "two steps have the same id".into() });
+        if steps.len() != graph.steps.len() {
+            return Err(illegal("two steps have the same id"));
+        }
+        if steps.len() != started.steps {
+            return Err(illegal("its graph has another number of steps than it says"));
         }
         Ok(Self {
             started: Arc::new(*started),
+            graph,
             started_at: first.at,
             last_at: first.at,
             records: 1,
@@ -78,11 +83,11 @@ impl RunState {
         })
     }
 
-    /// Folds all records of a journal.
-    pub fn fold(records: impl IntoIterator<Item = Record>) -> Result<Self, IllegalTransition> {
+    /// Folds all records of a journal, with the graph that the first one names.
+    pub fn fold(records: impl IntoIterator<Item = Record>, graph: Arc<Graph>) -> Result<Self, IllegalTransition> {
         let mut records = records.into_iter();
         let first = records.next().ok_or(IllegalTransition { seq: 0, why: "the journal is empty".into() })?;
-        let mut state = Self::begin(first)?;
+        let mut state = Self::begin(first, graph)?;
         for record in records {
             state.apply(record)?;
         }
@@ -182,7 +187,7 @@ impl RunState {
 
     /// Why nobody, or not this user, can say yes to a step.
     pub fn check_approval(&self, step: &str, by: &Operator) -> Result<(), String> {
-        match self.started.graph.step(step).map(|s| &s.kind) {
+        match self.plan.get(step).map(|s| &s.kind) {
             Some(StepKind::Gate(_)) => {}
             Some(_) => return Err(format!("{step} is not a gate")),
             None => return Err(format!("there is no step {step}")),
@@ -322,8 +327,9 @@ impl RunState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Blob;
     use crate::model::{Gate, HookPoint, OnFailure};
-    use crate::step::{GateStep, Graph};
+    use crate::step::GateStep;
 
     const GATE: &str = "web/no-return";
 
@@ -349,14 +355,13 @@ mod tests {
 
     fn folded(events: impl IntoIterator<Item = Event>) -> RunState {
         let records = (0..).zip(events).map(|(seq, event)| Record { seq, at: Timestamp::UNIX_EPOCH, event });
-        RunState::fold(records).unwrap()
+        RunState::fold(records, Arc::new(Graph { steps: vec![gate()], ..Graph::default() })).unwrap()
     }
 
     #[test]
     fn a_gate_that_was_gone_back_over_asks_again() {
-        let graph = Graph { steps: vec![gate()], ..Graph::default() };
         let (run, plan, version) = ("web-1".into(), "web".into(), "0".into());
-        let started = Started { run, plan, inputs: Vec::new(), graph, by: ada(), version };
+        let started = Started { run, plan, inputs: Vec::new(), graph: Blob::default(), steps: 1, by: ada(), version };
         let done = || StepResult::Done { evidence: "open".into(), millis: 0 };
         let intent = |attempt, undo| Event::Intent { step: GATE.into(), attempt, undo, before: None };
         let outcome = |attempt, undo| Event::Outcome { step: GATE.into(), attempt, undo, result: done() };

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use crate::copy::CopyProgress;
 use crate::model::Input;
 use crate::model::Pool;
-use crate::step::Graph;
 use crate::text;
 
 pub use fold::{IllegalTransition, RunState};
@@ -187,12 +186,23 @@ pub struct Started {
     pub plan: String,
     /// The files it came from.
     pub inputs: Vec<Input>,
-    /// What will be done.
-    pub graph: Graph,
+    /// Where what will be done is kept: a graph may be larger than any record.
+    pub graph: Blob,
+    /// Number of its steps.
+    pub steps: usize,
     /// Who and where.
     pub by: Operator,
     /// Version of the tool.
     pub version: String,
+}
+
+/// Something that is kept beside the journal, because it is too large for a record. By its hashes the chain of the records covers it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob {
+    /// Its size before it was compressed.
+    pub bytes: u64,
+    /// The SHA-256, hex, of each chunk of it, in order.
+    pub chunks: Vec<String>,
 }
 
 /// Who runs the controller, and where.

@@ -4,13 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
 use super::Log;
+use super::blob::{self, ChunkDir, Chunks};
 use super::format::{self, Decoded, JournalError};
-use crate::event::{Event, Record, RunState};
+use crate::event::{Blob, Event, Record, RunState};
+use crate::step::Graph;
 
 /// An open journal, locked for this process.
 #[derive(Debug)]
@@ -66,6 +69,11 @@ impl Journal {
         &self.path
     }
 
+    /// Keeps what the first record will name; durable when it returns.
+    pub fn keep_graph(&self, graph: &Graph) -> Result<Blob, JournalError> {
+        blob::keep(&mut ChunkDir::beside(&self.path), graph).map_err(|source| blob_error(&self.path, source))
+    }
+
     /// Number of records.
     pub fn records(&self) -> u64 {
         self.seq
@@ -115,8 +123,22 @@ pub fn in_use(path: &Path) -> bool {
     File::open(path).is_ok_and(|f| flock(&f, FlockOperation::NonBlockingLockShared).is_err())
 }
 
+/// The graph that the first of a journal's records names; an empty one when there is none.
+pub fn graph(path: &Path, records: &[Record]) -> Result<Graph, JournalError> {
+    graph_of(records, &ChunkDir::beside(path)).map_err(|source| blob_error(path, source))
+}
+
+/// The same, from any place for chunks.
+pub fn graph_of(records: &[Record], chunks: &dyn Chunks) -> Result<Graph, blob::BlobError> {
+    match records.first().map(|r| &r.event) {
+        Some(Event::Started(started)) => blob::fetch(chunks, &started.graph),
+        _ => Ok(Graph::default()),
+    }
+}
+
 fn fold(path: &Path, records: Vec<Record>) -> Result<RunState, JournalError> {
-    RunState::fold(records).map_err(|source| JournalError::Illegal { path: path.display().to_string(), source })
+    let graph = Arc::new(graph(path, &records)?);
+    RunState::fold(records, graph).map_err(|source| JournalError::Illegal { path: path.display().to_string(), source })
 }
 
 fn read_all(file: &mut File, path: &Path) -> Result<Decoded, JournalError> {
@@ -152,17 +174,23 @@ pub fn sync_directory(path: &Path) -> std::io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
+fn blob_error(path: &Path, source: blob::BlobError) -> JournalError {
+    JournalError::Blob { path: path.display().to_string(), source }
+}
+
 fn io_error(path: &Path, source: std::io::Error) -> JournalError {
     JournalError::Io { path: path.display().to_string(), source }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::event::{Operator, Started, Status, StepResult, StepState};
-    use crate::step::{Graph, Step, StepKind, WatchStep};
+    use crate::step::{Step, StepKind, WatchStep};
 
     fn wait(id: &str, after: &[&str]) -> Step {
         Step {
@@ -182,12 +210,18 @@ mod tests {
         Operator { user: "ada".into(), host: "desk".into(), pid: 7 }
     }
 
+    fn graph(steps: &[Step]) -> Graph {
+        Graph { steps: steps.to_vec(), ..Graph::default() }
+    }
+
     fn started(steps: Vec<Step>) -> Event {
+        let kept = blob::keep(&mut BTreeMap::new(), &graph(&steps)).unwrap();
         Event::Started(Box::new(Started {
             run: "r-1".into(),
             plan: "r".into(),
             inputs: Vec::new(),
-            graph: Graph { steps, ..Graph::default() },
+            graph: kept,
+            steps: steps.len(),
             by: operator(),
             version: "0".into(),
         }))
@@ -202,16 +236,22 @@ mod tests {
         Event::Outcome { step: step.into(), attempt, undo: false, result }
     }
 
+    fn two() -> Vec<Step> {
+        vec![wait("a", &[]), wait("b", &["a"])]
+    }
+
     /// A whole small run, as events.
     fn whole_run() -> Vec<Event> {
-        let steps = vec![wait("a", &[]), wait("b", &["a"])];
-        vec![started(steps), intent("a", 1), done("a", 1), intent("b", 1), done("b", 1), Event::Finished]
+        vec![started(two()), intent("a", 1), done("a", 1), intent("b", 1), done("b", 1), Event::Finished]
     }
 
     fn written(events: Vec<Event>) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let mut journal = Journal::create(&path).unwrap();
+        for steps in [two(), vec![wait("a", &[])], vec![wait("a", &[]), wait("a", &[])]] {
+            journal.keep_graph(&graph(&steps)).unwrap();
+        }
         for event in events {
             journal.append(event).unwrap();
         }
@@ -283,6 +323,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let mut journal = Journal::create(&path).unwrap();
+        journal.keep_graph(&graph(&[wait("a", &[])])).unwrap();
         journal.append(started(vec![wait("a", &[])])).unwrap();
         assert!(matches!(Journal::open(&path), Err(JournalError::Locked { .. })));
         assert!(in_use(&path));
@@ -322,6 +363,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let mut stale = Journal::create(&path).unwrap();
+        stale.keep_graph(&graph(&[wait("a", &[])])).unwrap();
         stale.append(started(vec![wait("a", &[])])).unwrap();
         let (mut journal, state) = Journal::take_over(&path).unwrap();
         assert_eq!(state.records, 1);
@@ -330,6 +372,22 @@ mod tests {
         let records = read(&path).unwrap();
         assert_eq!(records.len(), 2);
         assert!(matches!(records[1].event, Event::Resumed { .. }));
+    }
+
+    #[test]
+    fn a_graph_that_is_missing_or_another_is_told_with_what_to_do() {
+        let (dir, path) = written(whole_run());
+        let Event::Started(started) = started(two()) else { unreachable!() };
+        let chunk = dir.path().join("blobs").join(&started.graph.chunks[0]);
+        for (damage, why) in [(Some(&b"else"[..]), "is not what was written"), (None, "is missing")] {
+            match damage {
+                Some(bytes) => std::fs::write(&chunk, bytes).unwrap(),
+                None => std::fs::remove_file(&chunk).unwrap(),
+            }
+            let error = load(&path).unwrap_err();
+            assert!(error.to_string().contains(why) && error.hint().unwrap().contains("from a copy"), "{error}");
+            assert!(Journal::open(&path).is_err());
+        }
     }
 
     #[test]
@@ -344,7 +402,7 @@ mod tests {
 
     #[test]
     fn a_record_that_cannot_follow_is_an_error() {
-        let steps = || vec![wait("a", &[]), wait("b", &["a"])];
+        let steps = two;
         for (events, why) in [
             (vec![intent("a", 1)], "begins with `started`"),
             (vec![started(steps()), started(steps())], "already started"),
@@ -376,7 +434,7 @@ mod tests {
         fn the_fold_never_panics_whatever_the_order(order in prop::collection::vec(0_usize..6, 0..12)) {
             let events = whole_run();
             let records = order.iter().zip(0..).map(|(n, seq)| Record { seq, at: Timestamp::UNIX_EPOCH, event: events[*n].clone() });
-            let _ = RunState::fold(records);
+            let _ = RunState::fold(records, Arc::new(graph(&two())));
         }
     }
 }

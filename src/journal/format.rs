@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::blob::BlobError;
 use crate::event::{Event, IllegalTransition, Record};
 use crate::text;
 
 /// The version that this program writes, and the only one it reads.
 pub const VERSION: u32 = 2;
-/// No record is larger: a plan of thousands of hosts stays far below.
+/// No record is larger. What may be larger is kept beside the journal, as a blob.
 pub const MAX_FRAME: usize = 64 << 20;
 
 const FRAME_HEADER: usize = 12;
@@ -67,6 +68,14 @@ pub enum JournalError {
         /// What is wrong with it.
         why: String,
     },
+    /// What a record names is not beside it, or is not what was written.
+    #[error("{path}: {source}")]
+    Blob {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: BlobError,
+    },
     /// Records that cannot follow each other.
     #[error("{path}: {source}")]
     Illegal {
@@ -106,7 +115,10 @@ impl JournalError {
             ),
             Self::Locked { .. } => Some("`migrate lock show` tells who works on it".into()),
             Self::Fenced { .. } => Some("`migrate status` shows where the run stands; `migrate apply` goes on with it".into()),
-            Self::NotAJournal { .. } | Self::Newer { .. }
+            Self::Blob { source: BlobError::Io { .. }, .. } => Some("make room or mend the file system".into()),
+            Self::Blob { .. } => Some("without it nobody knows what the run does: restore `blobs` beside the journal from a copy".into()),
+            Self::NotAJournal { .. }
+            | Self::Newer { .. }
             | Self::Older { .. }
             | Self::Damaged { .. }
             | Self::Illegal { .. } => None,

@@ -3,9 +3,12 @@
 //! Owns the format and the file. A write or a sync that fails poisons the journal: nothing more is written, and the run stops.
 //! Must never repair anything but a torn last frame.
 
+pub mod blob;
 pub mod file;
 pub mod format;
+pub mod pack;
 
+pub use blob::{BlobError, ChunkDir, Chunks};
 pub use file::Journal;
 pub use format::JournalError;
 

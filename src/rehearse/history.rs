@@ -16,7 +16,7 @@ use super::log::SimLog;
 use super::promise::Broken;
 use super::stage::{Point, Script, Snapshot, Stage, Strike};
 use crate::engine::{self, Ending, Engine, EngineError, Stop, World};
-use crate::event::{Direction, Event, Operator, Started, Status, StepState};
+use crate::event::{Blob, Direction, Event, Operator, Started, Status, StepState};
 use crate::model::Host;
 use crate::spec::Spec;
 use crate::step::Class;
@@ -75,7 +75,8 @@ impl Theatre {
             run: "rehearsal".into(),
             plan: spec.plan.name.clone(),
             inputs: Vec::new(),
-            graph: stage.script.graph.clone(),
+            graph: Blob::default(),
+            steps: stage.script.graph.steps.len(),
             by: operator(),
             version: env!("CARGO_PKG_VERSION").into(),
         };
@@ -228,7 +229,7 @@ impl Theatre {
             Event::Resolved { step, .. } => self.stage.script.index.get(step).copied(),
             _ => None,
         };
-        self.stage.lock().keep_record(event, step);
+        self.stage.lock().keep_record(&self.stage.script, event, step);
     }
 
     /// One controller at work. `Ok(None)`: there is nothing more to learn from this history.

@@ -47,7 +47,7 @@ impl Sim {
             self.disk_full = fault == Some(Fault::DiskFull);
             return Err(full());
         }
-        let record = self.keep_record(event, step);
+        let record = self.keep_record(script, event, step);
         if fault == Some(Fault::SyncFailed) {
             self.disk_full = true;
             return Err(full());
@@ -60,7 +60,7 @@ impl Sim {
     }
 
     /// Makes a record durable. Also for what is recorded outside of the engine.
-    pub fn keep_record(&mut self, event: Event, step: Option<usize>) -> Record {
+    pub fn keep_record(&mut self, script: &Script, event: Event, step: Option<usize>) -> Record {
         let at = Timestamp::from_second(self.now.as_secs() as i64).unwrap_or_default();
         let record = Record { seq: self.state.as_ref().map_or(0, |s| s.records), at, event };
         let intent = matches!(record.event, Event::Intent { .. });
@@ -68,7 +68,7 @@ impl Sim {
             !matches!(&record.event, Event::Outcome { result, .. } if !matches!(result, StepResult::Done { .. }));
         let folded = match &mut self.state {
             Some(state) => state.apply(record.clone()),
-            None => RunState::begin(record.clone()).map(|s| self.state = Some(s)),
+            None => RunState::begin(record.clone(), Arc::clone(&script.graph)).map(|s| self.state = Some(s)),
         };
         if let (Event::Outcome { undo: true, result: StepResult::Done { .. }, .. }, Some(step)) = (&record.event, step)
             && let Some(hook) = self.model.hooks.get_mut(step)

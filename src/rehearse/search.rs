@@ -162,7 +162,7 @@ fn script(spec: &Spec, graph: &Graph) -> Script {
         model: build::build(spec, graph),
         places: names.cloned().zip(0..).collect(),
         verified: verified.collect(),
-        graph: graph.clone(),
+        graph: Arc::new(graph.clone()),
     }
 }
 

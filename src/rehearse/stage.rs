@@ -36,7 +36,7 @@ pub(super) type Strike = (u32, Fault);
 
 /// What does not change from history to history.
 pub(super) struct Script {
-    pub graph: Graph,
+    pub graph: Arc<Graph>,
     pub index: BTreeMap<String, usize>,
     pub model: Model,
     /// Hosts and directors that can be out of reach.

@@ -1,6 +1,7 @@
 //! Bars on a terminal: one for each step under way, one for the whole, and a line above them for everything that has ended.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,7 +11,7 @@ use super::lines::record_line;
 use super::paint::Paint;
 use crate::copy::CopyProgress;
 use crate::event::{Event, Notice, Record, RunState, StepResult, StepState};
-use crate::step::{Graph, StepKind};
+use crate::step::{Step, StepKind};
 use crate::text;
 
 /// Shows a run with indicatif.
@@ -20,7 +21,7 @@ pub struct Bars {
     steps: BTreeMap<String, ProgressBar>,
     /// What gates were last said to wait for.
     asked: BTreeMap<String, String>,
-    graph: Graph,
+    plan: Arc<BTreeMap<String, Arc<Step>>>,
     paint: Paint,
 }
 
@@ -28,21 +29,21 @@ impl Bars {
     /// For a run that stands at `state`.
     pub fn new(state: &RunState, color: bool, target: ProgressDrawTarget) -> Self {
         let all = MultiProgress::with_draw_target(target);
-        let total = state.started.graph.steps.len() as u64;
+        let total = state.started.steps as u64;
         let whole = all.add(ProgressBar::new(total));
         whole.set_style(style("  {prefix:.bold} {wide_bar} {pos}/{len} steps  {elapsed_precise}"));
         whole.set_prefix(state.started.plan.clone());
         whole.set_position(state.count(StepState::Done) as u64);
         whole.enable_steady_tick(Duration::from_millis(250));
-        let graph = state.started.graph.clone();
-        Self { all, whole, steps: BTreeMap::new(), asked: BTreeMap::new(), graph, paint: Paint(color) }
+        let plan = Arc::clone(state.plan());
+        Self { all, whole, steps: BTreeMap::new(), asked: BTreeMap::new(), plan, paint: Paint(color) }
     }
 
     fn begin(&mut self, step: &str) {
         let bar = self.all.insert_before(&self.whole, ProgressBar::new_spinner());
         bar.set_style(style("  {spinner} {prefix}  {wide_msg}  {elapsed}"));
         bar.set_prefix(step.to_owned());
-        if let Some(step) = self.graph.step(step) {
+        if let Some(step) = self.plan.get(step) {
             bar.set_message(step.kind.describe());
         }
         bar.enable_steady_tick(Duration::from_millis(120));
@@ -51,7 +52,7 @@ impl Bars {
 
     /// What a gate waits for is for people to act on: a bar would cut it short.
     fn ask(&mut self, step: &str, what: &str) {
-        let is_gate = self.graph.step(step).is_some_and(|s| matches!(s.kind, StepKind::Gate(_)));
+        let is_gate = self.plan.get(step).is_some_and(|s| matches!(s.kind, StepKind::Gate(_)));
         if is_gate && self.asked.get(step).is_none_or(|said| said != what) {
             self.asked.insert(step.to_owned(), what.to_owned());
             let _ = self.all.println(format!("         {step}: waits for {what}"));
@@ -93,12 +94,12 @@ impl Bars {
                     Event::Outcome { result: StepResult::Done { .. }, undo: true, .. } => self.whole.dec(1),
                     _ => {}
                 }
-                if let Some(line) = record_line(&self.graph, record, self.paint) {
+                if let Some(line) = record_line(&self.plan, record, self.paint) {
                     let _ = self.all.println(line);
                 }
             }
             _ => {
-                if let Some(line) = record_line(&self.graph, record, self.paint) {
+                if let Some(line) = record_line(&self.plan, record, self.paint) {
                     let _ = self.all.println(line);
                 }
             }

@@ -11,7 +11,7 @@ use crate::text;
 /// What is said before a run is taken up again.
 pub fn resuming(state: &RunState) -> String {
     let done = state.count(StepState::Done);
-    let total = state.started.graph.steps.len();
+    let total = state.graph.steps.len();
     let why = match &state.status {
         Status::Running => "its controller ended without a word".to_owned(),
         Status::Held { why, .. } => format!("it was held: {why}"),

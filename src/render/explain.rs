@@ -43,7 +43,7 @@ pub struct Wait {
 /// Explains a run. `last_words` are what a live controller's steps said last.
 pub fn explain(state: &RunState, live: bool, last_words: &BTreeMap<String, String>, now: Timestamp) -> Explanation {
     let (summary, next) = whole(state, live, now);
-    let steps = state.started.graph.steps.iter();
+    let steps = state.graph.steps.iter();
     let open = steps.filter(|s| matches!(state.step(&s.id).state, StepState::Running | StepState::Undoing));
     let waits = open.filter(|_| live).map(|step| wait(state, step, last_words)).collect();
     Explanation { run: state.started.run.clone(), summary, next, waits }

@@ -1,5 +1,6 @@
 //! Where a run stands, pair by pair.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ impl RunRow {
             run: name.to_owned(),
             status: word(&state.status, live).to_owned(),
             done: state.count(StepState::Done),
-            steps: state.started.graph.steps.len(),
+            steps: state.started.steps,
             began: Some(state.started_at),
             why,
         }
@@ -148,16 +149,8 @@ impl RunReport {
             Status::Held { why, hint, .. } => (Some(why.clone()), hint.clone()),
             _ => (None, None),
         };
-        let steps = &state.started.graph.steps;
-        let mut order: Vec<(&str, &Pair)> = Vec::new();
-        for step in steps {
-            if let Some(pair) = &step.pair
-                && !order.contains(&(&step.service, pair))
-            {
-                order.push((&step.service, pair));
-            }
-        }
-        let pairs = order.into_iter().map(|(service, pair)| pair_report(state, service, pair)).collect();
+        let steps = &state.graph.steps;
+        let pairs = pairs(state);
         let is_open = |s: StepState| !matches!(s, StepState::Waiting | StepState::Done);
         let open = steps
             .iter()
@@ -179,31 +172,58 @@ impl RunReport {
     }
 }
 
-fn pair_report(state: &RunState, service: &str, pair: &Pair) -> PairReport {
-    let belongs = |s: &&Step| s.service == service && s.pair.as_ref().is_none_or(|p| p == pair);
-    let steps: Vec<&Step> = state.started.graph.steps.iter().filter(belongs).collect();
-    let own: Vec<&&Step> = steps.iter().filter(|s| s.pair.is_some()).collect();
+/// The pairs of each service in the order of their first steps.
+fn pairs(state: &RunState) -> Vec<PairReport> {
+    let mut own: Vec<(&str, &Pair, Vec<&Step>)> = Vec::new();
+    let mut found: HashMap<(&str, &Pair), usize> = HashMap::new();
+    // What steps that are about a whole service give to each of its pairs.
+    let mut shared: HashMap<&str, u8> = HashMap::new();
+    for step in &state.graph.steps {
+        let Some(pair) = &step.pair else {
+            let share = shared.entry(&step.service).or_default();
+            *share = (*share).max(share_of(state, step));
+            continue;
+        };
+        let at = *found.entry((&step.service, pair)).or_insert(own.len());
+        match own.get_mut(at) {
+            Some((_, _, steps)) => steps.push(step),
+            None => own.push((&step.service, pair, vec![step])),
+        }
+    }
+    let report = |(service, pair, steps): (&str, &Pair, Vec<&Step>)| {
+        pair_report(state, service, pair, &steps, shared.get(service).copied().unwrap_or(0))
+    };
+    own.into_iter().map(report).collect()
+}
+
+/// The share that a step has given to its targets.
+fn share_of(state: &RunState, step: &Step) -> u8 {
+    match &step.kind {
+        StepKind::Traffic(traffic) if state.step(&step.id).state == StepState::Done => {
+            traffic.purpose.share().unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
+fn pair_report(state: &RunState, service: &str, pair: &Pair, own: &[&Step], shared: u8) -> PairReport {
     let is_done = |s: &Step| state.step(&s.id).state == StepState::Done;
-    let shares = steps.iter().filter(|s| state.step(&s.id).state == StepState::Done).filter_map(|s| match &s.kind {
-        StepKind::Traffic(traffic) => traffic.purpose.share(),
-        _ => None,
-    });
     PairReport {
         service: service.to_owned(),
         pair: format!("{} → {}", pair.source, pair.target),
         done: own.iter().filter(|s| is_done(s)).count(),
         steps: own.len(),
         next: own.iter().find(|s| !is_done(s)).map(|s| s.kind.phase().to_owned()),
-        share: shares.max().unwrap_or(0),
-        freeze_ms: freeze(state, &own),
+        share: own.iter().map(|s| share_of(state, s)).max().unwrap_or(0).max(shared),
+        freeze_ms: freeze(state, own),
     }
 }
 
 /// From the beginning of the freeze hook (or, without one, of the last pass) to the first weight of the target (or, without a
 /// director, to the end of the thaw).
-fn freeze(state: &RunState, steps: &[&&Step]) -> Option<u64> {
-    let starts = |s: &&&&Step| s.urgent || matches!(&s.kind, StepKind::Hook(h) if h.at == HookPoint::Freeze);
-    let ends = |s: &&&&Step| s.urgent;
+fn freeze(state: &RunState, steps: &[&Step]) -> Option<u64> {
+    let starts = |s: &&&Step| s.urgent || matches!(&s.kind, StepKind::Hook(h) if h.at == HookPoint::Freeze);
+    let ends = |s: &&&Step| s.urgent;
     let first = steps.iter().find(starts)?;
     let last = steps.iter().rfind(ends)?;
     let (began, ended) = (state.step(&first.id).began?, state.step(&last.id).ended?);

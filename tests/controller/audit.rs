@@ -8,7 +8,7 @@ use migrate::event::{Event, Record};
 use migrate::journal::{Journal, Log, format};
 use proptest::prelude::*;
 
-use super::support::{RUN, operator, outcome, seal, started, step, whole_run, write};
+use super::support::{RUN, chunks, operator, outcome, seal, started, step, whole_run, write};
 
 const STEPS: usize = 60;
 
@@ -35,7 +35,7 @@ fn read(dir: &Path, keys: &Path) -> Run {
 }
 
 fn compare(journal: &[u8], checkpoints: &[u8], outside: Option<&[u8]>) -> Report {
-    verify(&Question { run: RUN, journal, checkpoints, expected: &HONEST.key, outside, live: false })
+    verify(&Question { run: RUN, journal, chunks: &chunks(), checkpoints, expected: &HONEST.key, outside, live: false })
 }
 
 /// The frames of a journal as they stand in the file, without its header.
@@ -186,6 +186,7 @@ fn records_behind_the_last_seal_are_no_part_of_an_intact_run() {
         let question = Question {
             run: RUN,
             journal: &run.journal,
+            chunks: &chunks(),
             checkpoints: &run.checkpoints,
             expected: &run.key,
             outside: None,
@@ -202,6 +203,7 @@ fn records_behind_the_last_seal_are_no_part_of_an_intact_run() {
     let question = Question {
         run: RUN,
         journal: &run.journal,
+        chunks: &chunks(),
         checkpoints: &run.checkpoints,
         expected: &run.key,
         outside: None,
@@ -266,6 +268,7 @@ fn what_the_owner_of_the_key_has_changed_is_found_by_a_copy_from_elsewhere() {
         verify(&Question {
             run: RUN,
             journal: &run.journal,
+            chunks: &chunks(),
             checkpoints: &run.checkpoints,
             expected: &run.key,
             outside: Some(outside),
@@ -286,6 +289,7 @@ fn what_the_owner_of_the_key_has_changed_is_found_by_a_copy_from_elsewhere() {
     let alone = Question {
         run: RUN,
         journal: &forged.journal,
+        chunks: &chunks(),
         checkpoints: &forged.checkpoints,
         expected: &forged.key,
         outside: None,
@@ -360,6 +364,7 @@ fn a_torn_last_checkpoint_is_cut_when_the_run_is_taken_up() {
     let question = Question {
         run: RUN,
         journal: &run.journal,
+        chunks: &chunks(),
         checkpoints: &run.checkpoints,
         expected: &run.key,
         outside: None,

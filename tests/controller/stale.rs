@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use migrate::audit::{CHECKPOINTS, Copies, Key, Question, Sealed, verify};
-use migrate::event::{Event, RunState};
-use migrate::journal::{self, Journal, JournalError, Log};
+use migrate::event::Event;
+use migrate::journal::{self, ChunkDir, Journal, JournalError, Log};
 use migrate::lock::{Fenced, Lease, Locks, Standing};
 use migrate::model::CheckpointCopy;
 use rustix::process::Signal;
 
-use super::support::{Helper, RUN, given, intent, operator, outcome, started, step, until};
+use super::support::{Helper, RUN, given, intent, keep_chunks, operator, outcome, started, step, until};
 
 const LEASE: Duration = Duration::from_secs(2);
 const STEPS: usize = 100_000;
@@ -58,7 +58,9 @@ fn first_controller() {
     let dir = Path::new(&dir);
     let lease = acquire(dir);
     let mut log = log(dir, Journal::create(&dir.join("journal")).unwrap(), &lease);
-    log.append(started((0..STEPS).map(|n| step(&format!("step-{n}"), &[])).collect())).unwrap();
+    let started = started((0..STEPS).map(|n| step(&format!("step-{n}"), &[])).collect());
+    keep_chunks(dir);
+    log.append(started).unwrap();
     let refused = work(dir, "first", &mut log, &lease, 0, STEPS).unwrap_err();
     std::fs::write(dir.join("refused"), refused.to_string()).unwrap();
     // What it must not do any more, it cannot do in any other way either.
@@ -108,11 +110,11 @@ fn a_controller_that_slept_past_its_lease_has_no_effect_and_the_journal_is_the_o
     assert!(fences.is_sorted());
 
     // One journal, one chain of seals, and the copies elsewhere tell the same.
-    let records = journal::file::read(&path).unwrap();
-    RunState::fold(records).unwrap();
+    journal::file::load(&path).unwrap();
     let report = verify(&Question {
         run: RUN,
         journal: &std::fs::read(&path).unwrap(),
+        chunks: &ChunkDir::beside(&path),
         checkpoints: &std::fs::read(dir.join(CHECKPOINTS)).unwrap(),
         expected: &Key::load_or_make(dir).unwrap().public(),
         outside: Some(&std::fs::read(dir.join("copies")).unwrap()),

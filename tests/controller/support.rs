@@ -1,12 +1,14 @@
 //! Small runs, and this same test program as another process.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use migrate::audit::{Copies, Key, Sealed};
 use migrate::event::{Event, Operator, Started, StepResult};
-use migrate::journal::{Journal, Log};
+use migrate::journal::{ChunkDir, Chunks, Journal, Log, blob};
 use migrate::step::{Graph, Step, StepKind, WatchStep};
 
 pub const RUN: &str = "web-1";
@@ -29,12 +31,28 @@ pub fn step(id: &str, after: &[&str]) -> Step {
     }
 }
 
+/// The chunks of every graph that these tests have begun a run with.
+static CHUNKS: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+
+pub fn chunks() -> BTreeMap<String, Vec<u8>> {
+    CHUNKS.lock().unwrap().clone()
+}
+
+/// Puts them where the journal in this directory looks for them.
+pub fn keep_chunks(dir: &Path) {
+    let mut there = ChunkDir::beside(&dir.join("journal"));
+    chunks().iter().for_each(|(hash, bytes)| there.put(hash, bytes).unwrap());
+}
+
 pub fn started(steps: Vec<Step>) -> Event {
+    let count = steps.len();
+    let graph = blob::keep(&mut *CHUNKS.lock().unwrap(), &Graph { steps, ..Graph::default() }).unwrap();
     Event::Started(Box::new(Started {
         run: RUN.into(),
         plan: "web".into(),
         inputs: Vec::new(),
-        graph: Graph { steps, ..Graph::default() },
+        graph,
+        steps: count,
         by: operator(),
         version: "0".into(),
     }))
@@ -66,6 +84,7 @@ pub fn whole_run(n: usize) -> Vec<Event> {
 
 /// Writes a run under seal into `dir`, signed with the key of `keys`.
 pub fn write(dir: &Path, keys: &Path, events: Vec<Event>) {
+    keep_chunks(dir);
     let journal = Journal::create(&dir.join("journal")).unwrap();
     let mut sealed = seal(journal, keys);
     events.into_iter().for_each(|event| drop(sealed.append(event).unwrap()));

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use migrate::event::{Event, Record};
-use migrate::step::Step;
 
 use super::lab::content::Dice;
 use super::lab::fleet::Fleet;
@@ -35,11 +34,6 @@ fn begun_in_pause(records: &[Record]) -> Vec<String> {
     begun(&records[paused..], false)
 }
 
-fn step<'a>(records: &'a [Record], id: &str) -> &'a Step {
-    let Event::Started(started) = &records[0].event else { panic!("{:?}", records[0]) };
-    started.graph.step(id).unwrap()
-}
-
 #[test]
 fn paused_in_the_freeze_it_hands_the_pair_over_and_begins_nothing_else_until_it_is_resumed() {
     let fleet = cutover(2);
@@ -56,7 +50,7 @@ fn paused_in_the_freeze_it_hands_the_pair_over_and_begins_nothing_else_until_it_
     let so_far = records(&fleet, "uploads-1");
     let begun = begun_in_pause(&so_far);
     println!("begun while paused: {begun:?}");
-    assert!(begun.iter().all(|id| step(&so_far, id).urgent), "{begun:?}");
+    assert!(begun.iter().all(|id| step(&fleet, "uploads-1", id).urgent), "{begun:?}");
     assert!(begun.contains(&"uploads/dal-1/shift-50".to_owned()));
     let explained = migrate(&fleet).run(&["explain"]).expect(0).stdout;
     assert!(explained.contains(": lunch") && explained.contains("next: migrate resume uploads-1"), "{explained}");

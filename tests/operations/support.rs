@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use migrate::event::{Event, Record, RunState};
+use migrate::event::{Event, Record};
 use migrate::journal::file;
+use migrate::step::Step;
 use serde_json::Value;
 
 use super::lab::command::{Migrate, Running};
@@ -101,8 +102,13 @@ pub fn journal(fleet: &Fleet, run: &str) -> PathBuf {
 /// All its records; they must fold.
 pub fn records(fleet: &Fleet, run: &str) -> Vec<Record> {
     let records = file::read(&journal(fleet, run)).unwrap();
-    RunState::fold(records.clone()).unwrap();
+    file::load(&journal(fleet, run)).unwrap();
     records
+}
+
+/// A step of its graph.
+pub fn step(fleet: &Fleet, run: &str, id: &str) -> Step {
+    file::load(&journal(fleet, run)).unwrap().graph.step(id).unwrap().clone()
 }
 
 /// Ids of the steps that have begun since a record, in order; those whose undo has begun when `undo`.

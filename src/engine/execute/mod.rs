@@ -159,7 +159,7 @@ impl Context {
         let (tuning, _) = watch::channel(state.tuning);
         let (interrupted, _) = watch::channel(false);
         let (copies, _) = watch::channel(0);
-        let total_bandwidth = state.started.graph.total_bandwidth;
+        let total_bandwidth = state.graph.total_bandwidth;
         Self { world, run, fence, notices, stop, approvals, tuning, total_bandwidth, copies, interrupted }
     }
 
