@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use migrate::check::{Checks, HealthCheck, Probe, SubjectName, Tcp};
 use migrate::event::{Blob, Event, Operator, Record, RunState, Started, StepResult};
 use migrate::journal::{Journal, Log, file, format};
-use migrate::model::{HealthCheck, HookPoint, Pair, Probe, Template};
+use migrate::model::{HookPoint, Pair, Template};
 use migrate::render;
 use migrate::step::{CopyPass, CopyStep, Graph, HookStep, Step, StepKind, TreeStep, WatchStep};
 use migrate::text;
@@ -83,7 +84,7 @@ fn cutover(pairs: usize) -> Graph {
                 secrets: Default::default(),
             };
             let check = HealthCheck {
-                probe: Probe::Tcp(Template(format!("fra-{n:05}.example.net:8080"))),
+                probe: Probe::Tcp(Tcp(Template(format!("fra-{n:05}.example.net:8080")))),
                 rise: 3,
                 fall: 2,
                 interval: Duration::from_secs(2),
@@ -95,7 +96,7 @@ fn cutover(pairs: usize) -> Graph {
                 1 => StepKind::Hook(script),
                 _ => StepKind::Watch(WatchStep {
                     hold: Duration::from_secs(30),
-                    checks: [(pair.target.clone(), vec![check])].into(),
+                    checks: Checks::new([SubjectName::Host(pair.target.clone())], &[check]),
                 }),
             };
             Step {

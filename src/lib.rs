@@ -30,6 +30,7 @@ pub mod copy;
 pub mod engine;
 pub mod event;
 pub mod fields;
+pub mod gate;
 pub mod journal;
 pub mod lock;
 pub mod model;

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use migrate::check::{Checker, Health, Outcome, Verdict};
-use migrate::model::{HealthCheck, Host, HttpProbe, Probe, SshTarget, Template};
+use migrate::check::{Checker, Exec, Health, HealthCheck, Http, Outcome, Probe, Subject, Tcp, Verdict};
+use migrate::model::{Host, SshTarget, Template};
 use migrate::outside::{Error, Kind};
 use migrate::ssh::{Command, Output, Remote};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -58,7 +58,7 @@ async fn ask(probe: Probe, at: SocketAddr) -> Verdict {
         timeout: Duration::from_millis(600),
         within: Duration::from_secs(1),
     };
-    let mut verdict = Checker::new(Arc::new(NoSsh)).probe(&check, &host(at)).await;
+    let mut verdict = Checker::new(Arc::new(NoSsh)).probe(&check, &Subject::Host(&host(at))).await;
     verdict.evidence = steady_text(&verdict.evidence, at);
     verdict
 }
@@ -72,8 +72,8 @@ fn steady_text(evidence: &str, at: SocketAddr) -> String {
     }
 }
 
-fn http() -> HttpProbe {
-    HttpProbe {
+fn http() -> Http {
+    Http {
         url: Template("http://{{ at }}/health".into()),
         status: vec![200],
         body: None,
@@ -112,7 +112,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nX-Site: fra\r\nContent-Length: 8\r\n\r\nok 
 
 #[tokio::test]
 async fn an_answer_with_all_that_is_wanted_passes() {
-    let wanted = HttpProbe {
+    let wanted = Http {
         body: Some("ok fra".into()),
         headers: BTreeMap::from([("x-site".to_owned(), "fra".to_owned())]),
         latency: Some(Duration::from_millis(500)),
@@ -127,10 +127,10 @@ async fn an_answer_with_all_that_is_wanted_passes() {
 async fn every_way_to_miss_what_is_wanted_fails_and_says_which() {
     let header = |name: &str| BTreeMap::from([(name.to_owned(), "ams".to_owned())]);
     let probes = [
-        HttpProbe { status: vec![204, 301], ..http() },
-        HttpProbe { body: Some("ok ams".into()), ..http() },
-        HttpProbe { headers: header("X-Site"), ..http() },
-        HttpProbe { headers: header("X-Rack"), ..http() },
+        Http { status: vec![204, 301], ..http() },
+        Http { body: Some("ok ams".into()), ..http() },
+        Http { headers: header("X-Site"), ..http() },
+        Http { headers: header("X-Rack"), ..http() },
     ];
     let mut said = String::new();
     for probe in probes {
@@ -149,7 +149,7 @@ async fn every_way_to_miss_what_is_wanted_fails_and_says_which() {
 #[tokio::test]
 async fn latency_counts_to_the_end_of_the_answer() {
     let at = server(OK, Duration::from_millis(200)).await;
-    let limited = HttpProbe { latency: Some(Duration::from_millis(150)), ..http() };
+    let limited = Http { latency: Some(Duration::from_millis(150)), ..http() };
     let verdict = ask(Probe::Http(limited), at).await;
     assert_eq!(verdict.outcome, Outcome::Fail);
     insta::assert_snapshot!(verdict.evidence, @"GET http://ADDR/health → 200 in N ms, slower than 150 ms");
@@ -161,7 +161,7 @@ async fn a_redirect_is_an_answer_and_is_never_followed() {
     let moved = format!("HTTP/1.1 302 Found\r\nLocation: http://{beyond}/\r\nContent-Length: 0\r\n\r\n");
     let at = answering(&moved).await;
     assert_eq!(ask(Probe::Http(http()), at).await.outcome, Outcome::Fail);
-    let asked_for = HttpProbe { status: vec![302], ..http() };
+    let asked_for = Http { status: vec![302], ..http() };
     assert_eq!(ask(Probe::Http(asked_for), at).await.outcome, Outcome::Pass);
 }
 
@@ -172,7 +172,7 @@ async fn only_the_first_64_kib_of_a_body_are_looked_at() {
         body[at..at + 4].copy_from_slice(b"here");
         [b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n".as_slice(), &body].concat()
     };
-    let probe = Probe::Http(HttpProbe { body: Some("here".into()), ..http() });
+    let probe = Probe::Http(Http { body: Some("here".into()), ..http() });
     let inside = server(body(65_532), Duration::ZERO).await;
     assert_eq!(ask(probe.clone(), inside).await.outcome, Outcome::Pass);
     let beyond = server(body(65_533), Duration::ZERO).await;
@@ -201,7 +201,7 @@ async fn a_service_that_does_not_answer_properly_fails() {
 async fn what_cannot_be_asked_is_unknown() {
     let mut said = String::new();
     for url in ["http://no..such.host/", "ftp://{{ at }}/", "http://{{ port }}/", "http://[/"] {
-        let probe = HttpProbe { url: Template(url.into()), ..http() };
+        let probe = Http { url: Template(url.into()), ..http() };
         let verdict = ask(Probe::Http(probe), nobody()).await;
         assert_eq!(verdict.outcome, Outcome::Unknown, "{}", verdict.evidence);
         // The resolver's own words differ between machines.
@@ -218,7 +218,7 @@ async fn what_cannot_be_asked_is_unknown() {
 
 #[tokio::test]
 async fn a_password_in_a_url_is_not_shown() {
-    let probe = HttpProbe { url: Template("http://probe:hunter2@{{ at }}/health".into()), ..http() };
+    let probe = Http { url: Template("http://probe:hunter2@{{ at }}/health".into()), ..http() };
     let verdict = ask(Probe::Http(probe), answering(OK).await).await;
     assert_eq!(verdict.outcome, Outcome::Pass);
     assert!(!verdict.evidence.contains("hunter2"), "{}", verdict.evidence);
@@ -229,7 +229,7 @@ async fn a_certificate_that_nobody_vouches_for_fails_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let at = nobody();
     let _server = tls_server(dir.path(), at);
-    let probe = HttpProbe { url: Template("https://{{ at }}/".into()), ..http() };
+    let probe = Http { url: Template("https://{{ at }}/".into()), ..http() };
     let verdict = ask(Probe::Http(probe), at).await;
     assert_eq!(verdict.outcome, Outcome::Fail, "{}", verdict.evidence);
     insta::assert_snapshot!(verdict.evidence, @"GET https://ADDR/ → invalid peer certificate: UnknownIssuer");
@@ -255,7 +255,7 @@ fn tls_server(dir: &std::path::Path, at: SocketAddr) -> lab::process::Daemon {
 
 #[tokio::test]
 async fn a_tcp_probe_tells_an_open_port_from_a_closed_one_and_from_a_name_it_cannot_look_up() {
-    let tcp = |to: &str| Probe::Tcp(Template(to.into()));
+    let tcp = |to: &str| Probe::Tcp(Tcp(Template(to.into())));
     let open = ask(tcp("{{ at }}"), answering(OK).await).await;
     assert_eq!(open.outcome, Outcome::Pass);
     insta::assert_snapshot!(open.evidence, @"connect ADDR → accepted in N ms");
@@ -270,7 +270,7 @@ async fn a_tcp_probe_tells_an_open_port_from_a_closed_one_and_from_a_name_it_can
 
 #[tokio::test]
 async fn a_command_on_a_host_that_cannot_be_reached_is_unknown() {
-    let verdict = ask(Probe::Exec(Template("true".into())), nobody()).await;
+    let verdict = ask(Probe::Exec(Exec(Template("true".into()))), nobody()).await;
     assert_eq!(verdict.outcome, Outcome::Unknown);
     insta::assert_snapshot!(verdict.evidence, @"run `true` → fra-1: there is no SSH here");
 }
@@ -288,7 +288,7 @@ async fn a_command_runs_on_the_host_itself_and_a_host_that_is_down_is_unknown() 
     let pool = migrate::ssh::Pool::new(environment, BTreeMap::new(), Default::default());
     let checker = Checker::new(Arc::new(pool));
     let host = sshd.host();
-    let ask = async |script: &str| checker.probe(&exec(script), &host).await;
+    let ask = async |script: &str| checker.probe(&exec(script), &Subject::Host(&host)).await;
     std::fs::write(sshd.home().join("ready"), "").unwrap();
     assert_eq!(ask("test -e \"$HOME/ready\" && test {{ name }} = fra-1").await.outcome, Outcome::Pass);
     let verdict = ask("cat \"$HOME/{{ name }}\"").await;
@@ -301,6 +301,6 @@ async fn a_command_runs_on_the_host_itself_and_a_host_that_is_down_is_unknown() 
 }
 
 fn exec(script: &str) -> HealthCheck {
-    let (probe, second) = (Probe::Exec(Template(script.into())), Duration::from_secs(1));
+    let (probe, second) = (Probe::Exec(Exec(Template(script.into()))), Duration::from_secs(1));
     HealthCheck { probe, rise: 1, fall: 1, interval: second, timeout: 5 * second, within: second }
 }

@@ -2,13 +2,48 @@
 
 use std::time::Duration;
 
-use super::{Verdict, first_line, quote};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{Clients, ProbeKind, Subject, Verdict, first_line, quote};
+use crate::fields::kinds::Settings;
+use crate::fields::template::{self, Role, Sides, Use};
 use crate::model::{Host, Template};
 use crate::outside::Error;
 use crate::ssh::{Command, Output, Remote};
 use crate::text;
+use crate::yaml::map::Map;
+use crate::yaml::reader::Value;
 
-pub async fn probe(remote: &dyn Remote, script: &Template, host: &Host, timeout: Duration) -> Verdict {
+/// A command on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec(pub Template);
+
+impl Settings for Exec {
+    const KEY: &'static str = "exec";
+
+    fn read(value: Value<'_>, _: &Map<'_>, uses: &mut Vec<Use>) -> Option<Self> {
+        let example = "exec: systemctl is-active web";
+        let used = template::read(value, Role::Command, Sides::Both, "a command", example)?;
+        let exec = Self(used.template.value.clone());
+        uses.push(used);
+        Some(exec)
+    }
+}
+
+#[async_trait]
+impl ProbeKind for Exec {
+    async fn probe(&self, subject: &Subject<'_>, timeout: Duration, clients: &Clients) -> Verdict {
+        match subject {
+            Subject::Host(host) => run(&*clients.remote, &self.0, host, timeout).await,
+            Subject::Service(_) => {
+                Verdict::unknown(format!("run `{}` → a service is not a host to run it on", quote(&self.0.0)))
+            }
+        }
+    }
+}
+
+async fn run(remote: &dyn Remote, script: &Template, host: &Host, timeout: Duration) -> Verdict {
     let script = match script.render_shell(&host.vars) {
         Ok(script) => script,
         Err(why) => return Verdict::unknown(format!("run `{}` → {}", quote(&script.0), quote(why.to_string()))),
@@ -43,8 +78,6 @@ fn trouble(error: &Error) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use async_trait::async_trait;
-
     use super::*;
     use crate::check::Outcome;
     use crate::model::SshTarget;
@@ -78,7 +111,7 @@ mod tests {
     }
 
     async fn verdict(ends: Result<(i32, &'static str), Kind>) -> Verdict {
-        probe(&Ends(ends), &Template("ls {{ root }}".into()), &host(), Duration::from_secs(1)).await
+        run(&Ends(ends), &Template("ls {{ root }}".into()), &host(), Duration::from_secs(1)).await
     }
 
     #[tokio::test]

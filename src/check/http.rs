@@ -7,15 +7,91 @@ use std::error::Error as _;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use reqwest::{Response, Url, redirect};
+use serde::{Deserialize, Serialize};
 
 use super::net::{blames_the_service, resolve};
-use super::{Verdict, quote};
-use crate::model::{Host, HttpProbe};
+use super::read::{HOUR, MILLISECOND};
+use super::{Clients, ProbeKind, Subject, Verdict, quote};
+use crate::fields::kinds::Settings;
+use crate::fields::template::{self, Role, Sides, Unfit, Use};
+use crate::model::Template;
 use crate::text;
+use crate::yaml::map::Map;
+use crate::yaml::reader::Value;
 
 /// How much of a body is looked at.
 const BODY_LIMIT: usize = 64 * 1024;
+
+/// A GET from the controller, and what its answer must look like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Http {
+    /// The URL.
+    pub url: Template,
+    /// Accepted status codes; 200 unless given.
+    pub status: Vec<u16>,
+    /// Text the body must hold (its first 64 KiB are looked at).
+    pub body: Option<String>,
+    /// Headers the answer must have, with these values.
+    pub headers: BTreeMap<String, String>,
+    /// Longest accepted time to the full answer.
+    pub latency: Option<Duration>,
+}
+
+impl Settings for Http {
+    const KEY: &'static str = "http";
+    const BESIDE: &'static [&'static str] = &["status", "body", "headers", "latency"];
+
+    fn read(value: Value<'_>, map: &Map<'_>, uses: &mut Vec<Use>) -> Option<Self> {
+        let example = "http: \"http://{{ address }}:8080/health\"";
+        let used = template::read(value, Role::Own(is_url), Sides::Both, "a URL", example);
+        let codes = |v: Value<'_>| {
+            v.one_or_many().iter().filter_map(|v| v.integer(100..=599)).filter_map(|n| u16::try_from(n).ok()).collect()
+        };
+        let status = map.get("status").map(codes).filter(|s: &Vec<u16>| !s.is_empty()).unwrap_or_else(|| vec![200]);
+        let body = map.get("body").and_then(|v| v.text("text", "body: ok")).map(|t| t.value);
+        let headers = map.get("headers").map(read_headers).unwrap_or_default();
+        let latency = map.get("latency").and_then(|v| v.duration(MILLISECOND..=HOUR));
+        let used = used?;
+        let url = used.template.value.clone();
+        uses.push(used);
+        Some(Self { url, status, body, headers, latency })
+    }
+}
+
+fn read_headers(value: Value<'_>) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    for (key, value) in value.entries("headers by name", "headers: {X-Ready: \"yes\"}") {
+        let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        if key.name().is_empty() || !key.name().chars().all(token) {
+            let shown = text::escape(key.name().as_bytes(), 60);
+            key.error(format!("`{shown}` cannot be the name of a header"), "for example `Content-Type: text/plain`");
+        } else if let Some(text) = value.line("the value of a header", "Content-Type: text/plain") {
+            out.insert(key.name().to_owned(), text.value);
+        }
+    }
+    out
+}
+
+fn is_url(text: &str) -> Result<(), Unfit> {
+    let unfit = |why: String| Err(Unfit::new(why, "for example http://{{ address }}:8080/health"));
+    let url = match Url::parse(text) {
+        Ok(url) => url,
+        Err(why) => return unfit(format!("is not a URL: {why}")),
+    };
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(()),
+        other => unfit(format!("is not an HTTP or HTTPS URL but `{}`", text::escape(other.as_bytes(), 20))),
+    }
+}
+
+#[async_trait]
+impl ProbeKind for Http {
+    async fn probe(&self, subject: &Subject<'_>, timeout: Duration, clients: &Clients) -> Verdict {
+        clients.http.probe(self, subject, timeout).await
+    }
+}
 
 /// The clients, made at first use. Plain HTTP has its own so that it works on a machine without any CA certificates.
 #[derive(Default)]
@@ -25,9 +101,9 @@ pub struct Client {
 }
 
 impl Client {
-    pub async fn probe(&self, probe: &HttpProbe, host: &Host, timeout: Duration) -> Verdict {
+    async fn probe(&self, probe: &Http, subject: &Subject<'_>, timeout: Duration) -> Verdict {
         let start = Instant::now();
-        let url = match parse_url(probe, host) {
+        let url = match parse_url(probe, subject) {
             Ok(url) => url,
             Err(why) => return Verdict::unknown(format!("GET {} → {}", quote(&probe.url.0), quote(why))),
         };
@@ -71,8 +147,8 @@ fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, String> {
     builder.build().map_err(|error| reason(&error))
 }
 
-fn parse_url(probe: &HttpProbe, host: &Host) -> Result<Url, String> {
-    let url = probe.url.render_plain(&host.vars).map_err(|error| error.to_string())?;
+fn parse_url(probe: &Http, subject: &Subject<'_>) -> Result<Url, String> {
+    let url = probe.url.render_plain(&subject.vars()).map_err(|error| error.to_string())?;
     let url = Url::parse(&url).map_err(|error| format!("not a URL: {error}"))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
@@ -89,7 +165,7 @@ fn shown(url: &Url) -> String {
     quote(url.as_str())
 }
 
-async fn ask(client: &reqwest::Client, url: Url, probe: &HttpProbe, asked: &str) -> Verdict {
+async fn ask(client: &reqwest::Client, url: Url, probe: &Http, asked: &str) -> Verdict {
     let start = Instant::now();
     let mut response = match client.get(url).send().await {
         Ok(response) => response,
@@ -120,7 +196,7 @@ async fn read(response: &mut Response, whole: bool) -> Result<Vec<u8>, reqwest::
     Ok(body)
 }
 
-fn complaint(probe: &HttpProbe, response: &Response, body: &[u8], took: Duration) -> Option<String> {
+fn complaint(probe: &Http, response: &Response, body: &[u8], took: Duration) -> Option<String> {
     status_complaint(&probe.status, response.status().as_u16())
         .or_else(|| header_complaint(&probe.headers, response.headers()))
         .or_else(|| body_complaint(probe.body.as_deref()?, body))

@@ -1,23 +1,67 @@
-//! Health checks: asks one host one question and says pass, fail or unknown, with the numbers behind it.
+//! Health checks: asks a host or a service one question and says pass, fail or unknown, with the numbers behind it. One file a kind.
 //!
-//! Must never count what it could not find out as a pass or as a failure.
+//! Owns the closed list of kinds ([`Probe`]): their settings, how they are read, asked and told. Must never count what it could not find
+//! out as a pass or as a failure.
 
 mod exec;
 mod http;
 mod net;
+mod read;
 mod steady;
+mod subject;
 mod tcp;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{HealthCheck, Host, Probe};
+use crate::fields::kinds::kinds;
 use crate::ssh::Remote;
 use crate::text;
 
+pub use exec::Exec;
+pub use http::Http;
 pub use steady::{Standing, Steady};
+pub use subject::{About, Checks, PoolRef, ServiceRef, Subject, SubjectName};
+pub use tcp::Tcp;
+
+/// What every kind of check can do.
+#[async_trait]
+pub trait ProbeKind: Send + Sync {
+    /// Of what it is asked.
+    fn about(&self) -> About {
+        About::Host
+    }
+
+    /// Asks once, for at most `timeout`.
+    async fn probe(&self, subject: &Subject<'_>, timeout: Duration, clients: &Clients) -> Verdict;
+}
+
+/// A check of a host or of a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// What is asked.
+    pub probe: Probe,
+    /// Consecutive passes that make a subject healthy.
+    pub rise: u32,
+    /// Consecutive failures that make it unhealthy.
+    pub fall: u32,
+    /// Time between two probes.
+    pub interval: Duration,
+    /// Time one probe may take.
+    pub timeout: Duration,
+    /// How long a subject that starts up may need until `rise` passes in a row; after that the check has failed.
+    pub within: Duration,
+}
+
+impl HealthCheck {
+    /// Of what it is asked.
+    pub fn about(&self) -> About {
+        self.probe.kind().about()
+    }
+}
 
 /// What one probe found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,34 +98,33 @@ pub enum Outcome {
     Unknown,
 }
 
-/// Asks hosts how they are.
+/// Asks hosts and services how they are.
 #[async_trait]
 pub trait Health: Send + Sync {
     /// One probe, bounded by the check's `timeout`.
-    async fn probe(&self, check: &HealthCheck, host: &Host) -> Verdict;
+    async fn probe(&self, check: &HealthCheck, subject: &Subject<'_>) -> Verdict;
 }
 
-/// Asks real hosts: HTTP and TCP from here, commands over SSH.
-pub struct Checker {
+/// What kinds of checks ask with.
+pub struct Clients {
     http: http::Client,
     remote: Arc<dyn Remote>,
 }
 
+/// Asks the real world.
+pub struct Checker(Clients);
+
 impl Checker {
-    /// A checker whose exec probes run through `remote`.
+    /// A checker whose commands on hosts run through `remote`.
     pub fn new(remote: Arc<dyn Remote>) -> Self {
-        Self { http: http::Client::default(), remote }
+        Self(Clients { http: http::Client::default(), remote })
     }
 }
 
 #[async_trait]
 impl Health for Checker {
-    async fn probe(&self, check: &HealthCheck, host: &Host) -> Verdict {
-        match &check.probe {
-            Probe::Http(probe) => self.http.probe(probe, host, check.timeout).await,
-            Probe::Tcp(to) => tcp::probe(to, host, check.timeout).await,
-            Probe::Exec(script) => exec::probe(&*self.remote, script, host, check.timeout).await,
-        }
+    async fn probe(&self, check: &HealthCheck, subject: &Subject<'_>) -> Verdict {
+        check.probe.kind().probe(subject, check.timeout, &self.0).await
     }
 }
 
@@ -95,3 +138,19 @@ fn quote(bytes: impl AsRef<[u8]>) -> String {
 fn first_line(bytes: &[u8]) -> String {
     quote(bytes.split(|b| *b == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default())
 }
+
+kinds! {
+    /// What a check asks, by kind. Each kind is one line here and one file of its own.
+    pub enum Probe: ProbeKind {
+        Http(Http),
+        Tcp(Tcp),
+        Exec(Exec),
+        #[cfg(test)]
+        Visit(sample::Visit),
+    }
+}
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;

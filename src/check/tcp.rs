@@ -3,28 +3,60 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
 use super::net::{blames_the_service, resolve};
-use super::{Verdict, quote};
-use crate::model::{Host, Template};
-use crate::text;
+use super::{Clients, ProbeKind, Subject, Verdict, quote};
+use crate::fields::kinds::Settings;
+use crate::fields::template::{self, Role, Sides, Unfit, Use};
+use crate::model::Template;
+use crate::text::{self, name};
+use crate::yaml::map::Map;
+use crate::yaml::reader::Value;
 
-pub async fn probe(to: &Template, host: &Host, timeout: Duration) -> Verdict {
-    let start = Instant::now();
-    let to = match to.render_plain(&host.vars) {
-        Ok(to) => to,
-        Err(why) => return Verdict::unknown(format!("connect {} → {}", quote(&to.0), quote(why.to_string()))),
-    };
-    let asked = format!("connect {}", quote(&to));
-    let addresses = match resolve(&asked, &to, timeout).await {
-        Ok(addresses) => addresses,
-        Err(unknown) => return unknown,
-    };
-    let left = timeout.saturating_sub(start.elapsed());
-    match tokio::time::timeout(left, connect_any(&asked, &addresses)).await {
-        Ok(verdict) => verdict,
-        Err(_) => Verdict::fail(format!("{asked} → no answer in {}", text::duration(timeout))),
+/// A TCP connect from the controller to `host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tcp(pub Template);
+
+impl Settings for Tcp {
+    const KEY: &'static str = "tcp";
+
+    fn read(value: Value<'_>, _: &Map<'_>, uses: &mut Vec<Use>) -> Option<Self> {
+        let (wants, example) = ("a host and a port", "tcp: \"{{ address }}:8080\"");
+        let used = template::read(value, Role::Own(host_port), Sides::Both, wants, example)?;
+        let tcp = Self(used.template.value.clone());
+        uses.push(used);
+        Some(tcp)
+    }
+}
+
+fn host_port(text: &str) -> Result<(), Unfit> {
+    let unfit = |why| Unfit::new(format!("is not a host and a port: {why}"), "for example \"{{ address }}:8080\"");
+    name::check_host_port(text).map_err(unfit)
+}
+
+#[async_trait]
+impl ProbeKind for Tcp {
+    async fn probe(&self, subject: &Subject<'_>, timeout: Duration, _: &Clients) -> Verdict {
+        let start = Instant::now();
+        let to = match self.0.render_plain(&subject.vars()) {
+            Ok(to) => to,
+            Err(why) => {
+                return Verdict::unknown(format!("connect {} → {}", quote(&self.0.0), quote(why.to_string())));
+            }
+        };
+        let asked = format!("connect {}", quote(&to));
+        let addresses = match resolve(&asked, &to, timeout).await {
+            Ok(addresses) => addresses,
+            Err(unknown) => return unknown,
+        };
+        let left = timeout.saturating_sub(start.elapsed());
+        match tokio::time::timeout(left, connect_any(&asked, &addresses)).await {
+            Ok(verdict) => verdict,
+            Err(_) => Verdict::fail(format!("{asked} → no answer in {}", text::duration(timeout))),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::check::{Checker, Health};
 use crate::clock::SystemClock;
 use crate::copy::{Copier, controller};
 use crate::engine::World;
+use crate::gate::Asker;
 use crate::lock::Guard;
 use crate::model::Host;
 use crate::outside::Error;
@@ -40,6 +41,7 @@ impl Connections {
             remote: self.remote,
             copier: self.copier,
             health: self.health,
+            conditions: Arc::new(Asker),
             directors: self.directors.into_iter().filter_map(|(name, d)| Some((name, d.ok()?))).collect(),
             secrets: self.secrets,
             clock: Arc::new(SystemClock),

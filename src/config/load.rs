@@ -158,7 +158,8 @@ mod tests {
         let loader = Loader { sink: Sink::default(), options: &options };
         let plan = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spec/good/plan.yaml");
         assert!(loader.plan(&plan, None).is_some());
-        loader.sink.known_keys()
+        // Kinds that only tests have are no part of the language.
+        loader.sink.known_keys().into_iter().filter(|(_, key)| !key.starts_with("test_")).collect()
     }
 
     /// The part of the documents under the heading of a concept.

@@ -36,11 +36,9 @@ pub(super) async fn undo(context: &Context, step: &Step, found: &Found) -> Effec
 /// Going back is moving traffic: who gets it again is looked at first, and on a whole way back time passes as on the way there.
 async fn restore(context: &Context, step: &Step, back: &TrafficStep, before: &Pool, ramped: bool) -> Effect {
     let TrafficStep { director, pool, changes, back: rails, .. } = back;
-    for (host, checks) in &rails.checks {
-        match wait::check(context, step, host, checks).await {
-            Effect::Ended(StepResult::Done { .. }) => {}
-            other => return other,
-        }
+    match wait::check(context, step, &rails.checks).await {
+        Effect::Ended(StepResult::Done { .. }) => {}
+        other => return other,
     }
     let applied = traffic::apply(context, director, pool, &traffic::back(changes, before), None).await;
     if !matches!(applied, Effect::Ended(StepResult::Done { .. })) || !ramped {

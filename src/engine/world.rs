@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::check::Health;
 use crate::clock::Clock;
 use crate::copy::Copier;
+use crate::gate::Conditions;
 use crate::lock::Guard;
 use crate::model::Host;
 use crate::secret::Secrets;
@@ -22,6 +23,8 @@ pub struct World {
     pub copier: Arc<dyn Copier>,
     /// Checks.
     pub health: Arc<dyn Health>,
+    /// Conditions of gates.
+    pub conditions: Arc<dyn Conditions>,
     /// Directors by name.
     pub directors: BTreeMap<String, Arc<dyn Director>>,
     /// Secrets for hooks.

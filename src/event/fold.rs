@@ -328,7 +328,8 @@ impl RunState {
 mod tests {
     use super::*;
     use crate::event::Blob;
-    use crate::model::{Gate, HookPoint, OnFailure};
+    use crate::gate::Gate;
+    use crate::model::{HookPoint, OnFailure};
     use crate::step::GateStep;
 
     const GATE: &str = "web/no-return";
@@ -338,8 +339,7 @@ mod tests {
     }
 
     fn gate() -> Step {
-        let at = HookPoint::BeforeDrain;
-        let asks = Gate { at, approvals: 1, not_before: None, window: None, within: None, on_failure: None };
+        let asks = Gate::for_approval(HookPoint::BeforeDrain);
         Step {
             id: GATE.into(),
             wave: "w".into(),

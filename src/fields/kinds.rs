@@ -30,8 +30,8 @@ pub trait Settings: Sized {
 /// }
 /// ```
 ///
-/// gives `Check::KINDS`, `Check::key`, `Check::read` and `Check::kind`, which is the trait of the room.
-#[allow(unused_macros, reason = "rooms of kinds take it up one by one")]
+/// gives `Check::KINDS`, `Check::key`, `Check::read` (one kind of a mapping), `Check::read_value` (for mappings that give several) and
+/// `Check::kind`, which is the trait of the room.
 macro_rules! kinds {
     (
         $(#[$meta:meta])*
@@ -62,6 +62,15 @@ macro_rules! kinds {
                     $( $(#[$one])* map.ask(<$settings as $crate::fields::kinds::Settings>::BESIDE); )+
                     return None;
                 };
+                Self::read_value(value, map, uses)
+            }
+
+            /// Reads the kind under whose word `value` stands in `map`.
+            pub fn read_value(
+                value: $crate::yaml::reader::Value<'_>,
+                map: &$crate::yaml::map::Map<'_>,
+                uses: &mut Vec<$crate::fields::template::Use>,
+            ) -> Option<Self> {
                 $(
                     $(#[$one])*
                     if value.name() == <$settings as $crate::fields::kinds::Settings>::KEY {
@@ -84,7 +93,6 @@ macro_rules! kinds {
     };
 }
 
-#[allow(unused_imports, reason = "rooms of kinds take it up one by one")]
 pub(crate) use kinds;
 
 #[cfg(test)]

@@ -8,23 +8,37 @@ use crate::yaml::reader::Value;
 use crate::yaml::source::{At, Located};
 
 /// What a filled template must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Role {
     /// A command for the shell.
     Command,
     /// A directory on a host.
     Directory,
-    /// An HTTP or HTTPS URL.
-    Url,
-    /// `host:port`.
-    HostPort,
     /// A TCP port.
     Port,
     /// A member of a pool.
     Member,
+    /// What only the kind that asks for it can judge, such as a URL.
+    Own(fn(&str) -> Result<(), Unfit>),
 }
 
-/// The sides whose variables a template may use.
+/// Why a filled template is not what it must be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unfit {
+    /// Goes after "which".
+    pub why: String,
+    /// What to write instead.
+    pub hint: String,
+}
+
+impl Unfit {
+    /// With what to write instead.
+    pub fn new(why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { why: why.into(), hint: hint.into() }
+    }
+}
+
+/// Whose variables a template may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sides {
     /// Only the source host.
@@ -33,6 +47,8 @@ pub enum Sides {
     Target,
     /// It is filled once for each.
     Both,
+    /// Those of the service as a whole; it is filled once.
+    Service,
 }
 
 /// A template and everything needed to judge it.
@@ -72,7 +88,7 @@ pub fn read(value: Value<'_>, role: Role, sides: Sides, wants: &str, example: &s
             return None;
         }
     };
-    if role == Role::Command {
+    if matches!(role, Role::Command) {
         check_command(value, &template, &pieces);
     }
     Some(Use { template, role, sides })

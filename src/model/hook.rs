@@ -1,4 +1,4 @@
-//! Hooks, gates, secrets, and what happens on failure.
+//! Hooks, and what happens on failure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,36 +40,6 @@ pub enum Undo {
     Nothing,
     /// A command on the same host.
     Run(Template),
-}
-
-/// A question that must be answered yes before a pair goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gate {
-    /// Where it stands.
-    pub at: HookPoint,
-    /// How many different people have to approve.
-    pub approvals: u8,
-    /// Closed before this time.
-    pub not_before: Option<jiff::Timestamp>,
-    /// Open only in this window of the week.
-    pub window: Option<Window>,
-    /// How long may pass until it opens; `None`: any time.
-    pub within: Option<std::time::Duration>,
-    /// What happens when it did not open in time; `None`: as the service says.
-    pub on_failure: Option<OnFailure>,
-}
-
-/// A weekly window of time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Window {
-    /// Days on which it opens, Monday is 1.
-    pub days: Vec<i8>,
-    /// Minute of the day at which it opens.
-    pub from: u16,
-    /// Minute of the day at which it closes; not after `from`: on the next day.
-    pub to: u16,
-    /// IANA name of the time zone.
-    pub zone: String,
 }
 
 /// What happens when a step fails.

@@ -1,4 +1,4 @@
-//! The words that everything else speaks in: hosts, pairs, pools, members, hooks, gates, templates, findings.
+//! The words that everything else speaks in: hosts, pairs, pools, members, hooks, templates, findings.
 //!
 //! Plain data and its defaults. Must never hold a YAML node, a source position or a resolved secret, and never name a provider.
 

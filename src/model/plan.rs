@@ -1,6 +1,5 @@
 //! The words that services are described in: pairs, strategies, states, checks.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -198,48 +197,4 @@ impl OnDeadline {
             Self::Proceed => "proceed",
         }
     }
-}
-
-/// A check against a target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HealthCheck {
-    /// What is asked.
-    pub probe: Probe,
-    /// Consecutive passes that make a host healthy.
-    pub rise: u32,
-    /// Consecutive failures that make it unhealthy.
-    pub fall: u32,
-    /// Time between two probes.
-    pub interval: Duration,
-    /// Time one probe may take.
-    pub timeout: Duration,
-    /// How long a host that starts up may need until `rise` passes in a row; after that the check has failed.
-    pub within: Duration,
-}
-
-/// The question a check asks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Probe {
-    /// An HTTP or HTTPS GET from the controller.
-    Http(HttpProbe),
-    /// A TCP connect from the controller to `host:port`.
-    Tcp(Template),
-    /// A command on the host; exit status 0 passes.
-    Exec(Template),
-}
-
-/// What an HTTP answer must look like.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HttpProbe {
-    /// The URL.
-    pub url: Template,
-    /// Accepted status codes; 200 unless given.
-    pub status: Vec<u16>,
-    /// Text the body must hold (its first 64 KiB are looked at).
-    pub body: Option<String>,
-    /// Headers the answer must have, with these values.
-    pub headers: BTreeMap<String, String>,
-    /// Longest accepted time to the full answer.
-    pub latency: Option<Duration>,
 }

@@ -11,9 +11,9 @@ use super::observed::{Observed, Seen};
 use crate::check::{Health, Verdict};
 use crate::copy::TreeSize;
 use crate::model::Pool;
-use crate::model::{HealthCheck, Host, State};
+use crate::model::{Host, State};
 use crate::outside::Error;
-use crate::spec::{Service, Spec};
+use crate::spec::Spec;
 use crate::ssh::{Command, Remote, facts};
 use crate::text;
 use crate::traffic::Director;
@@ -37,7 +37,7 @@ pub struct Sight<'a> {
 pub async fn observe(spec: &Spec, sight: &Sight<'_>) -> Observed {
     let paths = paths_by_host(spec);
     let (hosts, pools, trees, health) =
-        tokio::join!(hosts(spec, sight, &paths), pools(spec, sight), trees(spec, sight), target_health(spec, sight));
+        tokio::join!(hosts(spec, sight, &paths), pools(spec, sight), trees(spec, sight), health(spec, sight));
     Observed { hosts, pools, trees, health }
 }
 
@@ -140,17 +140,19 @@ async fn size(remote: &dyn Remote, host: &Host, path: &str) -> Seen<TreeSize> {
     }
 }
 
-async fn target_health(spec: &Spec, sight: &Sight<'_>) -> BTreeMap<String, Vec<Verdict>> {
-    let targets = spec.plan.services.iter().flat_map(|s| s.pairs.iter().map(move |p| (s, p)));
-    let asked = targets.filter_map(|(service, pair)| Some((service, spec.inventory.hosts.get(&pair.target)?)));
-    let asked = asked.map(|(service, host)| async move { (host.name.clone(), probes(service, host, sight).await) });
-    stream::iter(asked).buffer_unordered(PARALLEL).collect().await
-}
-
-async fn probes(service: &Service, host: &Host, sight: &Sight<'_>) -> Vec<Verdict> {
-    let ask = |check: &'_ HealthCheck| {
-        let check = check.clone();
-        async move { sight.health.probe(&check, host).await }
-    };
-    futures_util::future::join_all(service.health.iter().map(ask)).await
+async fn health(spec: &Spec, sight: &Sight<'_>) -> BTreeMap<String, Vec<Verdict>> {
+    let asked = spec.plan.services.iter().flat_map(|service| {
+        let checks = service.all_checks(service.pairs.iter().map(|p| &p.target));
+        checks.each().map(|(subject, check)| (subject.clone(), check.clone())).collect::<Vec<_>>()
+    });
+    let asked = asked.map(|(name, check)| async move {
+        let subject = name.known(&spec.inventory.hosts)?;
+        Some((name.to_string(), sight.health.probe(&check, &subject).await))
+    });
+    let answers: Vec<_> = stream::iter(asked).buffered(PARALLEL).collect().await;
+    let mut health: BTreeMap<String, Vec<Verdict>> = BTreeMap::new();
+    for (subject, verdict) in answers.into_iter().flatten() {
+        health.entry(subject).or_default().push(verdict);
+    }
+    health
 }

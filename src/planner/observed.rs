@@ -19,7 +19,7 @@ pub struct Observed {
     pub pools: BTreeMap<String, Seen<Pool>>,
     /// Sizes of source trees by `host:path`.
     pub trees: BTreeMap<String, Seen<TreeSize>>,
-    /// Answers of the checks by target host.
+    /// Answers of the checks by subject: target hosts, and services.
     pub health: BTreeMap<String, Vec<Verdict>>,
 }
 
@@ -74,8 +74,8 @@ impl Live for Observed {
         self.pools.get(&Self::pool_key(director, pool)).and_then(Seen::live)
     }
 
-    fn health(&self, host: &str) -> Option<&str> {
-        self.health.get(host).and_then(|verdicts| verdicts.first()).map(|verdict| verdict.evidence.as_str())
+    fn health(&self, subject: &str) -> Option<&str> {
+        self.health.get(subject).and_then(|verdicts| verdicts.first()).map(|verdict| verdict.evidence.as_str())
     }
 
     fn answers(&self, host: &str) -> bool {

@@ -26,7 +26,7 @@ pub fn check(spec: &Spec, observed: &Observed, graph: &Graph) -> Vec<Finding> {
         }
     }
     for service in &spec.plan.services {
-        findings.extend(target_health(observed, service));
+        findings.extend(health(observed, service));
     }
     findings
 }
@@ -106,15 +106,18 @@ fn target_tree(host: &str, path: &PathFacts, bytes: Option<u64>) -> Option<Findi
     (free < bytes).then(|| Finding::refused(about, numbers).hint("make room on the target"))
 }
 
-fn target_health(observed: &Observed, service: &Service) -> Vec<Finding> {
+fn health(observed: &Observed, service: &Service) -> Vec<Finding> {
+    // Before a cutover the target does not serve yet: that is no news.
+    let checks = match service.strategy {
+        Strategy::Ramp => service.all_checks(service.pairs.iter().map(|p| &p.target)),
+        Strategy::Cutover => service.checks_of_itself(),
+    };
     let mut findings = Vec::new();
-    for pair in &service.pairs {
-        for verdict in observed.health.get(&pair.target).into_iter().flatten() {
-            // Before a cutover the target does not serve yet: that is no news.
-            if service.strategy == Strategy::Ramp && verdict.outcome != Outcome::Pass {
-                let what = format!("does not pass its check now: {}", verdict.evidence);
-                findings.push(Finding::risk(&pair.target, what).hint("apply will not shift anything before it passes"));
-            }
+    for subject in checks.subjects() {
+        let failed = observed.health.get(&subject).into_iter().flatten().filter(|v| v.outcome != Outcome::Pass);
+        for verdict in failed {
+            let what = format!("does not pass its check now: {}", verdict.evidence);
+            findings.push(Finding::risk(&subject, what).hint("apply will not shift anything before it passes"));
         }
     }
     findings
@@ -135,7 +138,7 @@ fn service_findings(service: &Service) -> Vec<Finding> {
     let has_hook = |at: HookPoint| service.hooks.iter().any(|h| h.at == at);
     let cutover = service.strategy == Strategy::Cutover;
     risk(
-        service.traffic.is_some() && service.health.is_empty(),
+        service.traffic.is_some() && service.checks_of(service.pairs.iter().map(|p| &p.target)).is_empty(),
         "has no health check: traffic would be shifted to targets that nobody has looked at",
         "add `health`",
     );

@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use super::fault::{Call, Fault};
 use super::pool::PoolModel;
 use super::stage::{Script, Sim, Stage};
-use crate::check::{Health, Outcome, Verdict};
+use crate::check::{Health, HealthCheck, Outcome, ServiceRef, Subject, Verdict};
 use crate::clock::Clock;
 use crate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport, When};
 use crate::copy::{StreamError, StreamJob, StreamReport};
+use crate::gate::{Answer, Condition, Conditions, Holds, Surroundings};
 use crate::lock::{Barred, Guard};
+use crate::model::Host;
 use crate::model::{Capabilities, Change, Member, Pool};
-use crate::model::{HealthCheck, Host};
 use crate::outside::{Error, Kind};
 use crate::secret::SecretRef;
 use crate::secret::{Secret, SecretError, Secrets};
@@ -202,31 +203,69 @@ pub(super) struct SimHealth(pub Arc<Stage>);
 
 #[async_trait]
 impl Health for SimHealth {
-    async fn probe(&self, _: &HealthCheck, host: &Host) -> Verdict {
-        let played = self.0.play(|script, sim| {
-            let fault = sim.point(script, Call::Probe, "checks health");
-            if fault == Some(Fault::Sick) {
-                for pair in &mut sim.model.pairs {
-                    pair.source_sick |= pair.source == host.name;
-                    pair.target_sick |= pair.target == host.name;
-                }
-            }
-            let broken = |p: &super::model::PairModel| {
-                (p.source == host.name && p.source_sick) || (p.target == host.name && p.target_sick)
-            };
-            match fault {
-                Some(Fault::ReplyLost) => verdict(Outcome::Unknown, "no answer"),
-                Some(Fault::Blip) => verdict(Outcome::Fail, "answers 503"),
-                _ if sim.model.pairs.iter().any(broken) => verdict(Outcome::Fail, "answers 503"),
-                _ => verdict(Outcome::Pass, "answers 200"),
-            }
+    async fn probe(&self, _: &HealthCheck, subject: &Subject<'_>) -> Verdict {
+        let played = self.0.play(|script, sim| match subject {
+            Subject::Host(host) => probe_host(script, sim, host),
+            Subject::Service(service) => probe_service(script, sim, service),
         });
         returned(played).await
     }
 }
 
+fn probe_host(script: &Script, sim: &mut Sim, host: &Host) -> Verdict {
+    let fault = sim.point(script, Call::Probe { host: true }, "checks health");
+    if fault == Some(Fault::Sick) {
+        for pair in &mut sim.model.pairs {
+            pair.source_sick |= pair.source == host.name;
+            pair.target_sick |= pair.target == host.name;
+        }
+    }
+    let broken = |p: &super::model::PairModel| {
+        (p.source == host.name && p.source_sick) || (p.target == host.name && p.target_sick)
+    };
+    let broken = sim.model.pairs.iter().any(broken);
+    probed(fault, broken)
+}
+
+/// A service is broken where one who gets its traffic is.
+fn probe_service(script: &Script, sim: &mut Sim, service: &ServiceRef) -> Verdict {
+    let fault = sim.point(script, Call::Probe { host: false }, "checks the health of the service");
+    let pool = service.through.as_ref().and_then(|p| sim.model.pool(&p.director, &p.pool));
+    probed(fault, pool.is_some_and(|pool| sim.model.sends_to_sick(pool)))
+}
+
+fn probed(fault: Option<Fault>, broken: bool) -> Verdict {
+    match fault {
+        Some(Fault::ReplyLost) => verdict(Outcome::Unknown, "no answer"),
+        Some(Fault::Blip) => verdict(Outcome::Fail, "answers 503"),
+        _ if broken => verdict(Outcome::Fail, "answers 503"),
+        _ => verdict(Outcome::Pass, "answers 200"),
+    }
+}
+
 fn verdict(outcome: Outcome, evidence: &str) -> Verdict {
     Verdict { outcome, evidence: evidence.to_owned() }
+}
+
+/// Simulated conditions of gates. Those that a rehearsal does not play are met at once.
+pub(super) struct SimConditions(pub Arc<Stage>);
+
+#[async_trait]
+impl Conditions for SimConditions {
+    async fn ask(&self, condition: &Condition, _: &dyn Surroundings) -> Answer {
+        let wants = condition.kind().describe();
+        if !condition.kind().is_rehearsed() {
+            return Answer::new(Holds::Yes, wants, "");
+        }
+        let asked = format!("asks whether {wants}");
+        let played = self.0.play(|script, sim| sim.point(script, Call::Condition, &asked));
+        match returned(played).await {
+            Some(Fault::ReplyLost) => Answer::new(Holds::Unknown, wants, "no answer"),
+            Some(Fault::Blip) => Answer::new(Holds::NotYet, wants, "not now"),
+            Some(Fault::Refused) => Answer::new(Holds::No, wants, "never"),
+            _ => Answer::new(Holds::Yes, wants, ""),
+        }
+    }
 }
 
 /// The simulated copy engine.

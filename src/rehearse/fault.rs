@@ -65,8 +65,10 @@ pub(super) enum Call {
     Hook { probed: bool },
     /// A command that only asks.
     Ask,
-    /// A health check.
-    Probe,
+    /// A health check; `host`: of a host, whose service can break, and not of the service as a whole.
+    Probe { host: bool },
+    /// A condition of a gate.
+    Condition,
     /// A copy pass; `verified`: whether its tree is compared afterwards.
     Pass { verified: bool },
     /// A stream between two commands.
@@ -108,7 +110,9 @@ impl Call {
                 KilledLate,
             ],
             Self::Ask => &[Before, ReplyLost, Away, Gone, ClockJump],
-            Self::Probe => &[ReplyLost, Blip, Sick, ClockJump],
+            Self::Probe { host: true } => &[ReplyLost, Blip, Sick, ClockJump],
+            Self::Probe { host: false } => &[ReplyLost, Blip, ClockJump],
+            Self::Condition => &[ReplyLost, Blip, Refused, ClockJump],
             Self::Stream => &[Before, ReplyLost, Half, Refused, Away, Gone, KilledHalf, KilledAfter],
             Self::Pass { verified: false } => &[Before, ReplyLost, Half, Refused, Away, Gone, KilledHalf, KilledAfter],
             Self::Pass { verified: true } => {
@@ -121,7 +125,7 @@ impl Call {
 
     /// Whether it changes anything.
     pub fn writes(self) -> bool {
-        !matches!(self, Self::Look | Self::Ask | Self::Probe | Self::Verify)
+        !matches!(self, Self::Look | Self::Ask | Self::Probe { .. } | Self::Condition | Self::Verify)
     }
 }
 

@@ -10,7 +10,7 @@ use std::task::Poll;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
-use super::cast::{Alone, SimClock, SimCopier, SimDirector, SimHealth, SimSecrets};
+use super::cast::{Alone, SimClock, SimConditions, SimCopier, SimDirector, SimHealth, SimSecrets};
 use super::hosts::SimRemote;
 use super::log::SimLog;
 use super::promise::Broken;
@@ -91,6 +91,7 @@ impl Theatre {
             remote: Arc::new(SimRemote(stage())),
             copier: Arc::new(SimCopier(stage())),
             health: Arc::new(SimHealth(stage())),
+            conditions: Arc::new(SimConditions(stage())),
             directors: self.directors.clone(),
             secrets: Arc::new(SimSecrets),
             clock: Arc::new(SimClock(stage())),

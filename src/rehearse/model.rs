@@ -182,6 +182,12 @@ impl Model {
         members.iter().enumerate().any(|(n, m)| m.serves() && !self.is_sick(pool, n))
     }
 
+    /// Whether somebody serves in a pool whose service is broken.
+    pub fn sends_to_sick(&self, pool: usize) -> bool {
+        let members = self.pools.get(pool).map(|p| p.members.as_slice()).unwrap_or_default();
+        members.iter().enumerate().any(|(n, m)| m.serves() && self.is_sick(pool, n))
+    }
+
     fn is_sick(&self, pool: usize, member: usize) -> bool {
         self.pairs.iter().any(|pair| {
             pair.place.is_some_and(|p| {

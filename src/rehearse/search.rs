@@ -151,7 +151,8 @@ impl Search<'_> {
     }
 }
 
-fn script(spec: &Spec, graph: &Graph) -> Script {
+/// What is the same in all histories of a plan.
+pub(super) fn script(spec: &Spec, graph: &Graph) -> Script {
     let names = spec.inventory.hosts.keys().chain(spec.inventory.directors.keys());
     let verified = graph.steps.iter().filter_map(|s| match &s.kind {
         StepKind::Compare(compare) => Some(compare.tree.job.clone()),

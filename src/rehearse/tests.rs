@@ -84,3 +84,52 @@ fn a_command_right_before_the_clean_up_runs_once_however_late_it_starts() {
     println!("{}", report.text());
     assert!(report.holds());
 }
+
+/// A service that is checked as a whole, too, behind a gate that measures.
+const MEASURED: &str = "
+migration: measured
+inventory: inventory.yaml
+services:
+  web:
+    strategy: ramp
+    move: { from: [dal-1, dal-2], to: [fra-1, fra-2] }
+    traffic: { director: edge, pool: web }
+    health:
+      - { tcp: \"{{ address }}:80\", rise: 1, interval: 1s, within: 3s }
+      - { test_visit: \"{{ director }}/{{ pool }}\", rise: 1, interval: 1s, within: 3s }
+    gates: { at: before_shift, test_quiet: 5, approve: 1, within: 1h, on_failure: rollback }
+    drain: { deadline: 5s, interval: 1s }
+    shift: { steps: [50%, 100%], hold: 1s }
+";
+
+#[test]
+fn kinds_of_checks_and_of_conditions_that_others_add_go_all_the_way() {
+    let (spec, graph) = plans::compile(MEASURED);
+    let lines: Vec<String> = graph.steps.iter().map(|s| format!("{}: {}", s.id, s.kind.describe())).collect();
+    for line in [
+        "web/dal-1/gate-before_shift: until somebody approves and it is quieter than 5, for at most 1h 00m",
+        "web/check: service web passes 1 check",
+        "web/watch-50: health of fra-1, fra-2 and service web for 1 s",
+    ] {
+        assert!(lines.iter().any(|l| l == line), "{line}: {lines:#?}");
+    }
+    let theatre = history::Theatre::new(&spec, search::script(&spec, &graph)).unwrap();
+    let told = theatre.tell(&[]);
+    let count = |line: &str| told.iter().filter(|l| *l == line).count();
+    for line in [
+        "web/dal-1/gate-before_shift: asks whether it is quieter than 5",
+        "web/check: checks the health of the service",
+        "web/watch-100: checks the health of the service",
+    ] {
+        assert!(count(line) > 0, "{line}: {told:#?}");
+    }
+}
+
+#[test]
+fn a_plan_with_kinds_that_others_add_keeps_every_promise() {
+    let report = rehearsed(MEASURED, 1);
+    println!("{}", report.text());
+    assert!(report.holds());
+    // A condition that says no makes this plan go back, and so does the operator.
+    assert!(report.rolled_back > 0 && report.done > 0 && report.held > 0);
+}

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Audit, Gate, HealthCheck, Hook, OnDeadline, OnFailure, Pair, State, Strategy, Template};
+use crate::check::{Checks, HealthCheck, PoolRef, ServiceRef, SubjectName};
+use crate::gate::Gate;
+use crate::model::{Audit, Hook, OnDeadline, OnFailure, Pair, State, Strategy, Template};
 
 /// What moves where, and under which rules.
 #[derive(Debug, Clone)]
@@ -55,7 +57,7 @@ pub struct Service {
     pub state: Vec<State>,
     /// How sources are emptied.
     pub drain: Drain,
-    /// What must hold on a target before and while it gets traffic.
+    /// What must hold on a target, and of the service, before and while targets get traffic.
     pub health: Vec<HealthCheck>,
     /// How weights rise.
     pub shift: Shift,
@@ -67,6 +69,30 @@ pub struct Service {
     pub gates: Vec<Gate>,
     /// What happens when a step of it fails.
     pub on_failure: OnFailure,
+}
+
+impl Service {
+    /// Its checks of these hosts.
+    pub fn checks_of<'a>(&self, hosts: impl IntoIterator<Item = &'a String>) -> Checks {
+        Checks::new(hosts.into_iter().map(|host| SubjectName::Host(host.clone())), &self.health)
+    }
+
+    /// Its checks of itself.
+    pub fn checks_of_itself(&self) -> Checks {
+        Checks::new([self.subject()], &self.health)
+    }
+
+    /// Its checks of these hosts and of itself.
+    pub fn all_checks<'a>(&self, hosts: impl IntoIterator<Item = &'a String>) -> Checks {
+        let hosts = hosts.into_iter().map(|host| SubjectName::Host(host.clone()));
+        Checks::new(hosts.chain([self.subject()]), &self.health)
+    }
+
+    fn subject(&self) -> SubjectName {
+        let through = self.traffic.as_ref();
+        let through = through.map(|t| PoolRef { director: t.director.clone(), pool: t.pool.clone() });
+        SubjectName::Service(ServiceRef { name: self.name.clone(), through })
+    }
 }
 
 /// The binding of a service to a director.

@@ -1,4 +1,4 @@
-//! Waiting for a host to pass its checks.
+//! Waiting for hosts or a service to pass their checks.
 
 use std::time::Duration;
 
@@ -6,16 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::ROUND;
 use super::{Class, Ends, Kind, Live, Mark, Played, Preview, Step};
-use crate::model::HealthCheck;
+use crate::check::Checks;
 use crate::text;
 
-/// Waits until the host passes its checks; fails when it does not within the time of the check.
+/// Waits until all checks pass; fails when one does not within its time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckStep {
-    /// Inventory name.
-    pub host: String,
     /// All must pass.
-    pub checks: Vec<HealthCheck>,
+    pub checks: Checks,
 }
 
 impl Kind for CheckStep {
@@ -28,23 +26,26 @@ impl Kind for CheckStep {
     }
 
     fn describe(&self) -> String {
-        format!("{} passes {}", self.host, text::count(self.checks.len() as u64, "check"))
+        let number = text::count(self.checks.checks().len() as u64, "check");
+        format!("{} passes {number}", text::list(&self.checks.subjects()))
     }
 
     fn ends(&self, _: &str, _: &str) -> Ends {
-        let limit = self.checks.iter().map(|c| c.within).max().unwrap_or_default();
+        let limit = self.checks.checks().iter().map(|c| c.within).max().unwrap_or_default();
         Ends::when("every check passes often enough in a row").within(limit).otherwise(", else it holds")
     }
 
     fn hosts(&self) -> Option<Vec<&str>> {
-        Some(vec![&self.host])
+        Some(self.checks.hosts())
     }
 
     fn takes(&self, _: &Step, _: &dyn Live) -> Duration {
-        self.checks.iter().map(|c| c.interval * c.rise).sum::<Duration>() + ROUND
+        self.checks.each().map(|(_, c)| c.interval * c.rise).sum::<Duration>() + ROUND
     }
 
     fn preview(&self, _: &Step, live: &dyn Live, _: &mut Played) -> Preview {
-        Preview { seen: live.health(&self.host).map(|says| format!("now: {says}")), mark: Mark::Assumed }
+        let subjects = self.checks.subjects();
+        let says = subjects.first().and_then(|subject| live.health(subject));
+        Preview { seen: says.map(|says| format!("now: {says}")), mark: Mark::Assumed }
     }
 }

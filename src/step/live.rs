@@ -13,8 +13,8 @@ pub trait Live {
     /// A pool.
     fn pool(&self, director: &str, pool: &str) -> Option<&Pool>;
 
-    /// What the first check of a host says now.
-    fn health(&self, host: &str) -> Option<&str>;
+    /// What the first check of a host or a service says now.
+    fn health(&self, subject: &str) -> Option<&str>;
 
     /// Whether a host answered.
     fn answers(&self, host: &str) -> bool;

@@ -77,7 +77,7 @@ impl Step {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepKind {
-    /// Waits until a host passes its checks.
+    /// Waits until all checks pass.
     Check(CheckStep),
     /// Copies one tree: one pass, or passes until little is left.
     Copy(CopyStep),
@@ -97,7 +97,7 @@ pub enum StepKind {
     Empty(EmptyStep),
     /// Lets time pass while checks go on.
     Watch(WatchStep),
-    /// Waits until people, the calendar and the clock say yes.
+    /// Waits until every condition holds.
     Gate(GateStep),
     /// Runs a command of the plan on a host.
     Hook(HookStep),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Class, Kind, Lane, Live, Look, Mark, Preview, Step, Undo};
-use crate::model::{Change, HealthCheck, Member, Mode, Pool};
+use crate::check::Checks;
+use crate::model::{Change, Member, Mode, Pool};
 
 /// Absolute settings of members of one pool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,8 +49,8 @@ impl Purpose {
 /// The rails of a traffic step's undo: going back is moving traffic, too.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WayBack {
-    /// Hosts that get traffic again, and must pass these checks before.
-    pub checks: BTreeMap<String, Vec<HealthCheck>>,
+    /// Hosts that get traffic again must pass these before.
+    pub checks: Checks,
     /// Time to let pass afterwards, as on the way there.
     pub hold: Duration,
     /// Whether caches must run out before the next step back.

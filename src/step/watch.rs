@@ -1,12 +1,11 @@
 //! Letting time pass while checks go on.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Class, Ends, Kind, Live, Step};
-use crate::model::HealthCheck;
+use crate::check::Checks;
 use crate::text;
 
 /// Lets time pass while checks go on.
@@ -14,8 +13,8 @@ use crate::text;
 pub struct WatchStep {
     /// How long.
     pub hold: Duration,
-    /// Checks by host; empty only waits.
-    pub checks: BTreeMap<String, Vec<HealthCheck>>,
+    /// What is checked meanwhile; empty only waits.
+    pub checks: Checks,
 }
 
 impl Kind for WatchStep {
@@ -32,7 +31,7 @@ impl Kind for WatchStep {
         if self.checks.is_empty() {
             return format!("for {hold}");
         }
-        format!("health of {} for {hold}", text::list(&self.checks.keys().collect::<Vec<_>>()))
+        format!("health of {} for {hold}", text::list(&self.checks.subjects()))
     }
 
     fn ends(&self, _: &str, _: &str) -> Ends {

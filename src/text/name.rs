@@ -78,6 +78,20 @@ pub fn check_address(address: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Whether this is `host:port`, `[ipv6]:port` or the like.
+pub fn check_host_port(text: &str) -> Result<(), &'static str> {
+    let (host, port) = text.rsplit_once(':').ok_or("the port is missing")?;
+    if !matches!(port.parse::<u16>(), Ok(1..)) || !port.bytes().all(|b| b.is_ascii_digit()) {
+        return Err("the port is not a number from 1 to 65535");
+    }
+    match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        Some(v6) if v6.parse::<std::net::Ipv6Addr>().is_ok() => Ok(()),
+        Some(_) => Err("between the brackets is no IPv6 address"),
+        None if host.contains(':') => Err("an IPv6 address goes between brackets, as in [::1]:80"),
+        None => check_address(host),
+    }
+}
+
 /// The names a pattern stands for: `web-[01-03]` is `web-01`, `web-02`, `web-03`; a text without brackets is itself.
 /// At most `limit` of them.
 pub fn expand(pattern: &str, limit: usize) -> Result<Vec<String>, &'static str> {

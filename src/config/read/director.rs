@@ -57,7 +57,7 @@ fn endpoint(value: Value<'_>, hosts: &mut Vec<Located<String>>) -> Option<Endpoi
     match text.value.split_once(':') {
         Some(("unix", "")) => bad("the path is missing"),
         Some(("unix", path)) => value.resolve(path).map(Endpoint::Unix),
-        Some(("tcp", rest)) => match host_port(rest) {
+        Some(("tcp", rest)) => match name::check_host_port(rest) {
             Ok(()) => Some(Endpoint::Tcp(rest.to_owned())),
             Err(why) => bad(why),
         },
@@ -69,20 +69,6 @@ fn endpoint(value: Value<'_>, hosts: &mut Vec<Located<String>>) -> Option<Endpoi
             _ => bad("after `ssh:` come a host of the inventory and the absolute path of a socket there"),
         },
         _ => bad("it begins neither with `unix:` nor with `tcp:` nor with `ssh:`"),
-    }
-}
-
-/// Whether this is `host:port`, `[ipv6]:port` or the like.
-pub fn host_port(text: &str) -> Result<(), &'static str> {
-    let (host, port) = text.rsplit_once(':').ok_or("the port is missing")?;
-    if !matches!(port.parse::<u16>(), Ok(1..)) || !port.bytes().all(|b| b.is_ascii_digit()) {
-        return Err("the port is not a number from 1 to 65535");
-    }
-    match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        Some(v6) if v6.parse::<std::net::Ipv6Addr>().is_ok() => Ok(()),
-        Some(_) => Err("between the brackets is no IPv6 address"),
-        None if host.contains(':') => Err("an IPv6 address goes between brackets, as in [::1]:80"),
-        None => name::check_address(host),
     }
 }
 

@@ -7,7 +7,6 @@ pub mod audit;
 pub mod director;
 pub mod gate;
 pub mod group;
-pub mod health;
 pub mod hook;
 pub mod host;
 pub mod inventory;

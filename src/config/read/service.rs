@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::model::{Gate, OnDeadline, OnFailure, Strategy};
+use crate::check::{About, HealthCheck};
+use crate::fields::template::Use;
+use crate::gate::Gate;
+use crate::model::{OnDeadline, OnFailure, Strategy};
 use crate::spec::{Drain, Shift};
 use crate::text::units::YEAR;
 use crate::yaml::diagnostic::Diagnostic;
@@ -11,7 +14,6 @@ use crate::yaml::reader::Value;
 use crate::yaml::source::Located;
 
 use super::gate;
-use super::health::{self, HealthDraft};
 use super::hook::{self, HookDraft};
 use super::moves::{self, MoveDraft};
 use super::state::{self, StateDraft};
@@ -44,13 +46,22 @@ pub struct Settings {
     pub state: Vec<StateDraft>,
     pub drain: DrainDraft,
     pub has_health: bool,
-    pub health: Vec<HealthDraft>,
+    pub health: Vec<HealthCheck>,
     pub shift: Shift,
     pub has_hooks: bool,
     pub hooks: Vec<HookDraft>,
     pub min_capacity: Option<u8>,
     pub gates: Vec<Gate>,
+    /// What checks and gates ask with.
+    pub asked_with: Vec<Use>,
     pub on_failure: OnFailure,
+}
+
+impl Settings {
+    /// Whether something looks at the targets themselves before they get traffic. A check that could not be read may be one that does.
+    pub fn checks_hosts(&self) -> bool {
+        self.has_health && (self.health.is_empty() || self.health.iter().any(|c| c.about() == About::Host))
+    }
 }
 
 /// How sources are emptied, and whether that alone stops their writers.
@@ -75,6 +86,7 @@ pub fn read(key: Value<'_>, value: Value<'_>, defaults: Option<Value<'_>>) -> Op
 pub fn settings(m: &Map<'_>) -> Settings {
     let strategies = [("cutover", Strategy::Cutover), ("ramp", Strategy::Ramp)];
     let (traffic, state, health, hooks) = (m.get("traffic"), m.get("state"), m.get("health"), m.get("hooks"));
+    let mut asked_with = Vec::new();
     Settings {
         strategy: m.get("strategy").and_then(|v| one_of(v, "a strategy", "strategies", &strategies)),
         has_traffic: traffic.is_some(),
@@ -83,12 +95,13 @@ pub fn settings(m: &Map<'_>) -> Settings {
         state: state.map(|v| several(v, state::read)).unwrap_or_default(),
         drain: m.get("drain").and_then(drain).unwrap_or_else(default_drain),
         has_health: health.is_some(),
-        health: health.map(|v| several(v, health::read)).unwrap_or_default(),
+        health: health.map(|v| several(v, |check| HealthCheck::read(check, &mut asked_with))).unwrap_or_default(),
         shift: m.get("shift").map_or_else(default_shift, shift),
         has_hooks: hooks.is_some(),
         hooks: hooks.map(|v| several(v, hook::read)).unwrap_or_default(),
         min_capacity: m.get("min_capacity").and_then(|v| v.percent()).map(|l| l.value),
-        gates: m.get("gates").map(|v| several(v, gate::read)).unwrap_or_default(),
+        gates: m.get("gates").map(|v| several(v, |gate| gate::read(gate, &mut asked_with))).unwrap_or_default(),
+        asked_with,
         on_failure: m
             .get("on_failure")
             .and_then(|v| one_of(v, "a choice", "choices", &ON_FAILURE))
@@ -97,7 +110,7 @@ pub fn settings(m: &Map<'_>) -> Settings {
 }
 
 /// One or a list, each read by `read`; empty lists and lists without end are reported.
-fn several<T>(value: Value<'_>, read: fn(Value<'_>) -> Option<T>) -> Vec<T> {
+fn several<'a, T>(value: Value<'a>, read: impl FnMut(Value<'a>) -> Option<T>) -> Vec<T> {
     const MAX: usize = 100;
     let items = value.one_or_many();
     if items.len() > MAX {

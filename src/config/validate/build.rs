@@ -17,7 +17,7 @@ pub fn plan(draft: Draft<'_>) -> Option<Plan> {
             traffic: traffic(service, atlas),
             state: settings.state.iter().map(|s| s.state.clone()).collect(),
             drain: settings.drain.drain.clone(),
-            health: settings.health.iter().map(|h| h.check.clone()).collect(),
+            health: settings.health.clone(),
             shift: settings.shift.clone(),
             hooks: settings.hooks.iter().map(|h| h.hook.clone()).collect(),
             min_capacity: settings.min_capacity,

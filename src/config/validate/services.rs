@@ -41,7 +41,7 @@ pub fn something_to_move(draft: &mut Draft<'_>, sink: &Sink) {
             (_, _, Strategy::Cutover) => writer_stops(service, sink),
             (_, _, Strategy::Ramp) => streams_need_a_freeze(service, sink),
         }
-        if settings.has_traffic && !settings.has_health {
+        if settings.has_traffic && !settings.checks_hosts() {
             let message = format!("nothing checks the targets of `{name}` before they get traffic");
             sink.push(Diagnostic::warning(at, message).hint("add `health: [{http: \"http://{{ address }}/health\"}]`"));
         }

@@ -1,13 +1,14 @@
 //! Templates, filled for every host they will be filled for.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::config::read::director::host_port;
+use crate::check::{PoolRef, ServiceRef};
 use crate::config::read::service::ServiceDraft;
-use crate::fields::template::{Role, Sides, Use, place_of};
+use crate::fields::template::{Role, Sides, Unfit, Use, place_of};
+use crate::model::Pair;
 use crate::model::template::Piece;
-use crate::model::{Host, Pair};
 use crate::text::suggest;
 use crate::traffic::DirectorConfig;
 use crate::yaml::diagnostic::{Diagnostic, Sink};
@@ -22,8 +23,7 @@ pub fn fill(draft: &mut Draft<'_>, sink: &Sink) {
         let director =
             service.settings.traffic.as_ref().and_then(|t| draft.atlas.inventory.directors.get(&t.director.value));
         for template in uses(service) {
-            let hosts = hosts(draft, pairs, template.sides);
-            check(template, &hosts, director, sink);
+            check(template, &fillings(draft, service, pairs, template.sides), director, sink);
         }
         overlaps(draft, service, pairs, sink);
     }
@@ -33,25 +33,41 @@ fn uses(service: &ServiceDraft) -> impl Iterator<Item = &Use> {
     let settings = &service.settings;
     let traffic = settings.traffic.iter().flat_map(|t| t.member.iter().chain(&t.port));
     let state = settings.state.iter().flat_map(|s| &s.templates);
-    let health = settings.health.iter().map(|h| &h.template);
-    traffic.chain(state).chain(health).chain(settings.hooks.iter().flat_map(|h| &h.templates))
+    traffic.chain(state).chain(&settings.asked_with).chain(settings.hooks.iter().flat_map(|h| &h.templates))
 }
 
-fn hosts<'a>(draft: &'a Draft<'_>, pairs: &[Pair], sides: Sides) -> Vec<&'a Host> {
-    let names = pairs.iter().flat_map(|pair| match sides {
-        Sides::Source => vec![&pair.source],
-        Sides::Target => vec![&pair.target],
-        Sides::Both => vec![&pair.source, &pair.target],
-    });
-    names.filter_map(|name| draft.atlas.inventory.hosts.get(name)).collect()
+/// What a template is filled with once.
+struct Filling<'a> {
+    /// `host` or `service`.
+    sort: &'static str,
+    name: &'a str,
+    vars: Cow<'a, BTreeMap<String, String>>,
 }
 
-fn check(template: &Use, hosts: &[&Host], director: Option<&DirectorConfig>, sink: &Sink) {
+fn fillings<'a>(draft: &'a Draft<'_>, service: &'a ServiceDraft, pairs: &[Pair], sides: Sides) -> Vec<Filling<'a>> {
+    let hosts = |pick: fn(&Pair) -> Vec<&String>| {
+        let hosts = pairs.iter().flat_map(pick).filter_map(|name| draft.atlas.inventory.hosts.get(name));
+        hosts.map(|h| Filling { sort: "host", name: &h.name, vars: Cow::Borrowed(&h.vars) }).collect()
+    };
+    match sides {
+        Sides::Source => hosts(|pair| vec![&pair.source]),
+        Sides::Target => hosts(|pair| vec![&pair.target]),
+        Sides::Both => hosts(|pair| vec![&pair.source, &pair.target]),
+        Sides::Service => {
+            let traffic = service.settings.traffic.as_ref();
+            let through = traffic.map(|t| PoolRef { director: t.director.value.clone(), pool: t.pool.value.clone() });
+            let vars = ServiceRef { name: service.name.value.clone(), through }.vars();
+            vec![Filling { sort: "service", name: &service.name.value, vars: Cow::Owned(vars) }]
+        }
+    }
+}
+
+fn check(template: &Use, fillings: &[Filling<'_>], director: Option<&DirectorConfig>, sink: &Sink) {
     let Ok(pieces) = template.template.value.pieces() else { return };
     let mut complete = true;
     for piece in &pieces {
         let Piece::Variable { name, .. } = piece else { continue };
-        let without: Vec<&&Host> = hosts.iter().filter(|host| !host.vars.contains_key(name)).collect();
+        let without: Vec<&Filling<'_>> = fillings.iter().filter(|f| !f.vars.contains_key(name)).collect();
         if let Some(first) = without.first() {
             complete = false;
             unknown_variable(&place_of(&template.template.at, name), name, first, without.len(), sink);
@@ -61,12 +77,12 @@ fn check(template: &Use, hosts: &[&Host], director: Option<&DirectorConfig>, sin
         return;
     }
     // One problem is said once, for the first host that has it.
-    let mut problems: BTreeMap<Problem, (String, Vec<String>)> = BTreeMap::new();
-    for host in hosts {
-        let Ok(text) = template.template.value.render_plain(&host.vars) else { continue };
+    let mut problems: BTreeMap<Unfit, (String, Vec<String>)> = BTreeMap::new();
+    for filling in fillings {
+        let Ok(text) = template.template.value.render_plain(&filling.vars) else { continue };
         if let Err(problem) = judge(template.role, &text, director) {
             let (_, names) = problems.entry(problem).or_insert_with(|| (text, Vec::new()));
-            names.push(host.name.clone());
+            names.push(filling.name.to_owned());
         }
     }
     let literal = !pieces.iter().any(|piece| matches!(piece, Piece::Variable { .. }));
@@ -83,16 +99,17 @@ fn check(template: &Use, hosts: &[&Host], director: Option<&DirectorConfig>, sin
     }
 }
 
-fn unknown_variable(at: &At, name: &str, host: &Host, hosts: usize, sink: &Sink) {
-    let message = match hosts {
-        1 => format!("host `{}` has no variable `{name}`", host.name),
+fn unknown_variable(at: &At, name: &str, first: &Filling<'_>, count: usize, sink: &Sink) {
+    let (sort, of) = (first.sort, first.name);
+    let message = match count {
+        1 => format!("{sort} `{of}` has no variable `{name}`"),
         n => {
-            format!("host `{}` and {} have no variable `{name}`", host.name, crate::text::count(n as u64 - 1, "other"))
+            format!("{sort} `{of}` and {} have no variable `{name}`", crate::text::count(n as u64 - 1, "other"))
         }
     };
     let mut found =
-        Diagnostic::error(at, message).hint(suggest::hint(name, "variables", host.vars.keys().map(String::as_str)));
-    if suggest::closest(name, host.vars.keys().map(String::as_str)).is_none() {
+        Diagnostic::error(at, message).hint(suggest::hint(name, "variables", first.vars.keys().map(String::as_str)));
+    if first.sort == "host" && suggest::closest(name, first.vars.keys().map(String::as_str)).is_none() {
         found = found.note(
             "variables come from `vars:` of the host, of its site's `defaults:`, and of `defaults:` in the inventory",
         );
@@ -100,27 +117,15 @@ fn unknown_variable(at: &At, name: &str, host: &Host, hosts: usize, sink: &Sink)
     sink.push(found);
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Problem {
-    /// Goes after "which".
-    why: String,
-    hint: String,
-}
-
-fn judge(role: Role, text: &str, director: Option<&DirectorConfig>) -> Result<(), Problem> {
-    let problem = |why: &str, hint: &str| Err(Problem { why: why.to_owned(), hint: hint.to_owned() });
-    if role != Role::Command && text.contains(char::is_control) {
+fn judge(role: Role, text: &str, director: Option<&DirectorConfig>) -> Result<(), Unfit> {
+    let problem = |why: &str, hint: &str| Err(Unfit::new(why, hint));
+    if !matches!(role, Role::Command) && text.contains(char::is_control) {
         return problem("holds a line break or another control character", "change the variable that it comes from");
     }
     match role {
         Role::Command => Ok(()),
         Role::Directory => {
             directory(text).or_else(|why| problem(why, "name one directory of the service, such as /srv/uploads"))
-        }
-        Role::Url => url(text).or_else(|why| problem(&why, "for example http://{{ address }}:8080/health")),
-        Role::HostPort => {
-            let is = |why: &str| format!("is not a host and a port: {why}");
-            host_port(text).or_else(|why| problem(&is(why), "for example \"{{ address }}:8080\""))
         }
         Role::Port => match text.parse::<u16>() {
             Ok(1..) if text.bytes().all(|b| b.is_ascii_digit()) => Ok(()),
@@ -137,6 +142,7 @@ fn judge(role: Role, text: &str, director: Option<&DirectorConfig>) -> Result<()
             ),
             _ => Ok(()),
         },
+        Role::Own(judge) => judge(text),
     }
 }
 
@@ -156,14 +162,6 @@ fn directory(text: &str) -> Result<(), &'static str> {
 
 fn components(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|part| !part.is_empty() && *part != ".")
-}
-
-fn url(text: &str) -> Result<(), String> {
-    let url = reqwest::Url::parse(text).map_err(|e| format!("is not a URL: {e}"))?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(()),
-        other => Err(format!("is not an HTTP or HTTPS URL but `{}`", crate::text::escape(other.as_bytes(), 20))),
-    }
 }
 
 /// The directories of one service do not hold each other, on any host.

@@ -1,14 +1,14 @@
-//! Gates: what people, the calendar and the clock have to say.
+//! Gates: asks every condition until all hold at the same time.
+//!
+//! Must never open a gate, nor let it fail, because of a condition of which nobody can tell whether it holds.
 
 use std::time::Duration;
 
-use jiff::civil::Time;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan, Zoned};
+use futures_util::future::join_all;
+use jiff::Timestamp;
 
-use super::{Context, Effect, done, failed};
-use crate::event::Approval;
-use crate::model::{Gate, Window};
+use super::{Context, Effect, done, failed, unknown};
+use crate::gate::{Answer, Gate, Holds, Surroundings};
 use crate::step::Step;
 use crate::text;
 
@@ -18,137 +18,124 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Waits until the gate is open.
 pub async fn wait(context: &Context, step: &Step, gate: &Gate) -> Effect {
     let began = context.world.clock.now();
+    let around = Around { context, step };
     loop {
-        let approvals = context.approvals.borrow().get(&step.id).cloned().unwrap_or_default();
-        match missing(gate, &approvals, context.world.clock.wall()) {
-            Ok(None) => return done(opened(&approvals)),
-            Ok(Some(missing))
-                if gate.within.is_some_and(|w| context.world.clock.now().saturating_duration_since(began) >= w) =>
-            {
-                return late(gate, &missing);
-            }
-            Ok(Some(missing)) => context.waiting(step, missing + &how(context, step, gate, &approvals)),
-            Err(e) => return failed(e.to_string(), None),
+        let answers = join_all(gate.conditions.iter().map(|c| context.world.conditions.ask(c, &around))).await;
+        let took = context.world.clock.now().saturating_duration_since(began);
+        if let Some(effect) = judge(&answers, gate.within.filter(|within| took >= *within)) {
+            return effect;
         }
+        context.waiting(step, waits_for(&answers));
         if context.pass(step, LOOK).await {
             return Effect::Interrupted;
         }
     }
 }
 
-/// With whose words it opens, where people have to say yes.
-fn how(context: &Context, step: &Step, gate: &Gate, approvals: &[Approval]) -> String {
-    match approvals.len() < usize::from(gate.approvals) {
-        true => format!(": migrate approve {} {} --why TEXT", context.run, step.id),
-        false => String::new(),
+/// A gate of a run, for its conditions to look around.
+struct Around<'a> {
+    context: &'a Context,
+    step: &'a Step,
+}
+
+impl Surroundings for Around<'_> {
+    fn now(&self) -> Timestamp {
+        self.context.world.clock.wall()
+    }
+
+    fn approvals(&self) -> Vec<String> {
+        let approvals = self.context.approvals.borrow();
+        let given = approvals.get(&self.step.id).into_iter().flatten();
+        given.map(|a| format!("{}@{}: {}", a.by.user, a.by.host, a.why)).collect()
+    }
+
+    fn approve_with(&self) -> String {
+        format!("migrate approve {} {} --why TEXT", self.context.run, self.step.id)
     }
 }
 
-fn late(gate: &Gate, missing: &str) -> Effect {
-    let within = text::duration(gate.within.unwrap_or_default());
-    let hint = "`migrate apply` asks again, for as long".to_owned();
-    failed(format!("it did not open within {within}: it waits for {missing}"), Some(hint))
+/// How the gate ends; `None` while it goes on asking. `late`: the time that it had, once that has passed.
+fn judge(answers: &[Answer], late: Option<Duration>) -> Option<Effect> {
+    let is = |holds| answers.iter().any(|a| a.holds == holds);
+    if answers.iter().all(|a| a.holds == Holds::Yes) {
+        return Some(done(opened(answers)));
+    }
+    if is(Holds::No) {
+        let why = format!("it does not open: {}", missing(answers, |a| a.holds == Holds::No));
+        return Some(failed(why, Some("`migrate apply` asks again".to_owned())));
+    }
+    let waits = missing(answers, |a| a.holds != Holds::Yes);
+    let why = format!("it did not open within {}: it waits for {waits}", text::duration(late?));
+    let hint = Some("`migrate apply` asks again, for as long".to_owned());
+    Some(if is(Holds::NotYet) { failed(why, hint) } else { unknown(why, hint) })
 }
 
-fn opened(approvals: &[Approval]) -> String {
-    let said: Vec<String> = approvals.iter().map(|a| format!("{}@{}: {}", a.by.user, a.by.host, a.why)).collect();
-    if said.is_empty() { "open".to_owned() } else { format!("approved by {}", text::list(&said)) }
+fn opened(answers: &[Answer]) -> String {
+    let seen: Vec<&str> = answers.iter().map(|a| a.saw.as_str()).filter(|saw| !saw.is_empty()).collect();
+    if seen.is_empty() { "open".to_owned() } else { seen.join("; ") }
 }
 
-/// What is still missing, for people; `None` when the gate is open.
-fn missing(gate: &Gate, approvals: &[Approval], now: Timestamp) -> Result<Option<String>, jiff::Error> {
-    let given = approvals.len();
-    if given < usize::from(gate.approvals) {
-        return Ok(Some(format!("approval ({given} of {})", gate.approvals)));
-    }
-    if let Some(time) = gate.not_before.filter(|t| now < *t) {
-        return Ok(Some(format!("{time}")));
-    }
-    let Some(window) = &gate.window else { return Ok(None) };
-    Ok(if is_open(window, now)? { None } else { Some(format!("its window, next at {}", next_opening(window, now)?)) })
+fn missing(answers: &[Answer], which: impl Fn(&Answer) -> bool) -> String {
+    let missing: Vec<String> = answers.iter().filter(|a| which(a)).map(Answer::missing).collect();
+    text::list(&missing)
 }
 
-/// Whether the window is open: it opens on its days at `from` and closes at the next `to`.
-fn is_open(window: &Window, now: Timestamp) -> Result<bool, jiff::Error> {
-    let local = now.to_zoned(TimeZone::get(&window.zone)?);
-    let minute = local.hour() as u16 * 60 + local.minute() as u16;
-    let opens_on = |day: &Zoned| window.days.contains(&day.weekday().to_monday_one_offset());
-    let overnight = window.to <= window.from;
-    if opens_on(&local) && minute >= window.from && (overnight || minute < window.to) {
-        return Ok(true);
-    }
-    Ok(overnight && minute < window.to && opens_on(&local.checked_sub(1.day())?))
-}
-
-fn next_opening(window: &Window, now: Timestamp) -> Result<Timestamp, jiff::Error> {
-    let local = now.to_zoned(TimeZone::get(&window.zone)?);
-    let time = Time::new((window.from / 60) as i8, (window.from % 60) as i8, 0, 0)?;
-    for ahead in 0..=7_i64 {
-        let day = local.checked_add(ahead.days())?;
-        let opening = day.with().time(time).build()?;
-        if window.days.contains(&opening.weekday().to_monday_one_offset()) && opening.timestamp() > now {
-            return Ok(opening.timestamp());
-        }
-    }
-    Ok(now)
+/// What is missing, of each condition, and what somebody can do about it.
+fn waits_for(answers: &[Answer]) -> String {
+    let missing = answers.iter().filter(|a| a.holds != Holds::Yes).map(|answer| match &answer.help {
+        Some(help) => format!("{}: {help}", answer.missing()),
+        None => answer.missing(),
+    });
+    missing.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::StepResult;
 
-    fn window(days: &[i8], from: u16, to: u16) -> Window {
-        Window { days: days.to_vec(), from, to, zone: "Europe/Berlin".into() }
+    fn answer(holds: Holds) -> Answer {
+        Answer::new(holds, "calm", format!("{holds:?}"))
     }
 
-    fn open(window: &Window, at: &str) -> bool {
-        is_open(window, at.parse().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_window_within_a_day_is_open_from_its_first_minute_to_before_its_last() {
-        // 2026-12-01 is a Tuesday; Berlin is an hour ahead of UTC.
-        let w = window(&[2], 22 * 60, 23 * 60);
-        assert!(!open(&w, "2026-12-01T20:59:59Z"));
-        assert!(open(&w, "2026-12-01T21:00:00Z"));
-        assert!(open(&w, "2026-12-01T21:59:59Z"));
-        assert!(!open(&w, "2026-12-01T22:00:00Z"));
-        assert!(!open(&w, "2026-12-02T21:30:00Z"));
+    fn end(holds: &[Holds], late: bool) -> Option<StepResult> {
+        let answers: Vec<Answer> = holds.iter().map(|h| answer(*h)).collect();
+        match judge(&answers, late.then_some(Duration::from_secs(2)))? {
+            Effect::Ended(result) => Some(result),
+            _ => None,
+        }
     }
 
     #[test]
-    fn a_window_over_midnight_belongs_to_the_day_it_opens_on() {
-        let w = window(&[2], 22 * 60, 4 * 60);
-        assert!(open(&w, "2026-12-01T22:30:00Z"));
-        assert!(open(&w, "2026-12-02T02:59:00Z"));
-        assert!(!open(&w, "2026-12-02T03:00:00Z"));
-        assert!(!open(&w, "2026-12-01T02:00:00Z"));
+    fn it_opens_when_everything_holds_at_the_same_time() {
+        let open = end(&[Holds::Yes, Holds::Yes], true);
+        assert_eq!(open, Some(StepResult::Done { evidence: "Yes; Yes".into(), millis: 0 }));
+        assert_eq!(end(&[Holds::Yes, Holds::NotYet], false), None);
+        assert_eq!(end(&[Holds::Yes, Holds::Unknown], false), None);
     }
 
     #[test]
-    fn the_next_opening_is_told_in_utc_and_follows_summer_time() {
-        let w = window(&[7], 3 * 60, 5 * 60);
-        // The last Sunday of March 2026: clocks go forward at two.
-        let next = next_opening(&w, "2026-03-28T12:00:00Z".parse().unwrap()).unwrap();
-        assert_eq!(next.to_string(), "2026-03-29T01:00:00Z");
-    }
-
-    #[test]
-    fn two_people_are_two_people() {
-        let gate = Gate {
-            at: crate::model::HookPoint::Freeze,
-            approvals: 2,
-            not_before: None,
-            window: None,
-            within: None,
-            on_failure: None,
+    fn a_no_ends_it_at_once() {
+        let Some(StepResult::Failed { why, .. }) = end(&[Holds::Unknown, Holds::No], false) else {
+            panic!("it goes on")
         };
-        let by = |user: &str| Approval {
-            by: crate::event::Operator { user: user.into(), host: "h".into(), pid: 1 },
-            why: "ready".into(),
+        assert_eq!(why, "it does not open: calm (No)");
+    }
+
+    #[test]
+    fn what_nobody_can_tell_is_no_failure_when_the_time_is_up() {
+        let Some(StepResult::Unknown { why, .. }) = end(&[Holds::Yes, Holds::Unknown], true) else {
+            panic!("not unknown")
         };
-        let now = Timestamp::UNIX_EPOCH;
-        assert!(missing(&gate, &[by("ada")], now).unwrap().unwrap().contains("1 of 2"));
-        assert_eq!(missing(&gate, &[by("ada"), by("bob")], now).unwrap(), None);
+        assert_eq!(why, "it did not open within 2 s: it waits for calm, which nobody can tell: Unknown");
+        assert!(matches!(end(&[Holds::NotYet, Holds::Unknown], true), Some(StepResult::Failed { .. })));
+    }
+
+    #[test]
+    fn it_says_of_every_condition_what_is_missing() {
+        let people =
+            Answer { help: Some("migrate approve".into()), ..Answer::new(Holds::NotYet, "approval", "0 of 1") };
+        let answers = [people, Answer::new(Holds::NotYet, "its window, next at noon", ""), answer(Holds::Yes)];
+        assert_eq!(waits_for(&answers), "approval (0 of 1): migrate approve; its window, next at noon");
     }
 }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::{Stop, World};
+use crate::check::{Subject, SubjectName};
 use crate::event::{Approval, Before, Direction, Notice, RunState, StepResult, Tuning};
 use crate::lock::Barred;
 use crate::model::Host;
@@ -113,7 +114,7 @@ pub async fn look(context: &Context, step: &Step) -> Effect {
 pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
     let began = context.world.clock.now();
     let effect = match &step.kind {
-        StepKind::Check(check) => wait::check(context, step, &check.host, &check.checks).await,
+        StepKind::Check(check) => wait::check(context, step, &check.checks).await,
         StepKind::Watch(watch) => wait::watch(context, step, context.hold(watch.hold), &watch.checks).await,
         StepKind::Settle(settle) => wait::settle(context, step, &settle.director, &settle.pool, found.ttl).await,
         StepKind::Empty(empty) => wait::empty(context, step, empty).await,
@@ -196,6 +197,12 @@ impl Context {
     /// The host of that name. The plan was checked against the inventory, so a missing one is a damaged journal.
     fn host(&self, name: &str) -> Result<&Host, Effect> {
         self.world.hosts.get(name).ok_or_else(|| failed(format!("host {name} is not in the inventory any more"), None))
+    }
+
+    /// Whom a check is about, with what is known of it.
+    fn subject<'a>(&'a self, name: &'a SubjectName) -> Result<Subject<'a>, Effect> {
+        name.known(&self.world.hosts)
+            .ok_or_else(|| failed(format!("host {name} is not in the inventory any more"), None))
     }
 
     /// Tells watchers what a step waits for.

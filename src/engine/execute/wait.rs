@@ -2,13 +2,12 @@
 //!
 //! Every wait says what it waits for and the last values seen.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::traffic::not_done;
 use super::{Context, Effect, done, failed, unknown};
-use crate::check::{Outcome, Standing, Steady};
-use crate::model::{HealthCheck, Host, OnDeadline};
+use crate::check::{Checks, HealthCheck, Outcome, Standing, Steady, Subject};
+use crate::model::OnDeadline;
 use crate::ssh::connections::connections;
 use crate::step::{EmptyStep, Step};
 use crate::text;
@@ -19,14 +18,14 @@ const TTL_SLACK: Duration = Duration::from_secs(1);
 const RESOLVER_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Waits until all checks have passed often enough in a row.
-pub async fn check(context: &Context, step: &Step, host: &str, checks: &[HealthCheck]) -> Effect {
-    let host = match context.host(host) {
-        Ok(host) => host,
-        Err(effect) => return effect,
-    };
+pub async fn check(context: &Context, step: &Step, checks: &Checks) -> Effect {
     let mut evidence = Vec::new();
-    for check in checks {
-        match healthy(context, step, host, check).await {
+    for (name, check) in checks.each() {
+        let subject = match context.subject(name) {
+            Ok(subject) => subject,
+            Err(effect) => return effect,
+        };
+        match healthy(context, step, &subject, check).await {
             Ok(passed) => evidence.push(passed),
             Err(effect) => return effect,
         }
@@ -34,52 +33,54 @@ pub async fn check(context: &Context, step: &Step, host: &str, checks: &[HealthC
     done(evidence.join("; "))
 }
 
-async fn healthy(context: &Context, step: &Step, host: &Host, check: &HealthCheck) -> Result<String, Effect> {
+async fn healthy(context: &Context, step: &Step, subject: &Subject<'_>, check: &HealthCheck) -> Result<String, Effect> {
     let began = context.world.clock.now();
     let mut steady = Steady::new(check.rise, check.fall);
     loop {
-        let verdict = context.world.health.probe(check, host).await;
+        let verdict = context.world.health.probe(check, subject).await;
         let standing = steady.observe(&verdict);
         if standing == Some(Standing::Healthy) {
             return Ok(format!("{}, {} in a row", verdict.evidence, check.rise));
         }
         if context.world.clock.now().saturating_duration_since(began) >= check.within {
-            let why =
-                format!("{} is not healthy after {}: {}", host.name, text::duration(check.within), verdict.evidence);
-            let hint = Some("nothing was shifted to it; mend the host, then `migrate apply` again".to_owned());
+            let why = format!("{subject} is not healthy after {}: {}", text::duration(check.within), verdict.evidence);
+            let hint = Some(match subject {
+                Subject::Host(_) => "nothing was shifted to it; mend the host, then `migrate apply` again".to_owned(),
+                Subject::Service(_) => "nothing was shifted; mend it, then `migrate apply` again".to_owned(),
+            });
             return Err(if standing == Some(Standing::Unhealthy) { failed(why, hint) } else { unknown(why, hint) });
         }
-        context.waiting(step, format!("{} to be healthy: {}; {}", host.name, verdict.evidence, steady.why()));
+        context.waiting(step, format!("{subject} to be healthy: {}; {}", verdict.evidence, steady.why()));
         if context.pass(step, check.interval).await {
             return Err(Effect::Interrupted);
         }
     }
 }
 
-/// Lets the hold pass while every check goes on; an unhealthy host ends it, and one that nobody can judge prolongs it.
-pub async fn watch(
-    context: &Context,
-    step: &Step,
-    hold: Duration,
-    checks: &BTreeMap<String, Vec<HealthCheck>>,
-) -> Effect {
+/// Lets the hold pass while every check goes on; an unhealthy subject ends it, and one that nobody can judge prolongs it.
+pub async fn watch(context: &Context, step: &Step, hold: Duration, checks: &Checks) -> Effect {
     let began = context.world.clock.now();
     let mut watched = match watched(context, checks) {
         Ok(watched) => watched,
         Err(effect) => return effect,
     };
-    let interval = checks.values().flatten().map(|c| c.interval).min().unwrap_or(hold).min(hold);
+    let interval = checks.checks().iter().map(|c| c.interval).min().unwrap_or(hold).min(hold);
     let mut probes = 0_u64;
     loop {
         let (mut open, mut last) = (None, None);
-        for (host, check, steady) in &mut watched {
-            let verdict = context.world.health.probe(check, host).await;
+        for (subject, check, steady) in &mut watched {
+            let verdict = context.world.health.probe(check, subject).await;
             probes += 1;
-            last = Some(format!("{}: {}", host.name, verdict.evidence));
+            last = Some(format!("{subject}: {}", verdict.evidence));
             match steady.observe(&verdict) {
                 Some(Standing::Unhealthy) => {
-                    let why = format!("{} has become unhealthy: {}", host.name, verdict.evidence);
-                    return failed(why, Some("look at the host; `migrate status` shows what has been shifted".into()));
+                    let why = format!("{subject} has become unhealthy: {}", verdict.evidence);
+                    let what = match subject {
+                        Subject::Host(_) => "host",
+                        Subject::Service(_) => "service",
+                    };
+                    let hint = format!("look at the {what}; `migrate status` shows what has been shifted");
+                    return failed(why, Some(hint));
                 }
                 Some(Standing::Healthy) if verdict.outcome == Outcome::Pass => {}
                 // One failure is not enough to call it unhealthy, and too much to go on.
@@ -103,18 +104,11 @@ pub async fn watch(
     }
 }
 
-type Watched<'a> = (&'a Host, &'a HealthCheck, Steady);
+type Watched<'a> = (Subject<'a>, &'a HealthCheck, Steady);
 
-fn watched<'a>(
-    context: &'a Context,
-    checks: &'a BTreeMap<String, Vec<HealthCheck>>,
-) -> Result<Vec<Watched<'a>>, Effect> {
-    let mut all = Vec::new();
-    for (name, checks) in checks {
-        let host = context.host(name)?;
-        all.extend(checks.iter().map(|c| (host, c, Steady::new(c.rise, c.fall))));
-    }
-    Ok(all)
+fn watched<'a>(context: &'a Context, checks: &'a Checks) -> Result<Vec<Watched<'a>>, Effect> {
+    let each = checks.each().map(|(name, c)| Ok((context.subject(name)?, c, Steady::new(c.rise, c.fall))));
+    each.collect()
 }
 
 /// Waits until no cache can hold an older answer, then until the listed resolvers agree.

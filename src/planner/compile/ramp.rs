@@ -49,6 +49,7 @@ fn lay_out(
     let mut chain = plan.chain(None, Vec::new());
     chain.wait_for(ready);
     if let Some(pool) = &plan.pool {
+        plan.check_service(&mut chain, steps);
         shift(plan, pool, &mut chain, steps, findings);
     }
     let mut ends = Vec::new();

@@ -169,29 +169,30 @@ impl<'a> ServicePlan<'a> {
 
     /// Adds the check of the target, if the service has any.
     pub fn check(&self, chain: &mut Chain, steps: &mut Steps, pair: &PairPlan<'_>) {
-        if !self.service.health.is_empty() {
-            let kind =
-                StepKind::Check(CheckStep { host: pair.target.name.clone(), checks: self.service.health.clone() });
-            chain.add(steps, &self.id(pair, "check"), kind);
+        let checks = self.service.checks_of([&pair.target.name]);
+        if !checks.is_empty() {
+            chain.add(steps, &self.id(pair, "check"), StepKind::Check(CheckStep { checks }));
+        }
+    }
+
+    /// Adds the check of the service as it is before anything shifts, if there is any: what fails already says nothing of the targets.
+    pub fn check_service(&self, chain: &mut Chain, steps: &mut Steps) {
+        let checks = self.service.checks_of_itself();
+        if !checks.is_empty() {
+            chain.add(steps, &format!("{}/check", self.service.name), StepKind::Check(CheckStep { checks }));
         }
     }
 
     /// What the way back of a step that takes traffic from these sources has to respect.
     pub fn way_back<'p>(&self, pairs: impl Iterator<Item = &'p PairPlan<'p>>, hold: Duration) -> WayBack {
-        let checks = match self.service.health.is_empty() {
-            true => Default::default(),
-            false => pairs.map(|p| (p.source.name.clone(), self.service.health.clone())).collect(),
-        };
+        // Of hosts alone: a service that fails because of its targets must not keep them from losing their traffic.
+        let checks = self.service.checks_of(pairs.map(|p| &p.source.name));
         WayBack { checks, hold, settle: self.pool.as_ref().is_some_and(|p| p.can.ttl) }
     }
 
-    /// A watch over the targets for the plan's hold.
+    /// A watch over the targets and the service for the plan's hold.
     pub fn watch<'p>(&self, pairs: impl Iterator<Item = &'p PairPlan<'p>>) -> StepKind {
-        let checks = if self.service.health.is_empty() {
-            Default::default()
-        } else {
-            pairs.map(|p| (p.target.name.clone(), self.service.health.clone())).collect()
-        };
+        let checks = self.service.all_checks(pairs.map(|p| &p.target.name));
         StepKind::Watch(WatchStep { hold: self.service.shift.hold, checks })
     }
 

@@ -3,7 +3,8 @@
 //! The question must never come while a pair is frozen: then the pair's drain waits for the answer.
 
 use super::{Chain, Steps};
-use crate::model::{Gate, HookPoint};
+use crate::gate::Gate;
+use crate::model::HookPoint;
 use crate::step::{GateStep, Purpose, Step, StepKind};
 
 /// Puts the question before the steps of a service, which begin at `first`, where one of them has no way back.
@@ -15,14 +16,7 @@ pub fn ask(chain: &mut Chain, steps: &mut Steps, first: usize, service: &str) {
     }
     let waiting = waiting(own);
     let mut gate = Steps::default();
-    let asks = Gate {
-        at: HookPoint::BeforeDrain,
-        approvals: 1,
-        not_before: None,
-        window: None,
-        within: None,
-        on_failure: None,
-    };
+    let asks = Gate::for_approval(HookPoint::BeforeDrain);
     let id = chain.add(&mut gate, &format!("{service}/no-return"), StepKind::Gate(GateStep { asks, past }));
     for step in steps.0.iter_mut().skip(first).zip(waiting).filter_map(|(step, waits)| waits.then_some(step)) {
         step.after.push(id.clone());

@@ -1,0 +1,162 @@
+//! Gates: a list of conditions that must hold before a run goes on. One file a kind of condition.
+//!
+//! Owns the closed list of kinds ([`Condition`]): their settings, how they are read, asked and told. Must never take a condition of which
+//! nobody can tell whether it holds for one that does, nor for one that does not.
+
+mod approvals;
+mod not_before;
+mod window;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::fields::kinds::kinds;
+use crate::fields::template::Use;
+use crate::model::{HookPoint, OnFailure};
+use crate::text;
+use crate::yaml::map::Map;
+
+pub use approvals::Approvals;
+pub use not_before::NotBefore;
+pub use window::Window;
+
+/// What every kind of condition can do.
+#[async_trait]
+pub trait ConditionKind: Send + Sync {
+    /// What it waits for, as the end of a sentence that begins with "until".
+    fn describe(&self) -> String;
+
+    /// Asks once.
+    async fn ask(&self, around: &dyn Surroundings) -> Answer;
+
+    /// Whether a rehearsal plays what can go wrong with it. People and the calendar have no faults: there they say yes at once.
+    fn is_rehearsed(&self) -> bool {
+        true
+    }
+}
+
+/// What conditions may ask of the world around a gate.
+pub trait Surroundings: Send + Sync {
+    /// The time of the calendar.
+    fn now(&self) -> Timestamp;
+
+    /// The words of each who has said yes to the gate, with the name: `ada@desk: it looks good`.
+    fn approvals(&self) -> Vec<String>;
+
+    /// The command with which somebody says yes to it.
+    fn approve_with(&self) -> String;
+}
+
+/// Whether a condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// It does.
+    Yes,
+    /// It does not, and may come to by waiting.
+    NotYet,
+    /// It does not, and waiting does not change that.
+    No,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// What a condition says when it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether it holds.
+    pub holds: Holds,
+    /// What it wants, in a few words: `approval`.
+    pub wants: String,
+    /// What it saw, or why it saw nothing: `0 of 1`. Empty where that is only the clock, which everybody has.
+    pub saw: String,
+    /// What somebody can do about it.
+    pub help: Option<String>,
+}
+
+impl Answer {
+    /// An answer that nobody can do anything about but wait.
+    pub fn new(holds: Holds, wants: impl Into<String>, saw: impl Into<String>) -> Self {
+        Self { holds, wants: wants.into(), saw: saw.into(), help: None }
+    }
+
+    /// What is missing, for people.
+    pub fn missing(&self) -> String {
+        match (self.holds, self.saw.as_str()) {
+            (Holds::Unknown, why) => format!("{}, which nobody can tell: {why}", self.wants),
+            (Holds::Yes | Holds::NotYet | Holds::No, "") => self.wants.clone(),
+            (Holds::Yes | Holds::NotYet | Holds::No, saw) => format!("{} ({saw})", self.wants),
+        }
+    }
+}
+
+/// Asks conditions.
+#[async_trait]
+pub trait Conditions: Send + Sync {
+    /// Asks one, once.
+    async fn ask(&self, condition: &Condition, around: &dyn Surroundings) -> Answer;
+}
+
+/// Lets every condition ask the real world by itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asker;
+
+#[async_trait]
+impl Conditions for Asker {
+    async fn ask(&self, condition: &Condition, around: &dyn Surroundings) -> Answer {
+        condition.kind().ask(around).await
+    }
+}
+
+/// A question that must be answered yes before a pair goes on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Where it stands.
+    pub at: HookPoint,
+    /// What must hold, all at the same time.
+    pub conditions: Vec<Condition>,
+    /// How long may pass until it opens; `None`: any time.
+    pub within: Option<Duration>,
+    /// What happens when it did not open in time; `None`: as the service says.
+    pub on_failure: Option<OnFailure>,
+}
+
+impl Gate {
+    /// A gate that somebody has to open, whenever that is.
+    pub fn for_approval(at: HookPoint) -> Self {
+        let conditions = vec![Condition::Approvals(Approvals { needed: 1 })];
+        Self { at, conditions, within: None, on_failure: None }
+    }
+
+    /// What it waits for, as the end of a sentence that begins with "until".
+    pub fn describe(&self) -> String {
+        let asks: Vec<String> = self.conditions.iter().map(|c| c.kind().describe()).collect();
+        let within = self.within.map(|w| format!(", for at most {}", text::duration(w))).unwrap_or_default();
+        format!("{}{within}", text::list(&asks))
+    }
+}
+
+/// Reads the conditions that a mapping gives, each by its own word. `None` when one of them cannot be read, which is reported.
+pub fn read(map: &Map<'_>, uses: &mut Vec<Use>) -> Option<Vec<Condition>> {
+    let given: Vec<_> = Condition::KINDS.iter().filter_map(|kind| map.get(kind)).collect();
+    let read: Vec<_> = given.into_iter().map(|value| Condition::read_value(value, map, uses)).collect();
+    read.into_iter().collect()
+}
+
+kinds! {
+    /// A condition of a gate, by kind. Each kind is one line here and one file of its own.
+    pub enum Condition: ConditionKind {
+        Approvals(Approvals),
+        NotBefore(NotBefore),
+        Window(Window),
+        #[cfg(test)]
+        Quiet(sample::Quiet),
+    }
+}
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
