@@ -5,9 +5,9 @@
 use migrate::copy::fs::listing::{Entries, is_valid, merge};
 use migrate::copy::fs::path;
 use migrate::copy::wire::frame::{Coding, Frame, Header, Route, hash};
-use migrate::copy::wire::request::Order;
-use migrate::copy::wire::response::Report;
-use migrate::copy::wire::task::{Control, News, Task};
+use migrate::copy::wire::request::Request;
+use migrate::copy::wire::response::Response;
+use migrate::copy::wire::task::{ControllerMessage, SenderMessage, Task};
 
 /// Reads them as a stream, and as the body of a frame whose hash is right, which chance would never find.
 pub fn read(bytes: &[u8]) {
@@ -26,14 +26,14 @@ pub fn read(bytes: &[u8]) {
 
 fn decode(frame: &Frame) {
     let _ = frame.message::<Task>();
-    let _ = frame.message::<News>();
-    let _ = frame.message::<Control>();
-    if let Ok(Order::Delete { paths, .. }) = frame.message::<Order>() {
+    let _ = frame.message::<SenderMessage>();
+    let _ = frame.message::<ControllerMessage>();
+    if let Ok(Request::Delete { paths, .. }) = frame.message::<Request>() {
         for relative in &paths {
             let _ = path::is_relative(relative);
         }
     }
-    if let Ok(Report::Listing { listing, .. } | Report::Digests { listing, .. }) = frame.message::<Report>()
+    if let Ok(Response::Listing { listing, .. } | Response::Digests { listing, .. }) = frame.message::<Response>()
         && is_valid(&listing)
     {
         assert!(Entries(&listing).count() <= listing.len());

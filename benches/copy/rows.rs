@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use migrate::copy::{CopyJob, Looked};
+use migrate::copy::{CopyJob, ScanMode};
 
 use crate::measure::{Cost, line, measure, rounds};
 use crate::setup::{Setup, has, remove, set_aside};
@@ -149,7 +149,7 @@ fn hundred(setup: &Setup, files: u64, compared: bool) -> (Vec<Cost>, Vec<Cost>) 
         let mut report = None;
         let cost = measure(|| report = Some(setup.watched_pass(&job)));
         match report.map(|report| report.looked) {
-            Some(Looked::Watched) => watched.push(cost),
+            Some(ScanMode::Watched) => watched.push(cost),
             // The first begins the watch; what else happens on the machine may be too much for it.
             other => eprintln!("{other:?}"),
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use migrate::copy::controller::Engine;
-use migrate::copy::{Copier, CopyJob, PassReport, VerifyReport, When};
+use migrate::copy::{Copier, CopyJob, PassReport, VerifyMode, VerifyReport};
 use migrate::model::{Host, TreeRules};
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
@@ -92,7 +92,7 @@ impl Setup {
     }
 
     pub fn verify(&self, job: &CopyJob) -> VerifyReport {
-        self.runtime.block_on(self.engine.verify(job, When::Frozen, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
+        self.runtime.block_on(self.engine.verify(job, VerifyMode::Frozen, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
     }
 
     /// Puts the agents on the hosts and opens the connections, which a migration does once.

@@ -1,8 +1,8 @@
 //! `migrate copy`: a directory tree from one place to another, without a plan.
 
+mod ad_hoc;
 mod rules;
 mod show;
-mod trip;
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use super::signals::{self, Words};
 use crate::model;
 use crate::text::units;
 
+use ad_hoc::{AdHocCopy, Ended};
 use rules::Rules;
 use show::Show;
-use trip::{Ended, Trip};
 
 /// Arguments of `migrate copy`.
 #[derive(Debug, clap::Args)]
@@ -142,14 +142,14 @@ const WATCH: Words = Words {
 };
 
 pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
-    let trip = Trip::new(args, environment)?;
+    let copy = AdHocCopy::new(args, environment)?;
     let mut asked = signals::listen(if args.watch.is_some() { WATCH } else { COPY })?;
     let show = Show::new(args.format);
     let ended = match args.dry_run {
-        true => trip.or_stopped(&mut asked, trip.preview(&show)).await,
-        false => trip.carry(args, &show, &mut asked).await,
+        true => copy.or_stopped(&mut asked, copy.preview(&show)).await,
+        false => copy.carry(args, &show, &mut asked).await,
     };
-    for left in trip.clean_up(args.forget, &ended).await {
+    for left in copy.clean_up(args.forget, &ended).await {
         show.note(&format!("left behind: {left}"));
     }
     match ended? {

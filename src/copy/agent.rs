@@ -12,8 +12,6 @@
 //! migrate agent forbid  --work DIR --home DIR --job ID
 //! ```
 
-use crate::copy::job::is_job_id;
-use crate::copy::wire::frame::PREAMBLE;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
@@ -22,11 +20,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
-use crate::copy::authorized_keys;
 use crate::copy::failure::{Failure, Side};
+use crate::copy::job::is_job_id;
 use crate::copy::receive::{self, Permit};
-use crate::copy::send;
-use crate::copy::watch;
+use crate::copy::wire::frame::PREAMBLE;
+use crate::copy::{authorized_keys, send, watch};
 
 /// What a command line asks for.
 #[derive(Debug)]

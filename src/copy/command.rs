@@ -1,6 +1,6 @@
 //! A shell command at one end of a stream, in a process group of its own.
 //!
-//! Owns its end. Must never let it see the end of its input by accident: it is killed first.
+//! Owns how it ends. Must never let the command see the end of its input by accident: it is killed first.
 
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -16,7 +16,7 @@ use crate::copy::failure::show;
 const KEPT: usize = 2000;
 
 /// A command under way.
-pub struct Running {
+pub struct ChildCommand {
     child: Mutex<Child>,
     group: Option<Pid>,
     said: Arc<Mutex<Vec<u8>>>,
@@ -24,25 +24,25 @@ pub struct Running {
 }
 
 /// What a command writes into the stream, or takes from it.
-pub struct Ends {
+pub struct Pipes {
     /// Its input, where that is the stream.
     pub input: Option<ChildStdin>,
     /// Its output, where that is the stream.
     pub output: Option<ChildStdout>,
 }
 
-impl Running {
+impl ChildCommand {
     /// Starts a command whose output is the stream.
-    pub fn source(command: &str) -> io::Result<(Self, Ends)> {
+    pub fn source(command: &str) -> io::Result<(Self, Pipes)> {
         Self::start(command, Stdio::null(), true)
     }
 
     /// Starts a command whose input is the stream.
-    pub fn target(command: &str) -> io::Result<(Self, Ends)> {
+    pub fn target(command: &str) -> io::Result<(Self, Pipes)> {
         Self::start(command, Stdio::piped(), false)
     }
 
-    fn start(command: &str, input: Stdio, carries_output: bool) -> io::Result<(Self, Ends)> {
+    fn start(command: &str, input: Stdio, carries_output: bool) -> io::Result<(Self, Pipes)> {
         let mut child = Command::new("/bin/sh")
             .args(["-c", command])
             .stdin(input)
@@ -52,7 +52,7 @@ impl Running {
             .spawn()?;
         let said = Arc::default();
         let mut listeners: Vec<JoinHandle<()>> = child.stderr.take().map(|e| listen(e, &said)).into_iter().collect();
-        let mut ends = Ends { input: child.stdin.take(), output: child.stdout.take() };
+        let mut ends = Pipes { input: child.stdin.take(), output: child.stdout.take() };
         if !carries_output && let Some(output) = ends.output.take() {
             listeners.push(listen(output, &said));
         }

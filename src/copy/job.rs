@@ -69,17 +69,17 @@ pub struct PassReport {
     /// Users and groups that went by their number, though names were asked for: they have none, or the target does not know it.
     pub nameless: u64,
     /// How changes on the source were found.
-    pub looked: Looked,
+    pub looked: ScanMode,
     /// Wall time in milliseconds.
     pub millis: u64,
     /// Which way the data took.
-    pub way: Way,
+    pub way: DataRoute,
 }
 
 /// Which way data took from source to target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Way {
+pub enum DataRoute {
     /// From host to host.
     #[default]
     Direct,
@@ -90,7 +90,7 @@ pub enum Way {
     },
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for DataRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Direct => f.write_str("from host to host"),
@@ -100,7 +100,7 @@ impl fmt::Display for Way {
     }
 }
 
-/// One stream to pour from a command on one host into a command on another.
+/// One stream to carry from a command on one host to a command on another.
 #[derive(Debug, Clone)]
 pub struct StreamJob {
     /// Identifies it, as a copy's id does.
@@ -162,7 +162,7 @@ pub struct Preview {
 /// How a pass finds what changed on the source. Either finds every change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Looked {
+pub enum ScanMode {
     /// Every entry was looked at.
     Swept {
         /// Why no watch said where to look; empty in the first pass.
@@ -172,7 +172,7 @@ pub enum Looked {
     Watched,
 }
 
-impl Default for Looked {
+impl Default for ScanMode {
     fn default() -> Self {
         Self::Swept { why: String::new() }
     }
@@ -180,14 +180,14 @@ impl Default for Looked {
 
 /// When two trees are compared, and so what a difference means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum When {
+pub enum VerifyMode {
     /// The source is in use: what has changed there since the last pass is for the next one.
     Ahead,
     /// Nothing writes to either: both must be the same.
     Frozen,
 }
 
-impl fmt::Display for Looked {
+impl fmt::Display for ScanMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Watched => f.write_str("watched"),
@@ -233,7 +233,12 @@ pub trait Copier: Send + Sync {
     async fn pass(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<PassReport, CopyError>;
 
     /// Compares every entry by its content on both disks.
-    async fn verify(&self, job: &CopyJob, when: When, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError>;
+    async fn verify(
+        &self,
+        job: &CopyJob,
+        when: VerifyMode,
+        progress: OnProgress<'_>,
+    ) -> Result<VerifyReport, CopyError>;
 
     /// Changes how fast the passes of a job go that are under way, in bytes per second: `None` for no limit, 0 to stand still. The next
     /// pass begins as its job says.

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// One end of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// Where it is; `None` on this machine.
     pub host: Option<Login>,
     /// Its absolute path, without a slash at the end.
@@ -27,24 +27,24 @@ pub struct Login {
 /// A text that is no place, or two places between which nothing can be copied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub struct BadPlace {
+pub struct BadLocation {
     /// What is wrong with it.
     pub what: String,
     /// What to write instead.
     pub hint: &'static str,
 }
 
-fn bad<T>(what: String, hint: &'static str) -> Result<T, BadPlace> {
-    Err(BadPlace { what, hint })
+fn bad<T>(what: String, hint: &'static str) -> Result<T, BadLocation> {
+    Err(BadLocation { what, hint })
 }
 
 fn shown(text: &str) -> String {
     crate::text::escape(text.as_bytes(), 200)
 }
 
-impl Place {
+impl Location {
     /// Reads what was written on the command line. Paths on this machine may be relative to `here`.
-    pub fn parse(text: &str, here: &Path) -> Result<Self, BadPlace> {
+    pub fn parse(text: &str, here: &Path) -> Result<Self, BadLocation> {
         let (host, path) = match split(text)? {
             Some((login, path)) => {
                 if !path.starts_with('/') {
@@ -71,7 +71,7 @@ impl Place {
 }
 
 /// A colon before the first slash tells a host from a path, as with rsync and scp.
-fn split(text: &str) -> Result<Option<(Login, &str)>, BadPlace> {
+fn split(text: &str) -> Result<Option<(Login, &str)>, BadLocation> {
     let (login, path) = match text.split_once("]:") {
         Some((login, path)) if login.contains('[') && !login.contains('/') => (login.replacen('[', "", 1), path),
         _ => match text.split_once(':') {
@@ -96,7 +96,7 @@ fn split(text: &str) -> Result<Option<(Login, &str)>, BadPlace> {
 
 /// What goes where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Landing {
+pub struct CopyRoots {
     /// Root on the source.
     pub from: String,
     /// Root on the target.
@@ -106,7 +106,7 @@ pub struct Landing {
 }
 
 /// As rsync has it: with a slash at its end, the source's entries go into the target; without one, the source itself does.
-pub fn landing(source: &Place, target: &Place) -> Result<Landing, BadPlace> {
+pub fn resolve(source: &Location, target: &Location) -> Result<CopyRoots, BadLocation> {
     let from = source.path.clone();
     let (to, parent) = match source.contents {
         true => (target.path.clone(), None),
@@ -116,7 +116,7 @@ pub fn landing(source: &Place, target: &Place) -> Result<Landing, BadPlace> {
         let what = format!("{} and {} are the same directory, or one lies in the other", shown(&from), shown(&to));
         return bad(what, "copy to a directory beside it");
     }
-    Ok(Landing { from, to, parent })
+    Ok(CopyRoots { from, to, parent })
 }
 
 fn is_within(path: &str, root: &str) -> bool {
@@ -127,8 +127,8 @@ fn is_within(path: &str, root: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn place(text: &str) -> Place {
-        Place::parse(text, Path::new("/home/me")).unwrap()
+    fn place(text: &str) -> Location {
+        Location::parse(text, Path::new("/home/me")).unwrap()
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn what_is_no_place_is_refused() {
         for text in ["", "/", "dal-1:/", "dal-1:data", "dal-1:", "dal-1::module", ":/srv", "@dal-1:/srv", "a:/b\0"] {
-            assert!(Place::parse(text, Path::new("/home/me")).is_err(), "{text}");
+            assert!(Location::parse(text, Path::new("/home/me")).is_err(), "{text}");
         }
     }
 
@@ -165,17 +165,17 @@ mod tests {
             ("a:/srv/data", "b:/srv/copy/", "/srv/copy/data", Some("/srv/copy")),
             (".", "b:/srv/copy", "/srv/copy", None),
         ] {
-            let landing = landing(&place(source), &place(target)).unwrap();
-            assert_eq!((landing.to.as_str(), landing.parent.as_deref()), (to, parent), "{source} {target}");
+            let roots = resolve(&place(source), &place(target)).unwrap();
+            assert_eq!((roots.to.as_str(), roots.parent.as_deref()), (to, parent), "{source} {target}");
         }
     }
 
     #[test]
     fn nothing_is_copied_into_itself() {
         for (source, target) in [("/a/", "/a"), ("/a/b/", "/a"), ("/a/", "/a/b"), ("/a/b", "/a"), ("x:/a", "x:/a/b")] {
-            assert!(landing(&place(source), &place(target)).is_err(), "{source} {target}");
+            assert!(resolve(&place(source), &place(target)).is_err(), "{source} {target}");
         }
-        assert!(landing(&place("/a/"), &place("/ab")).is_ok());
-        assert!(landing(&place("x:/a/"), &place("y:/a")).is_ok());
+        assert!(resolve(&place("/a/"), &place("/ab")).is_ok());
+        assert!(resolve(&place("x:/a/"), &place("y:/a")).is_ok());
     }
 }

@@ -10,6 +10,7 @@
 //! failure, job     what goes wrong; what is asked and reported
 //! fs/              paths, entries, metadata, filters and walks of one tree, by file descriptors
 //! owners, command  user and group ids by name; the commands at the ends of a stream
+//! authorized_keys  the line that lets the source's key in
 //! manifest/        the source's record of what the target has
 //! wire/            frames, and the messages in them
 //! digest/          BLAKE3 of a tree, and the cache of digests
@@ -38,6 +39,6 @@ pub mod watch;
 pub mod wire;
 
 pub use self::job::{
-    Copier, CopyError, CopyJob, CopyProgress, Looked, OnProgress, PassReport, Preview, StreamError, StreamJob,
-    StreamReport, TreeSize, VerifyReport, Way, When,
+    Copier, CopyError, CopyJob, CopyProgress, DataRoute, OnProgress, PassReport, Preview, ScanMode, StreamError,
+    StreamJob, StreamReport, TreeSize, VerifyMode, VerifyReport,
 };

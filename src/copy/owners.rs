@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
-use crate::copy::fs::acl::{self, Kind};
+use crate::copy::fs::acl::{self, IdKind};
 use crate::copy::fs::listing::{Entries, Entry};
-use crate::copy::fs::metadata::Meta;
+use crate::copy::fs::metadata::Metadata;
 
 /// Names asked for at once.
 const AT_ONCE: usize = 500;
@@ -20,7 +20,7 @@ const MAX: usize = 1 << 16;
 const NOBODY_THERE: u32 = u32::MAX - 1;
 
 /// The names of numbers on this host. What has no name is left out.
-pub fn names(kind: Kind, ids: &BTreeSet<u32>) -> Vec<(u32, String)> {
+pub fn names(kind: IdKind, ids: &BTreeSet<u32>) -> Vec<(u32, String)> {
     let keys: Vec<String> = ids.iter().map(u32::to_string).collect();
     look_up(kind, &keys)
         .into_iter()
@@ -30,7 +30,7 @@ pub fn names(kind: Kind, ids: &BTreeSet<u32>) -> Vec<(u32, String)> {
 }
 
 /// The numbers that names have on this host.
-fn numbers(kind: Kind, names: &[(u32, String)]) -> BTreeMap<String, u32> {
+fn numbers(kind: IdKind, names: &[(u32, String)]) -> BTreeMap<String, u32> {
     let keys: Vec<String> = names.iter().map(|(_, name)| name.clone()).filter(|name| is_name(name)).collect();
     look_up(kind, &keys).into_iter().collect()
 }
@@ -46,7 +46,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Asks the host's name service, whatever is behind it; where there is no `getent`, the files.
-fn look_up(kind: Kind, keys: &[String]) -> Vec<(String, u32)> {
+fn look_up(kind: IdKind, keys: &[String]) -> Vec<(String, u32)> {
     let mut found = Vec::new();
     for keys in keys.chunks(AT_ONCE) {
         let mut getent = Command::new("getent");
@@ -69,30 +69,30 @@ fn entry(line: &str) -> Option<(String, u32)> {
 
 /// Numbers of the source and what they are here.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Translation {
-    users: Table,
-    groups: Table,
+pub struct IdMap {
+    users: IdTable,
+    groups: IdTable,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
-struct Table {
+struct IdTable {
     here: BTreeMap<u32, u32>,
     there: BTreeMap<u32, u32>,
 }
 
-impl Translation {
+impl IdMap {
     /// From the names that the source sends; how many of them nobody has here.
     pub fn resolve(users: &[(u32, String)], groups: &[(u32, String)]) -> Option<(Self, u64)> {
         if users.len() > MAX || groups.len() > MAX {
             return None;
         }
-        let (users, no_users) = Table::new(users, &numbers(Kind::Passwd, users));
-        let (groups, no_groups) = Table::new(groups, &numbers(Kind::Group, groups));
+        let (users, no_users) = IdTable::new(users, &numbers(IdKind::Passwd, users));
+        let (groups, no_groups) = IdTable::new(groups, &numbers(IdKind::Group, groups));
         Some((Self { users, groups }, no_users + no_groups))
     }
 
     /// Puts the numbers of this host into the metadata of an entry, ACLs included.
-    pub fn metadata(&self, meta: &mut Meta) {
+    pub fn metadata(&self, meta: &mut Metadata) {
         meta.uid = self.users.here(meta.uid);
         meta.gid = self.groups.here(meta.gid);
         for (_, acl) in meta.xattrs.iter_mut().filter(|(key, _)| acl::is_acl(key)) {
@@ -107,10 +107,10 @@ impl Translation {
         }
     }
 
-    fn table(&self, kind: Kind) -> &Table {
+    fn table(&self, kind: IdKind) -> &IdTable {
         match kind {
-            Kind::Passwd => &self.users,
-            Kind::Group => &self.groups,
+            IdKind::Passwd => &self.users,
+            IdKind::Group => &self.groups,
         }
     }
 
@@ -125,7 +125,7 @@ impl Translation {
     }
 }
 
-impl Table {
+impl IdTable {
     /// `names`: of the source's numbers; `numbers`: of names here.
     fn new(names: &[(u32, String)], numbers: &BTreeMap<String, u32>) -> (Self, u64) {
         let mut table = Self::default();
@@ -158,9 +158,9 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn table(names: &[(u32, &str)], numbers: &[(&str, u32)]) -> (Table, u64) {
+    fn table(names: &[(u32, &str)], numbers: &[(&str, u32)]) -> (IdTable, u64) {
         let names: Vec<_> = names.iter().map(|(id, name)| (*id, (*name).to_owned())).collect();
-        Table::new(&names, &numbers.iter().map(|(name, id)| ((*name).to_owned(), *id)).collect())
+        IdTable::new(&names, &numbers.iter().map(|(name, id)| ((*name).to_owned(), *id)).collect())
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn this_host_knows_root() {
-        assert_eq!(names(Kind::Passwd, &[0].into()), [(0, "root".to_owned())]);
-        assert_eq!(numbers(Kind::Group, &[(5, "root".to_owned())]).get("root"), Some(&0));
+        assert_eq!(names(IdKind::Passwd, &[0].into()), [(0, "root".to_owned())]);
+        assert_eq!(numbers(IdKind::Group, &[(5, "root".to_owned())]).get("root"), Some(&0));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::observed::{Observed, Seen};
-use crate::copy::watch::{Outlook, PER_HOST, outlook};
+use crate::copy::watch::{ExpectedScan, PER_HOST, expected_scan};
 use crate::step::{CopyPass, CopyStep, Graph, Step, StepKind};
 
 /// What is known of the sources.
@@ -27,12 +27,12 @@ impl<'a> Lookout<'a> {
     }
 
     /// Of a step that carries changes; the first pass looks at everything anyway.
-    pub fn of(&self, step: &Step) -> Option<Outlook> {
+    pub fn of(&self, step: &Step) -> Option<ExpectedScan> {
         let (StepKind::Copy(CopyStep { tree, pass, .. }), Some(pair)) = (&step.kind, &step.pair) else { return None };
         if *pass == CopyPass::Seed {
             return None;
         }
-        let unknown = |why: &str| Some(Outlook::Unknown { why: why.to_owned() });
+        let unknown = |why: &str| Some(ExpectedScan::Unknown { why: why.to_owned() });
         let host = match self.observed.map(|observed| observed.hosts.get(&pair.source)) {
             None => return unknown("not known until the host is asked"),
             Some(Some(Seen::Live(host))) => host,
@@ -42,11 +42,11 @@ impl<'a> Lookout<'a> {
             return unknown("the host was not asked about it");
         };
         let trees = self.jobs.get(pair.source.as_str()).map_or(0, BTreeSet::len);
-        match outlook(host, root) {
-            Outlook::Watched if trees > PER_HOST => {
+        match expected_scan(host, root) {
+            ExpectedScan::Watched if trees > PER_HOST => {
                 unknown(&format!("{PER_HOST} trees of a host are watched at a time, and the plan has {trees} there"))
             }
-            outlook => Some(outlook),
+            expected => Some(expected),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::estimate::{self, Estimate};
 use super::lookout::Lookout;
 use super::observed::Observed;
-use crate::copy::watch::Outlook;
+use crate::copy::watch::ExpectedScan;
 use crate::model::Input;
 use crate::model::finding::{Finding, Severity};
 use crate::spec::Spec;
@@ -69,7 +69,7 @@ pub struct Line {
     pub seen: Option<String>,
     /// Of a copy: how passes after the first will find what changed on the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changes: Option<Outlook>,
+    pub changes: Option<ExpectedScan>,
     /// How sure that is.
     pub mark: Mark,
     /// Effect class.

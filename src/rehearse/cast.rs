@@ -10,7 +10,7 @@ use super::pool::PoolModel;
 use super::stage::{Script, Sim, Stage};
 use crate::check::{Health, HealthCheck, Outcome, ServiceRef, Subject, Verdict};
 use crate::clock::Clock;
-use crate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyReport, When};
+use crate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyMode, VerifyReport};
 use crate::copy::{StreamError, StreamJob, StreamReport};
 use crate::gate::{Answer, Condition, Conditions, Holds, Surroundings};
 use crate::lock::{Barred, Guard};
@@ -357,7 +357,7 @@ impl Copier for SimCopier {
         returned(self.0.play(|script, sim| Self::send(script, sim, job))).await
     }
 
-    async fn verify(&self, job: &CopyJob, when: When, _: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
+    async fn verify(&self, job: &CopyJob, when: VerifyMode, _: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
         let played = self.0.play(|script, sim| {
             if !Self::reach(script, sim, &[&job.source, &job.target]) {
                 return Err(copy_error(&job.source, "cannot be reached", true));
@@ -365,7 +365,7 @@ impl Copier for SimCopier {
             match sim.point(script, Call::Verify, "compares") {
                 None => {
                     let pair = sim.model.pairs.iter().position(|p| p.trees.iter().any(|t| t.job == job.id));
-                    let same = pair.is_none_or(|p| sim.model.compare(p, &job.id, when == When::Ahead));
+                    let same = pair.is_none_or(|p| sim.model.compare(p, &job.id, when == VerifyMode::Ahead));
                     let examples = if same { Vec::new() } else { vec!["a file: content differs".to_owned()] };
                     let different = u64::from(!same);
                     Ok(VerifyReport { files: 10, bytes: 1 << 20, different, examples, ..VerifyReport::default() })

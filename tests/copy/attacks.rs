@@ -6,12 +6,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use migrate::copy::fs::listing::Stamp;
-use migrate::copy::fs::metadata::Meta;
+use migrate::copy::fs::listing::FileTime;
+use migrate::copy::fs::metadata::Metadata;
 use migrate::copy::wire::frame::PREAMBLE;
 use migrate::copy::wire::frame::{Frame, MAX_BODY, OutFrame, Route, VERSION};
-use migrate::copy::wire::request::{Batch, Begin, Close, Make, Node, Open, Order, Small};
-use migrate::copy::wire::response::Report;
+use migrate::copy::wire::request::{Begin, CloseFile, FileBatch, NewNode, Node, OpenFile, Request, SmallFile};
+use migrate::copy::wire::response::Response;
 use tempfile::TempDir;
 
 use crate::tree::is_root;
@@ -41,7 +41,7 @@ impl Victim {
         std::io::Read::read_exact(&mut stdout, &mut preamble).unwrap();
         let mut victim = Self { dir, child, stdin, stdout };
         let begin = Begin { version: VERSION, generation: None, next: [1; 16], exclude: vec![], read_only: false };
-        assert!(matches!(victim.ask(&Order::Begin(begin), vec![]), Some(Report::Ready(_))));
+        assert!(matches!(victim.ask(&Request::Begin(begin), vec![]), Some(Response::Ready(_))));
         victim
     }
 
@@ -49,24 +49,24 @@ impl Victim {
         self.dir.path().join("root")
     }
 
-    fn send(&mut self, order: &Order, data: Vec<u8>) {
+    fn send(&mut self, order: &Request, data: Vec<u8>) {
         let frame = OutFrame::new(Route::Peer, order, data).unwrap();
         // A victim that has hung up already is fine.
         let _ = frame.write_to(self.stdin.as_mut().unwrap());
     }
 
-    fn report(&mut self) -> Option<Report> {
+    fn report(&mut self) -> Option<Response> {
         Frame::read_from(&mut self.stdout).ok().map(|frame| frame.message().unwrap())
     }
 
-    fn ask(&mut self, order: &Order, data: Vec<u8>) -> Option<Report> {
+    fn ask(&mut self, order: &Request, data: Vec<u8>) -> Option<Response> {
         self.send(order, data);
         self.report()
     }
 
     /// Whether the answer is a refusal, and the agent ends with an error and without having touched anything outside.
-    fn assert_refused(mut self, what: &str, answer: Option<Report>) {
-        assert!(matches!(answer, Some(Report::Failed(_)) | None), "{what}: {answer:?}");
+    fn assert_refused(mut self, what: &str, answer: Option<Response>) {
+        assert!(matches!(answer, Some(Response::Failed(_)) | None), "{what}: {answer:?}");
         drop(self.stdin.take());
         while self.report().is_some() {}
         assert!(!self.child.wait().unwrap().success(), "{what}");
@@ -89,23 +89,23 @@ impl Drop for Victim {
     }
 }
 
-fn meta(mode: u32) -> Meta {
-    Meta {
+fn meta(mode: u32) -> Metadata {
+    Metadata {
         mode,
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
-        mtime: Stamp { sec: 1, nsec: 1 },
+        mtime: FileTime { sec: 1, nsec: 1 },
         xattrs: vec![],
     }
 }
 
-fn small(dir: &[u8], name: &[u8]) -> Order {
-    let file = Small { dir: 0, name: name.to_vec(), len: 4, meta: meta(0o100_644) };
-    Order::Small(Batch { seq: 7, dirs: vec![dir.to_vec()], files: vec![file] })
+fn small(dir: &[u8], name: &[u8]) -> Request {
+    let file = SmallFile { dir: 0, name: name.to_vec(), len: 4, meta: meta(0o100_644) };
+    Request::Files(FileBatch { seq: 7, dirs: vec![dir.to_vec()], files: vec![file] })
 }
 
-fn make(path: &[u8], what: Node) -> Order {
-    Order::Make { seq: 8, items: vec![Make { path: path.to_vec(), what }] }
+fn make(path: &[u8], what: Node) -> Request {
+    Request::CreateNodes { seq: 8, items: vec![NewNode { path: path.to_vec(), what }] }
 }
 
 #[test]
@@ -135,8 +135,8 @@ fn paths_that_leave_the_root_are_refused_in_every_order() {
             make(path, Node::Symlink(b"x".to_vec(), meta(0o120_777))),
             make(path, Node::Special(0, meta(0o010_644))),
             make(path, Node::Link(b"x".to_vec())),
-            Order::Delete { seq: 9, paths: vec![path.to_vec()] },
-            Order::Settle { seq: 9, dirs: vec![(path.to_vec(), meta(0o040_700))] },
+            Request::Delete { seq: 9, paths: vec![path.to_vec()] },
+            Request::SetMetadata { seq: 9, dirs: vec![(path.to_vec(), meta(0o040_700))] },
         ];
         for (nth, order) in orders.iter().enumerate() {
             let mut victim = Victim::start(true);
@@ -144,8 +144,8 @@ fn paths_that_leave_the_root_are_refused_in_every_order() {
             victim.assert_refused(&format!("{shown}, order {nth}"), answer);
         }
         let mut victim = Victim::start(true);
-        let open = Open { file: 1, dir: path.to_vec(), name: b"x".to_vec(), patch: false };
-        let answer = victim.ask(&Order::Open(open), vec![]);
+        let open = OpenFile { file: 1, dir: path.to_vec(), name: b"x".to_vec(), patch: false };
+        let answer = victim.ask(&Request::OpenFile(open), vec![]);
         victim.assert_refused(&format!("{shown}, open"), answer);
     }
 }
@@ -157,8 +157,8 @@ fn a_link_must_point_to_something_below_the_root() {
         symlink("..", victim.root().join("up")).unwrap();
         let answer = victim.ask(&make(b"mine", Node::Link(existing.to_vec())), vec![]);
         let refused = match &answer {
-            Some(Report::Failed(_)) | None => true,
-            Some(Report::Done { failures, .. }) => failures.len() == 1,
+            Some(Response::Failed(_)) | None => true,
+            Some(Response::Ack { failures, .. }) => failures.len() == 1,
             _ => false,
         };
         assert!(refused, "{answer:?}");
@@ -182,10 +182,10 @@ fn a_symlink_on_the_way_is_replaced_and_never_followed() {
     assert!(!victim.root().join("file").is_symlink());
     // Attributes and deletion do not go through it either.
     symlink(&outside, victim.root().join("again")).unwrap();
-    let settle = Order::Settle { seq: 1, dirs: vec![(b"again".to_vec(), meta(0o040_777))] };
+    let settle = Request::SetMetadata { seq: 1, dirs: vec![(b"again".to_vec(), meta(0o040_777))] };
     assert!(done(victim.ask(&settle, vec![])));
     symlink(&outside, victim.root().join("third")).unwrap();
-    let delete = Order::Delete { seq: 2, paths: vec![b"third/secret".to_vec(), b"third".to_vec()] };
+    let delete = Request::Delete { seq: 2, paths: vec![b"third/secret".to_vec(), b"third".to_vec()] };
     assert!(done(victim.ask(&delete, vec![])));
     victim.assert_outside_untouched("symlinks");
 }
@@ -211,7 +211,7 @@ fn a_symlink_swapped_in_while_files_arrive_is_never_followed() {
         // Different directories in each batch, so that the agent opens them again.
         let dir = format!("dir/{}", n % 7);
         let answer = victim.ask(&small(dir.as_bytes(), format!("f{n}").as_bytes()), b"evil".to_vec());
-        if matches!(answer, None | Some(Report::Failed(_))) {
+        if matches!(answer, None | Some(Response::Failed(_))) {
             break;
         }
     }
@@ -225,7 +225,7 @@ fn nothing_is_deleted_by_a_job_that_may_not() {
     let mut victim = Victim::start(false);
     fs::create_dir(victim.root().join("dir")).unwrap();
     fs::write(victim.root().join("dir/precious"), b"1").unwrap();
-    let delete = Order::Delete { seq: 1, paths: vec![b"dir/precious".to_vec()] };
+    let delete = Request::Delete { seq: 1, paths: vec![b"dir/precious".to_vec()] };
     assert!(!done(victim.ask(&delete, vec![])));
     assert!(!done(victim.ask(&small(b"", b"dir"), b"evil".to_vec())));
     assert!(victim.root().join("dir/precious").exists());
@@ -243,7 +243,7 @@ fn the_agents_own_temporary_names_cannot_be_used() {
 fn set_user_id_is_not_kept_where_the_owner_cannot_be_given() {
     let mut victim = Victim::start(true);
     let mut order = small(b"", b"suid");
-    if let Order::Small(batch) = &mut order {
+    if let Request::Files(batch) = &mut order {
         batch.files[0].meta.mode = 0o104_755;
         batch.files[0].meta.uid = 4711;
     }
@@ -258,7 +258,7 @@ fn set_user_id_is_not_kept_where_the_owner_cannot_be_given() {
 
 #[test]
 fn malformed_streams_end_the_agent_without_a_trace() {
-    let frame = |order: &Order, data: &[u8]| {
+    let frame = |order: &Request, data: &[u8]| {
         let mut out = Vec::new();
         OutFrame::new(Route::Peer, order, data.to_vec()).unwrap().write_to(&mut out).unwrap();
         out
@@ -274,11 +274,14 @@ fn malformed_streams_end_the_agent_without_a_trace() {
         ("oversized", oversized),
         ("too little data", frame(&small(b"", b"x"), b"evi")),
         ("too much data", frame(&small(b"", b"x"), b"evil!")),
-        ("a part of nothing", frame(&Order::Part { file: 3, offset: 0 }, b"evil")),
-        ("an end of nothing", frame(&Order::Close(Close { seq: 1, file: 9, parts: 0, size: 1, meta: None }), b"")),
+        ("a part of nothing", frame(&Request::FilePart { file: 3, offset: 0 }, b"evil")),
+        (
+            "an end of nothing",
+            frame(&Request::CloseFile(CloseFile { seq: 1, file: 9, parts: 0, size: 1, meta: None }), b""),
+        ),
         ("beginning twice", {
             let begin = Begin { version: VERSION, generation: None, next: [1; 16], exclude: vec![], read_only: false };
-            frame(&Order::Begin(begin), b"")
+            frame(&Request::Begin(begin), b"")
         }),
     ];
     for cut in [1, 15, 16, 17, whole.len() - 1] {
@@ -298,10 +301,12 @@ fn malformed_streams_end_the_agent_without_a_trace() {
 #[test]
 fn a_part_beyond_the_end_of_all_files_is_refused() {
     let mut victim = Victim::start(true);
-    victim.send(&Order::Open(Open { file: 1, dir: vec![], name: b"big".to_vec(), patch: false }), vec![]);
-    victim.send(&Order::Part { file: 1, offset: u64::MAX - 2 }, b"evil".to_vec());
-    let answer =
-        victim.ask(&Order::Close(Close { seq: 1, file: 1, parts: 1, size: 4, meta: Some(meta(0o100_600)) }), vec![]);
+    victim.send(&Request::OpenFile(OpenFile { file: 1, dir: vec![], name: b"big".to_vec(), patch: false }), vec![]);
+    victim.send(&Request::FilePart { file: 1, offset: u64::MAX - 2 }, b"evil".to_vec());
+    let answer = victim.ask(
+        &Request::CloseFile(CloseFile { seq: 1, file: 1, parts: 1, size: 4, meta: Some(meta(0o100_600)) }),
+        vec![],
+    );
     let root = victim.root();
     victim.assert_refused("part", answer);
     assert!(!Path::new(&root).join("big").exists());
@@ -320,6 +325,6 @@ fn a_claimed_length_costs_no_memory() {
     assert!(kib < 64 << 10, "{kib} KiB");
 }
 
-fn done(report: Option<Report>) -> bool {
-    matches!(report, Some(Report::Done { failures, .. }) if failures.is_empty())
+fn done(report: Option<Response>) -> bool {
+    matches!(report, Some(Response::Ack { failures, .. }) if failures.is_empty())
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use migrate::copy::When::{Ahead, Frozen};
+use migrate::copy::VerifyMode::{Ahead, Frozen};
 
 use crate::pair::Pair;
 use crate::tree::{make_odd_tree, noise, set_mtime};

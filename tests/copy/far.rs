@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use migrate::copy::{Copier, CopyJob, CopyProgress, Way};
+use migrate::copy::{Copier, CopyJob, CopyProgress, DataRoute};
 use migrate::model::DataPath;
 
 use crate::lab::far::{Far, Link};
@@ -64,8 +64,8 @@ async fn several_channels(path: DataPath) {
     }
     let (report, most) = most_receivers(&hosts, engine.pass(&job, &|_| {})).await;
     let way = match path {
-        DataPath::Relay => Way::Relayed { why: String::new() },
-        _ => Way::Direct,
+        DataPath::Relay => DataRoute::Relayed { why: String::new() },
+        _ => DataRoute::Direct,
     };
     assert_eq!(report.unwrap().way, way);
     assert!(most > 2, "{most} channels");

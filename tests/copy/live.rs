@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use migrate::copy::When;
+use migrate::copy::VerifyMode;
 
 use crate::pair::Pair;
 use crate::tree::{noise, set_mtime};
@@ -118,11 +118,11 @@ fn chaos(seed: u64, pair: &mut Pair, kinds: u64) {
         for _ in 0..3 {
             pair.pass();
         }
-        let ahead = pair.compare(When::Ahead);
+        let ahead = pair.compare(VerifyMode::Ahead);
         assert_eq!(ahead.different, 0, "seed {seed}: {:?}", ahead.examples);
     });
     pair.pass();
-    let knowing = pair.compare(When::Frozen);
+    let knowing = pair.compare(VerifyMode::Frozen);
     assert_eq!(knowing.different, 0, "seed {seed}: {:?}", knowing.examples);
     pair.assert_same();
     assert_eq!(pair.verify().different, 0, "seed {seed}");
@@ -192,14 +192,14 @@ fn a_store_through_a_mapping_after_a_comparison_is_seen_by_the_next() {
         let (target, meta) = (pair.target().join("mapped"), fs::metadata(&path).unwrap());
         fs::write(&target, fs::read(&path).unwrap()).unwrap();
         set_mtime(&target, meta.mtime(), meta.mtime_nsec());
-        let ahead = pair.compare(When::Ahead);
+        let ahead = pair.compare(VerifyMode::Ahead);
         assert_eq!((ahead.different, ahead.behind), (0, 0), "round {round}: {:?}", ahead.examples);
         mapped.store(&format!("c{round}"));
-        let again = pair.compare(When::Ahead);
+        let again = pair.compare(VerifyMode::Ahead);
         assert_eq!((again.different, again.behind), (0, 1), "round {round}: it is for the next pass");
-        assert_eq!(pair.compare(When::Frozen).different, 1, "round {round}");
+        assert_eq!(pair.compare(VerifyMode::Frozen).different, 1, "round {round}");
         pair.pass();
-        assert_eq!(pair.compare(When::Frozen).different, 0, "round {round}");
+        assert_eq!(pair.compare(VerifyMode::Frozen).different, 0, "round {round}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use migrate::copy::controller::Engine;
-use migrate::copy::{Copier, CopyJob, Way, When};
+use migrate::copy::{Copier, CopyJob, DataRoute, VerifyMode};
 use migrate::model::{DataPath, Host, TreeRules};
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
@@ -94,7 +94,7 @@ fn fingerprint(public: &str) -> String {
 }
 
 /// Copies, catches up and compares; the way that the data took.
-async fn copy_and_compare(hosts: &Hosts, path: DataPath) -> Way {
+async fn copy_and_compare(hosts: &Hosts, path: DataPath) -> DataRoute {
     let (engine, job) = (hosts.engine(), CopyJob { path, ..hosts.job() });
     let (from, to) = (PathBuf::from(&job.from), PathBuf::from(&job.to));
     fs::create_dir(&from).unwrap();
@@ -105,7 +105,7 @@ async fn copy_and_compare(hosts: &Hosts, path: DataPath) -> Way {
     assert_eq!(differences(&from, &to, &[&skip]), "");
     fs::write(from.join("plain"), b"changed").unwrap();
     assert_eq!(engine.pass(&job, &|_| {}).await.unwrap().files_sent, 1);
-    assert_eq!(engine.verify(&job, When::Frozen, &|_| {}).await.unwrap().different, 0);
+    assert_eq!(engine.verify(&job, VerifyMode::Frozen, &|_| {}).await.unwrap().different, 0);
     assert!(!hosts.authorized_keys().contains("migrate-copy"), "{}", hosts.authorized_keys());
     for (host, sshd) in [(&job.source, &hosts.source), (&job.target, &hosts.target)] {
         engine.clean_up(host, std::slice::from_ref(&job.id)).await.unwrap();
@@ -115,21 +115,21 @@ async fn copy_and_compare(hosts: &Hosts, path: DataPath) -> Way {
 }
 
 /// Whether the data went through the controller for a reason that says `why`.
-fn is_relayed(way: &Way, why: &str) -> bool {
-    matches!(way, Way::Relayed { why: said } if said.contains(why))
+fn is_relayed(way: &DataRoute, why: &str) -> bool {
+    matches!(way, DataRoute::Relayed { why: said } if said.contains(why))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_goes_straight_from_host_to_host_and_neither_key_nor_agent_stays() {
     let hosts = Hosts::start();
-    assert_eq!(copy_and_compare(&hosts, DataPath::Direct).await, Way::Direct);
+    assert_eq!(copy_and_compare(&hosts, DataPath::Direct).await, DataRoute::Direct);
     assert_eq!(hosts.direct_logins(), 3, "{}", hosts.target.log_text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_goes_through_the_controller_when_it_has_to() {
     let hosts = Hosts::start();
-    assert_eq!(copy_and_compare(&hosts, DataPath::Relay).await, Way::Relayed { why: String::new() });
+    assert_eq!(copy_and_compare(&hosts, DataPath::Relay).await, DataRoute::Relayed { why: String::new() });
     assert_eq!(hosts.direct_logins(), 0);
 }
 

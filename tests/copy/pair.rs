@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use migrate::copy::controller::{Engine, Local, Transport};
-use migrate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, VerifyReport, When};
+use migrate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, VerifyMode, VerifyReport};
 use migrate::model::{Host, SshTarget, TreeRules};
 use tempfile::TempDir;
 
@@ -118,7 +118,7 @@ impl Pair {
     }
 
     pub fn try_verify(&self) -> Result<VerifyReport, CopyError> {
-        self.runtime.block_on(self.engine.verify(&self.job, When::Frozen, &|_| {}))
+        self.runtime.block_on(self.engine.verify(&self.job, VerifyMode::Frozen, &|_| {}))
     }
 
     /// Reads everything.
@@ -127,7 +127,7 @@ impl Pair {
     }
 
     /// Reads what it does not know, as a migration does.
-    pub fn compare(&self, when: When) -> VerifyReport {
+    pub fn compare(&self, when: VerifyMode) -> VerifyReport {
         let job = CopyJob { fresh: false, ..self.job.clone() };
         self.runtime.block_on(self.engine.verify(&job, when, &|_| {})).unwrap_or_else(|e| panic!("{e:?}"))
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use migrate::copy::{Looked, PassReport};
+use migrate::copy::{PassReport, ScanMode};
 
 use crate::pair::Pair;
 use crate::tree::noise;
@@ -14,7 +14,7 @@ use crate::tree::noise;
 fn can_watch(pair: &Pair) -> bool {
     pair.pass();
     // Programs beside this test may make so much change that a watch gives up; then the next pass has another try.
-    let watched = (0..20).any(|_| pair.pass().looked == Looked::Watched);
+    let watched = (0..20).any(|_| pair.pass().looked == ScanMode::Watched);
     assert!(watched || !rustix::process::geteuid().is_root(), "root can watch: {:?}", pair.pass().looked);
     watched
 }
@@ -81,7 +81,7 @@ fn a_watched_pass_carries_every_kind_of_change() {
     for (what, change) in changes {
         change();
         let report = caught_up(&pair, what);
-        watched += usize::from(report.looked == Looked::Watched);
+        watched += usize::from(report.looked == ScanMode::Watched);
         // Entries that changed during the pass are taken again.
         caught_up(&pair, what);
     }
@@ -141,9 +141,9 @@ fn without_its_watch_a_pass_sweeps() {
     }
     fs::write(root.join("d1/sub/f1"), b"unseen").unwrap();
     let report = caught_up(&pair, "killed");
-    assert!(matches!(report.looked, Looked::Swept { .. }), "{:?}", report.looked);
+    assert!(matches!(report.looked, ScanMode::Swept { .. }), "{:?}", report.looked);
     // And it comes back.
-    assert!((0..20).any(|_| pair.pass().looked == Looked::Watched));
+    assert!((0..20).any(|_| pair.pass().looked == ScanMode::Watched));
     fs::write(root.join("d1/sub/f1"), b"seen").unwrap();
     caught_up(&pair, "watched again");
 }

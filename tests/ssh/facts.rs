@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
-use migrate::copy::watch::{Outlook, WATCHING, outlook};
+use migrate::copy::watch::{ExpectedScan, WATCHING, expected_scan};
 use migrate::ssh::{connections, facts};
 
 use super::*;
@@ -60,10 +60,10 @@ async fn what_facts_promise_of_a_watch_is_what_it_says_when_it_starts() {
     let got = facts(&lab.pool, &lab.host, &roots).await.unwrap();
     for (root, seen) in roots.iter().zip(&got.paths) {
         let said = started(lab.dir.path().to_str().unwrap(), root);
-        match outlook(&got, seen) {
-            Outlook::Watched => assert_eq!(said, WATCHING, "{root}"),
-            Outlook::Swept { why } => assert_eq!(said, why, "{root}"),
-            Outlook::Unknown { why } => panic!("{root}: {why}"),
+        match expected_scan(&got, seen) {
+            ExpectedScan::Watched => assert_eq!(said, WATCHING, "{root}"),
+            ExpectedScan::Swept { why } => assert_eq!(said, why, "{root}"),
+            ExpectedScan::Unknown { why } => panic!("{root}: {why}"),
         }
     }
     // What only a pass finds out.

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::cli::output::{self, Format};
-use crate::copy::{CopyProgress, Looked, PassReport, Preview, VerifyReport};
+use crate::copy::{CopyProgress, PassReport, Preview, ScanMode, VerifyReport};
 use crate::text;
 
 /// Lines of progress come at most this often where there is no terminal; JSON comes as often as there is news.
@@ -19,7 +19,7 @@ pub struct Show {
     bar: ProgressBar,
     clock: Mutex<Clock>,
     /// What was told last of how changes are found.
-    looked: Mutex<Option<Looked>>,
+    looked: Mutex<Option<ScanMode>>,
 }
 
 struct Clock {
@@ -88,12 +88,12 @@ impl Show {
     }
 
     /// Says how changes are found, once and when that changes. The first pass looks at everything anyway.
-    fn guarantee(&self, now: &Looked) {
+    fn guarantee(&self, now: &ScanMode) {
         let mut told = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if told.as_ref() != Some(now) {
             let what = match now {
-                Looked::Watched => "a pass looks only at what changed",
-                Looked::Swept { .. } => "a pass looks at every entry",
+                ScanMode::Watched => "a pass looks only at what changed",
+                ScanMode::Swept { .. } => "a pass looks at every entry",
             };
             self.note(&format!("changes are {now}: {what}"));
             *told = Some(now.clone());
@@ -212,7 +212,7 @@ fn print(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::copy::Way;
+    use crate::copy::DataRoute;
 
     #[test]
     fn rate_and_time_left_follow_from_what_has_arrived() {
@@ -236,9 +236,9 @@ mod tests {
             deleted: 3,
             unsettled: 1,
             nameless: 0,
-            looked: Looked::Watched,
+            looked: ScanMode::Watched,
             millis: 2000,
-            way: Way::Direct,
+            way: DataRoute::Direct,
         };
         assert_eq!(
             summary(&report),

@@ -1,4 +1,4 @@
-//! Lets the source log in to the target for one copy, and takes that back.
+//! Access of the source to the target: authorizes its key for one copy, and revokes it.
 //!
 //! Owns what the key may do: run the one receiving command, from one address, today. Must never leave a key behind, unless the
 //! controller is killed; then the next start of the same copy, or cleaning up, removes it.
@@ -20,19 +20,19 @@ const VALID: Duration = Duration::from_secs(26 * 3600);
 
 /// What the controller does for a sending agent that asks.
 #[async_trait]
-pub trait Broker: Send + Sync {
-    /// Lets a key log in to the target, for this copy only; false when that cannot be done.
+pub trait TargetAccess: Send + Sync {
+    /// Authorizes a key on the target, for this copy only. Returns false when that fails.
     async fn admit(&self, public_key: &str, from: &str) -> bool;
-    /// Takes that back: who is logged in stays so.
+    /// Revokes the key. Connections that are open stay open.
     async fn withdraw(&self);
     /// Starts a receiving agent for the controller to relay to; `reason` is why the source cannot reach it itself.
     async fn receiver(&self, reason: &str) -> Result<Channel, CopyError>;
     /// Starts one more on the same connection, for content only; `None` when there can be no more.
-    async fn lane(&self, connection: &dyn Connection) -> Option<Channel>;
+    async fn extra_channel(&self, connection: &dyn Connection) -> Option<Channel>;
 }
 
 /// The target's side of one copy.
-pub struct Admission<'a> {
+pub struct KeyAccess<'a> {
     transport: &'a dyn Transport,
     job: &'a str,
     target: &'a Host,
@@ -44,7 +44,7 @@ pub struct Admission<'a> {
     admitted: AtomicBool,
 }
 
-impl<'a> Admission<'a> {
+impl<'a> KeyAccess<'a> {
     /// For one task of a job that carries a tree.
     pub fn of_tree(transport: &'a dyn Transport, job: &'a CopyJob, on_target: &'a Installed) -> Self {
         let delete = job.rules.delete.then_some("--delete");
@@ -93,7 +93,7 @@ pub fn not_direct(job: &CopyJob, why: &str) -> CopyError {
     }
 }
 
-/// A line of `authorized_keys`; `None` when something in it could be read as more than it is.
+/// A line of `authorized_keys`. `None` when part of it could be read as another option.
 fn line(command: &str, public_key: &str, from: &str, expiry: &str, job: &str) -> Option<String> {
     let address: std::net::IpAddr = from.parse().ok()?;
     let mut words = public_key.split(' ');
@@ -110,12 +110,12 @@ fn line(command: &str, public_key: &str, from: &str, expiry: &str, job: &str) ->
 }
 
 #[async_trait]
-impl Broker for Admission<'_> {
+impl TargetAccess for KeyAccess<'_> {
     async fn admit(&self, public_key: &str, from: &str) -> bool {
         let Some(line) = self.line(public_key, from) else { return false };
         let Installed { work, home, .. } = self.on_target;
         let args = ["allow", "--work", work, "--home", home, "--job", self.job, "--line", &line];
-        // Set before: whether it came to be is unknown when the answer is lost.
+        // Set first, because it is unknown whether the key was added when the answer is lost.
         self.admitted.store(true, Ordering::Release);
         self.on_target.run(self.transport, self.target, &args).await.is_ok()
     }
@@ -124,7 +124,7 @@ impl Broker for Admission<'_> {
         if self.admitted.swap(false, Ordering::AcqRel) {
             let Installed { work, home, .. } = self.on_target;
             let args = ["forbid", "--work", work, "--home", home, "--job", self.job];
-            // Where the host is out of reach now, the next start of the copy removes it; and it expires.
+            // If the host cannot be reached now, the next start of the copy removes the key, or it expires.
             let _ = self.on_target.run(self.transport, self.target, &args).await;
         }
     }
@@ -137,7 +137,7 @@ impl Broker for Admission<'_> {
         self.transport.open(self.target, &self.receive()).await
     }
 
-    async fn lane(&self, connection: &dyn Connection) -> Option<Channel> {
+    async fn extra_channel(&self, connection: &dyn Connection) -> Option<Channel> {
         connection.open(&self.receive()).await
     }
 }

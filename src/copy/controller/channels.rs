@@ -1,6 +1,6 @@
-//! More streams to a target that is far from the controller, when it relays.
+//! Extra channels to a target that is far from the controller, when the controller relays.
 //!
-//! Owns how content is spread over them. Must never let a stream that ended pass for one that has nothing to do.
+//! Owns how content is spread over them. Must never take a channel that ended for one that is idle.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,15 +10,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::timeout;
 
-use super::access::Broker;
+use super::access::TargetAccess;
 use super::frames::{Broken, next, skip_noise, stream, write};
 use super::transport::{Channel, Connection};
 use crate::copy::failure::Side;
 use crate::copy::manifest::format::Generation;
 use crate::copy::wire::channels::{WINDOW, wanted};
 use crate::copy::wire::frame::{Frame, HEADER, OutFrame, Route};
-use crate::copy::wire::request::Order;
-use crate::copy::wire::response::Report;
+use crate::copy::wire::request::Request;
+use crate::copy::wire::response::Response;
 
 /// Frames that wait for a stream.
 const WAITING: usize = 8;
@@ -30,26 +30,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// What relays and what opens more streams have in common.
-pub struct Lanes {
+pub struct ExtraChannels {
     /// The session on the target, once it takes more streams.
     session: watch::Sender<Option<Generation>>,
     /// Bytes of content so far.
     content: AtomicU64,
     /// Whether there are more streams.
     open: AtomicBool,
-    to_lanes: mpsc::Sender<Vec<u8>>,
+    to_channels: mpsc::Sender<Vec<u8>>,
     frames: Mutex<mpsc::Receiver<Vec<u8>>>,
 }
 
-impl Default for Lanes {
+impl Default for ExtraChannels {
     fn default() -> Self {
-        let (to_lanes, frames) = mpsc::channel(WAITING);
+        let (to_channels, frames) = mpsc::channel(WAITING);
         let (session, content, open) = Default::default();
-        Self { session, content, open, to_lanes, frames: Mutex::new(frames) }
+        Self { session, content, open, to_channels, frames: Mutex::new(frames) }
     }
 }
 
-impl Lanes {
+impl ExtraChannels {
     /// The session takes more streams.
     pub fn session(&self, next: Generation) {
         self.session.send_replace(Some(next));
@@ -59,7 +59,7 @@ impl Lanes {
     pub async fn take(&self, frame: Vec<u8>) -> Option<Vec<u8>> {
         self.content.fetch_add(frame.len() as u64, Ordering::Relaxed);
         match self.open.load(Ordering::Acquire) {
-            true => self.to_lanes.send(frame).await.err().map(|back| back.0),
+            true => self.to_channels.send(frame).await.err().map(|back| back.0),
             false => Some(frame),
         }
     }
@@ -69,12 +69,12 @@ impl Lanes {
     pub async fn run(
         &self,
         connection: Option<&dyn Connection>,
-        broker: &dyn Broker,
+        access: &dyn TargetAccess,
         first: &Mutex<crate::copy::controller::frames::Writer>,
     ) -> Broken {
-        let Some(lanes) = self.widen(connection, broker, first).await else { return pending().await };
+        let Some(channels) = self.widen(connection, access, first).await else { return pending().await };
         self.open.store(true, Ordering::Release);
-        let fill = lanes.into_iter().map(|lane| Box::pin(self.fill(lane)));
+        let fill = channels.into_iter().map(|channel| Box::pin(self.fill(channel)));
         let (why, ..) = select_all(fill).await;
         // What is in the queue is lost with it: the source hears of it by the end of the first stream.
         self.frames.lock().await.close();
@@ -85,7 +85,7 @@ impl Lanes {
     async fn widen(
         &self,
         connection: Option<&dyn Connection>,
-        broker: &dyn Broker,
+        access: &dyn TargetAccess,
         first: &Mutex<crate::copy::controller::frames::Writer>,
     ) -> Option<Vec<Channel>> {
         let mut begun = self.session.subscribe();
@@ -96,18 +96,18 @@ impl Lanes {
         while self.content.load(Ordering::Relaxed) < WINDOW {
             tokio::time::sleep(LOOK).await;
         }
-        let frame = |order: &Order| OutFrame::new(Route::Peer, order, Vec::new()).ok().map(|frame| frame.head());
-        let (widen, join) = (frame(&Order::Widen)?, frame(&Order::Join { next })?);
+        let frame = |order: &Request| OutFrame::new(Route::Peer, order, Vec::new()).ok().map(|frame| frame.head());
+        let (widen, join) = (frame(&Request::AddChannels)?, frame(&Request::JoinSession { next })?);
         write(&mut *first.lock().await, &widen).await.ok()?;
-        let open = || timeout(PATIENCE, open(connection, broker, &join));
-        let lanes = join_all((0..more).map(|_| open())).await;
-        let lanes: Vec<Channel> = lanes.into_iter().flatten().flatten().collect();
-        (!lanes.is_empty()).then_some(lanes)
+        let open = || timeout(PATIENCE, open(connection, access, &join));
+        let channels = join_all((0..more).map(|_| open())).await;
+        let channels: Vec<Channel> = channels.into_iter().flatten().flatten().collect();
+        (!channels.is_empty()).then_some(channels)
     }
 
     /// Writes content to one of them; returns why that ended.
-    async fn fill(&self, lane: Channel) -> String {
-        let Channel { mut reader, mut writer, ended: _ended, .. } = lane;
+    async fn fill(&self, channel: Channel) -> String {
+        let Channel { mut reader, mut writer, ended: _ended, .. } = channel;
         let ends = async { reader.read_u8().await.err() };
         let fill = async {
             loop {
@@ -124,13 +124,13 @@ impl Lanes {
 }
 
 /// A stream whose agent has joined the session.
-async fn open(connection: &dyn Connection, broker: &dyn Broker, join: &[u8]) -> Option<Channel> {
-    let mut lane = broker.lane(connection).await?;
+async fn open(connection: &dyn Connection, access: &dyn TargetAccess, join: &[u8]) -> Option<Channel> {
+    let mut channel = access.extra_channel(connection).await?;
     // Not waiting for its own first word saves a round trip.
-    write(&mut lane.writer, join).await.ok()?;
-    skip_noise(&mut lane.reader).await.ok()?;
+    write(&mut channel.writer, join).await.ok()?;
+    skip_noise(&mut channel.reader).await.ok()?;
     let mut frame = Vec::new();
-    let header = next(&mut lane.reader, &mut frame).await.ok()?;
+    let header = next(&mut channel.reader, &mut frame).await.ok()?;
     let answer = Frame::check(header, frame.split_off(HEADER)).ok()?;
-    matches!(answer.message(), Ok(Report::Joined)).then_some(lane)
+    matches!(answer.message(), Ok(Response::Joined)).then_some(channel)
 }

@@ -1,13 +1,11 @@
 //! The engine as the rest of the program sees it.
 
-use super::engine::Engine;
-use super::engine::mixed_up;
-
 use async_trait::async_trait;
 
-use super::relay::Outcome;
+use super::engine::{Engine, mixed_up};
+use super::relay::Completed;
 use crate::copy::job::{
-    Copier, CopyError, CopyJob, OnProgress, PassReport, StreamError, StreamJob, StreamReport, VerifyReport, When,
+    Copier, CopyError, CopyJob, OnProgress, PassReport, StreamError, StreamJob, StreamReport, VerifyMode, VerifyReport,
 };
 use crate::copy::wire::task::Task;
 use crate::model::Host;
@@ -16,14 +14,19 @@ use crate::model::Host;
 impl Copier for Engine {
     async fn pass(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<PassReport, CopyError> {
         match self.perform(job, Task::Pass, progress).await? {
-            Outcome::Passed(report) => Ok(report),
+            Completed::Passed(report) => Ok(report),
             _ => Err(mixed_up(job)),
         }
     }
 
-    async fn verify(&self, job: &CopyJob, when: When, progress: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
-        match self.perform(job, |orders| Task::Verify { orders, when }, progress).await? {
-            Outcome::Verified(report) => Ok(report),
+    async fn verify(
+        &self,
+        job: &CopyJob,
+        when: VerifyMode,
+        progress: OnProgress<'_>,
+    ) -> Result<VerifyReport, CopyError> {
+        match self.perform(job, |tree| Task::Verify { tree, when }, progress).await? {
+            Completed::Verified(report) => Ok(report),
             _ => Err(mixed_up(job)),
         }
     }
@@ -33,7 +36,7 @@ impl Copier for Engine {
     }
 
     async fn stream(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, StreamError> {
-        self.pour(job, progress).await
+        self.stream_data(job, progress).await
     }
 
     async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError> {

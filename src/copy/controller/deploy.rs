@@ -57,13 +57,13 @@ pub struct Installed {
     pub home: String,
 }
 
-type Place = Arc<OnceCell<Installed>>;
+type Slot = Arc<OnceCell<Installed>>;
 
 /// The program and the hosts that have it.
 pub struct Deployer {
     program: PathBuf,
     loaded: OnceCell<(Arc<Vec<u8>>, String)>,
-    ready: Mutex<HashMap<(String, String), Place>>,
+    ready: Mutex<HashMap<(String, String), Slot>>,
 }
 
 impl Deployer {
@@ -75,8 +75,8 @@ impl Deployer {
     /// Makes sure that the agent is on a host.
     pub async fn install(&self, transport: &dyn Transport, host: &Host) -> Result<Installed, CopyError> {
         let key = (host.name.clone(), work_dir(host).to_owned());
-        let place = Arc::clone(self.ready.lock().await.entry(key).or_default());
-        place.get_or_try_init(|| self.deploy(transport, host)).await.cloned()
+        let slot = Arc::clone(self.ready.lock().await.entry(key).or_default());
+        slot.get_or_try_init(|| self.deploy(transport, host)).await.cloned()
     }
 
     /// Forgets that a host has the agent: someone removed it.

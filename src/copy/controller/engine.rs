@@ -2,20 +2,18 @@
 //!
 //! Must never trust an agent with more than its own side of one job.
 
-use super::access::not_direct;
-use super::transport::Transport;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::access::Admission;
+use super::access::{KeyAccess, not_direct};
 use super::deploy::{Deployer, Installed};
 use super::rate_limits::Limits;
-use super::relay::{Names, Outcome, conduct};
+use super::relay::{Completed, HostNames, run_task};
+use super::transport::Transport;
 use super::watches::Watches;
 use crate::copy::fs::filter::Filter;
-use crate::copy::job::is_job_id;
-use crate::copy::job::{CopyError, CopyJob, OnProgress, Preview};
-use crate::copy::wire::task::{Dial, Orders, Task};
+use crate::copy::job::{CopyError, CopyJob, OnProgress, Preview, is_job_id};
+use crate::copy::wire::task::{Dial, Task, TreeTask};
 use crate::model::{DataPath, Host};
 
 /// Carries trees between hosts with agents.
@@ -47,8 +45,8 @@ impl Engine {
 
     /// Says what a pass would do. `target`: whether its root is there; where it is not, everything would be sent.
     pub async fn preview(&self, job: &CopyJob, target: bool, progress: OnProgress<'_>) -> Result<Preview, CopyError> {
-        match self.perform(job, |orders| Task::Preview { orders, target }, progress).await? {
-            Outcome::Previewed(preview) => Ok(preview),
+        match self.perform(job, |tree| Task::Preview { tree, target }, progress).await? {
+            Completed::Previewed(preview) => Ok(preview),
             _ => Err(mixed_up(job)),
         }
     }
@@ -75,9 +73,9 @@ impl Engine {
     pub(super) async fn perform(
         &self,
         job: &CopyJob,
-        task: impl FnOnce(Orders) -> Task + Send,
+        task: impl FnOnce(TreeTask) -> Task + Send,
         progress: OnProgress<'_>,
-    ) -> Result<Outcome, CopyError> {
+    ) -> Result<Completed, CopyError> {
         let limit = self.limits.of(&job.id, job.bandwidth);
         check(job)?;
         let transport = self.transport.as_ref();
@@ -89,19 +87,19 @@ impl Engine {
         if let (DataPath::Direct, Some(why)) = (job.path, &relay) {
             return Err(not_direct(job, why));
         }
-        let mut task = task(orders(job, dial));
-        if let Task::Pass(orders) = &mut task {
-            orders.unwatched = match self.watch {
+        let mut task = task(tree_task(job, dial));
+        if let Task::Pass(tree) = &mut task {
+            tree.unwatched = match self.watch {
                 true => self.watches.ensure(transport, &on_source, job).await.err().unwrap_or_default(),
                 false => "no watch was asked for".to_owned(),
             };
         }
         let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
-        let broker = Admission::of_tree(transport, job, &on_target);
+        let access = KeyAccess::of_tree(transport, job, &on_target);
         let result = match transport.open(&job.source, &send).await {
             Ok(source) => {
-                let names = Names { source: job.source.name.clone(), target: job.target.name.clone() };
-                conduct(source, &task, relay, &broker, &names, &limit, progress).await
+                let names = HostNames { source: job.source.name.clone(), target: job.target.name.clone() };
+                run_task(source, &task, relay, &access, &names, &limit, progress).await
             }
             Err(e) => Err(e),
         };
@@ -114,8 +112,8 @@ impl Engine {
     }
 }
 
-fn orders(job: &CopyJob, dial: Option<Dial>) -> Orders {
-    Orders {
+fn tree_task(job: &CopyJob, dial: Option<Dial>) -> TreeTask {
+    TreeTask {
         job: job.id.clone(),
         from: job.from.clone(),
         to: job.to.clone(),
@@ -153,6 +151,6 @@ fn check(job: &CopyJob) -> Result<(), CopyError> {
 }
 
 pub(super) fn mixed_up(job: &CopyJob) -> CopyError {
-    let what = "the copy agent answered another question".to_owned();
+    let what = "the copy agent sent an unexpected result".to_owned();
     CopyError { host: job.source.name.clone(), what, hint: None, retryable: false }
 }

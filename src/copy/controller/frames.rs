@@ -5,27 +5,26 @@
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::copy::failure::{Failure, Side};
-use crate::copy::wire::frame::PREAMBLE;
-use crate::copy::wire::frame::{HEADER, Header, WireError};
+use crate::copy::wire::frame::{HEADER, Header, PREAMBLE, WireError};
 
 /// What a login shell may print before the agent starts.
 const MAX_NOISE: usize = 64 << 10;
-/// Why it ended early.
+/// Why a task ended early.
 pub enum Broken {
-    /// An agent said so.
+    /// An agent reported a failure.
     Failed(Failure),
-    /// A stream of that side ended or failed.
+    /// The stream of a side ended or failed.
     Stream(Side, String),
 }
 
 pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
 pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
-/// A stream of that side ended or failed.
+/// The failure of the stream of a side.
 pub fn stream(side: Side, e: impl std::fmt::Display) -> Broken {
     Broken::Stream(side, e.to_string())
 }
 
-/// Reads up to the agent's first own bytes.
+/// Skips what a login shell prints before the agent's preamble.
 pub async fn skip_noise(input: &mut Reader) -> std::io::Result<()> {
     let mut seen = Vec::new();
     while !seen.ends_with(PREAMBLE) {

@@ -17,4 +17,4 @@ mod watches;
 
 pub use self::directories::{is_directory, make_directory};
 pub use self::engine::Engine;
-pub use self::transport::{Channel, Ended, Local, Mixed, Transport};
+pub use self::transport::{Channel, Ended, Local, LocalOrSsh, Transport};

@@ -1,12 +1,7 @@
 //! Carries frames between the two agents through the controller, which looks at headers only.
 //!
-//! Owns the moment at which a task counts as done: when the sending agent says so. Must never take silence for success.
+//! A task is done only when the sending agent says so. Must never take silence for success.
 
-use super::access::Broker;
-use super::frames::Broken;
-use super::frames::skip_noise;
-use super::frames::stream;
-use super::frames::{Reader, Writer, next, write};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -15,35 +10,37 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::channels::Lanes;
+use super::access::TargetAccess;
+use super::channels::ExtraChannels;
+use super::frames::{Broken, Reader, Writer, next, skip_noise, stream, write};
 use super::rate_limits::Limit;
 use super::transport::{Channel, Connection, Ended};
 use crate::copy::failure::{Failure, Side};
-use crate::copy::job::{CopyError, OnProgress, PassReport, Preview, StreamReport, VerifyReport, Way};
+use crate::copy::job::{CopyError, DataRoute, OnProgress, PassReport, Preview, StreamReport, VerifyReport};
 use crate::copy::wire::frame::{Frame, HEADER, OutFrame, Route};
-use crate::copy::wire::task::{Control, News, Task};
+use crate::copy::wire::task::{ControllerMessage, SenderMessage, Task};
 
 /// How long an agent may take to end once its streams are closed.
 const GOODBYE: Duration = Duration::from_secs(10);
 
-/// What a task came to.
+/// The result of a task.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Completed {
     /// A pass.
     Passed(PassReport),
     /// A comparison.
     Verified(VerifyReport),
     /// What a pass would do.
     Previewed(Preview),
-    /// A stream that is through.
+    /// A stream that has ended well.
     Streamed(StreamReport),
-    /// A stream that is not, for certain.
+    /// A stream that has certainly not been taken whole.
     NotStreamed(Failure),
 }
 
-impl Outcome {
+impl Completed {
     /// The same, with the way that the data took.
-    fn by(self, way: Way) -> Self {
+    fn by(self, way: DataRoute) -> Self {
         match self {
             Self::Passed(report) => Self::Passed(PassReport { way, ..report }),
             verified => verified,
@@ -53,14 +50,14 @@ impl Outcome {
 
 /// The names of the two hosts, for errors.
 #[derive(Debug, Clone)]
-pub struct Names {
+pub struct HostNames {
     /// The source.
     pub source: String,
     /// The target.
     pub target: String,
 }
 
-impl Names {
+impl HostNames {
     fn of(&self, side: Side) -> &str {
         match side {
             Side::Source => &self.source,
@@ -69,33 +66,33 @@ impl Names {
     }
 }
 
-/// Has the two agents do a task. Without a reason to `relay`, the sending agent tries to reach the target itself first.
-pub async fn conduct(
+/// Runs a task on the two agents. Without a reason to `relay`, the sending agent first tries to reach the target itself.
+pub async fn run_task(
     source: Channel,
     task: &Task,
     relay: Option<String>,
-    broker: &dyn Broker,
-    names: &Names,
+    access: &dyn TargetAccess,
+    names: &HostNames,
     limit: &Limit<'_>,
     progress: OnProgress<'_>,
-) -> Result<Outcome, CopyError> {
+) -> Result<Completed, CopyError> {
     let Channel { reader: mut from_source, writer: mut to_source, ended: source_ended, .. } = source;
     let receiver = async {
         start(&mut from_source, &mut to_source, task).await?;
         match relay {
-            None => agree(&mut from_source, &mut to_source, broker, progress).await,
+            None => agree(&mut from_source, &mut to_source, access, progress).await,
             relay => Ok(relay),
         }
     };
     let (way, target) = match receiver.await {
-        Ok(None) => (Way::Direct, None),
+        Ok(None) => (DataRoute::Direct, None),
         Ok(Some(why)) => {
-            let receiver = broker.receiver(&why).await?;
-            (Way::Relayed { why }, Some(receiver))
+            let receiver = access.receiver(&why).await?;
+            (DataRoute::Relayed { why }, Some(receiver))
         }
         Err(broken) => {
             drop((from_source, to_source));
-            broker.withdraw().await;
+            access.withdraw().await;
             return Err(explain(broken, names, timeout(GOODBYE, source_ended).await.ok(), None));
         }
     };
@@ -103,16 +100,16 @@ pub async fn conduct(
     let (result, target_ended) = match target {
         None => {
             let listen = whatever_the_limit(listen(from_source, progress), &to_source, limit);
-            // The key has done its work.
-            (tokio::join!(listen, broker.withdraw()).0, None)
+            // The agent is logged in: the key is not needed any more.
+            (tokio::join!(listen, access.withdraw()).0, None)
         }
         Some(Channel { reader, writer, ended, connection }) => {
-            let more = (connection.as_deref(), broker);
+            let more = (connection.as_deref(), access);
             let carry = carry((from_source, &to_source), (reader, writer), more, progress);
             (whatever_the_limit(carry, &to_source, limit).await, Some(ended))
         }
     };
-    // Open until here: its end would have meant that the controller is gone.
+    // It stays open until here, because the agent takes its end for the end of the controller.
     drop(to_source);
     // The streams are closed now, so that both agents end.
     let target_end = async {
@@ -138,30 +135,32 @@ async fn tell<M: Serialize + Sync>(to_source: &mut Writer, message: &M) -> Resul
     write(to_source, &frame.head()).await.map_err(|e| stream(Side::Source, e))
 }
 
-/// Until the sending agent knows how it reaches the target; the reason why the controller has to relay, if it has to.
+/// Waits until the sending agent knows how it reaches the target. Returns the reason if the controller has to relay.
 async fn agree(
     from_source: &mut Reader,
     to_source: &mut Writer,
-    broker: &dyn Broker,
+    access: &dyn TargetAccess,
     progress: OnProgress<'_>,
 ) -> Result<Option<String>, Broken> {
     let mut frame = Vec::new();
     loop {
         match next_frame(from_source, &mut frame).await? {
-            For::Controller(News::Offer { public_key, from }) => {
-                tell(to_source, &Control::Admitted(broker.admit(&public_key, &from).await)).await?;
+            For::Controller(SenderMessage::KeyOffer { public_key, from }) => {
+                tell(to_source, &ControllerMessage::KeyAdmitted(access.admit(&public_key, &from).await)).await?;
             }
-            For::Controller(News::Progress(now)) => progress(now),
-            For::Controller(News::Direct) => return Ok(None),
-            For::Controller(News::Indirect { reason }) => return Ok(Some(crate::text::escape(reason.as_bytes(), 500))),
-            For::Controller(News::Failed(failure)) => return Err(Broken::Failed(failure)),
-            _ => return Err(stream(Side::Source, "the agent speaks before its turn")),
+            For::Controller(SenderMessage::Progress(now)) => progress(now),
+            For::Controller(SenderMessage::Direct) => return Ok(None),
+            For::Controller(SenderMessage::NeedsRelay { reason }) => {
+                return Ok(Some(crate::text::escape(reason.as_bytes(), 500)));
+            }
+            For::Controller(SenderMessage::Failed(failure)) => return Err(Broken::Failed(failure)),
+            _ => return Err(stream(Side::Source, "an unexpected message from the sending agent")),
         }
     }
 }
 
 /// Follows an agent that talks to the target itself.
-async fn listen(mut from_source: Reader, progress: OnProgress<'_>) -> Result<Outcome, Broken> {
+async fn listen(mut from_source: Reader, progress: OnProgress<'_>) -> Result<Completed, Broken> {
     let mut frame = Vec::new();
     loop {
         if let For::Controller(news) = next_frame(&mut from_source, &mut frame).await?
@@ -177,7 +176,7 @@ async fn whatever_the_limit<T>(work: impl Future<Output = T>, to_source: &ToSour
     let mut changes = limit.changes();
     let told = async {
         while changes.changed().await.is_ok() {
-            let now = Control::Bandwidth(*changes.borrow_and_update());
+            let now = ControllerMessage::Bandwidth(*changes.borrow_and_update());
             let mut to_source = to_source.lock().await;
             let Some(open) = to_source.as_mut() else { break };
             if tell(open, &now).await.is_err() {
@@ -196,14 +195,14 @@ async fn whatever_the_limit<T>(work: impl Future<Output = T>, to_source: &ToSour
 async fn carry(
     (mut from_source, to_source): (Reader, &ToSource),
     (mut from_target, to_target): (Reader, Writer),
-    (connection, broker): (Option<&dyn Connection>, &dyn Broker),
+    (connection, access): (Option<&dyn Connection>, &dyn TargetAccess),
     progress: OnProgress<'_>,
-) -> Result<Outcome, Broken> {
-    let (to_target, lanes) = (Mutex::new(to_target), Lanes::default());
+) -> Result<Completed, Broken> {
+    let (to_target, channels) = (Mutex::new(to_target), ExtraChannels::default());
     let mut up = pin!(async {
         let outcome = tokio::select! {
-            outcome = forward_up(&mut from_source, &to_target, &lanes, progress) => outcome?,
-            broken = lanes.run(connection, broker, &to_target) => return Err(broken),
+            outcome = forward_up(&mut from_source, &to_target, &channels, progress) => outcome?,
+            broken = channels.run(connection, access, &to_target) => return Err(broken),
         };
         // The receiving agent ends at the end of its input.
         let _ = to_target.lock().await.shutdown().await;
@@ -226,26 +225,26 @@ async fn carry(
     }
 }
 
-/// Frames of the sending agent: to the receiving one, or news.
+/// Forwards frames of the sending agent to the receiving one, and takes those for the controller.
 async fn forward_up(
     from_source: &mut Reader,
     to_target: &Mutex<Writer>,
-    lanes: &Lanes,
+    channels: &ExtraChannels,
     progress: OnProgress<'_>,
-) -> Result<Outcome, Broken> {
+) -> Result<Completed, Broken> {
     let mut frame = Vec::new();
-    // A target that takes no more says why on its other stream, and the source passes that on as news.
+    // A target that takes no more says why on its output, and the source passes that on to the controller.
     let mut target_listens = true;
     loop {
         match next_frame(from_source, &mut frame).await? {
             For::Target if !target_listens => {}
             For::Target => target_listens = write(&mut *to_target.lock().await, &frame).await.is_ok(),
             For::AnyStream => {
-                if let Some(frame) = lanes.take(std::mem::take(&mut frame)).await {
+                if let Some(frame) = channels.take(std::mem::take(&mut frame)).await {
                     target_listens = target_listens && write(&mut *to_target.lock().await, &frame).await.is_ok();
                 }
             }
-            For::Controller(News::Session { next }) => lanes.session(next),
+            For::Controller(SenderMessage::SessionOpen { next }) => channels.session(next),
             For::Controller(news) => {
                 if let Some(outcome) = outcome(news, progress) {
                     return outcome;
@@ -262,7 +261,7 @@ enum For {
     /// The receiving agent, by any of its streams.
     AnyStream,
     /// The controller.
-    Controller(News),
+    Controller(SenderMessage),
 }
 
 /// The next frame of the sending agent.
@@ -279,19 +278,22 @@ async fn next_frame(from_source: &mut Reader, frame: &mut Vec<u8>) -> Result<For
 }
 
 /// The end of the task, if this is it.
-fn outcome(news: News, progress: OnProgress<'_>) -> Option<Result<Outcome, Broken>> {
+fn outcome(news: SenderMessage, progress: OnProgress<'_>) -> Option<Result<Completed, Broken>> {
     match news {
-        News::Progress(now) => {
+        SenderMessage::Progress(now) => {
             progress(now);
             None
         }
-        News::Passed(report) => Some(Ok(Outcome::Passed(report))),
-        News::Verified(report) => Some(Ok(Outcome::Verified(report))),
-        News::Previewed(preview) => Some(Ok(Outcome::Previewed(preview))),
-        News::Streamed(report) => Some(Ok(Outcome::Streamed(report))),
-        News::NotStreamed(failure) => Some(Ok(Outcome::NotStreamed(failure))),
-        News::Failed(failure) => Some(Err(Broken::Failed(failure))),
-        News::Offer { .. } | News::Direct | News::Indirect { .. } | News::Session { .. } => None,
+        SenderMessage::Passed(report) => Some(Ok(Completed::Passed(report))),
+        SenderMessage::Verified(report) => Some(Ok(Completed::Verified(report))),
+        SenderMessage::Previewed(preview) => Some(Ok(Completed::Previewed(preview))),
+        SenderMessage::Streamed(report) => Some(Ok(Completed::Streamed(report))),
+        SenderMessage::NotStreamed(failure) => Some(Ok(Completed::NotStreamed(failure))),
+        SenderMessage::Failed(failure) => Some(Err(Broken::Failed(failure))),
+        SenderMessage::KeyOffer { .. }
+        | SenderMessage::Direct
+        | SenderMessage::NeedsRelay { .. }
+        | SenderMessage::SessionOpen { .. } => None,
     }
 }
 
@@ -310,7 +312,7 @@ async fn forward_down(from_target: &mut Reader, to_source: &ToSource) -> std::io
 type AgentEnd = Option<Result<Ended, CopyError>>;
 
 /// The most telling reason for a failure: what an agent said, else how it or its connection ended.
-fn explain(broken: Broken, names: &Names, source: AgentEnd, target: AgentEnd) -> CopyError {
+fn explain(broken: Broken, names: &HostNames, source: AgentEnd, target: AgentEnd) -> CopyError {
     let (side, failure) = match broken {
         Broken::Failed(failure) if !failure.retryable => return error(names, failure),
         Broken::Failed(failure) => (failure.side, failure),
@@ -335,7 +337,7 @@ fn explain(broken: Broken, names: &Names, source: AgentEnd, target: AgentEnd) ->
     }
 }
 
-pub(super) fn error(names: &Names, failure: Failure) -> CopyError {
+pub(super) fn error(names: &HostNames, failure: Failure) -> CopyError {
     let Failure { side, what, hint, retryable, .. } = failure;
     CopyError { host: names.of(side).to_owned(), what, hint, retryable }
 }

@@ -4,23 +4,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use super::access::Admission;
-use super::access::Broker;
+use super::access::{KeyAccess, TargetAccess};
 use super::engine::Engine;
-use super::relay::{Names, Outcome, conduct, error};
+use super::relay::{Completed, HostNames, error, run_task};
 use super::transport::{Channel, Connection};
-use crate::copy::job::is_job_id;
-use crate::copy::job::{CopyError, OnProgress, StreamError, StreamJob, StreamReport};
-use crate::copy::wire::task::{Pour, Task};
+use crate::copy::job::{CopyError, OnProgress, StreamError, StreamJob, StreamReport, is_job_id};
+use crate::copy::wire::task::{StreamTask, Task};
 use crate::model::DataPath;
 
 impl Engine {
     /// Pours a stream.
-    pub(super) async fn pour(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, StreamError> {
+    pub(super) async fn stream_data(
+        &self,
+        job: &StreamJob,
+        progress: OnProgress<'_>,
+    ) -> Result<StreamReport, StreamError> {
         let certain = |error: CopyError| StreamError { error, unknown: false };
-        let names = Names { source: job.source.name.clone(), target: job.target.name.clone() };
+        let names = HostNames { source: job.source.name.clone(), target: job.target.name.clone() };
         if !is_job_id(&job.id) {
-            return Err(certain(failed(&names.source, "a job id that cannot be one")));
+            return Err(certain(failed(&names.source, "an invalid job id")));
         }
         let transport = self.transport.as_ref();
         let (on_source, on_target) = tokio::try_join!(
@@ -31,23 +33,24 @@ impl Engine {
         let limit = self.limits.of(&job.id, job.bandwidth);
         let (dial, relay) = self.way(&job.target, DataPath::Auto).await;
         let (job_id, command) = (job.id.clone(), job.from.clone());
-        let task = Task::Stream(Pour { job: job_id, command, timeout: job.timeout, bandwidth: job.bandwidth, dial });
+        let task =
+            Task::Stream(StreamTask { job: job_id, command, timeout: job.timeout, bandwidth: job.bandwidth, dial });
         let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
-        let broker =
-            Watched { inner: Admission::of_stream(transport, job, &on_target), refused: AtomicBool::new(false) };
+        let access =
+            TrackedAccess { inner: KeyAccess::of_stream(transport, job, &on_target), refused: AtomicBool::new(false) };
         let source = match transport.open(&job.source, &send).await {
             Ok(source) => source,
             Err(e) => return Err(certain(self.forgetting(job, e).await)),
         };
-        match conduct(source, &task, relay, &broker, &names, &limit, progress).await {
-            Ok(Outcome::Streamed(report)) => Ok(report),
-            Ok(Outcome::NotStreamed(failure)) => Err(certain(error(&names, failure))),
+        match run_task(source, &task, relay, &access, &names, &limit, progress).await {
+            Ok(Completed::Streamed(report)) => Ok(report),
+            Ok(Completed::NotStreamed(failure)) => Err(certain(error(&names, failure))),
             Ok(_) => {
-                Err(StreamError { error: failed(&names.source, "the agent answered another question"), unknown: true })
+                Err(StreamError { error: failed(&names.source, "the agent sent an unexpected result"), unknown: true })
             }
             Err(e) => {
                 // Where the agent on the target was never reached, its command has never started.
-                let unknown = !broker.refused.load(Ordering::Acquire);
+                let unknown = !access.refused.load(Ordering::Acquire);
                 Err(StreamError { error: self.forgetting(job, e).await, unknown })
             }
         }
@@ -66,13 +69,13 @@ fn failed(host: &str, what: &str) -> CopyError {
 }
 
 /// Remembers that the agent on the target could not be started.
-struct Watched<'a> {
-    inner: Admission<'a>,
+struct TrackedAccess<'a> {
+    inner: KeyAccess<'a>,
     refused: AtomicBool,
 }
 
 #[async_trait]
-impl Broker for Watched<'_> {
+impl TargetAccess for TrackedAccess<'_> {
     async fn admit(&self, public_key: &str, from: &str) -> bool {
         self.inner.admit(public_key, from).await
     }
@@ -87,7 +90,7 @@ impl Broker for Watched<'_> {
         opened
     }
 
-    async fn lane(&self, connection: &dyn Connection) -> Option<Channel> {
-        self.inner.lane(connection).await
+    async fn extra_channel(&self, connection: &dyn Connection) -> Option<Channel> {
+        self.inner.extra_channel(connection).await
     }
 }

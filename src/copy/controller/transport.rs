@@ -157,12 +157,12 @@ impl Transport for Local {
 }
 
 /// Starts programs as children where the host is this machine, else over SSH.
-pub struct Mixed {
+pub struct LocalOrSsh {
     pool: Pool,
     here: String,
 }
 
-impl Mixed {
+impl LocalOrSsh {
     /// `here` is the name of the host that is this machine.
     pub fn new(pool: Pool, here: &str) -> Self {
         Self { pool, here: here.to_owned() }
@@ -174,7 +174,7 @@ impl Mixed {
 }
 
 #[async_trait]
-impl Transport for Mixed {
+impl Transport for LocalOrSsh {
     async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError> {
         Transport::open(self.on(host), host, argv).await
     }

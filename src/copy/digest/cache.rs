@@ -1,4 +1,4 @@
-//! Which digests of an earlier comparison still hold, and which of this one may be kept for a later one.
+//! The cache of digests: which ones of an earlier comparison still hold, and which of this one may be kept.
 //!
 //! Must never let a digest hold for a file that was changed since it was read: one is kept only if the file was the same after it was
 //! read as before, if its change time is older than this comparison (so that no later change can share it), and if it is on a
@@ -9,30 +9,30 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::fstat;
 
-use super::cache_file::{Key, Record, Remembered, Writer};
-use super::hash::Hashed;
+use super::cache_file::{CacheFile, CacheKey, CachedDir, Writer};
+use super::hash::HashedDir;
 use crate::copy::failure::Side;
 use crate::copy::fs::listing::Entries;
-use crate::copy::fs::sync_point::{Moment, tells_all};
+use crate::copy::fs::sync_point::{SyncPoint, has_reliable_ctime};
 use crate::copy::fs::tree::Tree;
 use crate::copy::fs::walk::dev_of;
-use crate::copy::owners::Translation;
+use crate::copy::owners::IdMap;
 use crate::copy::wire::frame::VERSION;
-use crate::copy::wire::response::{How, Sum};
+use crate::copy::wire::response::{DigestOrigin, Sum};
 
 /// The digests of one side.
 #[derive(Debug)]
-pub struct Memory {
-    before: Record,
-    /// Nothing is kept where that cannot be written: the next comparison reads more, no more than that.
+pub struct DigestCache {
+    before: CacheFile,
+    /// `None` when the new cache cannot be written. Then the next comparison only reads more.
     next: Mutex<Option<Writer>>,
-    moment: Moment,
+    moment: SyncPoint,
     dev: u64,
 }
 
-/// What digests are remembered for.
+/// What a cache of digests is valid for.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
+pub struct CacheScope<'a> {
     /// Where the records of the job are.
     pub dir: &'a Path,
     /// Which side it is: both may be on one host.
@@ -44,14 +44,14 @@ pub struct Subject<'a> {
     /// Whether attributes that only root can set count.
     pub privileged: bool,
     /// What owners in ACLs are called on the other side, if that is another.
-    pub owners: Option<&'a Translation>,
+    pub owners: Option<&'a IdMap>,
 }
 
-impl Memory {
+impl DigestCache {
     /// Opens the record of the last comparison and begins the one of this, which began at `moment`. `None` where change times cannot
     /// be relied on.
-    pub fn begin(subject: &Subject<'_>, tree: &Tree, moment: Moment) -> Option<Self> {
-        if !tells_all(tree.root()) {
+    pub fn begin(subject: &CacheScope<'_>, tree: &Tree, moment: SyncPoint) -> Option<Self> {
+        if !has_reliable_ctime(tree.root()) {
             return None;
         }
         let dev = dev_of(&fstat(tree.root()).ok()?);
@@ -62,21 +62,21 @@ impl Memory {
         };
         let file = subject.dir.join(name);
         let next = std::fs::create_dir_all(subject.dir).and_then(|()| Writer::create(&file, &key));
-        Some(Self { before: Record::load(&file, &key), next: Mutex::new(next.ok()), moment, dev })
+        Some(Self { before: CacheFile::load(&file, &key), next: Mutex::new(next.ok()), moment, dev })
     }
 
     /// What is known of a directory on the filesystem `dev`.
-    pub fn recall(&self, path: &[u8], dev: u64) -> Option<Remembered> {
+    pub fn recall(&self, path: &[u8], dev: u64) -> Option<CachedDir> {
         // Only the root's filesystem was synced when the comparison began.
         if dev == self.dev { self.before.directory(path) } else { None }
     }
 
     /// Keeps what will hold until something changes.
-    pub fn keep(&self, hashed: &Hashed) {
+    pub fn keep(&self, hashed: &HashedDir) {
         let (mut listing, mut sums) = (Vec::new(), Vec::<Sum>::new());
         for (entry, digest) in Entries(&hashed.listing).zip(&hashed.digests) {
-            // What has no content to read is as quickly looked at as remembered.
-            if entry.is_file() && digest.how != How::Moved && !self.moment.is_fresh(entry.ctime) {
+            // Looking at an entry without content is as fast as looking it up.
+            if entry.is_file() && digest.how != DigestOrigin::Changed && !self.moment.is_racy(entry.ctime) {
                 entry.encode(&mut listing);
                 sums.push(digest.sum);
             }
@@ -93,13 +93,13 @@ impl Memory {
     /// The comparison has come to its end: from now on its record counts.
     pub fn finish(self) {
         if let Some(next) = self.next.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            // The one before is as true as it was.
+            // If that fails, the previous cache is still valid.
             let _ = next.finish();
         }
     }
 }
 
-fn key(subject: &Subject<'_>, dev: u64) -> Option<Key> {
+fn key(subject: &CacheScope<'_>, dev: u64) -> Option<CacheKey> {
     let about = (VERSION, subject.job, subject.root, subject.privileged, subject.owners, dev);
     postcard::to_stdvec(&about).ok().map(|bytes| *blake3::hash(&bytes).as_bytes())
 }
@@ -112,7 +112,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::copy::digest::hash::Hashing;
+    use crate::copy::digest::hash::TreeHasher;
     use crate::copy::digest::tree::hash_tree;
     use crate::copy::fs::filter::Filter;
     use crate::copy::fs::path::TempNames;
@@ -140,17 +140,23 @@ mod tests {
         }
 
         /// The names of files and how their digests came to be, and the digests.
-        fn hash(&self, privileged: bool) -> Vec<(String, How, Sum)> {
-            self.hash_at(privileged, |tree| Moment::begin(tree.root()).unwrap())
+        fn hash(&self, privileged: bool) -> Vec<(String, DigestOrigin, Sum)> {
+            self.hash_at(privileged, |tree| SyncPoint::begin(tree.root()).unwrap())
         }
 
-        fn hash_at(&self, privileged: bool, moment: impl Fn(&Tree) -> Moment) -> Vec<(String, How, Sum)> {
+        fn hash_at(&self, privileged: bool, moment: impl Fn(&Tree) -> SyncPoint) -> Vec<(String, DigestOrigin, Sum)> {
             let tree = Tree::open(&self.root()).unwrap();
-            let subject =
-                Subject { dir: self.0.path(), side: Side::Source, job: "j", root: b"/root", privileged, owners: None };
-            let memory = Memory::begin(&subject, &tree, moment(&tree)).unwrap();
+            let subject = CacheScope {
+                dir: self.0.path(),
+                side: Side::Source,
+                job: "j",
+                root: b"/root",
+                privileged,
+                owners: None,
+            };
+            let memory = DigestCache::begin(&subject, &tree, moment(&tree)).unwrap();
             let (filter, temp) = (Filter::new(&[]).unwrap(), TempNames::of_job("j"));
-            let hashing = Hashing {
+            let hashing = TreeHasher {
                 tree: &tree,
                 side: Side::Source,
                 filter: &filter,
@@ -175,7 +181,7 @@ mod tests {
 
         fn read(&self) -> Vec<String> {
             let hashed = self.hash(false);
-            hashed.into_iter().filter(|(_, how, _)| *how == How::Read).map(|(name, ..)| name).collect()
+            hashed.into_iter().filter(|(_, how, _)| *how == DigestOrigin::Read).map(|(name, ..)| name).collect()
         }
     }
 
@@ -183,9 +189,9 @@ mod tests {
     fn what_has_not_changed_is_read_once() {
         let lab = Lab::new();
         let first = lab.hash(false);
-        assert!(first.iter().all(|(_, how, _)| *how == How::Read), "{first:?}");
+        assert!(first.iter().all(|(_, how, _)| *how == DigestOrigin::Read), "{first:?}");
         let second = lab.hash(false);
-        assert!(second.iter().all(|(_, how, _)| *how == How::Known), "{second:?}");
+        assert!(second.iter().all(|(_, how, _)| *how == DigestOrigin::Cached), "{second:?}");
         assert!(first.iter().zip(&second).all(|(a, b)| a.2 == b.2));
         assert_eq!(lab.read(), Vec::<String>::new(), "what was known is passed on");
     }
@@ -223,7 +229,7 @@ mod tests {
     fn what_changed_as_lately_as_the_comparison_began_is_read_again() {
         let lab = Lab::new();
         let moment = |tree: &Tree| {
-            let moment = Moment::begin(tree.root()).unwrap();
+            let moment = SyncPoint::begin(tree.root()).unwrap();
             fs::write(lab.root().join("a"), "AAAA").unwrap();
             moment
         };
@@ -243,15 +249,21 @@ mod tests {
         bytes[60] ^= 1;
         fs::write(lab.record(), bytes).unwrap();
         assert_eq!(lab.read().len(), 3);
-        assert!(lab.hash(true).iter().all(|(_, how, _)| *how == How::Read), "other attributes count");
-        let (tree, moment) = (Tree::open(&lab.root()).unwrap(), |tree: &Tree| Moment::begin(tree.root()).unwrap());
-        let subject =
-            Subject { dir: lab.0.path(), side: Side::Source, job: "j", root: b"/root", privileged: true, owners: None };
-        let memory = Memory::begin(&subject, &tree, moment(&tree)).unwrap();
+        assert!(lab.hash(true).iter().all(|(_, how, _)| *how == DigestOrigin::Read), "other attributes count");
+        let (tree, moment) = (Tree::open(&lab.root()).unwrap(), |tree: &Tree| SyncPoint::begin(tree.root()).unwrap());
+        let subject = CacheScope {
+            dir: lab.0.path(),
+            side: Side::Source,
+            job: "j",
+            root: b"/root",
+            privileged: true,
+            owners: None,
+        };
+        let memory = DigestCache::begin(&subject, &tree, moment(&tree)).unwrap();
         assert!(memory.recall(b"dir", memory.dev).is_some());
         assert!(memory.recall(b"dir", memory.dev + 1).is_none(), "another filesystem, mounted below");
         assert_ne!(key(&subject, memory.dev), key(&subject, memory.dev + 1), "another filesystem in its place");
-        assert_ne!(key(&subject, 1), key(&Subject { root: b"/other", ..subject }, 1));
+        assert_ne!(key(&subject, 1), key(&CacheScope { root: b"/other", ..subject }, 1));
     }
 
     #[test]
@@ -262,7 +274,7 @@ mod tests {
         };
         let tree = Tree::open(dir.path()).unwrap();
         let subject =
-            Subject { dir: dir.path(), side: Side::Source, job: "j", root: b"/", privileged: false, owners: None };
-        assert!(Memory::begin(&subject, &tree, Moment::begin(tree.root()).unwrap()).is_none());
+            CacheScope { dir: dir.path(), side: Side::Source, job: "j", root: b"/", privileged: false, owners: None };
+        assert!(DigestCache::begin(&subject, &tree, SyncPoint::begin(tree.root()).unwrap()).is_none());
     }
 }

@@ -19,19 +19,19 @@ const MAGIC: &[u8; 8] = b"migrdig1";
 const SUM: usize = 32;
 
 /// What a record is of; under another key it is worth nothing.
-pub type Key = [u8; 32];
+pub type CacheKey = [u8; 32];
 
 /// A record that was read back.
 #[derive(Debug, Default)]
-pub struct Record {
+pub struct CacheFile {
     file: Option<File>,
     /// Directories by what their paths hash to.
-    index: Vec<Place>,
+    index: Vec<IndexEntry>,
 }
 
 /// Where the digests of a directory are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct IndexEntry {
     path: u64,
     at: u64,
     len: u64,
@@ -39,12 +39,12 @@ struct Place {
 
 /// The digests of a directory.
 #[derive(Debug)]
-pub struct Remembered {
+pub struct CachedDir {
     listing: Vec<u8>,
     sums: Vec<u8>,
 }
 
-impl Remembered {
+impl CachedDir {
     /// The entries as they were when they were hashed, in the order of their names.
     pub fn entries(&self) -> impl Iterator<Item = (Entry<'_>, Sum)> {
         let sums = self.sums.chunks_exact(SUM).filter_map(|sum| sum.try_into().ok());
@@ -52,13 +52,13 @@ impl Remembered {
     }
 }
 
-impl Record {
+impl CacheFile {
     /// Reads where everything is, and makes sure that it is whole.
-    pub fn load(path: &Path, key: &Key) -> Self {
+    pub fn load(path: &Path, key: &CacheKey) -> Self {
         Self::read(path, key).unwrap_or_default()
     }
 
-    fn read(path: &Path, key: &Key) -> Option<Self> {
+    fn read(path: &Path, key: &CacheKey) -> Option<Self> {
         let file = File::open(path).ok()?;
         let body = file.metadata().ok()?.len().checked_sub(SUM as u64)?;
         let mut reader = Reader { input: BufReader::with_capacity(256 << 10, &file), hash: Default::default(), at: 0 };
@@ -71,7 +71,7 @@ impl Record {
             let head = Head::parse(&reader.bytes(Head::LEN)?)?;
             let path = hash_of(&reader.bytes(head.path)?);
             reader.skip(head.listing + head.sums)?;
-            index.push(Place { path, at, len: reader.at - at });
+            index.push(IndexEntry { path, at, len: reader.at - at });
         }
         let sum = *reader.hash.finalize().as_bytes();
         if reader.at != body || reader.bytes(SUM as u64)? != sum {
@@ -82,7 +82,7 @@ impl Record {
     }
 
     /// The digests of a directory.
-    pub fn directory(&self, path: &[u8]) -> Option<Remembered> {
+    pub fn directory(&self, path: &[u8]) -> Option<CachedDir> {
         let hash = hash_of(path);
         let nth = self.index.binary_search_by_key(&hash, |place| place.path).ok()?;
         let place = self.index.get(nth)?;
@@ -93,7 +93,7 @@ impl Record {
         let (name, rest) = rest.split_at_checked(usize::try_from(head.path).ok()?)?;
         let (listing, sums) = rest.split_at_checked(usize::try_from(head.listing).ok()?)?;
         // Two paths may hash to the same.
-        (name == path).then(|| Remembered { listing: listing.to_vec(), sums: sums.to_vec() })
+        (name == path).then(|| CachedDir { listing: listing.to_vec(), sums: sums.to_vec() })
     }
 }
 
@@ -154,7 +154,7 @@ pub struct Writer {
 
 impl Writer {
     /// Begins a record that will be at `path`.
-    pub fn create(path: &Path, key: &Key) -> io::Result<Self> {
+    pub fn create(path: &Path, key: &CacheKey) -> io::Result<Self> {
         let next = path.with_extension("next");
         // What a comparison that was cut left. One that still runs must not write into the same file.
         let _ = std::fs::remove_file(&next);
@@ -195,13 +195,13 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::copy::fs::listing::Stamp;
+    use crate::copy::fs::listing::FileTime;
     use proptest::prelude::*;
 
-    const KEY: Key = [7; 32];
+    const KEY: CacheKey = [7; 32];
 
     fn listing(names: &[&str]) -> Vec<u8> {
-        let stamp = Stamp { sec: 1, nsec: 2 };
+        let stamp = FileTime { sec: 1, nsec: 2 };
         let mut out = Vec::new();
         for name in names {
             let name = name.as_bytes();
@@ -231,21 +231,21 @@ mod tests {
         path
     }
 
-    fn names(record: &Record, path: &[u8]) -> Vec<(Vec<u8>, Sum)> {
+    fn names(record: &CacheFile, path: &[u8]) -> Vec<(Vec<u8>, Sum)> {
         let found = record.directory(path);
-        found.iter().flat_map(Remembered::entries).map(|(entry, sum)| (entry.name.to_vec(), sum)).collect()
+        found.iter().flat_map(CachedDir::entries).map(|(entry, sum)| (entry.name.to_vec(), sum)).collect()
     }
 
     #[test]
     fn a_record_comes_back_and_its_directories_are_found_in_any_order() {
         let dir = tempfile::tempdir().unwrap();
         let path = written(dir.path());
-        let record = Record::load(&path, &KEY);
+        let record = CacheFile::load(&path, &KEY);
         assert_eq!(names(&record, b""), [(b"b".to_vec(), [3; 32])]);
         assert_eq!(names(&record, b"b/c"), [(b"x".to_vec(), [1; 32]), (b"y".to_vec(), [2; 32])]);
         assert!(record.directory(b"b").is_none());
-        assert!(Record::load(&path, &[8; 32]).directory(b"").is_none(), "of something else");
-        assert!(Record::load(&dir.path().join("none"), &KEY).directory(b"").is_none());
+        assert!(CacheFile::load(&path, &[8; 32]).directory(b"").is_none(), "of something else");
+        assert!(CacheFile::load(&dir.path().join("none"), &KEY).directory(b"").is_none());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary name is left");
     }
 
@@ -256,7 +256,7 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         let knows = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            let record = Record::load(&path, &KEY);
+            let record = CacheFile::load(&path, &KEY);
             record.directory(b"").is_some() || record.directory(b"b/c").is_some()
         };
         assert!(knows(&whole));
@@ -282,9 +282,9 @@ mod tests {
         let (cut, current) = (begin(1), begin(2));
         // The first puts what the second has so far in place: that is not whole.
         let _ = cut.finish();
-        assert!(names(&Record::load(&path, &KEY), b"d").is_empty());
+        assert!(names(&CacheFile::load(&path, &KEY), b"d").is_empty());
         let _ = current.finish();
-        let left = names(&Record::load(&path, &KEY), b"d");
+        let left = names(&CacheFile::load(&path, &KEY), b"d");
         assert!(left.is_empty() || left == [(b"x".to_vec(), [2; 32])], "{left:?}");
     }
 
@@ -297,7 +297,7 @@ mod tests {
             let mut whole = [&MAGIC[..], &KEY, &bytes].concat();
             whole.extend_from_slice(blake3::hash(&whole).as_bytes());
             std::fs::write(&path, &whole).unwrap();
-            let record = Record::load(&path, &KEY);
+            let record = CacheFile::load(&path, &KEY);
             for place in &record.index {
                 prop_assert!(place.len <= whole.len() as u64);
             }

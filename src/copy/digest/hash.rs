@@ -2,8 +2,6 @@
 //!
 //! Must never return a hash of a file that changed while it was read. Only reads the tree.
 
-use crate::copy::wire::response::Digest;
-use crate::copy::wire::response::Sum;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::Stat;
@@ -14,14 +12,15 @@ use crate::copy::fs::filter::Filter;
 use crate::copy::fs::listing::Entry;
 use crate::copy::fs::path::TempNames;
 use crate::copy::fs::tree::Tree;
-use crate::copy::owners::Translation;
+use crate::copy::owners::IdMap;
+use crate::copy::wire::response::{Digest, Sum};
 
 /// Bytes that one thread hashes of a file before another may take the next.
 pub const SEGMENT: u64 = 8 << 20;
 const READ: usize = 1 << 20;
 
-/// What a tree is compared by.
-pub struct Hashing<'a> {
+/// What is hashed, and how.
+pub struct TreeHasher<'a> {
     /// The tree.
     pub tree: &'a Tree,
     /// Which side it is, for errors.
@@ -32,13 +31,13 @@ pub struct Hashing<'a> {
     pub temp: &'a TempNames,
     /// Whether attributes that only root can set count.
     pub privileged: bool,
-    /// Asked before each piece is read, and may take its time: false when nobody wants to know any more.
+    /// Called before each read, and may block. Returns false when the result is not wanted any more.
     pub leave: &'a (dyn Fn() -> bool + Sync),
     /// What owners are called on the other side, if that is another.
-    pub owners: Option<&'a Translation>,
+    pub owners: Option<&'a IdMap>,
 }
 
-impl Hashing<'_> {
+impl TreeHasher<'_> {
     /// BLAKE3 of a part of an open file, read piece by piece.
     pub fn hash_range(&self, fd: &OwnedFd, from: u64, len: u64, buffer: &mut Vec<u8>) -> rustix::io::Result<[u8; 32]> {
         buffer.resize(READ, 0);
@@ -64,7 +63,7 @@ impl Hashing<'_> {
 
 /// A directory whose digests are known.
 #[derive(Debug, Default)]
-pub struct Hashed {
+pub struct HashedDir {
     /// Its path.
     pub path: Vec<u8>,
     /// The filesystem it is on.
@@ -80,7 +79,7 @@ pub fn is_same(listed: &Entry<'_>, st: &Stat) -> bool {
     Entry { flags: listed.flags, ..Entry::of_stat(listed.name, st) } == *listed
 }
 
-/// Whether something is no more, became something else, or is not wanted any more.
+/// Whether an error means that the entry vanished or was replaced, or that hashing was cancelled.
 pub fn is_excused(e: Errno) -> bool {
     matches!(e, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO | Errno::CANCELED)
 }

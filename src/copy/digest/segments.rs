@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::fstat;
 
-use super::hash::{Hashed, Hashing, SEGMENT, is_excused, is_same, join_tail};
+use super::hash::{HashedDir, SEGMENT, TreeHasher, is_excused, is_same, join_tail};
 use crate::copy::failure::Failure;
 use crate::copy::fs::file::open_file;
 use crate::copy::fs::listing::Entries;
@@ -23,14 +23,14 @@ type Hashes = Vec<Option<[u8; 32]>>;
 /// A directory with files that are hashed by segments after the walk.
 pub struct Pending {
     /// What is known of it; of these files only the attributes.
-    pub hashed: Hashed,
+    pub hashed: HashedDir,
     /// Position and size of each.
     pub files: Vec<(usize, u64)>,
 }
 
 impl Pending {
     /// The directory, with the hashes of these files' segments in its digests.
-    pub fn complete(mut self, hashes: &[Hashes]) -> Hashed {
+    pub fn complete(mut self, hashes: &[Hashes]) -> HashedDir {
         for ((nth, _), segments) in self.files.iter().zip(hashes) {
             let Some(digest) = self.hashed.digests.get_mut(*nth) else { continue };
             let mut hash = blake3::Hasher::new();
@@ -74,7 +74,7 @@ impl<'a> Segments<'a> {
     }
 
     /// Hashes until nothing is left.
-    pub fn work(&self, hashing: &Hashing<'_>, fail: &dyn Fn(Failure)) {
+    pub fn work(&self, hashing: &TreeHasher<'_>, fail: &dyn Fn(Failure)) {
         let mut buffer = Vec::new();
         let mut open: HashMap<(usize, usize), OwnedFd> = HashMap::new();
         while let Some(&(dir, file, segment)) = self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) {
@@ -93,7 +93,7 @@ impl<'a> Segments<'a> {
 
     fn hash(
         &self,
-        (hashing, fail): (&Hashing<'_>, &dyn Fn(Failure)),
+        (hashing, fail): (&TreeHasher<'_>, &dyn Fn(Failure)),
         (dir, file, segment): (usize, usize, u64),
         open: &mut HashMap<(usize, usize), OwnedFd>,
         buffer: &mut Vec<u8>,

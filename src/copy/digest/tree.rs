@@ -3,32 +3,29 @@
 //! A file up to one segment is hashed as it is. A longer one is hashed by the hashes of its segments, so that one huge file keeps
 //! all processors busy.
 
-use super::hash::Hashed;
-use super::hash::Hashing;
-use super::hash::SEGMENT;
-use super::hash::is_excused;
-use super::hash::is_same;
-use super::hash::join;
-use crate::copy::wire::response::Digest;
-use crate::copy::wire::response::How;
-use crate::copy::wire::response::Sum;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Stat, fstat, statat};
 use rustix::io::Errno;
 
-use super::cache::Memory;
+use super::cache::DigestCache;
+use super::hash::{HashedDir, SEGMENT, TreeHasher, is_excused, is_same, join};
 use super::segments::{Pending, Segments};
 use crate::copy::failure::Failure;
 use crate::copy::fs::file::open_file;
 use crate::copy::fs::listing::{Entries, Entry};
 use crate::copy::fs::metadata::{Object, read_xattrs};
-use crate::copy::fs::path::{self};
-use crate::copy::fs::walk::{Visit, Visitor, walk};
+use crate::copy::fs::path;
+use crate::copy::fs::walk::{VisitedDir, Visitor, walk};
+use crate::copy::wire::response::{Digest, DigestOrigin, Sum};
 
 /// Hashes everything; `done` gets directories as they are complete, from several threads.
-pub fn hash_tree(hashing: &Hashing<'_>, memory: Option<&Memory>, done: &(dyn Fn(Hashed) + Sync)) -> Vec<Failure> {
+pub fn hash_tree(
+    hashing: &TreeHasher<'_>,
+    memory: Option<&DigestCache>,
+    done: &(dyn Fn(HashedDir) + Sync),
+) -> Vec<Failure> {
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let walker = Walker { hashing, memory, done, large: Mutex::default(), failures: Mutex::default() };
     walk(hashing.tree, hashing.side, threads, &walker);
@@ -47,10 +44,10 @@ pub fn hash_tree(hashing: &Hashing<'_>, memory: Option<&Memory>, done: &(dyn Fn(
 }
 
 struct Walker<'a> {
-    hashing: &'a Hashing<'a>,
+    hashing: &'a TreeHasher<'a>,
     /// What need not be read again; `None` to read everything.
-    memory: Option<&'a Memory>,
-    done: &'a (dyn Fn(Hashed) + Sync),
+    memory: Option<&'a DigestCache>,
+    done: &'a (dyn Fn(HashedDir) + Sync),
     large: Mutex<Vec<Pending>>,
     failures: Mutex<Vec<Failure>>,
 }
@@ -61,7 +58,7 @@ impl Visitor for Walker<'_> {
         self.hashing.temp.matches(name) || !filter.is_empty() && filter.excludes(&path::join(dir, name), is_dir)
     }
 
-    fn visit(&self, visit: Visit<'_>) {
+    fn visit(&self, visit: VisitedDir<'_>) {
         let remembered = self.memory.and_then(|memory| memory.recall(visit.path, visit.dev));
         let mut known = remembered.iter().flat_map(|remembered| remembered.entries()).peekable();
         let mut digests = Vec::new();
@@ -70,7 +67,7 @@ impl Visitor for Walker<'_> {
         for entry in Entries(&visit.listing) {
             while known.next_if(|(then, _)| then.name < entry.name).is_some() {}
             if let Some((_, sum)) = known.next_if(|(then, _)| *then == entry) {
-                digests.push(Digest { sum, how: How::Known });
+                digests.push(Digest { sum, how: DigestOrigin::Cached });
                 continue;
             }
             if entry.is_file() && entry.size > SEGMENT {
@@ -78,7 +75,7 @@ impl Visitor for Walker<'_> {
             }
             digests.push(self.digest(&visit, &entry, &mut buffer));
         }
-        let hashed = Hashed { path: visit.path.to_vec(), dev: visit.dev, listing: visit.listing, digests };
+        let hashed = HashedDir { path: visit.path.to_vec(), dev: visit.dev, listing: visit.listing, digests };
         if files.is_empty() {
             self.complete(hashed);
         } else {
@@ -96,7 +93,7 @@ impl Walker<'_> {
         lock(&self.failures).push(failure);
     }
 
-    fn complete(&self, hashed: Hashed) {
+    fn complete(&self, hashed: HashedDir) {
         if let Some(memory) = self.memory {
             memory.keep(&hashed);
         }
@@ -104,14 +101,16 @@ impl Walker<'_> {
     }
 
     /// The digest of an entry; of a large file only its attributes.
-    fn digest(&self, visit: &Visit<'_>, entry: &Entry<'_>, buffer: &mut Vec<u8>) -> Digest {
+    fn digest(&self, visit: &VisitedDir<'_>, entry: &Entry<'_>, buffer: &mut Vec<u8>) -> Digest {
         let result = match entry.kind() {
             FileType::RegularFile => self.file(visit.fd, entry, buffer),
             FileType::Symlink => self.symlink(visit.fd, entry.name),
             _ => self.special(visit.fd, entry.name),
         };
         match result {
-            Ok((sum, st)) => Digest { sum, how: if is_same(entry, &st) { How::Read } else { How::Moved } },
+            Ok((sum, st)) => {
+                Digest { sum, how: if is_same(entry, &st) { DigestOrigin::Read } else { DigestOrigin::Changed } }
+            }
             Err(e) => {
                 // Vanished since it was listed: the other side tells that it differs.
                 if !is_excused(e) {

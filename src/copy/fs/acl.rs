@@ -12,14 +12,14 @@ const GROUP: u16 = 0x08;
 
 /// Databases of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum IdKind {
     /// Users.
     Passwd,
     /// Groups.
     Group,
 }
 
-impl Kind {
+impl IdKind {
     /// The name of its database.
     pub fn database(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ pub fn is_acl(key: &[u8]) -> bool {
 }
 
 /// The users and groups in an ACL, in its order.
-pub fn owners(value: &[u8]) -> Vec<(Kind, u32)> {
+pub fn owners(value: &[u8]) -> Vec<(IdKind, u32)> {
     let mut found = Vec::new();
     map(&mut value.to_vec(), |kind, id| {
         found.push((kind, id));
@@ -48,7 +48,7 @@ pub fn owners(value: &[u8]) -> Vec<(Kind, u32)> {
 }
 
 /// Puts another number in place of each. The order stays, which no rule depends on, so that the way back leads to the same bytes.
-pub fn map(value: &mut [u8], mut to: impl FnMut(Kind, u32) -> u32) {
+pub fn map(value: &mut [u8], mut to: impl FnMut(IdKind, u32) -> u32) {
     let Some((head, entries)) = value.split_first_chunk_mut::<HEAD>() else { return };
     if u32::from_le_bytes(*head) != VERSION || entries.len() % ENTRY != 0 {
         return;
@@ -56,8 +56,8 @@ pub fn map(value: &mut [u8], mut to: impl FnMut(Kind, u32) -> u32) {
     for entry in entries.chunks_exact_mut(ENTRY) {
         let [tag, tag_high, _, _, id @ ..] = entry else { continue };
         let kind = match u16::from_le_bytes([*tag, *tag_high]) {
-            USER => Kind::Passwd,
-            GROUP => Kind::Group,
+            USER => IdKind::Passwd,
+            GROUP => IdKind::Group,
             _ => continue,
         };
         if let Some(id) = id.first_chunk_mut::<4>() {
@@ -95,8 +95,8 @@ mod tests {
             ])
         };
         let mut value = of(1000, 1000);
-        assert_eq!(owners(&value), [(Kind::Passwd, 1000), (Kind::Group, 1000)]);
-        map(&mut value, |kind, id| if kind == Kind::Passwd { id + 1 } else { id + 2 });
+        assert_eq!(owners(&value), [(IdKind::Passwd, 1000), (IdKind::Group, 1000)]);
+        map(&mut value, |kind, id| if kind == IdKind::Passwd { id + 1 } else { id + 2 });
         assert_eq!(value, of(1001, 1002));
     }
 

@@ -9,7 +9,7 @@ use super::path;
 
 /// Seconds and nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
-pub struct Stamp {
+pub struct FileTime {
     /// Seconds, negative before 1970.
     pub sec: i64,
     /// Nanoseconds within the second.
@@ -32,7 +32,7 @@ pub const FOREIGN: u8 = 16;
 /// The target has it and the source does not: it was not to be removed.
 pub const GONE: u8 = 32;
 /// An entry with any of these has to be looked at again, whatever happens to it.
-pub const OPEN: u8 = DIRTY | FOREIGN | GONE;
+pub const RECHECK: u8 = DIRTY | FOREIGN | GONE;
 
 /// One entry of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +48,9 @@ pub struct Entry<'a> {
     /// Bytes of a regular file, 0 of everything else.
     pub size: u64,
     /// Time of the last change of its content.
-    pub mtime: Stamp,
+    pub mtime: FileTime,
     /// Time of the last change of anything about it.
-    pub ctime: Stamp,
+    pub ctime: FileTime,
     /// Owner.
     pub uid: u32,
     /// Group.
@@ -71,8 +71,8 @@ impl<'a> Entry<'a> {
             mode: st.st_mode,
             ino: st.st_ino as u64,
             size: if kind == FileType::RegularFile { st.st_size as u64 } else { 0 },
-            mtime: Stamp { sec: st.st_mtime as i64, nsec: st.st_mtime_nsec as u32 },
-            ctime: Stamp { sec: st.st_ctime as i64, nsec: st.st_ctime_nsec as u32 },
+            mtime: FileTime { sec: st.st_mtime as i64, nsec: st.st_mtime_nsec as u32 },
+            ctime: FileTime { sec: st.st_ctime as i64, nsec: st.st_ctime_nsec as u32 },
             uid: st.st_uid,
             gid: st.st_gid,
             rdev: if is_device { st.st_rdev as u64 } else { 0 },
@@ -97,7 +97,7 @@ impl<'a> Entry<'a> {
     /// Whether the target has all of it, going by the source's `known` record of what it sent.
     pub fn is_covered_by(&self, known: &Entry<'_>) -> bool {
         let same = Entry { flags: self.flags, ..*known };
-        known.flags & OPEN == 0 && *self == same
+        known.flags & RECHECK == 0 && *self == same
     }
 
     /// Appends its encoding.
@@ -201,7 +201,7 @@ pub fn split(listing: &[u8]) -> Vec<&[u8]> {
 
 /// One name in two listings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pair<'a, 'b> {
+pub enum Merged<'a, 'b> {
     /// Only in the first.
     Left(Entry<'a>),
     /// Only in the second.
@@ -211,27 +211,27 @@ pub enum Pair<'a, 'b> {
 }
 
 /// Walks two listings side by side.
-pub fn merge<'a, 'b>(left: &'a [u8], right: &'b [u8]) -> impl Iterator<Item = Pair<'a, 'b>> + use<'a, 'b> {
+pub fn merge<'a, 'b>(left: &'a [u8], right: &'b [u8]) -> impl Iterator<Item = Merged<'a, 'b>> + use<'a, 'b> {
     let (mut left, mut right) = (Entries(left).peekable(), Entries(right).peekable());
     std::iter::from_fn(move || match (left.peek().copied(), right.peek().copied()) {
         (None, None) => None,
         (Some(l), Some(r)) if l.name == r.name => {
             left.next();
             right.next();
-            Some(Pair::Both(l, r))
+            Some(Merged::Both(l, r))
         }
         (Some(l), Some(r)) if l.name > r.name => {
             debug_assert!(l.name != r.name);
             right.next();
-            Some(Pair::Right(r))
+            Some(Merged::Right(r))
         }
         (Some(l), _) => {
             left.next();
-            Some(Pair::Left(l))
+            Some(Merged::Left(l))
         }
         (None, Some(r)) => {
             right.next();
-            Some(Pair::Right(r))
+            Some(Merged::Right(r))
         }
     })
 }
@@ -259,16 +259,16 @@ pub fn take(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn put_stamp(out: &mut Vec<u8>, stamp: Stamp) {
+fn put_stamp(out: &mut Vec<u8>, stamp: FileTime) {
     out.extend_from_slice(&stamp.sec.to_le_bytes());
     out.extend_from_slice(&stamp.nsec.to_le_bytes());
 }
 
-fn take_stamp(bytes: &mut &[u8]) -> Option<Stamp> {
+fn take_stamp(bytes: &mut &[u8]) -> Option<FileTime> {
     let (sec, rest) = bytes.split_first_chunk::<8>()?;
     let (nsec, rest) = rest.split_first_chunk::<4>()?;
     *bytes = rest;
-    Some(Stamp { sec: i64::from_le_bytes(*sec), nsec: u32::from_le_bytes(*nsec) })
+    Some(FileTime { sec: i64::from_le_bytes(*sec), nsec: u32::from_le_bytes(*nsec) })
 }
 
 #[cfg(test)]
@@ -283,8 +283,8 @@ mod tests {
             mode: 0o100_644,
             ino: u64::MAX,
             size,
-            mtime: Stamp { sec: -5, nsec: 999_999_999 },
-            ctime: Stamp { sec: 1 << 40, nsec: 1 },
+            mtime: FileTime { sec: -5, nsec: 999_999_999 },
+            ctime: FileTime { sec: 1 << 40, nsec: 1 },
             uid: u32::MAX,
             gid: 0,
             rdev: 0,
@@ -307,7 +307,7 @@ mod tests {
             Entry { flags: FOREIGN, ..now },
             Entry { ino: 1, ..now },
             Entry { size: 2, ..now },
-            Entry { ctime: Stamp { sec: 1 << 40, nsec: 2 }, ..now },
+            Entry { ctime: FileTime { sec: 1 << 40, nsec: 2 }, ..now },
             Entry { mode: 0o100_600, ..now },
         ] {
             assert!(!now.is_covered_by(&other), "{other:?}");
@@ -346,9 +346,9 @@ mod tests {
             let (mut seen_left, mut seen_right) = (Vec::new(), Vec::new());
             for pair in merge(&l, &r) {
                 match pair {
-                    Pair::Left(e) => { prop_assert!(!right.contains(e.name)); seen_left.push(e.name.to_vec()) }
-                    Pair::Right(e) => { prop_assert!(!left.contains(e.name)); seen_right.push(e.name.to_vec()) }
-                    Pair::Both(a, b) => {
+                    Merged::Left(e) => { prop_assert!(!right.contains(e.name)); seen_left.push(e.name.to_vec()) }
+                    Merged::Right(e) => { prop_assert!(!left.contains(e.name)); seen_right.push(e.name.to_vec()) }
+                    Merged::Both(a, b) => {
                         prop_assert_eq!(a.name, b.name);
                         seen_left.push(a.name.to_vec());
                         seen_right.push(b.name.to_vec());

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, Timespec, Timestamps, UTIME_OMIT,
 use rustix::io::{Errno, Result};
 use serde::{Deserialize, Serialize};
 
-use super::listing::{Entry, Stamp};
+use super::listing::{Entry, FileTime};
 
 /// Longest list of names and longest value that Linux knows.
 const XATTR_MAX: usize = 64 << 10;
@@ -18,7 +18,7 @@ const SELINUX: &[u8] = b"security.selinux";
 
 /// Owner, permissions, time and extended attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Meta {
+pub struct Metadata {
     /// Type and permissions.
     pub mode: u32,
     /// Owner.
@@ -26,14 +26,14 @@ pub struct Meta {
     /// Group.
     pub gid: u32,
     /// Time of last modification.
-    pub mtime: Stamp,
+    pub mtime: FileTime,
     /// Extended attributes, ACLs among them.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Who the agent is.
 #[derive(Debug, Clone, Copy)]
-pub struct Rights {
+pub struct Privileges {
     /// Whether it may do everything.
     pub privileged: bool,
     /// Effective user.
@@ -42,7 +42,7 @@ pub struct Rights {
     pub gid: u32,
 }
 
-impl Rights {
+impl Privileges {
     /// Of this process.
     pub fn of_process() -> Self {
         let uid = rustix::process::geteuid();
@@ -149,13 +149,13 @@ fn is_carried(name: &[u8]) -> bool {
 }
 
 /// Whether this process may set it.
-fn is_ours(name: &[u8], rights: Rights) -> bool {
+fn is_ours(name: &[u8], rights: Privileges) -> bool {
     is_carried(name) && (rights.privileged || name.starts_with(b"user.") || name.starts_with(b"system."))
 }
 
 /// The attributes of an entry whose extended ones have been read.
-pub fn meta_of(entry: &Entry<'_>, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Meta {
-    Meta { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime, xattrs }
+pub fn meta_of(entry: &Entry<'_>, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Metadata {
+    Metadata { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime, xattrs }
 }
 
 /// Whether new entries of a directory inherit an ACL.
@@ -164,7 +164,7 @@ pub fn has_default_acl(dir: BorrowedFd<'_>) -> bool {
 }
 
 /// The permission bits that may be set: none that lend an identity which could not be given.
-pub fn allowed_mode(meta: &Meta, rights: Rights) -> Mode {
+pub fn allowed_mode(meta: &Metadata, rights: Privileges) -> Mode {
     let mut mode = meta.mode & 0o7777;
     if !rights.privileged && meta.uid != rights.uid {
         mode &= !0o4000;
@@ -176,7 +176,7 @@ pub fn allowed_mode(meta: &Meta, rights: Rights) -> Mode {
 }
 
 /// Access time left alone, modification time as given.
-pub fn times(mtime: Stamp) -> Timestamps {
+pub fn times(mtime: FileTime) -> Timestamps {
     Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec { tv_sec: mtime.sec, tv_nsec: i64::from(mtime.nsec.min(999_999_999)) },
@@ -184,10 +184,10 @@ pub fn times(mtime: Stamp) -> Timestamps {
 }
 
 /// A step that failed, and how.
-pub type Step = (&'static str, Errno);
+pub type FailedStep = (&'static str, Errno);
 
 /// Makes an open file or directory have exactly these attributes.
-pub fn apply(fd: BorrowedFd<'_>, meta: &Meta, rights: Rights) -> std::result::Result<(), Step> {
+pub fn apply(fd: BorrowedFd<'_>, meta: &Metadata, rights: Privileges) -> std::result::Result<(), FailedStep> {
     chown(meta, rights, |uid, gid| rustix::fs::fchown(fd, uid, gid))?;
     if !rights.privileged && !meta.xattrs.is_empty() {
         rustix::fs::fchmod(fd, Mode::RWXU).map_err(|e| ("open up", e))?;
@@ -198,7 +198,12 @@ pub fn apply(fd: BorrowedFd<'_>, meta: &Meta, rights: Rights) -> std::result::Re
 }
 
 /// The same for a symlink or special file that was just made under `name`.
-pub fn apply_named(dir: BorrowedFd<'_>, name: &[u8], meta: &Meta, rights: Rights) -> std::result::Result<(), Step> {
+pub fn apply_named(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    meta: &Metadata,
+    rights: Privileges,
+) -> std::result::Result<(), FailedStep> {
     chown(meta, rights, |uid, gid| rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))?;
     reconcile(Object::Named(dir, name), meta, rights)?;
     if FileType::from_raw_mode(meta.mode) != FileType::Symlink {
@@ -212,10 +217,10 @@ pub fn apply_named(dir: BorrowedFd<'_>, name: &[u8], meta: &Meta, rights: Rights
 
 /// Gives it to its owner. Without privilege only the group can change, to one that the user belongs to.
 fn chown(
-    meta: &Meta,
-    rights: Rights,
+    meta: &Metadata,
+    rights: Privileges,
     set: impl Fn(Option<Uid>, Option<Gid>) -> Result<()>,
-) -> std::result::Result<(), Step> {
+) -> std::result::Result<(), FailedStep> {
     let gid = id(meta.gid).map(Gid::from_raw);
     if rights.privileged {
         return set(id(meta.uid).map(Uid::from_raw), gid).map_err(|e| ("set the owner of", e));
@@ -232,7 +237,7 @@ fn id(raw: u32) -> Option<u32> {
 }
 
 /// Sets what is missing or differs and removes what should not be there.
-fn reconcile(object: Object<'_>, meta: &Meta, rights: Rights) -> std::result::Result<(), Step> {
+fn reconcile(object: Object<'_>, meta: &Metadata, rights: Privileges) -> std::result::Result<(), FailedStep> {
     let there = read_xattrs(object).map_err(|e| ("read the extended attributes of", e))?;
     if there == meta.xattrs {
         return Ok(());
@@ -250,8 +255,8 @@ fn reconcile(object: Object<'_>, meta: &Meta, rights: Rights) -> std::result::Re
 pub fn set_xattrs<'a>(
     object: Object<'_>,
     xattrs: impl Iterator<Item = &'a (Vec<u8>, Vec<u8>)>,
-    rights: Rights,
-) -> std::result::Result<(), Step> {
+    rights: Privileges,
+) -> std::result::Result<(), FailedStep> {
     for (key, value) in xattrs.filter(|(k, _)| is_ours(k, rights)) {
         match object.set(key, value) {
             // The label is the target's own business where its policy does not know the source's.
@@ -264,7 +269,7 @@ pub fn set_xattrs<'a>(
 
 /// Gives a new, plain file its attributes with as few calls as possible. It was created by this process with the mode
 /// [`creation_mode`], in a directory that passes nothing on.
-pub fn apply_fresh(fd: BorrowedFd<'_>, meta: &Meta, rights: Rights) -> std::result::Result<(), Step> {
+pub fn apply_fresh(fd: BorrowedFd<'_>, meta: &Metadata, rights: Privileges) -> std::result::Result<(), FailedStep> {
     if needs_chown(meta, rights) {
         chown(meta, rights, |uid, gid| rustix::fs::fchown(fd, uid, gid))?;
     }
@@ -277,7 +282,7 @@ pub fn apply_fresh(fd: BorrowedFd<'_>, meta: &Meta, rights: Rights) -> std::resu
 }
 
 /// The mode to create a file with: its own when it stays with this process's user, else closed to everyone until it has its owner.
-pub fn creation_mode(meta: &Meta, rights: Rights) -> Mode {
+pub fn creation_mode(meta: &Metadata, rights: Privileges) -> Mode {
     // Setting extended attributes takes write permission, too.
     match needs_chown(meta, rights) || !meta.xattrs.is_empty() {
         true => Mode::RUSR | Mode::WUSR,
@@ -285,11 +290,11 @@ pub fn creation_mode(meta: &Meta, rights: Rights) -> Mode {
     }
 }
 
-fn needs_chown(meta: &Meta, rights: Rights) -> bool {
+fn needs_chown(meta: &Metadata, rights: Privileges) -> bool {
     (rights.privileged && meta.uid != rights.uid) || meta.gid != rights.gid
 }
 
 /// Reads the attributes of an open file or directory.
-pub fn meta_of_open(fd: impl AsFd, entry: &Entry<'_>) -> Result<Meta> {
+pub fn meta_of_open(fd: impl AsFd, entry: &Entry<'_>) -> Result<Metadata> {
     Ok(meta_of(entry, read_xattrs(Object::Open(fd.as_fd()))?))
 }

@@ -1,14 +1,14 @@
-//! The moment from which on the change time of a file tells of every change of it.
+//! A point in time after which every change of a file moves its change time (ctime).
 //!
-//! Owns the kernel's tick and the sync that a look begins with. Must never call an entry settled whose change time a later change
-//! could share.
+//! Owns the sync that a scan begins with, and the tick of the kernel's clock. A file whose change time is not older is racy, as in
+//! git's index: a later change could have the same time. Must never call such a file settled.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{fstatfs, syncfs};
 
-use super::listing::Stamp;
+use super::listing::FileTime;
 
 /// The longest time between two ticks of the kernel's clock for file times.
 const TICK: Duration = Duration::from_millis(10);
@@ -17,11 +17,11 @@ const FILESYSTEMS: [i64; 2] = [0xEF53, 0x5846_5342];
 
 /// When a look began.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
-    since: Stamp,
+pub struct SyncPoint {
+    since: FileTime,
 }
 
-impl Moment {
+impl SyncPoint {
     /// Makes sure that every later store below `root`, through a mapping too, moves the change time of its file.
     pub fn begin(root: impl AsFd) -> rustix::io::Result<Self> {
         let since = now();
@@ -32,7 +32,7 @@ impl Moment {
     }
 
     /// Whether something changed so lately that what was read of it may be older than the record of it.
-    pub fn is_fresh(&self, ctime: Stamp) -> bool {
+    pub fn is_racy(&self, ctime: FileTime) -> bool {
         // A filesystem that keeps whole seconds rounds down.
         ctime >= self.since || ctime.nsec == 0 && ctime.sec >= self.since.sec
     }
@@ -40,13 +40,13 @@ impl Moment {
 
 /// Whether change times may be believed without a second look at the content.
 #[allow(clippy::unnecessary_cast, reason = "its width differs between architectures")]
-pub fn tells_all(root: impl AsFd) -> bool {
+pub fn has_reliable_ctime(root: impl AsFd) -> bool {
     fstatfs(root).is_ok_and(|fs| FILESYSTEMS.contains(&(fs.f_type as i64)))
 }
 
-fn now() -> Stamp {
+fn now() -> FileTime {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Stamp { sec: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), nsec: now.subsec_nanos() }
+    FileTime { sec: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), nsec: now.subsec_nanos() }
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn what_may_share_its_tick_with_a_later_change_is_fresh() {
-        let moment = Moment { since: Stamp { sec: 100, nsec: 5_000 } };
+        let moment = SyncPoint { since: FileTime { sec: 100, nsec: 5_000 } };
         for (sec, nsec, fresh) in [
             (100, 5_000, true),
             (100, 5_001, true),
@@ -66,7 +66,7 @@ mod tests {
             (100, 0, true),
             (99, 0, false),
         ] {
-            assert_eq!(moment.is_fresh(Stamp { sec, nsec }), fresh, "{sec}.{nsec}");
+            assert_eq!(moment.is_racy(FileTime { sec, nsec }), fresh, "{sec}.{nsec}");
         }
     }
 
@@ -76,13 +76,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let stamp = |name: &str| {
             let st = std::fs::metadata(dir.path().join(name)).unwrap();
-            Stamp { sec: st.ctime(), nsec: u32::try_from(st.ctime_nsec()).unwrap() }
+            FileTime { sec: st.ctime(), nsec: u32::try_from(st.ctime_nsec()).unwrap() }
         };
         std::fs::write(dir.path().join("before"), "x").unwrap();
         std::thread::sleep(TICK);
-        let moment = Moment::begin(std::fs::File::open(dir.path()).unwrap()).unwrap();
+        let moment = SyncPoint::begin(std::fs::File::open(dir.path()).unwrap()).unwrap();
         std::fs::write(dir.path().join("after"), "x").unwrap();
-        assert!(!moment.is_fresh(stamp("before")));
-        assert!(moment.is_fresh(stamp("after")));
+        assert!(!moment.is_racy(stamp("before")));
+        assert!(moment.is_racy(stamp("after")));
     }
 }

@@ -15,7 +15,7 @@ use super::tree::{Tree, open_dir};
 use crate::copy::failure::{Failure, Side};
 
 /// A directory that was read.
-pub struct Visit<'a> {
+pub struct VisitedDir<'a> {
     /// Its path below the root; empty for the root.
     pub path: &'a [u8],
     /// Its descriptor.
@@ -31,7 +31,7 @@ pub trait Visitor: Sync {
     /// Whether to leave an entry out.
     fn skips(&self, dir: &[u8], name: &[u8], is_dir: bool) -> bool;
     /// A directory with all its entries. Those of its subdirectories follow.
-    fn visit(&self, visit: Visit<'_>);
+    fn visit(&self, visit: VisitedDir<'_>);
     /// A directory or entry that could not be read.
     fn problem(&self, failure: Failure);
 }
@@ -44,7 +44,7 @@ pub fn walk(tree: &Tree, side: Side, threads: usize, visitor: &dyn Visitor) {
 /// Walks some directories with everything below them. None is below another.
 pub fn walk_below(tree: &Tree, side: Side, threads: usize, from: Vec<Vec<u8>>, visitor: &dyn Visitor) {
     let queue = Queue::default();
-    queue.push(from.into_iter().map(|path| Task { parent: None, name: Vec::new(), path }).collect());
+    queue.push(from.into_iter().map(|path| PendingDir { parent: None, name: Vec::new(), path }).collect());
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
@@ -55,7 +55,7 @@ pub fn walk_below(tree: &Tree, side: Side, threads: usize, from: Vec<Vec<u8>>, v
 }
 
 /// A directory to be read; its parent is kept open until then.
-struct Task {
+struct PendingDir {
     parent: Option<Arc<OwnedFd>>,
     name: Vec<u8>,
     path: Vec<u8>,
@@ -63,16 +63,16 @@ struct Task {
 
 #[derive(Default)]
 struct Queue {
-    state: Mutex<(Vec<Task>, usize)>,
+    state: Mutex<(Vec<PendingDir>, usize)>,
     changed: Condvar,
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, (Vec<Task>, usize)> {
+    fn lock(&self) -> MutexGuard<'_, (Vec<PendingDir>, usize)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, tasks: Vec<Task>) {
+    fn push(&self, tasks: Vec<PendingDir>) {
         if !tasks.is_empty() {
             self.lock().0.extend(tasks);
             self.changed.notify_all();
@@ -80,7 +80,7 @@ impl Queue {
     }
 
     /// The next task, deepest first so that few parents are open; `None` when all are done.
-    fn pop(&self) -> Option<Task> {
+    fn pop(&self) -> Option<PendingDir> {
         let mut state = self.lock();
         loop {
             if let Some(task) = state.0.pop() {
@@ -124,7 +124,7 @@ impl Worker<'_> {
         }
     }
 
-    fn read(&mut self, task: &Task) -> rustix::io::Result<()> {
+    fn read(&mut self, task: &PendingDir) -> rustix::io::Result<()> {
         let fd = match &task.parent {
             Some(parent) => Arc::new(open_dir(parent.as_fd(), &task.name)?),
             None => self.tree.dir(&task.path)?,
@@ -138,18 +138,18 @@ impl Worker<'_> {
         for at in found.order.iter().filter(|at| at.is_dir) {
             let name = found.name(at);
             let path = path::join(&task.path, name);
-            subdirectories.push(Task { parent: Some(Arc::clone(&fd)), name: name.to_vec(), path });
+            subdirectories.push(PendingDir { parent: Some(Arc::clone(&fd)), name: name.to_vec(), path });
         }
         // The stack is popped from its end: keep the order of names.
         subdirectories.reverse();
         let listing = found.sorted();
-        self.visitor.visit(Visit { path: &task.path, fd: fd.as_fd(), dev, listing });
+        self.visitor.visit(VisitedDir { path: &task.path, fd: fd.as_fd(), dev, listing });
         self.queue.push(subdirectories);
         Ok(())
     }
 
-    fn entries(&mut self, task: &Task, fd: &Arc<OwnedFd>, dev: u64) -> rustix::io::Result<Found> {
-        let mut found = Found::default();
+    fn entries(&mut self, task: &PendingDir, fd: &Arc<OwnedFd>, dev: u64) -> rustix::io::Result<DirEntries> {
+        let mut found = DirEntries::default();
         let mut dir = RawDir::new(fd.as_fd(), &mut self.buffer);
         while let Some(item) = dir.next() {
             let item = item?;
@@ -187,14 +187,14 @@ pub fn dev_of(st: &rustix::fs::Stat) -> u64 {
 
 /// Encoded entries in the order in which the kernel gave them, and where each is.
 #[derive(Default)]
-struct Found {
+struct DirEntries {
     packed: Vec<u8>,
-    order: Vec<Packed>,
+    order: Vec<PackedEntry>,
 }
 
 /// An encoded entry: its bytes, and its name among them.
 #[derive(Clone, Copy)]
-struct Packed {
+struct PackedEntry {
     begin: u32,
     end: u32,
     name: u32,
@@ -202,7 +202,7 @@ struct Packed {
     is_dir: bool,
 }
 
-impl Found {
+impl DirEntries {
     fn push(&mut self, entry: &Entry<'_>) {
         let begin = self.packed.len();
         entry.encode(&mut self.packed);
@@ -211,11 +211,11 @@ impl Found {
         let places = (u32::try_from(begin), u32::try_from(self.packed.len()), u32::try_from(name), name_len.try_into());
         // 4 GiB are some 80 million entries of one directory.
         if let (Ok(begin), Ok(end), Ok(name), Ok(name_len)) = places {
-            self.order.push(Packed { begin, end, name, name_len, is_dir: entry.is_dir() });
+            self.order.push(PackedEntry { begin, end, name, name_len, is_dir: entry.is_dir() });
         }
     }
 
-    fn name(&self, at: &Packed) -> &[u8] {
+    fn name(&self, at: &PackedEntry) -> &[u8] {
         self.packed.get(at.name as usize..at.name as usize + usize::from(at.name_len)).unwrap_or_default()
     }
 
@@ -243,7 +243,7 @@ mod tests {
         fn skips(&self, _: &[u8], name: &[u8], _: bool) -> bool {
             name == b"skipped"
         }
-        fn visit(&self, visit: Visit<'_>) {
+        fn visit(&self, visit: VisitedDir<'_>) {
             assert!(is_valid(&visit.listing));
             let names = Entries(&visit.listing).map(|e| e.name.to_vec()).collect();
             assert!(self.0.lock().unwrap().insert(visit.path.to_vec(), names).is_none());

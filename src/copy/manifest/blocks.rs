@@ -3,9 +3,8 @@
 //! Owns their size and the files beside the manifest that keep them. Each is bound to the very state of the file whose bytes
 //! were sent: for any other state there are none.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::copy::fs::listing::Entry;
 
@@ -138,10 +137,10 @@ fn state_of(path: &[u8], entry: &Entry<'_>) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::copy::fs::listing::Stamp;
+    use crate::copy::fs::listing::FileTime;
 
     fn entry(size: u64) -> Entry<'static> {
-        let stamp = Stamp { sec: 1, nsec: 2 };
+        let stamp = FileTime { sec: 1, nsec: 2 };
         Entry {
             name: b"f",
             flags: 0,

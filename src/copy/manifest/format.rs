@@ -26,19 +26,19 @@ pub struct Header {
     /// Entries on the source and the bytes of its regular files.
     pub size: (u64, u64),
     /// The filesystem that the source's root was on.
-    pub volume: Option<Volume>,
+    pub volume: Option<FilesystemId>,
 }
 
 /// A filesystem, as far as it can be recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Volume {
+pub struct FilesystemId {
     /// Its device number, which a reboot may change.
     pub dev: u64,
     /// What the filesystem calls itself, 0 for nothing; with some it follows from the device number.
     pub id: u64,
 }
 
-impl Volume {
+impl FilesystemId {
     /// Whether this can be that one.
     pub fn may_be(&self, other: &Self) -> bool {
         self.dev == other.dev || self.id != 0 && self.id == other.id

@@ -3,16 +3,14 @@
 //! Must never claim that something arrived before the target's disk has it. A manifest that is missing, damaged or written under
 //! other rules counts as no manifest.
 
-use super::format::MAGIC;
-use super::format::record;
-use super::format::{Header, Writer};
-use crate::copy::fs::file::replace;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use super::delta::{Changes, Delta};
+use super::format::{Header, MAGIC, Writer, record};
+use crate::copy::fs::file::replace;
 
 /// A manifest that was read back.
 #[derive(Debug, Default)]
@@ -80,7 +78,7 @@ impl Manifest {
     }
 
     /// Where in the first file the listing of a directory is, and how long; `None` where something else holds now.
-    pub fn place(&self, path: &[u8]) -> Option<(u64, u64)> {
+    pub fn extent(&self, path: &[u8]) -> Option<(u64, u64)> {
         let listing = self.base(path).filter(|_| !self.changes.contains_key(path))?;
         let at = listing.as_ptr().addr().checked_sub(self.bytes.as_ptr().addr())?;
         Some((at as u64, listing.len() as u64))

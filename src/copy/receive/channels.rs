@@ -1,4 +1,4 @@
-//! More streams into a session: each ends in a process of its own, which hands its input over to the one that holds the session.
+//! Extra channels into a session. sshd starts a process for each, and that process hands its input over to the one with the session.
 //!
 //! sshd starts a process for every channel. Owns how these find each other: a socket whose name follows from what the controller
 //! allows and from the number that the session was begun with. Must never take a stream from another user, nor give one to him.
@@ -31,20 +31,20 @@ const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the session takes further streams.
-pub struct Door {
+pub struct SessionSocket {
     listener: UnixListener,
     taken: std::cell::Cell<usize>,
 }
 
 /// One of them.
-pub struct LaneInput<'a> {
+pub struct ExtraInput<'a> {
     input: File,
     over: &'a AtomicBool,
     /// Its process stays until this is dropped.
     _process: UnixStream,
 }
 
-impl Door {
+impl SessionSocket {
     /// Opens it.
     pub fn open(permit: &Permit, next: Generation) -> io::Result<Self> {
         let listener = UnixListener::bind_addr(&address(permit, next)?)?;
@@ -53,23 +53,23 @@ impl Door {
     }
 
     /// Waits for the next stream; `None` when the session is over.
-    pub fn next<'a>(&self, over: &'a AtomicBool) -> Option<LaneInput<'a>> {
+    pub fn next<'a>(&self, over: &'a AtomicBool) -> Option<ExtraInput<'a>> {
         while !over.load(Ordering::Acquire) && self.taken.get() < MOST {
             if !readable(&self.listener) {
                 continue;
             }
             let taken = self.listener.accept().and_then(|(process, _)| take(process, over));
             // Whoever is turned away sends over the other streams.
-            if let Ok(lane) = taken {
+            if let Ok(channel) = taken {
                 self.taken.set(self.taken.get() + 1);
-                return Some(lane);
+                return Some(channel);
             }
         }
         None
     }
 }
 
-impl Read for LaneInput<'_> {
+impl Read for ExtraInput<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while !readable(&self.input) {
             if self.over.load(Ordering::Acquire) {
@@ -136,7 +136,7 @@ fn give(session: &UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-fn take<'a>(mut process: UnixStream, over: &'a AtomicBool) -> io::Result<LaneInput<'a>> {
+fn take<'a>(mut process: UnixStream, over: &'a AtomicBool) -> io::Result<ExtraInput<'a>> {
     check_user(&process)?;
     process.set_nonblocking(false)?;
     process.set_read_timeout(Some(PATIENCE))?;
@@ -149,7 +149,7 @@ fn take<'a>(mut process: UnixStream, over: &'a AtomicBool) -> io::Result<LaneInp
     });
     let input = File::from(fd.ok_or_else(|| io::Error::other("no stream was handed over"))?);
     process.write_all(&[1])?;
-    Ok(LaneInput { input, over, _process: process })
+    Ok(ExtraInput { input, over, _process: process })
 }
 
 /// Waits a little for input, or its end.

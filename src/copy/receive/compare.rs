@@ -6,14 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::root::Permit;
 use super::target::{Target, failed};
-use crate::copy::digest::cache::{Memory, Subject};
-use crate::copy::digest::hash::{Hashed, Hashing};
+use crate::copy::digest::cache::{CacheScope, DigestCache};
+use crate::copy::digest::hash::{HashedDir, TreeHasher};
 use crate::copy::digest::tree::hash_tree;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::listing::{Entries, split};
-use crate::copy::fs::sync_point::Moment;
-use crate::copy::owners::Translation;
-use crate::copy::wire::response::Report;
+use crate::copy::fs::sync_point::SyncPoint;
+use crate::copy::owners::IdMap;
+use crate::copy::wire::response::Response;
 
 /// Failures that are told.
 const TOLD: usize = 100;
@@ -22,31 +22,31 @@ const TOLD: usize = 100;
 pub fn compare(
     permit: &Permit,
     target: &Target,
-    owners: Option<&Translation>,
+    owners: Option<&IdMap>,
     (privileged, fresh): (bool, bool),
-    send: &(dyn Fn(Report) -> Result<(), Failure> + Sync),
+    send: &(dyn Fn(Response) -> Result<(), Failure> + Sync),
 ) -> Result<(), Failure> {
     let Target { tree, filter, temp, .. } = target;
-    let moment = Moment::begin(tree.root()).map_err(|e| failed("sync", b"", e))?;
+    let moment = SyncPoint::begin(tree.root()).map_err(|e| failed("sync", b"", e))?;
     let root = permit.root.as_os_str().as_encoded_bytes();
     let dir = permit.work.join("jobs").join(&permit.job);
-    let subject = Subject { dir: &dir, side: Side::Target, job: &permit.job, root, privileged, owners };
-    let memory = if fresh { None } else { Memory::begin(&subject, tree, moment) };
+    let subject = CacheScope { dir: &dir, side: Side::Target, job: &permit.job, root, privileged, owners };
+    let memory = if fresh { None } else { DigestCache::begin(&subject, tree, moment) };
     let broken = Mutex::new(None);
     let (memory_of, leave) = (memory.as_ref(), || lock(&broken).is_none());
     let side = Side::Target;
-    let hashing = Hashing { tree, side, filter, temp, privileged, owners, leave: &leave };
+    let hashing = TreeHasher { tree, side, filter, temp, privileged, owners, leave: &leave };
     let failures = hash_tree(&hashing, memory_of, &|hashed| {
         if let Err(failure) = reports(&hashed).into_iter().try_for_each(send) {
             lock(&broken).get_or_insert(failure);
         }
     });
     // Also where nobody listens any more: the next try need not read it all again.
-    memory.into_iter().for_each(Memory::finish);
+    memory.into_iter().for_each(DigestCache::finish);
     let broken = lock(&broken).take();
     match broken {
         Some(failure) => Err(failure),
-        None => send(Report::Digested { failures: failures.into_iter().take(TOLD).collect() }),
+        None => send(Response::DigestsEnd { failures: failures.into_iter().take(TOLD).collect() }),
     }
 }
 
@@ -55,11 +55,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A directory in frames of bounded length.
-fn reports(hashed: &Hashed) -> Vec<Report> {
+fn reports(hashed: &HashedDir) -> Vec<Response> {
     let mut digests = hashed.digests.iter().copied();
     let pieces = split(&hashed.listing);
     let count = pieces.len();
-    let report = |(nth, listing): (usize, &[u8])| Report::Digests {
+    let report = |(nth, listing): (usize, &[u8])| Response::Digests {
         path: hashed.path.clone(),
         listing: listing.to_vec(),
         digests: digests.by_ref().take(Entries(listing).count()).collect(),

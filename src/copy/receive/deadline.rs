@@ -5,21 +5,21 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::peer::Reports;
-use crate::copy::command::Running;
+use super::peer::Responses;
+use crate::copy::command::ChildCommand;
 use crate::copy::failure::{Failure, Side};
-use crate::copy::wire::response::Report;
+use crate::copy::wire::response::Response;
 use crate::text;
 
 /// Counts from its start.
 #[derive(Default)]
 pub struct Deadline {
-    state: Mutex<State>,
+    state: Mutex<Inner>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Inner {
     /// The command may see the end of its input.
     whole: bool,
     /// The command has ended.
@@ -29,7 +29,7 @@ struct State {
 
 impl Deadline {
     /// Waits for the command's end; kills it when that takes longer than `most`, and tells the source, which may be waiting for it.
-    pub fn watch(&self, most: Duration, running: &Running, reports: &Reports) {
+    pub fn watch(&self, most: Duration, running: &ChildCommand, responses: &Responses) {
         let waited = self.changed.wait_timeout_while(self.lock(), most, |state| !state.over);
         let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if !timeout.timed_out() {
@@ -40,7 +40,7 @@ impl Deadline {
         state.late = Some(failure.clone());
         drop(state);
         // Where nobody listens any more the stream itself has ended.
-        let _ = reports.send(&Report::Failed(failure), Vec::new());
+        let _ = responses.send(&Response::Failed(failure), Vec::new());
     }
 
     /// Everything has arrived; false when the command must not see the end of it any more.
@@ -58,7 +58,7 @@ impl Deadline {
         state.late.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,28 +8,32 @@ use rustix::fs::Mode;
 
 use super::target::{Dir, Target, failed};
 use crate::copy::failure::{Failure, Side};
-use crate::copy::fs::metadata::Meta;
-use crate::copy::fs::metadata::{Step, apply, apply_fresh, creation_mode};
+use crate::copy::fs::metadata::{FailedStep, Metadata, apply, apply_fresh, creation_mode};
 use crate::copy::fs::path;
-use crate::copy::wire::request::{Batch, Small};
+use crate::copy::wire::request::{FileBatch, SmallFile};
 
 /// Attributes that failed, as a failure of the entry.
-pub fn step_failed((doing, errno): Step, path: &[u8]) -> Failure {
+pub fn step_failed((doing, errno): FailedStep, path: &[u8]) -> Failure {
     failed(doing, path, errno)
 }
 
 /// Writes the small files of a batch; what failed comes back with its position.
-pub fn write_batch(target: &Target, batch: &Batch, data: &[u8], writer: usize) -> Result<Vec<(u32, Failure)>, Failure> {
+pub fn write_batch(
+    target: &Target,
+    batch: &FileBatch,
+    data: &[u8],
+    writer: usize,
+) -> Result<Vec<(u32, Failure)>, Failure> {
     let mut failures = Vec::new();
     let mut rest = data;
     let mut current: Option<(u32, Dir)> = None;
     for (nth, file) in (0..).zip(&batch.files) {
         let Some((content, behind)) = rest.split_at_checked(file.len as usize) else {
-            return Err(Failure::protocol(Side::Source, "a batch shorter than it says"));
+            return Err(Failure::protocol(Side::Source, "a batch of files that is too short"));
         };
         rest = behind;
         let Some(dir_path) = batch.dirs.get(file.dir as usize) else {
-            return Err(Failure::protocol(Side::Source, "a batch that names no directory"));
+            return Err(Failure::protocol(Side::Source, "a batch of files without its directory"));
         };
         let result = directory(target, &mut current, file.dir, dir_path)
             .and_then(|dir| write_small(target, &dir, dir_path, file, content, writer));
@@ -39,7 +43,11 @@ pub fn write_batch(target: &Target, batch: &Batch, data: &[u8], writer: usize) -
             Err(failure) => failures.push((nth, failure)),
         }
     }
-    if rest.is_empty() { Ok(failures) } else { Err(Failure::protocol(Side::Source, "a batch longer than it says")) }
+    if rest.is_empty() {
+        Ok(failures)
+    } else {
+        Err(Failure::protocol(Side::Source, "a batch of files that is too long"))
+    }
 }
 
 fn directory(target: &Target, current: &mut Option<(u32, Dir)>, nth: u32, path: &[u8]) -> Result<Dir, Failure> {
@@ -57,7 +65,7 @@ fn write_small(
     target: &Target,
     dir: &Dir,
     dir_path: &[u8],
-    file: &Small,
+    file: &SmallFile,
     content: &[u8],
     writer: usize,
 ) -> Result<(), Failure> {
@@ -74,11 +82,11 @@ fn write_small(
     written
 }
 
-fn creation_mode_in(target: &Target, dir: &Dir, meta: &Meta) -> Mode {
+fn creation_mode_in(target: &Target, dir: &Dir, meta: &Metadata) -> Mode {
     if dir.plain { creation_mode(meta, target.rights) } else { Mode::RUSR | Mode::WUSR }
 }
 
-fn attributes(target: &Target, dir: &Dir, fd: &OwnedFd, meta: &Meta, path: &[u8]) -> Result<(), Failure> {
+fn attributes(target: &Target, dir: &Dir, fd: &OwnedFd, meta: &Metadata, path: &[u8]) -> Result<(), Failure> {
     let apply = if dir.plain { apply_fresh } else { apply };
     apply(fd.as_fd(), meta, target.rights).map_err(|step| step_failed(step, path))
 }

@@ -1,4 +1,4 @@
-//! Has the disk take what was written while more arrives, so that the end of a pass has little to wait for.
+//! Syncs written data in the background while more arrives, so that the sync at the end of a pass is short.
 //!
 //! Must never swallow what a disk says: the kernel tells of a failed write once per descriptor, to whoever syncs first.
 
@@ -13,12 +13,12 @@ const EVERY: u64 = 128 << 20;
 /// Counts what was written since the disk was last told to take it.
 #[derive(Default)]
 pub struct Flusher {
-    state: Mutex<State>,
+    state: Mutex<Inner>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Inner {
     waiting: u64,
     over: bool,
 }
@@ -55,7 +55,7 @@ impl Flusher {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,18 +12,17 @@ use super::files::{step_failed, write_at};
 use super::target::{Dir, Target, failed};
 use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::file::{open_file, read_full};
-use crate::copy::fs::metadata::Meta;
-use crate::copy::fs::metadata::apply;
+use crate::copy::fs::metadata::{Metadata, apply};
 use crate::copy::fs::path;
 use crate::copy::manifest::blocks::{Blocks, SMALLEST, hash};
-use crate::copy::wire::request::{Close, Open};
+use crate::copy::wire::request::{CloseFile, OpenFile};
 
 /// Hashes of one file at most.
 const MOST_HASHES: usize = 8 << 20;
 
 /// A file whose parts are arriving.
-pub struct Partial {
-    place: Option<Place>,
+pub struct PartialFile {
+    place: Option<TempFile>,
     state: Mutex<Arrived>,
 }
 
@@ -31,12 +30,12 @@ pub struct Partial {
 #[derive(Default)]
 struct Arrived {
     parts: u32,
-    close: Option<Close>,
+    close: Option<CloseFile>,
     failure: Option<Failure>,
 }
 
 /// Where it is written.
-struct Place {
+struct TempFile {
     dir: Dir,
     temp: Vec<u8>,
     name: Vec<u8>,
@@ -47,9 +46,9 @@ struct Place {
 /// How a file that arrived in parts ended: what to confirm, and what failed.
 pub type Ended = (u32, Option<Failure>);
 
-impl Partial {
+impl PartialFile {
     /// Starts a file.
-    pub fn open(target: &Target, open: &Open) -> Result<Self, Failure> {
+    pub fn open(target: &Target, open: &OpenFile) -> Result<Self, Failure> {
         let path = path::join(&open.dir, &open.name);
         target.check_name(&open.name, &path)?;
         let dir = target.dir(&open.dir)?;
@@ -58,15 +57,15 @@ impl Partial {
             true => basis(target, &dir, &temp, &open.name, &path)?,
             false => target.create(&dir, &temp, &path, Mode::RUSR | Mode::WUSR)?,
         };
-        Ok(Self::new(Some(Place { dir, temp, name: open.name.clone(), path, fd }), None))
+        Ok(Self::new(Some(TempFile { dir, temp, name: open.name.clone(), path, fd }), None))
     }
 
-    /// Stands for a file that could not be started: its parts are dropped, and its end reports why.
+    /// A file that could not be started. Its parts are dropped, and the response to its end says why.
     pub fn refused(failure: Failure) -> Self {
         Self::new(None, Some(failure))
     }
 
-    fn new(place: Option<Place>, failure: Option<Failure>) -> Self {
+    fn new(place: Option<TempFile>, failure: Option<Failure>) -> Self {
         Self { place, state: Mutex::new(Arrived { failure, ..Arrived::default() }) }
     }
 
@@ -95,7 +94,7 @@ impl Partial {
     }
 
     /// The end has come.
-    pub fn close(&self, target: &Target, close: Close) -> Option<Ended> {
+    pub fn close(&self, target: &Target, close: CloseFile) -> Option<Ended> {
         self.arrived(target, 0, Some(close))
     }
 
@@ -104,7 +103,7 @@ impl Partial {
     }
 
     /// Counts what has arrived, and completes the file once that is all.
-    fn arrived(&self, target: &Target, parts: u32, close: Option<Close>) -> Option<Ended> {
+    fn arrived(&self, target: &Target, parts: u32, close: Option<CloseFile>) -> Option<Ended> {
         let (close, failure) = {
             let mut state = lock(&self.state);
             state.parts = state.parts.saturating_add(parts);
@@ -127,7 +126,7 @@ impl Partial {
     }
 }
 
-impl Place {
+impl TempFile {
     fn zero(&self, offset: u64, len: u64) -> Result<(), Failure> {
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match rustix::fs::fallocate(&self.fd, punch, offset, len) {
@@ -140,7 +139,7 @@ impl Place {
         }
     }
 
-    fn complete(&self, target: &Target, size: u64, meta: &Meta) -> Result<(), Failure> {
+    fn complete(&self, target: &Target, size: u64, meta: &Metadata) -> Result<(), Failure> {
         rustix::fs::ftruncate(&self.fd, size).map_err(|e| failed("set the length of", &self.path, e))?;
         apply(self.fd.as_fd(), meta, target.rights).map_err(|step| step_failed(step, &self.path))?;
         target.publish(&self.dir, &self.temp, &self.name, &self.path)
@@ -151,7 +150,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Zeros that come in one order at most.
+/// Zeros in one request at most.
 const MOST_ZEROS: u64 = 1 << 30;
 
 /// The content that changes apply to, under the temporary name: what a run that was cut left, or the file itself.

@@ -5,24 +5,28 @@ use std::sync::{Mutex, PoisonError};
 use super::target::Target;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::listing::split;
-use crate::copy::fs::walk::{Visit, Visitor, walk};
-use crate::copy::wire::response::Report;
+use crate::copy::fs::walk::{VisitedDir, Visitor, walk};
+use crate::copy::wire::response::Response;
 
 /// Sends every directory's listing, and, to `tidy` up, removes what runs of this job that were cut left behind.
-pub fn list(target: &Target, tidy: bool, send: &(dyn Fn(Report) -> Result<(), Failure> + Sync)) -> Result<(), Failure> {
+pub fn list(
+    target: &Target,
+    tidy: bool,
+    send: &(dyn Fn(Response) -> Result<(), Failure> + Sync),
+) -> Result<(), Failure> {
     let lister = Lister { target, tidy, send, failure: Mutex::default() };
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
     walk(&target.tree, Side::Target, threads, &lister);
     match lister.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(failure) => Err(Failure { fatal: true, ..failure }),
-        None => send(Report::Listed),
+        None => send(Response::ListingEnd),
     }
 }
 
 struct Lister<'a> {
     target: &'a Target,
     tidy: bool,
-    send: &'a (dyn Fn(Report) -> Result<(), Failure> + Sync),
+    send: &'a (dyn Fn(Response) -> Result<(), Failure> + Sync),
     failure: Mutex<Option<Failure>>,
 }
 
@@ -36,9 +40,9 @@ impl Visitor for Lister<'_> {
         !filter.is_empty() && filter.excludes(&crate::copy::fs::path::join(dir, name), is_dir)
     }
 
-    fn visit(&self, visit: Visit<'_>) {
+    fn visit(&self, visit: VisitedDir<'_>) {
         for listing in split(&visit.listing) {
-            let report = Report::Listing { path: visit.path.to_vec(), listing: listing.to_vec() };
+            let report = Response::Listing { path: visit.path.to_vec(), listing: listing.to_vec() };
             if let Err(failure) = (self.send)(report) {
                 self.problem(failure);
             }
@@ -61,7 +65,7 @@ impl Lister<'_> {
         } else if let Ok(fd) = self.target.tree.dir(dir) {
             self.target.remove_leftover(&fd, name);
         }
-        if let Err(failure) = (self.send)(Report::Leftover { dir: dir.to_vec(), name: name.to_vec() }) {
+        if let Err(failure) = (self.send)(Response::Leftover { dir: dir.to_vec(), name: name.to_vec() }) {
             self.problem(failure);
         }
     }

@@ -8,18 +8,17 @@ use rustix::io::Errno;
 use super::files::step_failed;
 use super::target::{Dir, Target, failed};
 use crate::copy::failure::{Failure, Side};
-use crate::copy::fs::metadata::Meta;
-use crate::copy::fs::metadata::{apply, apply_named};
+use crate::copy::fs::metadata::{Metadata, apply, apply_named};
 use crate::copy::fs::path::RelativePath;
-use crate::copy::wire::request::{Make, Node};
+use crate::copy::wire::request::{NewNode, Node};
 
 /// Makes entries; what failed comes back with its position.
-pub fn make_all(target: &Target, items: &[Make]) -> Result<Vec<(u32, Failure)>, Failure> {
+pub fn make_all(target: &Target, items: &[NewNode]) -> Result<Vec<(u32, Failure)>, Failure> {
     each(items, |item| make(target, item))
 }
 
 /// Gives directories their final attributes; what failed comes back with its position.
-pub fn settle_all(target: &Target, dirs: &[(RelativePath, Meta)]) -> Result<Vec<(u32, Failure)>, Failure> {
+pub fn settle_all(target: &Target, dirs: &[(RelativePath, Metadata)]) -> Result<Vec<(u32, Failure)>, Failure> {
     each(dirs, |(path, meta)| {
         let dir = target.dir(path)?;
         apply(dir.fd.as_fd(), meta, target.rights).map_err(|step| step_failed(step, path))
@@ -39,7 +38,7 @@ pub fn each<T>(items: &[T], act: impl Fn(&T) -> Result<(), Failure>) -> Result<V
     Ok(failures)
 }
 
-fn make(target: &Target, item: &Make) -> Result<(), Failure> {
+fn make(target: &Target, item: &NewNode) -> Result<(), Failure> {
     let (parent, name) = target.parent(&item.path)?;
     let temp = target.temp.writer(0);
     let made = match &item.what {
@@ -77,7 +76,7 @@ fn link(target: &Target, parent: &Dir, temp: &[u8], existing: &[u8], path: &[u8]
     linkat(&from.fd, name, &parent.fd, temp, AtFlags::empty()).map_err(|e| failed("link", path, e))
 }
 
-fn special(parent: &Dir, temp: &[u8], rdev: u64, meta: &Meta, path: &[u8]) -> Result<(), Failure> {
+fn special(parent: &Dir, temp: &[u8], rdev: u64, meta: &Metadata, path: &[u8]) -> Result<(), Failure> {
     let kind = FileType::from_raw_mode(meta.mode);
     let (what, dev) = match kind {
         FileType::Fifo => ("make the fifo", 0),
@@ -93,6 +92,6 @@ fn special(parent: &Dir, temp: &[u8], rdev: u64, meta: &Meta, path: &[u8]) -> Re
     }
 }
 
-fn attributes(target: &Target, parent: &Dir, temp: &[u8], meta: &Meta, path: &[u8]) -> Result<(), Failure> {
+fn attributes(target: &Target, parent: &Dir, temp: &[u8], meta: &Metadata, path: &[u8]) -> Result<(), Failure> {
     apply_named(parent.fd.as_fd(), temp, meta, target.rights).map_err(|step| step_failed(step, path))
 }

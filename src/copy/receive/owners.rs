@@ -2,17 +2,17 @@
 //!
 //! On the wire all ids are those of the source.
 
-use crate::copy::owners::Translation;
-use crate::copy::wire::request::{Node, Order};
-use crate::copy::wire::response::Report;
+use crate::copy::owners::IdMap;
+use crate::copy::wire::request::{Node, Request};
+use crate::copy::wire::response::Response;
 
-/// Puts the numbers of this host into what an order says of owners.
-pub fn to_local(owners: &Translation, order: &mut Order) {
+/// Replaces the owners in a request by the ids of this host.
+pub fn to_local(owners: &IdMap, order: &mut Request) {
     match order {
-        Order::Small(batch) => batch.files.iter_mut().for_each(|file| owners.metadata(&mut file.meta)),
-        Order::Close(close) => close.meta.iter_mut().for_each(|meta| owners.metadata(meta)),
-        Order::Settle { dirs, .. } => dirs.iter_mut().for_each(|(_, meta)| owners.metadata(meta)),
-        Order::Make { items, .. } => {
+        Request::Files(batch) => batch.files.iter_mut().for_each(|file| owners.metadata(&mut file.meta)),
+        Request::CloseFile(close) => close.meta.iter_mut().for_each(|meta| owners.metadata(meta)),
+        Request::SetMetadata { dirs, .. } => dirs.iter_mut().for_each(|(_, meta)| owners.metadata(meta)),
+        Request::CreateNodes { items, .. } => {
             for item in items {
                 if let Node::Symlink(_, meta) | Node::Special(_, meta) = &mut item.what {
                     owners.metadata(meta);
@@ -23,12 +23,12 @@ pub fn to_local(owners: &Translation, order: &mut Order) {
     }
 }
 
-/// Puts the numbers of the source into what is reported of owners.
-pub fn to_source(owners: &Translation, report: Report) -> Report {
+/// Replaces the owners in a response by the ids of the source.
+pub fn to_source(owners: &IdMap, report: Response) -> Response {
     match report {
-        Report::Listing { path, listing } => Report::Listing { path, listing: owners.listing(&listing) },
-        Report::Digests { path, listing, digests, last } => {
-            Report::Digests { path, listing: owners.listing(&listing), digests, last }
+        Response::Listing { path, listing } => Response::Listing { path, listing: owners.listing(&listing) },
+        Response::Digests { path, listing, digests, last } => {
+            Response::Digests { path, listing: owners.listing(&listing), digests, last }
         }
         other => other,
     }

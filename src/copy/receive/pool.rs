@@ -10,11 +10,11 @@ const WAITING: usize = 16;
 
 /// A queue of jobs and the count of those under way.
 pub struct Pool<J> {
-    state: Mutex<State<J>>,
+    state: Mutex<Inner<J>>,
     changed: Condvar,
 }
 
-struct State<J> {
+struct Inner<J> {
     waiting: VecDeque<J>,
     running: usize,
     closed: bool,
@@ -24,7 +24,7 @@ impl<J> Pool<J> {
     /// An empty queue.
     pub fn new() -> Self {
         Self {
-            state: Mutex::new(State { waiting: VecDeque::new(), running: 0, closed: false }),
+            state: Mutex::new(Inner { waiting: VecDeque::new(), running: 0, closed: false }),
             changed: Condvar::new(),
         }
     }
@@ -79,11 +79,11 @@ impl<J> Pool<J> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<J>> {
+    fn lock(&self) -> MutexGuard<'_, Inner<J>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, guard: MutexGuard<'a, State<J>>) -> MutexGuard<'a, State<J>> {
+    fn wait<'a>(&self, guard: MutexGuard<'a, Inner<J>>) -> MutexGuard<'a, Inner<J>> {
         self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }
 }

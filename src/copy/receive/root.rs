@@ -1,4 +1,4 @@
-//! The root on the target: opened or made, locked, and looked at for room.
+//! The root on the target: opened or created, locked, and checked for free space.
 //!
 //! Must never make anything but the root itself.
 
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::marker::Marker;
 use super::target;
 use crate::copy::failure::{Failure, Side};
-use crate::copy::fs::metadata::Rights;
+use crate::copy::fs::metadata::Privileges;
 use crate::copy::fs::tree::Tree;
 use crate::copy::fs::walk::dev_of;
 use crate::copy::wire::frame::VERSION;
@@ -74,7 +74,7 @@ pub fn marker_failed(e: std::io::Error) -> Failure {
 
 /// What the source has to know before it sends anything.
 #[allow(clippy::useless_conversion, reason = "the widths of these fields differ between architectures")]
-pub fn ready(tree: &Tree, rights: Rights, trusted: bool) -> Result<Ready, Failure> {
+pub fn ready(tree: &Tree, rights: Privileges, trusted: bool) -> Result<Ready, Failure> {
     let vfs = fstatvfs(tree.root()).map_err(|e| target::failed("ask for free space of", b"", e))?;
     let blocks = if rights.privileged { vfs.f_bfree } else { vfs.f_bavail };
     Ok(Ready {

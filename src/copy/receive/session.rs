@@ -8,58 +8,56 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::channels::{Door, LaneInput};
+use super::channels::{ExtraInput, SessionSocket};
 use super::files::write_batch;
 use super::flush::Flusher;
-use super::large::{Ended, Partial};
+use super::large::{Ended, PartialFile};
 use super::marker::Marker;
-use super::open_files::Files;
+use super::open_files::OpenFiles;
 use super::owners::{to_local, to_source};
-use super::peer::Reports;
-use super::peer::next;
+use super::peer::{Responses, next};
 use super::pool::Pool;
-use super::root::Permit;
-use super::root::{lock_root, marker_failed, open_root, ready};
+use super::root::{Permit, lock_root, marker_failed, open_root, ready};
 use super::target::Target;
 use super::{channels, compare, large, list, nodes, target};
 use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::filter::Filter;
-use crate::copy::fs::metadata::Rights;
+use crate::copy::fs::metadata::Privileges;
 use crate::copy::fs::path::TempNames;
 use crate::copy::manifest::format::Generation;
-use crate::copy::owners::Translation;
+use crate::copy::owners::IdMap;
 use crate::copy::wire::frame::{Frame, VERSION};
-use crate::copy::wire::request::{Batch, Begin, Order};
-use crate::copy::wire::response::Report;
+use crate::copy::wire::request::{Begin, FileBatch, Request};
+use crate::copy::wire::response::Response;
 
 /// A job for a worker.
-enum Job {
-    Batch(Batch, Frame),
-    Part { file: u32, partial: Arc<Partial>, offset: u64, frame: Frame },
-    Hole { file: u32, partial: Arc<Partial>, offset: u64, len: u64 },
+enum DiskJob {
+    Batch(FileBatch, Frame),
+    Part { file: u32, partial: Arc<PartialFile>, offset: u64, frame: Frame },
+    Hole { file: u32, partial: Arc<PartialFile>, offset: u64, len: u64 },
     Hash { file: u32, dir: Vec<u8>, name: Vec<u8>, block: u64 },
 }
 
 /// Serves one sending agent until it closes the stream.
 pub fn serve(permit: &Permit, input: &mut dyn Read, output: Box<dyn Write + Send>) -> Result<(), Failure> {
-    let reports = Reports::new(output);
-    let result = run(permit, input, &reports);
+    let responses = Responses::new(output);
+    let result = run(permit, input, &responses);
     if let Err(failure) = &result {
         // The peer may be gone already; the exit status tells the controller, too.
-        let _ = reports.send(&Report::Failed(failure.clone()), Vec::new());
+        let _ = responses.send(&Response::Failed(failure.clone()), Vec::new());
     }
     result
 }
 
-fn run(permit: &Permit, input: &mut dyn Read, reports: &Reports) -> Result<(), Failure> {
+fn run(permit: &Permit, input: &mut dyn Read, responses: &Responses) -> Result<(), Failure> {
     let begin = match next(input)?.map(|(order, _)| order) {
-        Some(Order::Begin(begin)) => begin,
-        Some(Order::Join { next }) => {
-            return channels::join(permit, next, &|| reports.send(&Report::Joined, Vec::new()));
+        Some(Request::Begin(begin)) => begin,
+        Some(Request::JoinSession { next }) => {
+            return channels::join(permit, next, &|| responses.send(&Response::Joined, Vec::new()));
         }
-        _ => return Err(Failure::protocol(Side::Source, "it does not begin")),
+        _ => return Err(Failure::protocol(Side::Source, "the first request does not open a session")),
     };
-    let session = Session::begin(permit, begin, reports)?;
+    let session = Session::begin(permit, begin, responses)?;
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
     std::thread::scope(|scope| {
         for writer in 1..=workers {
@@ -67,11 +65,11 @@ fn run(permit: &Permit, input: &mut dyn Read, reports: &Reports) -> Result<(), F
             scope.spawn(move || session.pool.work(|job| session.perform(job, writer)));
         }
         let widen = || {
-            let Ok(door) = Door::open(permit, session.next) else { return };
+            let Ok(socket) = SessionSocket::open(permit, session.next) else { return };
             let session = &session;
             scope.spawn(move || {
-                while let Some(lane) = door.next(&session.over) {
-                    scope.spawn(move || session.follow_content(lane));
+                while let Some(channel) = socket.next(&session.over) {
+                    scope.spawn(move || session.follow_content(channel));
                 }
             });
         };
@@ -91,29 +89,29 @@ struct Session<'a> {
     target: Target,
     marker: Option<Marker>,
     next: Generation,
-    reports: &'a Reports,
-    pool: Pool<Job>,
+    responses: &'a Responses,
+    pool: Pool<DiskJob>,
     flusher: Flusher,
     /// Files that arrive in parts.
-    files: Files,
+    files: OpenFiles,
     /// Whether anything may have been written already.
     writing: Mutex<bool>,
     /// The stream of requests has ended.
     over: AtomicBool,
     /// What the source's owners are here, where they go by their names.
-    owners: OnceLock<Translation>,
+    owners: OnceLock<IdMap>,
     /// The first failure that ends everything, found by a worker.
     fatal: Mutex<Option<Failure>>,
 }
 
 impl<'a> Session<'a> {
-    fn begin(permit: &'a Permit, begin: Begin, reports: &'a Reports) -> Result<Self, Failure> {
+    fn begin(permit: &'a Permit, begin: Begin, responses: &'a Responses) -> Result<Self, Failure> {
         if begin.version != VERSION {
             return Err(Failure::fatal(Side::Target, "the agents on the two hosts are of different versions"));
         }
         let filter = Filter::new(&begin.exclude).map_err(|e| Failure::protocol(Side::Source, e))?;
         let tree = open_root(permit, begin.read_only)?;
-        let rights = Rights::of_process();
+        let rights = Privileges::of_process();
         let marker = match begin.read_only {
             true => None,
             false => Some(lock_root(permit, &tree)?),
@@ -122,16 +120,16 @@ impl<'a> Session<'a> {
         let trusted = known.is_some() && known == begin.generation;
         let ready = ready(&tree, rights, trusted)?;
         let target = Target::new(tree, TempNames::of_job(&permit.job), rights, filter, permit.delete).trusted(trusted);
-        reports.send(&Report::Ready(ready), Vec::new())?;
+        responses.send(&Response::Ready(ready), Vec::new())?;
         Ok(Self {
             permit,
             target,
             marker,
             next: begin.next,
-            reports,
+            responses,
             pool: Pool::new(),
             flusher: Flusher::default(),
-            files: Files::default(),
+            files: OpenFiles::default(),
             owners: OnceLock::new(),
             writing: Mutex::default(),
             over: AtomicBool::new(false),
@@ -139,12 +137,12 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Follows orders until the stream ends. `widen` lets more streams in.
+    /// Carries out requests until the stream ends. `widen` lets extra channels in.
     fn follow(&self, input: &mut dyn Read, widen: &dyn Fn()) -> Result<(), Failure> {
         let mut wide = false;
         while let Some((order, frame)) = next(input)? {
             match order {
-                Order::Widen if !wide => {
+                Request::AddChannels if !wide => {
                     wide = true;
                     widen();
                 }
@@ -159,12 +157,16 @@ impl<'a> Session<'a> {
     }
 
     /// Follows one of the further streams.
-    fn follow_content(&self, mut lane: LaneInput<'_>) {
+    fn follow_content(&self, mut channel: ExtraInput<'_>) {
         let mut follow = || {
-            while let Some((order, frame)) = next(&mut lane)? {
+            while let Some((order, frame)) = next(&mut channel)? {
                 match order {
-                    Order::Small(_) | Order::Part { .. } | Order::Hole { .. } => self.take(order, frame, true)?,
-                    _ => return Err(Failure::protocol(Side::Source, "a request among content")),
+                    Request::Files(_) | Request::FilePart { .. } | Request::Hole { .. } => {
+                        self.take(order, frame, true)?
+                    }
+                    _ => {
+                        return Err(Failure::protocol(Side::Source, "a request on a channel that is for content only"));
+                    }
                 }
             }
             Ok(())
@@ -180,7 +182,7 @@ impl<'a> Session<'a> {
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn take(&self, mut order: Order, frame: Frame, ahead: bool) -> Result<(), Failure> {
+    fn take(&self, mut order: Request, frame: Frame, ahead: bool) -> Result<(), Failure> {
         if let Some(owners) = self.owners.get() {
             to_local(owners, &mut order);
         }
@@ -189,12 +191,12 @@ impl<'a> Session<'a> {
         }
         let writes = !matches!(
             order,
-            Order::List
-                | Order::Owners { .. }
-                | Order::Digest { .. }
-                | Order::Hash { .. }
-                | Order::Begin(_)
-                | Order::Finish { .. }
+            Request::List
+                | Request::Owners { .. }
+                | Request::DigestTree { .. }
+                | Request::HashBlocks { .. }
+                | Request::Begin(_)
+                | Request::FinishPass { .. }
         );
         if writes {
             let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,78 +210,82 @@ impl<'a> Session<'a> {
     }
 
     /// `ahead`: content may come before the request that it belongs to.
-    fn obey(&self, order: Order, frame: Frame, ahead: bool) -> Result<(), Failure> {
+    fn obey(&self, order: Request, frame: Frame, ahead: bool) -> Result<(), Failure> {
         match order {
-            Order::Begin(_) | Order::Widen | Order::Join { .. } => {
-                return Err(Failure::protocol(Side::Source, "it begins twice"));
+            Request::Begin(_) | Request::AddChannels | Request::JoinSession { .. } => {
+                return Err(Failure::protocol(Side::Source, "a second request to open the session"));
             }
-            Order::List => list::list(&self.target, self.marker.is_some(), &|report| self.tell(report))?,
-            Order::Owners { users, groups } => self.translate(&users, &groups)?,
-            Order::Small(batch) => self.pool.push(Job::Batch(batch, frame)),
-            Order::Open(open) => self.files.open(
+            Request::List => list::list(&self.target, self.marker.is_some(), &|report| self.tell(report))?,
+            Request::Owners { users, groups } => self.translate(&users, &groups)?,
+            Request::Files(batch) => self.pool.push(DiskJob::Batch(batch, frame)),
+            Request::OpenFile(open) => self.files.open(
                 open.file,
-                match Partial::open(&self.target, &open) {
+                match PartialFile::open(&self.target, &open) {
                     Err(failure) if failure.fatal => return Err(failure),
                     // Reported when the end of the file comes.
-                    opened => opened.unwrap_or_else(Partial::refused),
+                    opened => opened.unwrap_or_else(PartialFile::refused),
                 },
             )?,
-            Order::Part { file, offset } => {
+            Request::FilePart { file, offset } => {
                 let Some(partial) = self.files.find(file, ahead)? else { return Ok(()) };
-                self.pool.push(Job::Part { file, partial, offset, frame });
+                self.pool.push(DiskJob::Part { file, partial, offset, frame });
             }
-            Order::Hole { file, offset, len } => {
+            Request::Hole { file, offset, len } => {
                 let Some(partial) = self.files.find(file, ahead)? else { return Ok(()) };
-                self.pool.push(Job::Hole { file, partial, offset, len });
+                self.pool.push(DiskJob::Hole { file, partial, offset, len });
             }
-            Order::Hash { file, dir, name, block } => self.pool.push(Job::Hash { file, dir, name, block }),
-            Order::Close(close) => {
+            Request::HashBlocks { file, dir, name, block } => self.pool.push(DiskJob::Hash { file, dir, name, block }),
+            Request::CloseFile(close) => {
                 let Some(partial) = self.files.find(close.file, false)? else { return Ok(()) };
                 self.ended(close.file, partial.close(&self.target, close));
             }
-            Order::Make { seq, items } => self.done(seq, nodes::make_all(&self.target, &items), 0)?,
-            Order::Delete { seq, paths } => self.delete(seq, &paths)?,
-            Order::Settle { seq, dirs } => {
+            Request::CreateNodes { seq, items } => self.done(seq, nodes::make_all(&self.target, &items), 0)?,
+            Request::Delete { seq, paths } => self.delete(seq, &paths)?,
+            Request::SetMetadata { seq, dirs } => {
                 self.pool.drain();
                 self.target.remove_leftovers();
                 self.target.close_again()?;
                 self.done(seq, nodes::settle_all(&self.target, &dirs), 0)?;
             }
-            Order::Finish { exact } => self.finish(exact)?,
-            Order::Digest { privileged, fresh } => {
+            Request::FinishPass { exact } => self.finish(exact)?,
+            Request::DigestTree { privileged, fresh } => {
                 compare::compare(self.permit, &self.target, self.owners.get(), (privileged, fresh), &|report| {
                     self.tell(report)
                 })?;
             }
-            Order::Pour { .. } | Order::Chunk { .. } | Order::End { .. } | Order::Spill => {
-                return Err(Failure::protocol(Side::Source, "a stream where a tree is expected"));
+            Request::StartStream { .. }
+            | Request::StreamChunk { .. }
+            | Request::EndStream { .. }
+            | Request::AbortStream => {
+                return Err(Failure::protocol(Side::Source, "a stream request in a tree session"));
             }
         }
         Ok(())
     }
 
-    fn perform(&self, job: Job, writer: usize) {
+    fn perform(&self, job: DiskJob, writer: usize) {
         match job {
-            Job::Batch(batch, frame) => {
+            DiskJob::Batch(batch, frame) => {
                 let result = write_batch(&self.target, &batch, frame.data(), writer);
                 self.flusher.wrote(frame.data().len());
                 if let Err(failure) = self.done(batch.seq, result, 0) {
                     self.give_up(failure);
                 }
             }
-            Job::Part { file, partial, offset, frame } => {
+            DiskJob::Part { file, partial, offset, frame } => {
                 self.ended(file, partial.write(&self.target, frame.data(), offset));
                 self.flusher.wrote(frame.data().len());
             }
-            Job::Hole { file, partial, offset, len } => self.ended(file, partial.zero(&self.target, offset, len)),
-            Job::Hash { file, dir, name, block } => {
+            DiskJob::Hole { file, partial, offset, len } => self.ended(file, partial.zero(&self.target, offset, len)),
+            DiskJob::Hash { file, dir, name, block } => {
                 let hashes = match large::hashes(&self.target, &dir, &name, block) {
                     Ok(hashes) => Ok(hashes),
                     // What cannot be read cannot be patched: it is sent whole.
                     Err(failure) if !failure.fatal => Ok(Vec::new()),
                     Err(failure) => Err(failure),
                 };
-                let sent = hashes.and_then(|hashes| self.reports.send(&Report::Hashes { file, hashes }, Vec::new()));
+                let sent =
+                    hashes.and_then(|hashes| self.responses.send(&Response::BlockHashes { file, hashes }, Vec::new()));
                 if let Err(failure) = sent {
                     self.give_up(failure);
                 }
@@ -299,13 +305,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Confirms something; a fatal failure is reported at once, since the peer may be waiting for just this.
+    /// Acknowledges a request. A fatal failure is returned at once, because the peer may be waiting for this acknowledgement.
     fn done(&self, seq: u32, result: Result<Vec<(u32, Failure)>, Failure>, deleted: u64) -> Result<(), Failure> {
-        self.reports.send(&Report::Done { seq, failures: result?, deleted }, Vec::new())
+        self.responses.send(&Response::Ack { seq, failures: result?, deleted }, Vec::new())
     }
 
     fn give_up(&self, failure: Failure) {
-        let _ = self.reports.send(&Report::Failed(failure.clone()), Vec::new());
+        let _ = self.responses.send(&Response::Failed(failure.clone()), Vec::new());
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
     }
 
@@ -335,28 +341,28 @@ impl<'a> Session<'a> {
         self.target.close_again()?;
         rustix::fs::syncfs(self.target.tree.root()).map_err(|e| target::failed("sync", b"", e))?;
         self.marker()?.set(exact.then_some(self.next)).map_err(marker_failed)?;
-        self.reports.send(&Report::Finished, Vec::new())
+        self.responses.send(&Response::PassFinished, Vec::new())
     }
 
     /// From here on owners are known by name.
     fn translate(&self, users: &[(u32, String)], groups: &[(u32, String)]) -> Result<(), Failure> {
-        let resolved = Translation::resolve(users, groups);
+        let resolved = IdMap::resolve(users, groups);
         let (owners, unknown) = resolved.ok_or_else(|| Failure::protocol(Side::Source, "too many owners"))?;
-        let twice = |_| Failure::protocol(Side::Source, "it names its owners twice");
+        let twice = |_| Failure::protocol(Side::Source, "a second list of owners");
         self.owners.set(owners).map_err(twice)?;
-        self.reports.send(&Report::Owners { unknown }, Vec::new())
+        self.responses.send(&Response::Owners { unknown }, Vec::new())
     }
 
-    /// Sends a report in the source's terms.
-    fn tell(&self, report: Report) -> Result<(), Failure> {
+    /// Sends a response with the ids of the source.
+    fn tell(&self, report: Response) -> Result<(), Failure> {
         let report = match self.owners.get() {
             Some(owners) => to_source(owners, report),
             None => report,
         };
-        self.reports.send(&report, Vec::new())
+        self.responses.send(&report, Vec::new())
     }
 
     fn marker(&self) -> Result<&Marker, Failure> {
-        self.marker.as_ref().ok_or_else(|| Failure::protocol(Side::Source, "it writes while it only compares"))
+        self.marker.as_ref().ok_or_else(|| Failure::protocol(Side::Source, "a write request in a read-only session"))
     }
 }

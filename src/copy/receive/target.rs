@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::fs::filter::Filter;
-use crate::copy::fs::metadata::{Rights, has_default_acl};
+use crate::copy::fs::metadata::{Privileges, has_default_acl};
 use crate::copy::fs::path::{self, TempNames};
 use crate::copy::fs::tree::{Tree, open_dir};
 
@@ -36,7 +36,7 @@ pub struct Target {
     /// Names of what is not complete yet.
     pub temp: TempNames,
     /// Who this process is.
-    pub rights: Rights,
+    pub rights: Privileges,
     /// What is left alone.
     pub filter: Filter,
     may_delete: bool,
@@ -50,7 +50,7 @@ pub struct Target {
 
 impl Target {
     /// A target below an open root.
-    pub fn new(tree: Tree, temp: TempNames, rights: Rights, filter: Filter, may_delete: bool) -> Self {
+    pub fn new(tree: Tree, temp: TempNames, rights: Privileges, filter: Filter, may_delete: bool) -> Self {
         Self {
             tree,
             temp,

@@ -1,7 +1,7 @@
-//! What was sent and not confirmed yet, what failed, and how far the pass is.
+//! The requests that are in flight, what failed, and how far the pass is.
 //!
-//! Owns the numbers of requests. Nothing counts as sent before the target has said so; progress alone also tells what of a large
-//! file has left.
+//! Owns the sequence numbers of requests. Nothing counts as sent before the target has acknowledged it. Only progress also counts the
+//! parts of a large file that have left.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,16 +29,16 @@ pub struct Sent {
     pub files: u64,
     /// Bytes of content.
     pub bytes: u64,
-    /// Bytes of the file that progress knows of already.
+    /// Bytes of the file that progress has already counted.
     pub reached: u64,
 }
 
-/// Requests under way and their ends.
+/// Requests in flight, and the results of those that are done.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    state: Mutex<State>,
+    state: Mutex<Inner>,
     changed: Condvar,
-    /// Counters that are read for progress while others write.
+    /// Entries scanned so far.
     pub scanned: AtomicU64,
     /// Files to send.
     pub files_total: AtomicU64,
@@ -48,16 +48,16 @@ pub struct Ledger {
     bytes_sent: AtomicU64,
     /// Bytes of files that the target has.
     confirmed: AtomicU64,
-    /// These, and what of others was handed to the stream or is there already.
+    /// These, and the bytes of other files that were handed to the link or are on the target already.
     reached: AtomicU64,
-    /// What progress has said, which it does not take back.
+    /// The highest progress that was reported. Progress never goes back.
     told: (AtomicU64, AtomicU64),
     /// Entries that changed while they were read.
     pub unsettled: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Inner {
     next: u32,
     sent: HashMap<u32, Sent>,
     failed_items: Vec<Item>,
@@ -92,7 +92,7 @@ impl Ledger {
                 state.failed_items.push(item.clone());
             }
             if failure.retryable {
-                // Not a failure but late: the source moved meanwhile, and the next pass takes it again.
+                // No failure: the source changed meanwhile, and the next pass takes the entry again.
                 self.unsettled.fetch_add(1, Ordering::Relaxed);
             } else {
                 state.fail(failure);
@@ -102,7 +102,7 @@ impl Ledger {
         self.changed.notify_all();
     }
 
-    /// So many more bytes of a large file were sent, or need not be.
+    /// Counts bytes of a large file that were sent or are on the target already.
     pub fn reach(&self, bytes: u64) {
         self.reached.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -132,7 +132,7 @@ impl Ledger {
         self.lock().fail(failure);
     }
 
-    /// The source is looked at anew: what the first look found does not count.
+    /// Forgets the first scan, because the source is scanned again.
     pub fn restart(&self) {
         self.scanned.store(0, Ordering::Relaxed);
         let mut state = self.lock();
@@ -140,13 +140,13 @@ impl Ledger {
         state.failed = 0;
     }
 
-    /// Nothing more can be done; the first reason counts.
+    /// Breaks the work off. Only the first reason counts.
     pub fn break_off(&self, failure: Failure) {
         self.lock().broken.get_or_insert(failure);
         self.changed.notify_all();
     }
 
-    /// The reason why nothing more can be done.
+    /// The reason why the work was broken off.
     pub fn broken(&self) -> Option<Failure> {
         self.lock().broken.clone()
     }
@@ -184,12 +184,12 @@ impl Ledger {
         (self.files_done.load(Ordering::Relaxed), self.bytes_sent.load(Ordering::Relaxed))
     }
 
-    /// How far it is; at most so many bytes still wait to be sent.
+    /// The progress; at most `waiting` bytes are still in the queue.
     pub fn progress(&self, waiting: u64) -> CopyProgress {
         let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let forward = |told: &AtomicU64, now: u64| told.fetch_max(now, Ordering::Relaxed).max(now);
         let (files_total, bytes_total) = (now(&self.files_total), now(&self.bytes_total));
-        // Of a stream nobody knows how long it is, and files may grow.
+        // The length of a stream is not known, and files may grow.
         let most = if bytes_total == 0 { u64::MAX } else { bytes_total };
         let bytes = now(&self.confirmed).max(now(&self.reached).saturating_sub(waiting)).min(most);
         CopyProgress {
@@ -201,12 +201,12 @@ impl Ledger {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Inner {
     fn fail(&mut self, failure: Failure) {
         self.failed += 1;
         if self.failures.len() < 20 {

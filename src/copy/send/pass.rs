@@ -1,40 +1,37 @@
-//! One pass: look, send, link, delete, settle directories, make it durable, remember.
+//! One pass: opens a session, finds what changed, transfers it, makes it durable, writes the manifest.
 //!
-//! Owns the order of these. Must never delete before everything else has arrived, and never remember before the target's
-//! disk has it.
+//! Owns the order of these. Must never write a manifest before the target's disk has what it says.
 
-use super::source::records::cannot_remember;
-use super::transfer::context::Transfer;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::ledger::Ledger;
 use super::link::Link;
-use super::source::baseline::Known;
-use super::source::changes::Act;
+use super::source::actions::Action;
+use super::source::baseline::Baseline;
 use super::source::mounts;
-use super::source::records::new_generation;
-use super::source::scan::{Found, allocated};
-use super::source::survey::Seen;
-use super::target::listing;
-use super::target::owners;
-use super::transfer::results::{Outcomes, Result as Outcome};
+use super::source::records::{cannot_remember, new_generation};
+use super::source::scan::{Scan, allocated};
+use super::source::survey::Survey;
+use super::target::{listing, owners};
+use super::transfer::context::Transfer;
+use super::transfer::results::{EntryResults, NextManifest};
 use super::verify::checksum::by_content;
 use crate::copy::failure::{Failure, Side};
-use crate::copy::job::{Looked, PassReport};
+use crate::copy::job::{PassReport, ScanMode};
 use crate::copy::manifest::blocks::Store;
 use crate::copy::manifest::format::Header;
 use crate::copy::manifest::full::Manifest;
 use crate::copy::wire::frame::VERSION;
-use crate::copy::wire::request::{Begin, Order};
-use crate::copy::wire::response::Report;
-use crate::copy::wire::task::Orders;
+use crate::copy::wire::request::{Begin, Request};
+use crate::copy::wire::response::Response;
+use crate::copy::wire::task::TreeTask;
 use crate::text;
 
 /// Everything that a pass works with.
 pub struct Pass<'a> {
     /// What to do.
-    pub orders: &'a Orders,
+    pub task: &'a TreeTask,
     /// The stream.
     pub link: &'a Link,
     /// Requests under way.
@@ -43,38 +40,38 @@ pub struct Pass<'a> {
 
 impl Pass<'_> {
     /// Does it.
-    pub fn run(&self, seen: Seen) -> Result<PassReport, Failure> {
-        let Seen { start, work, rules, source, volume, known, found, generation, watch, mut looked } = seen;
+    pub fn run(&self, seen: Survey) -> Result<PassReport, Failure> {
+        let Survey { start, work, rules, source, volume, known, found, generation, watch, mut looked } = seen;
         let next = new_generation()?;
-        let exclude = self.orders.rules.exclude.clone();
+        let exclude = self.task.rules.exclude.clone();
         let ready = self.link.begin(Begin { version: VERSION, generation, next, exclude, read_only: false })?;
         let sends = found.as_ref().filter(|_| ready.trusted).map(|found| (found, &known));
-        let nameless = owners::agree(self.orders, &source, sends, self.link)?;
+        let nameless = owners::agree(self.task, &source, sends, self.link)?;
         let (known, found) = match found {
             Some(found) if ready.trusted => (known, found),
             found => {
                 if found.is_some() {
-                    looked = Looked::Swept { why: "the target is not as it was left".to_owned() };
+                    looked = ScanMode::Swept { why: "the target is not as it was left".to_owned() };
                 }
                 let known = match known {
-                    Known::Watched(_) => {
+                    Baseline::Watched(_) => {
                         let manifest = Manifest::load(&work.join("manifest"), &rules);
-                        Known::Manifest(manifest.map_err(|e| cannot_remember(&work, &e))?)
+                        Baseline::Manifest(manifest.map_err(|e| cannot_remember(&work, &e))?)
                     }
                     known => known,
                 };
                 let known = listing::ask(self.link, &known, ready.privileged)?;
-                let known = by_content(self.orders, &source, &work, self.link, known, &ready)?;
+                let known = by_content(self.task, &source, &work, self.link, known, &ready)?;
                 self.ledger.restart();
                 let found = source.scan(&known, self.ledger)?;
                 (known, found)
             }
         };
-        mounts::nothing_unmounted(self.orders, &known, &found)?;
-        let outcomes = Outcomes::default();
+        mounts::nothing_unmounted(self.task, &known, &found)?;
+        let outcomes = EntryResults::default();
         let store = Store::of_job(&work);
         let transfer = Transfer {
-            orders: self.orders,
+            task: self.task,
             link: self.link,
             ledger: self.ledger,
             store: &store,
@@ -92,7 +89,7 @@ impl Pass<'_> {
             self.finish(exact)?;
             state = exact.then_some(next);
             let header = Header { rules, generation: state, size: found.size, volume: Some(volume.now) };
-            let outcome = Outcome { source: &source, found: &found, known: &known, outcomes: &outcomes, deleted };
+            let outcome = NextManifest { source: &source, found: &found, known: &known, outcomes: &outcomes, deleted };
             outcome.save(&work.join("manifest"), header, &store).map_err(|e| cannot_remember(&work, &e))?;
         }
         let complete = self.ledger.failures().1 == 0 && !outcomes.has_postponed();
@@ -106,10 +103,10 @@ impl Pass<'_> {
     fn plan(&self, transfer: &Transfer<'_>) -> Result<bool, Failure> {
         let (mut any, mut files, mut bytes, mut room, mut inodes) = (!transfer.ready.trusted, 0, 0, 0, 0);
         for (nth, dir) in (0..).zip(&transfer.found.dirs) {
-            for (act, old) in transfer.found.acts(nth, transfer.known) {
-                any |= act != Act::Nothing && (self.orders.rules.delete || !matches!(act, Act::Remove(_)));
+            for (act, old) in transfer.found.actions(nth, transfer.known) {
+                any |= act != Action::Nothing && (self.task.rules.delete || !matches!(act, Action::Remove(_)));
                 inodes += u64::from(old.is_none());
-                if let Act::Send(entry) = act {
+                if let Action::Send(entry) = act {
                     files += 1;
                     bytes += entry.size;
                     let there = old.map_or(0, |old| old.size);
@@ -125,7 +122,7 @@ impl Pass<'_> {
                 true => (text::bytes(room), text::bytes(free)),
                 false => (text::count(inodes, "inode"), text::count(free_inodes, "inode")),
             };
-            let what = format!("{} has room for {have}, but {need} would have to go there", self.orders.to);
+            let what = format!("{} has room for {have}, but {need} would have to go there", self.task.to);
             return Err(
                 Failure::fatal(Side::Target, what).hint("free space there, then run again: nothing was sent yet")
             );
@@ -134,14 +131,14 @@ impl Pass<'_> {
     }
 
     fn finish(&self, exact: bool) -> Result<(), Failure> {
-        self.link.order(&Order::Finish { exact }, Vec::new())?;
-        match self.link.report()? {
-            Report::Finished => Ok(()),
-            _ => Err(Failure::protocol(Side::Target, "an answer to another question")),
+        self.link.request(&Request::FinishPass { exact }, Vec::new())?;
+        match self.link.response()? {
+            Response::PassFinished => Ok(()),
+            _ => Err(Failure::protocol(Side::Target, "an unexpected response")),
         }
     }
 
-    fn report(&self, found: &Found, start: Instant, looked: Looked) -> Result<PassReport, Failure> {
+    fn report(&self, found: &Scan, start: Instant, looked: ScanMode) -> Result<PassReport, Failure> {
         let (_, count, failures) = self.ledger.failures();
         if let Some(first) = failures.first() {
             let shown: Vec<&str> = failures.iter().take(3).map(|f| f.what.as_str()).collect();

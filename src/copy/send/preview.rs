@@ -7,13 +7,12 @@ use std::path::Path;
 
 use super::ledger::Ledger;
 use super::link::Link;
-use super::source::baseline::{Known, Leftovers};
-use super::source::changes::Act;
+use super::source::actions::Action;
+use super::source::baseline::{Baseline, Leftovers};
 use super::source::mounts;
 use super::source::records::{new_generation, rules};
-use super::source::scan::{Found, Source};
-use super::target::listing;
-use super::target::owners;
+use super::source::scan::{Scan, Source};
+use super::target::{listing, owners};
 use super::verify::checksum::by_content;
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::fs::filter::Filter;
@@ -23,53 +22,53 @@ use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::full::Manifest;
 use crate::copy::wire::frame::VERSION;
 use crate::copy::wire::request::Begin;
-use crate::copy::wire::task::Orders;
+use crate::copy::wire::task::TreeTask;
 
 /// Changes that are spelled out.
 const SHOWN: usize = 1000;
 
 /// Compares both sides as a pass does. Where there is no `target` yet, everything would be sent.
-pub fn preview(orders: &Orders, target: bool, work: &Path, link: &Link, ledger: &Ledger) -> Result<Preview, Failure> {
-    let filter = Filter::new(&orders.rules.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
-    let source = Source::open(&orders.from, filter, TempNames::of_job(&orders.job))?;
-    let work = work.join("jobs").join(&orders.job);
+pub fn preview(task: &TreeTask, target: bool, work: &Path, link: &Link, ledger: &Ledger) -> Result<Preview, Failure> {
+    let filter = Filter::new(&task.rules.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
+    let source = Source::open(&task.from, filter, TempNames::of_job(&task.job))?;
+    let work = work.join("jobs").join(&task.job);
     let header = Delta::current(&work.join("manifest")).ok().flatten().map(|current| current.header);
-    mounts::same_volume(orders, &source, header.filter(|header| header.rules == rules(orders)).as_ref(), &work)?;
+    mounts::same_volume(task, &source, header.filter(|header| header.rules == rules(task)).as_ref(), &work)?;
     let known = match target {
-        true => ask(orders, &source, &work, link)?,
-        false => Known::Target(BTreeMap::new(), Leftovers::new()),
+        true => ask(task, &source, &work, link)?,
+        false => Baseline::Listing(BTreeMap::new(), Leftovers::new()),
     };
     let found = source.scan(&known, ledger)?;
-    mounts::nothing_unmounted(orders, &known, &found)?;
+    mounts::nothing_unmounted(task, &known, &found)?;
     if let (_, 1.., failures) = ledger.failures()
         && let Some(first) = failures.first()
     {
         return Err(Failure { fatal: true, ..first.clone() });
     }
-    Ok(tell(orders, &known, &found))
+    Ok(tell(task, &known, &found))
 }
 
-fn ask(orders: &Orders, source: &Source, work: &Path, link: &Link) -> Result<Known, Failure> {
-    let manifest = match orders.checksum {
+fn ask(task: &TreeTask, source: &Source, work: &Path, link: &Link) -> Result<Baseline, Failure> {
+    let manifest = match task.checksum {
         true => Manifest::default(),
         // A record that cannot be read is none: then more is compared.
-        false => Manifest::load(&work.join("manifest"), &rules(orders)).unwrap_or_default(),
+        false => Manifest::load(&work.join("manifest"), &rules(task)).unwrap_or_default(),
     };
-    let (next, exclude) = (new_generation()?, orders.rules.exclude.clone());
+    let (next, exclude) = (new_generation()?, task.rules.exclude.clone());
     let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;
-    owners::agree(orders, source, None, link)?;
-    let known = listing::ask(link, &Known::Manifest(manifest), ready.privileged)?;
+    owners::agree(task, source, None, link)?;
+    let known = listing::ask(link, &Baseline::Manifest(manifest), ready.privileged)?;
     // What a comparison remembers it also writes down.
-    let orders = Orders { fresh: true, ..orders.clone() };
-    by_content(&orders, source, work, link, known, &ready)
+    let task = TreeTask { fresh: true, ..task.clone() };
+    by_content(&task, source, work, link, known, &ready)
 }
 
-fn tell(orders: &Orders, known: &Known, found: &Found) -> Preview {
+fn tell(task: &TreeTask, known: &Baseline, found: &Scan) -> Preview {
     let (entries, bytes) = found.size;
     let mut preview = Preview { entries, bytes, ..Preview::default() };
     for (nth, dir) in (0..).zip(&found.dirs) {
-        for (act, _) in found.acts(nth, known) {
-            let Some((verb, name)) = verb(act, orders.rules.delete, &mut preview) else { continue };
+        for (act, _) in found.actions(nth, known) {
+            let Some((verb, name)) = verb(act, task.rules.delete, &mut preview) else { continue };
             if preview.changes.len() < SHOWN {
                 preview.changes.push(format!("{verb} {}", show(&path::join(&dir.path, name))));
             }
@@ -79,30 +78,30 @@ fn tell(orders: &Orders, known: &Known, found: &Found) -> Preview {
 }
 
 /// Counts one change; the word for it and whom it concerns.
-fn verb<'a>(act: Act<'a>, delete: bool, preview: &mut Preview) -> Option<(&'static str, &'a [u8])> {
+fn verb<'a>(act: Action<'a>, delete: bool, preview: &mut Preview) -> Option<(&'static str, &'a [u8])> {
     match act {
-        Act::Nothing => None,
-        Act::Send(entry) => {
+        Action::Nothing => None,
+        Action::Send(entry) => {
             preview.files_sent += 1;
             preview.bytes_sent += entry.size;
             Some(("send", entry.name))
         }
-        Act::Make(entry) | Act::Enter(entry) => {
+        Action::CreateNode(entry) | Action::CreateDirectory(entry) => {
             preview.made += 1;
             Some(("make", entry.name))
         }
-        Act::Link(entry, _) => {
+        Action::Link(entry, _) => {
             preview.made += 1;
             Some(("link", entry.name))
         }
-        Act::Settle(entry) => {
+        Action::SetMetadata(entry) => {
             preview.made += 1;
             Some(("attributes", entry.name))
         }
-        Act::Remove(entry) if delete => {
+        Action::Remove(entry) if delete => {
             preview.deleted += 1;
             Some(("remove", entry.name))
         }
-        Act::Remove(_) => None,
+        Action::Remove(_) => None,
     }
 }

@@ -9,18 +9,17 @@ use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use super::ledger::Ledger;
-use super::link::direct;
 use super::link::direct::{Direct, Reached};
-use super::link::{Link, Streams};
+use super::link::{Link, Streams, direct};
 use super::pass::Pass;
-use super::source::survey::Seen;
+use super::source::survey::Survey;
 use super::source::{records, survey};
 use super::verify::report;
 use super::{link, preview, stream};
 use crate::copy::failure::{Failure, Side};
 use crate::copy::job::is_job_id;
 use crate::copy::wire::frame::{Frame, OutFrame, Route};
-use crate::copy::wire::task::{Control, Dial, News, Task};
+use crate::copy::wire::task::{ControllerMessage, Dial, SenderMessage, Task};
 
 /// How often the controller hears how far it is.
 const PROGRESS: Duration = Duration::from_millis(200);
@@ -32,16 +31,16 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
     let task: Task = first.message().map_err(|e| Failure::protocol(Side::Source, e))?;
     let (job, bandwidth, dial) = task.common();
     if !is_job_id(job) {
-        return Err(Failure::protocol(Side::Source, "a job id that cannot be one"));
+        return Err(Failure::protocol(Side::Source, "an invalid job id"));
     }
     let ledger = Arc::new(Ledger::default());
     std::thread::scope(|scope| {
         // Looking at the source takes as long as reaching the target: do both at once.
         let mut look = match &task {
-            Task::Pass(orders) => {
+            Task::Pass(tree) => {
                 let (end, ended) = channel::<()>();
                 let looks = || {
-                    let seen = survey::survey(orders, work, &ledger);
+                    let seen = survey::survey(tree, work, &ledger);
                     drop(end);
                     seen
                 };
@@ -49,9 +48,7 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
             }
             Task::Verify { .. } | Task::Preview { .. } | Task::Stream(_) => Look::None,
         };
-        if dial.is_some()
-            && matches!(&task, Task::Pass(orders) if orders.may_relay && records::is_recorded(orders, work))
-        {
+        if dial.is_some() && matches!(&task, Task::Pass(tree) if tree.may_relay && records::is_recorded(tree, work)) {
             look = look.followed(&ledger, output.as_mut())?;
         }
         let direct = match dial {
@@ -66,15 +63,17 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
         let link = link::start(streams, Arc::clone(&ledger), bandwidth)
             .map_err(|e| Failure::fatal(Side::Source, format!("cannot start a thread: {e}")))?;
         let result = with_progress(&link, || match &task {
-            Task::Pass(orders) => Pass { orders, link: &link, ledger: &ledger }.run(look.end()?).map(News::Passed),
-            Task::Verify { orders, when } => report::verify(orders, *when, work, &link).map(News::Verified),
-            Task::Preview { orders, target } => {
-                preview::preview(orders, *target, work, &link, &ledger).map(News::Previewed)
+            Task::Pass(tree) => {
+                Pass { task: tree, link: &link, ledger: &ledger }.run(look.end()?).map(SenderMessage::Passed)
+            }
+            Task::Verify { tree, when } => report::verify(tree, *when, work, &link).map(SenderMessage::Verified),
+            Task::Preview { tree, target } => {
+                preview::preview(tree, *target, work, &link, &ledger).map(SenderMessage::Previewed)
             }
             // Only what is certain is told as a failure of the stream.
             Task::Stream(pour) => match stream::pour(pour, &link, &ledger) {
-                Err(failure) if !failure.retryable => Ok(News::NotStreamed(failure)),
-                poured => poured.map(News::Streamed),
+                Err(failure) if !failure.retryable => Ok(SenderMessage::NotStreamed(failure)),
+                poured => poured.map(SenderMessage::Streamed),
             },
         });
         finish(result, link)
@@ -85,13 +84,13 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
 enum Look<'scope> {
     None,
     /// The channel closes with its end.
-    Under(ScopedJoinHandle<'scope, Result<Seen, Failure>>, Receiver<()>),
-    Done(Box<Result<Seen, Failure>>),
+    Under(ScopedJoinHandle<'scope, Result<Survey, Failure>>, Receiver<()>),
+    Done(Box<Result<Survey, Failure>>),
 }
 
 impl Look<'_> {
     /// Waits for its end.
-    fn end(self) -> Result<Seen, Failure> {
+    fn end(self) -> Result<Survey, Failure> {
         let failed = || Err(Failure::fatal(Side::Source, "looking at the source failed"));
         match self {
             Self::None => failed(),
@@ -104,26 +103,26 @@ impl Look<'_> {
     fn followed(self, ledger: &Ledger, output: &mut dyn Write) -> Result<Self, Failure> {
         if let Self::Under(_, ended) = &self {
             while ended.recv_timeout(PROGRESS) == Err(RecvTimeoutError::Timeout) {
-                tell(&News::Progress(ledger.progress(0)), output)?;
+                tell(&SenderMessage::Progress(ledger.progress(0)), output)?;
             }
         }
-        tell(&News::Progress(ledger.progress(0)), output)?;
+        tell(&SenderMessage::Progress(ledger.progress(0)), output)?;
         Ok(Self::Done(Box::new(self.end())))
     }
 
     fn finds_little(&self) -> bool {
-        matches!(self, Self::Done(seen) if seen.as_ref().as_ref().map_or(true, Seen::is_little))
+        matches!(self, Self::Done(seen) if seen.as_ref().as_ref().map_or(true, Survey::is_little))
     }
 }
 
 /// Tells the controller how it ended.
-fn finish(result: Result<News, Failure>, link: Link) -> Result<(), Failure> {
+fn finish(result: Result<SenderMessage, Failure>, link: Link) -> Result<(), Failure> {
     let news = match &result {
         Ok(news) => news.clone(),
-        Err(failure) => News::Failed(failure.clone()),
+        Err(failure) => SenderMessage::Failed(failure.clone()),
     };
     // Where nobody listens any more, the exit status still tells.
-    let _ = link.news(&news);
+    let _ = link.tell(&news);
     link.close(result.is_err());
     result.map(drop)
 }
@@ -133,10 +132,10 @@ fn negotiate(dial: &Dial, input: &mut dyn Read, output: &mut dyn Write) -> Resul
     let offer = |reached: Reached| Ok((reached.public_key()?, reached.own_address(), reached));
     let result = match direct::reach(dial).and_then(offer) {
         Ok((public_key, from, reached)) => {
-            tell(&News::Offer { public_key, from }, output)?;
+            tell(&SenderMessage::KeyOffer { public_key, from }, output)?;
             let answer = Frame::read_from(input).and_then(|frame| frame.message());
             match answer.map_err(|e| Failure::lost(Side::Source, e))? {
-                Control::Admitted(true) => reached.log_in(dial),
+                ControllerMessage::KeyAdmitted(true) => reached.log_in(dial),
                 _ => Err("its key cannot be let in".to_owned()),
             }
         }
@@ -144,7 +143,7 @@ fn negotiate(dial: &Dial, input: &mut dyn Read, output: &mut dyn Write) -> Resul
     };
     match result {
         Ok(direct) => {
-            tell(&News::Direct, output)?;
+            tell(&SenderMessage::Direct, output)?;
             Ok(Some(direct))
         }
         Err(reason) => indirect(&reason, output).map(|()| None),
@@ -153,15 +152,15 @@ fn negotiate(dial: &Dial, input: &mut dyn Read, output: &mut dyn Write) -> Resul
 
 /// Asks the controller to relay.
 fn indirect(reason: &str, output: &mut dyn Write) -> Result<(), Failure> {
-    tell(&News::Indirect { reason: reason.to_owned() }, output)
+    tell(&SenderMessage::NeedsRelay { reason: reason.to_owned() }, output)
 }
 
-fn tell(news: &News, output: &mut dyn Write) -> Result<(), Failure> {
+fn tell(news: &SenderMessage, output: &mut dyn Write) -> Result<(), Failure> {
     let frame = OutFrame::new(Route::Controller, news, Vec::new()).map_err(|e| Failure::protocol(Side::Source, e))?;
     frame.write_to(output).map_err(|e| Failure::lost(Side::Source, e))
 }
 
-fn with_progress(link: &Link, work: impl FnOnce() -> Result<News, Failure>) -> Result<News, Failure> {
+fn with_progress(link: &Link, work: impl FnOnce() -> Result<SenderMessage, Failure>) -> Result<SenderMessage, Failure> {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let ticker = scope.spawn(|| {

@@ -9,40 +9,40 @@ use std::time::{Duration, Instant};
 
 use super::ledger::{Ledger, Sent};
 use super::link::Link;
-use crate::copy::command::{Ends, Running};
+use crate::copy::command::{ChildCommand, Pipes};
 use crate::copy::failure::{Failure, Side};
 use crate::copy::job::StreamReport;
 use crate::copy::wire::frame::{CHUNK, VERSION};
-use crate::copy::wire::request::Order;
-use crate::copy::wire::response::Report;
-use crate::copy::wire::task::Pour;
+use crate::copy::wire::request::Request;
+use crate::copy::wire::response::Response;
+use crate::copy::wire::task::StreamTask;
 
 /// How often it is looked whether there is still anybody to send to.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Pours the stream. A failure worth another try means that nobody can tell what the target has made of it.
-pub fn pour(pour: &Pour, link: &Link, ledger: &Ledger) -> Result<StreamReport, Failure> {
+pub fn pour(pour: &StreamTask, link: &Link, ledger: &Ledger) -> Result<StreamReport, Failure> {
     let start = Instant::now();
-    link.order(&Order::Pour { version: VERSION, timeout: pour.timeout }, Vec::new())?;
-    match link.report()? {
-        Report::Pouring => {}
-        _ => return Err(Failure::protocol(Side::Target, "an answer to another question")),
+    link.request(&Request::StartStream { version: VERSION, timeout: pour.timeout }, Vec::new())?;
+    match link.response()? {
+        Response::StreamStarted => {}
+        _ => return Err(Failure::protocol(Side::Target, "an unexpected response")),
     }
     let cannot = |e| Failure::fatal(Side::Source, format!("cannot start the command of the stream: {e}"));
-    let started = Running::source(&pour.command).map_err(cannot);
+    let started = ChildCommand::source(&pour.command).map_err(cannot);
     let carried = started.and_then(|(running, ends)| carry(&running, ends, link, ledger));
     let (bytes, hash) = match carried {
         Ok(carried) => carried,
         Err(failure) if failure.retryable => return Err(failure),
         Err(failure) => return Err(spill(link, failure)),
     };
-    link.order(&Order::End { bytes, hash }, Vec::new())?;
-    match link.report()? {
-        Report::Poured { bytes: there, hash: arrived } if (there, arrived) == (bytes, hash) => {
+    link.request(&Request::EndStream { bytes, hash }, Vec::new())?;
+    match link.response()? {
+        Response::StreamDone { bytes: there, hash: arrived } if (there, arrived) == (bytes, hash) => {
             let millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
             Ok(StreamReport { bytes, hash, millis })
         }
-        _ => Err(Failure::protocol(Side::Target, "an answer to another question")),
+        _ => Err(Failure::protocol(Side::Target, "an unexpected response")),
     }
 }
 
@@ -52,15 +52,15 @@ fn spill(link: &Link, failure: Failure) -> Failure {
     if failure.side == Side::Target {
         return failure;
     }
-    let answer = link.order(&Order::Spill, Vec::new()).and_then(|()| link.report());
+    let answer = link.request(&Request::AbortStream, Vec::new()).and_then(|()| link.response());
     match answer {
-        Ok(Report::Spilled) => failure,
+        Ok(Response::StreamAborted) => failure,
         _ => Failure { retryable: true, ..failure },
     }
 }
 
 /// Carries everything that the command writes; its length and hash once the command has ended well.
-fn carry(running: &Running, ends: Ends, link: &Link, ledger: &Ledger) -> Result<(u64, [u8; 32]), Failure> {
+fn carry(running: &ChildCommand, ends: Pipes, link: &Link, ledger: &Ledger) -> Result<(u64, [u8; 32]), Failure> {
     let Some(output) = ends.output else {
         return Err(Failure::fatal(Side::Source, "the command of the stream was started without its output"));
     };
@@ -108,6 +108,6 @@ fn send_all(mut output: ChildStdout, link: &Link, ledger: &Ledger) -> Result<(u6
         hasher.update(&data);
         bytes += data.len() as u64;
         let seq = ledger.register(Sent { bytes: data.len() as u64, ..Sent::default() });
-        link.order(&Order::Chunk { seq }, data)?;
+        link.request(&Request::StreamChunk { seq }, data)?;
     }
 }

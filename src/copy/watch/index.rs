@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
-use crate::copy::fs::listing::{Entries, MOUNT, OPEN};
+use crate::copy::fs::listing::{Entries, MOUNT, RECHECK};
 use crate::copy::fs::path;
 use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::format::Generation;
@@ -24,7 +24,7 @@ pub struct Index {
     paths: Vec<Vec<u8>>,
     numbers: HashMap<Vec<u8>, u32>,
     /// Where the listing of a directory is in the file.
-    places: HashMap<u32, (u64, u64)>,
+    extents: HashMap<u32, (u64, u64)>,
     /// Inode and directory of each entry of the file, sorted.
     entries: Vec<(u64, u32)>,
     /// The same of what came later.
@@ -38,7 +38,7 @@ pub struct Index {
 
 /// A directory in which something may have changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Spot {
+pub struct Candidates {
     /// Its listing in the manifest file: where, and how long.
     pub at: Option<(u64, u64)>,
     /// Names to look at.
@@ -81,8 +81,8 @@ impl Index {
         let mut entries = Vec::new();
         for (dir, listing) in manifest.directories() {
             let number = index.number(dir);
-            if let Some(place) = manifest.place(dir) {
-                index.places.insert(number, place);
+            if let Some(extent) = manifest.extent(dir) {
+                index.extents.insert(number, extent);
             }
             index.note(number, dir, listing, &mut |inode, number| entries.push((inode, number)));
         }
@@ -95,7 +95,7 @@ impl Index {
 
     fn change(&mut self, dir: &[u8], listing: Option<&[u8]>) {
         let number = self.number(dir);
-        self.places.remove(&number);
+        self.extents.remove(&number);
         self.unsettled.remove(&number);
         let mut later = std::mem::take(&mut self.later);
         self.note(number, dir, listing.unwrap_or_default(), &mut |inode, number| {
@@ -108,7 +108,7 @@ impl Index {
         for entry in Entries(listing) {
             place(entry.ino, number);
             self.several_filesystems |= entry.flags & MOUNT != 0;
-            if entry.flags & OPEN != 0 {
+            if entry.flags & RECHECK != 0 {
                 self.unsettled.insert(number);
             }
             if entry.is_dir() {
@@ -129,24 +129,25 @@ impl Index {
     }
 
     /// Where to look after these events; what is not in the tree is left out.
-    pub fn spots(&self, names: &Names, inodes: &HashSet<u64>) -> BTreeMap<Vec<u8>, Spot> {
-        let mut spots: BTreeMap<u32, Spot> = self.unsettled.iter().map(|n| (*n, Spot::default())).collect();
+    pub fn candidates(&self, names: &Names, inodes: &HashSet<u64>) -> BTreeMap<Vec<u8>, Candidates> {
+        let mut candidates: BTreeMap<u32, Candidates> =
+            self.unsettled.iter().map(|n| (*n, Candidates::default())).collect();
         for (inode, names) in names {
             for number in self.own.get(inode).into_iter().flatten() {
-                spots.entry(*number).or_default().names.extend(names.iter().map(|name| name.to_vec()));
+                candidates.entry(*number).or_default().names.extend(names.iter().map(|name| name.to_vec()));
             }
         }
         for inode in inodes {
             let from = self.entries.partition_point(|(i, _)| i < inode);
             let first = self.entries.iter().skip(from).take_while(|(i, _)| i == inode).map(|(_, n)| n);
             for number in first.chain(self.later.get(inode).into_iter().flatten()) {
-                spots.entry(*number).or_default().inodes.insert(*inode);
+                candidates.entry(*number).or_default().inodes.insert(*inode);
             }
         }
-        let named = |(number, spot): (u32, Spot)| {
+        let named = |(number, candidate): (u32, Candidates)| {
             let path = self.paths.get(number as usize)?.clone();
-            Some((path, Spot { at: self.places.get(&number).copied(), ..spot }))
+            Some((path, Candidates { at: self.extents.get(&number).copied(), ..candidate }))
         };
-        spots.into_iter().filter_map(named).collect()
+        candidates.into_iter().filter_map(named).collect()
     }
 }

@@ -8,16 +8,16 @@
 //! asynchronous writes, of which no event tells.
 
 mod events;
-mod forecast;
+mod expected;
 mod index;
 mod marks;
 mod serve;
 mod socket;
 pub mod writers;
 
-pub use self::forecast::{Outlook, outlook};
+pub use self::expected::{ExpectedScan, expected_scan};
 pub use self::serve::serve;
-pub use self::socket::{Ask, Place, Watch};
+pub use self::socket::{ChangedDir, WatchClient, WatchRequest};
 
 /// The first word of what a watch says at its start when it works; anything else is why it does not.
 pub const WATCHING: &str = "watching";

@@ -12,7 +12,7 @@ use super::WATCHING;
 use super::events::Event;
 use super::index::{Index, Names};
 use super::marks::Marks;
-use super::socket::{Answer, Ask, Place, listen, receive, send};
+use super::socket::{ChangedDir, WatchAnswer, WatchRequest, listen, receive, send};
 use crate::copy::failure::{Failure, Side};
 use crate::copy::manifest::format::Generation;
 
@@ -68,11 +68,11 @@ struct RootReplaced;
 struct Watcher {
     marks: Marks,
     job: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<Changes>,
 }
 
 #[derive(Default)]
-struct State {
+struct Changes {
     names: Names,
     inodes: HashSet<u64>,
     count: usize,
@@ -91,7 +91,7 @@ impl Watcher {
         }
     }
 
-    fn drain(&self, state: &mut State) -> Result<(), String> {
+    fn drain(&self, state: &mut Changes) -> Result<(), String> {
         self.marks.drain(&mut |event| state.note(event))
     }
 
@@ -99,7 +99,7 @@ impl Watcher {
         let _ = stream.set_write_timeout(Some(Duration::from_secs(60)));
         while let Ok(ask) = receive(&mut stream) {
             match ask {
-                Ask::Take { generation, root, open } => {
+                WatchRequest::Take { generation, root, open } => {
                     if self.take(&mut stream, generation, root, &open).is_err() {
                         return Ok(());
                     }
@@ -107,7 +107,7 @@ impl Watcher {
                         return Err(RootReplaced);
                     }
                 }
-                Ask::Done { rules, generation } => self.follow(&rules, generation),
+                WatchRequest::Done { rules, generation } => self.follow(&rules, generation),
             }
         }
         Ok(())
@@ -150,15 +150,15 @@ impl Watcher {
             (None, true) => None,
         };
         if let Some(why) = sweep {
-            return self.keep(index).and_then(|()| send(stream, &Answer::Sweep(why.to_owned())));
+            return self.keep(index).and_then(|()| send(stream, &WatchAnswer::Sweep(why.to_owned())));
         }
         inodes.extend(open);
-        for (path, spot) in index.spots(&names, &inodes) {
-            let (names, inodes) = (spot.names.into_iter().collect(), spot.inodes.into_iter().collect());
-            send(stream, &Answer::Look(Place { path, at: spot.at, names, inodes }))?;
+        for (path, candidate) in index.candidates(&names, &inodes) {
+            let (names, inodes) = (candidate.names.into_iter().collect(), candidate.inodes.into_iter().collect());
+            send(stream, &WatchAnswer::Look(ChangedDir { path, at: candidate.at, names, inodes }))?;
         }
         self.keep(index)?;
-        send(stream, &Answer::End)
+        send(stream, &WatchAnswer::End)
     }
 
     /// The index stays for the next state, but speaks of none until a pass is done.
@@ -168,12 +168,12 @@ impl Watcher {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Changes> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Changes {
     fn note(&mut self, event: Event<'_>) {
         if self.lost.is_some() {
             return;

@@ -17,7 +17,7 @@ const SOCKET: &str = "watch";
 
 /// What a pass says to the watch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Ask {
+pub enum WatchRequest {
     /// A pass begins: where must it look? What happens from now on belongs to the next one.
     Take {
         /// The state that the pass starts from.
@@ -36,11 +36,11 @@ pub enum Ask {
     },
 }
 
-/// What the watch answers to [`Ask::Take`].
+/// What the watch answers to [`WatchRequest::Take`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Answer {
+pub enum WatchAnswer {
     /// A directory to look at.
-    Look(Place),
+    Look(ChangedDir),
     /// That was all.
     End,
     /// It does not know.
@@ -49,7 +49,7 @@ pub enum Answer {
 
 /// A directory to look at.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Place {
+pub struct ChangedDir {
     /// Its path.
     pub path: Vec<u8>,
     /// Its listing in the manifest file: where, and how long. Nowhere when it changed since that was written.
@@ -61,9 +61,9 @@ pub struct Place {
 }
 
 /// A pass's line to the watch.
-pub struct Watch(UnixStream);
+pub struct WatchClient(UnixStream);
 
-impl Watch {
+impl WatchClient {
     /// Reaches the watch of a job; `None` when there is none.
     pub fn reach(job: &Path) -> Option<Self> {
         let dir = std::fs::File::open(job).ok()?;
@@ -74,22 +74,22 @@ impl Watch {
     }
 
     /// Where a pass has to look; the reason when it has to look everywhere.
-    pub fn take(&mut self, ask: &Ask) -> Result<Vec<Place>, String> {
+    pub fn take(&mut self, ask: &WatchRequest) -> Result<Vec<ChangedDir>, String> {
         let broken = |e: &dyn std::fmt::Display| format!("the watch does not answer: {e}");
         send(&mut self.0, ask).map_err(|e| broken(&e))?;
         let mut places = Vec::new();
         loop {
             match receive(&mut self.0).map_err(|e| broken(&e))? {
-                Answer::Look(place) => places.push(place),
-                Answer::End => return Ok(places),
-                Answer::Sweep(why) => return Err(why),
+                WatchAnswer::Look(place) => places.push(place),
+                WatchAnswer::End => return Ok(places),
+                WatchAnswer::Sweep(why) => return Err(why),
             }
         }
     }
 
     /// Tells how the pass ended. When that is lost, the next pass sweeps.
     pub fn done(mut self, rules: [u8; 32], generation: Generation) {
-        let _ = send(&mut self.0, &Ask::Done { rules, generation });
+        let _ = send(&mut self.0, &WatchRequest::Done { rules, generation });
     }
 }
 

@@ -4,9 +4,8 @@
 //! miss a process that it cannot look into without saying so.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 use rustix::fs::{AtFlags, CWD, FileType, makedev, statat};
 use rustix::io::Errno;

@@ -75,7 +75,7 @@ pub struct Frame {
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// The stream ended between two frames.
-    #[error("the other end closed it")]
+    #[error("the peer closed the connection")]
     Closed,
     /// The stream ended or failed within a frame.
     #[error(transparent)]
@@ -110,12 +110,12 @@ impl Header {
             0 => Route::Peer,
             1 => Route::Controller,
             2 => Route::Content,
-            _ => return Err(WireError::Malformed("a frame for nobody")),
+            _ => return Err(WireError::Malformed("a frame with an unknown route")),
         };
         let coding = match coding {
             0 => Coding::Plain,
             1 => Coding::Zstd,
-            _ => return Err(WireError::Malformed("a frame in an unknown coding")),
+            _ => return Err(WireError::Malformed("a frame with an unknown encoding")),
         };
         if [z0, z1] != [0; 2] {
             return Err(WireError::Malformed("a frame header with unknown flags"));
@@ -226,7 +226,7 @@ impl Frame {
         let meta = self.body.get(..self.meta).unwrap_or_default();
         match postcard::take_from_bytes(meta) {
             Ok((message, [])) => Ok(message),
-            _ => Err(WireError::Malformed("a message that makes no sense")),
+            _ => Err(WireError::Malformed("a message that cannot be decoded")),
         }
     }
 
@@ -243,7 +243,7 @@ pub fn hash(body: &[u8]) -> u64 {
 
 /// A body whose raw part is a zstd frame, with what that holds. It never grows beyond the bound of a frame.
 fn expand(body: Vec<u8>, meta: usize) -> Result<Vec<u8>, WireError> {
-    let damaged = |_| WireError::Malformed("a frame that does not expand");
+    let damaged = |_| WireError::Malformed("a frame that cannot be decompressed");
     let (head, mut packed) = body.split_at_checked(meta).unwrap_or_default();
     let mut whole = head.to_vec();
     let mut decoder = zstd::Decoder::with_buffer(&mut packed).map_err(damaged)?.single_frame();
@@ -252,7 +252,7 @@ fn expand(body: Vec<u8>, meta: usize) -> Result<Vec<u8>, WireError> {
     let got = decoder.by_ref().take(room + 1).read_to_end(&mut whole).map_err(damaged)?;
     drop(decoder);
     if got as u64 > room || !packed.is_empty() {
-        return Err(WireError::Malformed("a frame that expands beyond its bound"));
+        return Err(WireError::Malformed("a frame that decompresses beyond its bound"));
     }
     Ok(whole)
 }

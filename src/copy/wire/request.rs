@@ -2,47 +2,47 @@
 //!
 //! Owns the shapes only. The source may be hostile: whoever uses a path or a number from here checks it first.
 
-use crate::copy::fs::metadata::Meta;
-use crate::copy::fs::path::RelativePath;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::copy::fs::metadata::Metadata;
+use crate::copy::fs::path::RelativePath;
 use crate::copy::manifest::format::Generation;
 
-/// What the sending agent tells the receiving one.
+/// A request of the sending agent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Order {
-    /// First of all.
+pub enum Request {
+    /// Opens a session. Always the first request on the first channel.
     Begin(Begin),
-    /// Expect more streams, for content only.
-    Widen,
-    /// First of all on one of those.
-    Join {
+    /// More channels into this session will be opened, for content only.
+    AddChannels,
+    /// Joins a session. Always the first request on such a channel.
+    JoinSession {
         /// As in [`Begin::next`] of the session.
         next: Generation,
     },
-    /// Translate owners, from here on: what numbers are called on the source.
+    /// The names of users and groups on the source. From here on owners go by name.
     Owners {
         /// Users.
         users: Vec<(u32, String)>,
         /// Groups.
         groups: Vec<(u32, String)>,
     },
-    /// Report what the target has.
+    /// Asks what the target has.
     List,
-    /// Small files whole, their contents one after the other in the frame's data.
-    Small(Batch),
-    /// A file whose content follows in parts.
-    Open(Open),
-    /// One of the parts, in the frame's data.
-    Part {
+    /// Small files. The frame's data holds their contents one after the other.
+    Files(FileBatch),
+    /// Begins a file whose content follows in parts.
+    OpenFile(OpenFile),
+    /// A part of such a file, in the frame's data.
+    FilePart {
         /// The file.
         file: u32,
         /// Where it belongs.
         offset: u64,
     },
-    /// A stretch of zeros, which needs no room.
+    /// A range of zeros, which takes no space on disk.
     Hole {
         /// The file.
         file: u32,
@@ -51,10 +51,10 @@ pub enum Order {
         /// Its length.
         len: u64,
     },
-    /// No more parts.
-    Close(Close),
-    /// Report the hashes of the blocks that are there of a file, or of what a run that was cut left of it.
-    Hash {
+    /// Ends a file: no more parts follow.
+    CloseFile(CloseFile),
+    /// Asks for the hashes of the blocks of a file, or of the partial file that an interrupted run left.
+    HashBlocks {
         /// The number that the answer bears.
         file: u32,
         /// Its directory.
@@ -64,55 +64,55 @@ pub enum Order {
         /// Bytes in a block.
         block: u64,
     },
-    /// Entries without content.
-    Make {
+    /// Creates entries without content.
+    CreateNodes {
         /// To be confirmed.
         seq: u32,
         /// What to make.
-        items: Vec<Make>,
+        items: Vec<NewNode>,
     },
-    /// Entries to remove, directories with everything below.
+    /// Removes entries, directories with everything below them.
     Delete {
         /// To be confirmed.
         seq: u32,
         /// What to remove.
         paths: Vec<RelativePath>,
     },
-    /// Final attributes of directories, the deepest first.
-    Settle {
+    /// Sets the final metadata of directories, the deepest first.
+    SetMetadata {
         /// To be confirmed.
         seq: u32,
         /// Paths and attributes.
-        dirs: Vec<(RelativePath, Meta)>,
+        dirs: Vec<(RelativePath, Metadata)>,
     },
-    /// Make it durable and close the pass.
-    Finish {
+    /// Ends the pass: syncs the filesystem and records the new state.
+    FinishPass {
         /// Whether the target is now exactly what the new generation describes.
         exact: bool,
     },
-    /// Start the command that takes the stream.
-    Pour {
+    /// Starts the command that takes the stream.
+    StartStream {
         /// [`crate::copy::wire::frame::VERSION`].
         version: u16,
         /// When the command is killed.
         timeout: Option<Duration>,
     },
     /// The next bytes of the stream, in the frame's data.
-    Chunk {
+    StreamChunk {
         /// To be confirmed; counts from 0.
         seq: u32,
     },
-    /// The stream is whole: only now may the command see the end of its input.
-    End {
+    /// The stream is complete. Only now may the command see the end of its input.
+    EndStream {
         /// Bytes in all.
         bytes: u64,
         /// Their BLAKE3.
         hash: [u8; 32],
     },
-    /// The stream will not become whole: the command is to be killed before it could see an end.
-    Spill,
-    /// Report a digest of everything.
-    Digest {
+    /// The stream will not be completed. The command must be killed before it can see the end of its input.
+    AbortStream,
+    /// Asks for the digest of every entry.
+    DigestTree {
         /// Whether attributes that only root can set count.
         privileged: bool,
         /// Whether everything is read, whatever is known from an earlier comparison.
@@ -137,7 +137,7 @@ pub struct Begin {
 
 /// A file that arrives in parts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Open {
+pub struct OpenFile {
     /// Identifies it in this session.
     pub file: u32,
     /// Its directory.
@@ -150,7 +150,7 @@ pub struct Open {
 
 /// The end of a file that arrived in parts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Close {
+pub struct CloseFile {
     /// To be confirmed.
     pub seq: u32,
     /// The file.
@@ -160,23 +160,23 @@ pub struct Close {
     /// Its length; what no part covered is a hole.
     pub size: u64,
     /// Its attributes; `None` when it must not take its final name.
-    pub meta: Option<Meta>,
+    pub meta: Option<Metadata>,
 }
 
 /// Some small files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Batch {
+pub struct FileBatch {
     /// To be confirmed.
     pub seq: u32,
     /// Directories that the files are in.
     pub dirs: Vec<RelativePath>,
     /// The files.
-    pub files: Vec<Small>,
+    pub files: Vec<SmallFile>,
 }
 
 /// A small file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Small {
+pub struct SmallFile {
     /// Index of its directory in the batch.
     pub dir: u32,
     /// Its name.
@@ -184,12 +184,12 @@ pub struct Small {
     /// Length of its content.
     pub len: u32,
     /// Its attributes.
-    pub meta: Meta,
+    pub meta: Metadata,
 }
 
 /// An entry without content.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Make {
+pub struct NewNode {
     /// Its path.
     pub path: RelativePath,
     /// What it is.
@@ -199,12 +199,12 @@ pub struct Make {
 /// Kinds of entries without content.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Node {
-    /// A directory; its attributes follow with [`Order::Settle`].
+    /// A directory; its attributes follow with [`Request::SetMetadata`].
     Directory,
     /// A symbolic link.
-    Symlink(Vec<u8>, Meta),
+    Symlink(Vec<u8>, Metadata),
     /// A fifo, socket or device node.
-    Special(u64, Meta),
+    Special(u64, Metadata),
     /// One more name of a file that is there.
     Link(RelativePath),
 }

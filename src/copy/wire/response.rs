@@ -9,12 +9,12 @@ use crate::copy::fs::path::RelativePath;
 
 /// What the receiving agent tells the sending one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Report {
-    /// Answer to [`crate::copy::wire::request::Order::Begin`].
+pub enum Response {
+    /// Answer to [`crate::copy::wire::request::Request::Begin`].
     Ready(Ready),
-    /// Answer to [`crate::copy::wire::request::Order::Join`].
+    /// Answer to [`crate::copy::wire::request::Request::JoinSession`].
     Joined,
-    /// Answer to [`crate::copy::wire::request::Order::Owners`]: how many of the names nobody has on the target.
+    /// Answer to [`crate::copy::wire::request::Request::Owners`]: how many of the names nobody has on the target.
     Owners {
         /// Users and groups that keep their numbers.
         unknown: u64,
@@ -26,7 +26,7 @@ pub enum Report {
         /// Its entries, or the next of them.
         listing: Vec<u8>,
     },
-    /// What a run that was cut left behind.
+    /// A temporary file that an interrupted run left behind.
     Leftover {
         /// The directory.
         dir: RelativePath,
@@ -34,16 +34,16 @@ pub enum Report {
         name: RelativePath,
     },
     /// That was all.
-    Listed,
-    /// Answer to [`crate::copy::wire::request::Order::Hash`]; nothing when there is no such file.
-    Hashes {
+    ListingEnd,
+    /// Answer to [`crate::copy::wire::request::Request::HashBlocks`]; nothing when there is no such file.
+    BlockHashes {
         /// Its number.
         file: u32,
         /// The hashes, one after the other.
         hashes: Vec<u8>,
     },
-    /// Something is done.
-    Done {
+    /// A request has been carried out.
+    Ack {
         /// What.
         seq: u32,
         /// What of it failed: position and reason.
@@ -52,18 +52,18 @@ pub enum Report {
         deleted: u64,
     },
     /// The pass is closed and durable.
-    Finished,
+    PassFinished,
     /// The command that takes the stream has started.
-    Pouring,
+    StreamStarted,
     /// It has had the whole stream and ended with status 0.
-    Poured {
+    StreamDone {
         /// Bytes in all.
         bytes: u64,
         /// Their BLAKE3.
         hash: [u8; 32],
     },
-    /// It was killed before the end of its input.
-    Spilled,
+    /// The command was killed before the end of its input.
+    StreamAborted,
     /// Digests of a directory's entries, in the order of the listing.
     Digests {
         /// The directory.
@@ -76,11 +76,11 @@ pub enum Report {
         last: bool,
     },
     /// That was all.
-    Digested {
+    DigestsEnd {
         /// What could not be read.
         failures: Vec<Failure>,
     },
-    /// Nothing more can be done.
+    /// The session has failed.
     Failed(Failure),
 }
 
@@ -108,12 +108,12 @@ pub struct Digest {
     /// What two sides are compared by.
     pub sum: Sum,
     /// How it came to be.
-    pub how: How,
+    pub how: DigestOrigin,
 }
 
 impl Digest {
     /// Of what could not be read as a whole; it is like no other, and not like itself.
-    pub const NONE: Self = Self { sum: [0xff; 32], how: How::Moved };
+    pub const NONE: Self = Self { sum: [0xff; 32], how: DigestOrigin::Changed };
 
     /// Whether it stands for anything.
     pub fn is_some(&self) -> bool {
@@ -128,11 +128,11 @@ impl Digest {
 
 /// How a digest came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum How {
+pub enum DigestOrigin {
     /// The entry was read, and was the same afterwards as when it was listed.
     Read,
     /// It changed or vanished while it was read.
-    Moved,
+    Changed,
     /// It was read for an earlier comparison and has not changed since.
-    Known,
+    Cached,
 }

@@ -7,36 +7,36 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::copy::failure::Failure;
-use crate::copy::job::{CopyProgress, PassReport, Preview, StreamReport, VerifyReport, When};
+use crate::copy::job::{CopyProgress, PassReport, Preview, StreamReport, VerifyMode, VerifyReport};
 use crate::copy::manifest::format::Generation;
 use crate::model::TreeRules;
 
-/// What the controller tells the sending agent first.
+/// The task that the controller gives to the sending agent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Task {
     /// Bring the target up to date.
-    Pass(Orders),
+    Pass(TreeTask),
     /// Read both sides and compare.
     Verify {
         /// How the job is done.
-        orders: Orders,
+        tree: TreeTask,
         /// What differences mean.
-        when: When,
+        when: VerifyMode,
     },
     /// Say what a pass would do.
     Preview {
         /// How it would be done.
-        orders: Orders,
+        tree: TreeTask,
         /// Whether there is anything on the target to look at.
         target: bool,
     },
     /// Pour what a command writes into a command on the target, which only the controller names.
-    Stream(Pour),
+    Stream(StreamTask),
 }
 
-/// How a job is to be done.
+/// A task about a tree.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Orders {
+pub struct TreeTask {
     /// Identifies the job.
     pub job: String,
     /// Root on the source.
@@ -76,23 +76,23 @@ pub struct Dial {
 
 /// What the sending agent tells the controller.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum News {
-    /// It reached the target and asks for its key to be let in.
-    Offer {
+pub enum SenderMessage {
+    /// It has reached the target and asks the controller to authorize its key.
+    KeyOffer {
         /// The key of this copy, as a line.
         public_key: String,
         /// The address that it comes from.
         from: String,
     },
-    /// It talks to the target itself.
+    /// It is connected to the target directly.
     Direct,
-    /// It cannot, and waits for the controller to relay.
-    Indirect {
+    /// It has no direct connection and waits for the controller to relay.
+    NeedsRelay {
         /// Why.
         reason: String,
     },
-    /// The session that it relays to takes more streams.
-    Session {
+    /// The session on the target is open, and accepts more channels.
+    SessionOpen {
         /// As in [`Begin::next`] of the session.
         next: Generation,
     },
@@ -116,17 +116,17 @@ impl Task {
     /// The job, the limit in bytes per second, and how the target may be reached.
     pub fn common(&self) -> (&str, Option<u64>, Option<&Dial>) {
         match self {
-            Self::Pass(orders) | Self::Verify { orders, .. } | Self::Preview { orders, .. } => {
-                (&orders.job, orders.bandwidth, orders.dial.as_ref())
+            Self::Pass(tree) | Self::Verify { tree, .. } | Self::Preview { tree, .. } => {
+                (&tree.job, tree.bandwidth, tree.dial.as_ref())
             }
             Self::Stream(pour) => (&pour.job, pour.bandwidth, pour.dial.as_ref()),
         }
     }
 }
 
-/// The source's half of a stream.
+/// A task about a stream: what a command on the source writes goes to a command on the target.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Pour {
+pub struct StreamTask {
     /// Identifies the job.
     pub job: String,
     /// The shell command whose output is carried.
@@ -141,9 +141,9 @@ pub struct Pour {
 
 /// What the controller tells the sending agent while it works.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Control {
+pub enum ControllerMessage {
     /// The answer to an offer: whether the key is let in.
-    Admitted(bool),
+    KeyAdmitted(bool),
     /// A new limit in bytes per second; 0 stands still.
     Bandwidth(Option<u64>),
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::pace::Pace;
 use super::{Context, Effect, done, failed};
-use crate::copy::{CopyError, CopyJob, CopyProgress, PassReport, VerifyReport, When};
+use crate::copy::{CopyError, CopyJob, CopyProgress, PassReport, VerifyMode, VerifyReport};
 use crate::event::Notice;
 use crate::ssh::receipt;
 use crate::step::{CompareStep, Comparison, CopyPass, CopyStep, Step, TreeStep};
@@ -98,11 +98,11 @@ async fn verify(
     context: &Context,
     step: &Step,
     tree: &TreeStep,
-    when: When,
+    when: VerifyMode,
     job: &CopyJob,
 ) -> Result<VerifyReport, Effect> {
     let progress = context.on_progress(step);
-    let pace = Pace::of_comparison(context, step, tree, when == When::Ahead, &job.source);
+    let pace = Pace::of_comparison(context, step, tree, when == VerifyMode::Ahead, &job.source);
     let mut attempt = 1;
     loop {
         let job = CopyJob { bandwidth: pace.now(), ..job.clone() };
@@ -144,8 +144,8 @@ fn said(which: CopyPass, passes: u32, settled: bool, shrinks: bool, report: &Pas
 pub async fn compare(context: &Context, step: &Step, compare: &CompareStep) -> Effect {
     let tree = &compare.tree;
     let when = match compare.comparison {
-        Comparison::Ahead => When::Ahead,
-        Comparison::Whole => When::Frozen,
+        Comparison::Ahead => VerifyMode::Ahead,
+        Comparison::Whole => VerifyMode::Frozen,
     };
     let job = match context.job(step, tree) {
         Ok(job) => job,
@@ -169,7 +169,7 @@ pub async fn compare(context: &Context, step: &Step, compare: &CompareStep) -> E
                 return failed(what, Some(hint.into()));
             }
         }
-        if let Err(effect) = pass(context, step, tree, when == When::Ahead, &again).await {
+        if let Err(effect) = pass(context, step, tree, when == VerifyMode::Ahead, &again).await {
             return effect;
         }
     }

@@ -1,4 +1,4 @@
-//! Compression where the link is slower than the processor, and never of what does not shrink.
+//! Compresses frames where the link is slower than the processor, and only content that shrinks.
 //!
 //! Owns the choice, anew for each frame of content: by the rate at which content leaves, the rate at which it was compressed so far,
 //! and a look at a sample of it.
@@ -22,21 +22,21 @@ const GUESS: f64 = 200e6;
 const MARGIN: f64 = 1.5;
 
 /// Shared by all who read.
-pub struct Squeezer {
+pub struct FrameCompressor {
     /// Bytes per second of one thread.
     rate: Mutex<f64>,
     idle: Mutex<Vec<zstd::bulk::Compressor<'static>>>,
 }
 
-impl Default for Squeezer {
+impl Default for FrameCompressor {
     fn default() -> Self {
         Self { rate: Mutex::new(GUESS), idle: Mutex::default() }
     }
 }
 
-impl Squeezer {
+impl FrameCompressor {
     /// The frame, smaller if that helps a link that carries `link` bytes per second; `None` while that is not known.
-    pub fn squeeze(&self, frame: OutFrame, link: Option<f64>) -> OutFrame {
+    pub fn compress(&self, frame: OutFrame, link: Option<f64>) -> OutFrame {
         let rate = *self.rate.lock().unwrap_or_else(PoisonError::into_inner);
         let slow = link.is_some_and(|link| link * MARGIN < rate);
         if !slow || frame.data.len() < WORTH_IT || frame.coding != Coding::Plain {
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn text_shrinks_on_a_slow_link_and_comes_back_whole() {
-        let frame = Squeezer::default().squeeze(content(text()), Some(10e6));
+        let frame = FrameCompressor::default().compress(content(text()), Some(10e6));
         assert_eq!(frame.coding, Coding::Zstd);
         assert!(frame.data.len() < text().len() / 3, "{}", frame.data.len());
         let mut out = Vec::new();
@@ -113,17 +113,17 @@ mod tests {
     #[test]
     fn nothing_is_compressed_for_a_fast_or_unknown_link_nor_what_does_not_shrink() {
         for (data, link) in [(text(), Some(2e9)), (text(), None), (noise(), Some(1e6)), (b"aaaa".to_vec(), Some(1e6))] {
-            let frame = Squeezer::default().squeeze(content(data.clone()), link);
+            let frame = FrameCompressor::default().compress(content(data.clone()), link);
             assert_eq!((frame.coding, frame.data), (Coding::Plain, data));
         }
     }
 
     #[test]
     fn a_compressor_that_turns_out_slower_than_the_link_is_not_used() {
-        let squeezer = Squeezer::default();
+        let compressor = FrameCompressor::default();
         for _ in 0..50 {
-            squeezer.took(1 << 20, 1.0);
+            compressor.took(1 << 20, 1.0);
         }
-        assert_eq!(squeezer.squeeze(content(text()), Some(10e6)).coding, Coding::Plain);
+        assert_eq!(compressor.compress(content(text()), Some(10e6)).coding, Coding::Plain);
     }
 }

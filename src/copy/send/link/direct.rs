@@ -17,9 +17,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::copy::wire::frame::PREAMBLE;
-use crate::copy::wire::frame::{Frame, OutFrame, WireError};
-use crate::copy::wire::response::Report;
+use crate::copy::wire::frame::{Frame, OutFrame, PREAMBLE, WireError};
+use crate::copy::wire::response::Response;
 use crate::copy::wire::task::Dial;
 use crate::text::escape;
 
@@ -89,8 +88,8 @@ impl Reached {
         let asked = Instant::now();
         let channel = runtime.block_on(handle.channel_open_session()).map_err(described)?;
         let opened = asked.elapsed();
-        let lane = runtime.block_on(start(channel, None))?;
-        Ok(Direct { connection: Arc::new(Connection { runtime, handle, opened }), lane })
+        let channel = runtime.block_on(start(channel, None))?;
+        Ok(Direct { connection: Arc::new(Connection { runtime, handle, opened }), channel })
     }
 }
 
@@ -118,7 +117,7 @@ fn described(e: russh::Error) -> String {
 }
 
 /// A channel to an agent that has started.
-struct Lane {
+struct AgentChannel {
     read: ChannelReadHalf,
     write: ChannelWriteHalf<Msg>,
     /// What came behind the agent's first word.
@@ -126,7 +125,7 @@ struct Lane {
 }
 
 /// Starts an agent and tells it its `first` words without waiting for its own: that saves a round trip.
-async fn start(channel: Channel<Msg>, first: Option<Vec<u8>>) -> Result<Lane, String> {
+async fn start(channel: Channel<Msg>, first: Option<Vec<u8>>) -> Result<AgentChannel, String> {
     // The command is the one that the key is bound to, whatever is asked for.
     channel.exec(true, "migrate").await.map_err(described)?;
     let (mut read, write) = channel.split();
@@ -135,7 +134,7 @@ async fn start(channel: Channel<Msg>, first: Option<Vec<u8>>) -> Result<Lane, St
     }
     let started = tokio::time::timeout(START_TIMEOUT, started(&mut read)).await;
     let ahead = started.unwrap_or_else(|_| Err("the agent did not start there in time".to_owned()))?;
-    Ok(Lane { read, write, ahead })
+    Ok(AgentChannel { read, write, ahead })
 }
 
 /// Reads up to the agent's first word. Where the target runs something else instead (`ForceCommand`), it never comes.
@@ -198,13 +197,13 @@ impl Drop for Connection {
 /// A connection to a receiving agent.
 pub struct Direct {
     connection: Arc<Connection>,
-    lane: Lane,
+    channel: AgentChannel,
 }
 
 impl Direct {
     /// What to read from and what to write to, for two threads, and the connection for more.
     pub fn split(self) -> (DirectReader, DirectWriter, Arc<Connection>) {
-        let Self { connection, lane: Lane { read, write, ahead } } = self;
+        let Self { connection, channel: AgentChannel { read, write, ahead } } = self;
         let (closed, is_closed) = watch::channel(false);
         let on = connection.runtime.handle().clone();
         let reader = DirectReader { on, read, current: ahead, closed, stderr: Vec::new() };
@@ -232,16 +231,16 @@ impl Connection {
         lost: &(impl Fn(String) + Clone + Send + 'static),
     ) -> Vec<DirectWriter> {
         let open = async {
-            let lanes = (0..count).map(|_| open_side_lane(&self.handle, join));
-            futures_util::future::join_all(lanes).await
+            let channels = (0..count).map(|_| open_extra_channel(&self.handle, join));
+            futures_util::future::join_all(channels).await
         };
         let _inside = self.runtime.enter();
-        let lanes = self.runtime.block_on(open).into_iter().flatten();
-        lanes.map(|lane| self.side_writer(lane, lost.clone())).collect()
+        let channels = self.runtime.block_on(open).into_iter().flatten();
+        channels.map(|channel| self.side_writer(channel, lost.clone())).collect()
     }
 
-    fn side_writer(self: &Arc<Self>, lane: Lane, lost: impl Fn(String) + Send + 'static) -> DirectWriter {
-        let Lane { mut read, write, .. } = lane;
+    fn side_writer(self: &Arc<Self>, channel: AgentChannel, lost: impl Fn(String) + Send + 'static) -> DirectWriter {
+        let AgentChannel { mut read, write, .. } = channel;
         let (closed, is_closed) = watch::channel(false);
         let ending = Arc::new(AtomicBool::new(false));
         let expected = Arc::clone(&ending);
@@ -267,18 +266,18 @@ impl Connection {
 }
 
 /// A channel whose agent has joined the session.
-async fn open_side_lane(handle: &Handle<Pinned>, join: &OutFrame) -> Result<Lane, String> {
+async fn open_extra_channel(handle: &Handle<Pinned>, join: &OutFrame) -> Result<AgentChannel, String> {
     let open = async {
         let channel = handle.channel_open_session().await.map_err(described)?;
-        let mut lane = start(channel, Some(join.head())).await?;
-        let mut answer = lane.ahead.to_vec();
+        let mut channel = start(channel, Some(join.head())).await?;
+        let mut answer = channel.ahead.to_vec();
         while answer.len() < 4096 {
             match Frame::read_from(&mut &answer[..]).map(|frame| frame.message()) {
-                Ok(Ok(Report::Joined)) => return Ok(lane),
+                Ok(Ok(Response::Joined)) => return Ok(channel),
                 Ok(_) | Err(WireError::Malformed(_)) => break,
                 Err(_) => {}
             }
-            match lane.read.wait().await {
+            match channel.read.wait().await {
                 Some(ChannelMsg::Data { data }) => answer.extend_from_slice(&data),
                 Some(ChannelMsg::Close) | None => break,
                 Some(_) => {}

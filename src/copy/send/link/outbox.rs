@@ -1,59 +1,59 @@
-//! Frames that wait to be written, for one stream or several that take from it.
+//! The bounded queue of frames that wait to be written to one channel or several.
 //!
-//! Owns the order: requests in their own, content as it comes, requests first. Owns the rate limit, which holds back content only,
-//! so that progress and questions pass a copy that stands still. Must never let a slow target fill the memory.
+//! Owns the order: requests keep theirs and go before content. Owns the rate limit, which holds back content only, so that progress and
+//! requests still pass while a copy is paused. Must never let a slow target fill the memory.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::rate_limit::Bucket;
+use super::rate_limit::TokenBucket;
 use crate::copy::wire::frame::{CHUNK, OutFrame};
 
 /// Frames of content that wait, each up to a megabyte.
 const CONTENT: usize = 8;
-/// Over how long a rate is measured.
+/// The interval over which a rate is measured.
 const PULSE: Duration = Duration::from_millis(250);
 /// Requests that wait.
 const REQUESTS: usize = 64;
 
-/// What a frame is to the others.
+/// The two kinds of frames in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Goes over the first stream, in order.
+pub enum FrameClass {
+    /// Goes over the first channel, in order.
     Request,
-    /// Goes over any stream, in any order.
+    /// Goes over any channel, in any order.
     Content,
 }
 
-/// Which stream asks.
+/// What a channel carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    /// The one for requests; it carries content, too.
+pub enum ChannelRole {
+    /// Requests and content.
     First,
     /// Content only.
-    Other,
+    Extra,
 }
 
 /// The queue.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    state: Mutex<State>,
+    state: Mutex<Inner>,
     filled: Condvar,
     emptied: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Inner {
     requests: VecDeque<OutFrame>,
     content: VecDeque<OutFrame>,
-    bucket: Bucket,
+    bucket: TokenBucket,
     /// Bytes of content handed out so far.
     taken: u64,
-    pulse: Pulse,
-    /// Nothing more comes.
+    meter: RateMeter,
+    /// No frame will be added any more.
     closed: bool,
-    /// Content leads nowhere any more.
+    /// Nobody takes content any more.
     broken: bool,
 }
 
@@ -72,15 +72,15 @@ impl Outbox {
     }
 
     /// Adds a frame; waits while there is no room. False when it can never be written.
-    pub fn push(&self, kind: Kind, frame: OutFrame) -> bool {
+    pub fn push(&self, kind: FrameClass, frame: OutFrame) -> bool {
         let mut state = self.lock();
         loop {
-            if state.closed || (state.broken && kind == Kind::Content) {
+            if state.closed || (state.broken && kind == FrameClass::Content) {
                 return false;
             }
             let (queue, most) = match kind {
-                Kind::Request => (&mut state.requests, REQUESTS),
-                Kind::Content => (&mut state.content, CONTENT),
+                FrameClass::Request => (&mut state.requests, REQUESTS),
+                FrameClass::Content => (&mut state.content, CONTENT),
             };
             if queue.len() < most {
                 queue.push_back(frame);
@@ -90,18 +90,18 @@ impl Outbox {
         }
         drop(state);
         match kind {
-            // Only one of those who wait may take it.
-            Kind::Request => self.filled.notify_all(),
-            Kind::Content => self.filled.notify_one(),
+            // Only the writer of the first channel may take it.
+            FrameClass::Request => self.filled.notify_all(),
+            FrameClass::Content => self.filled.notify_one(),
         }
         true
     }
 
     /// The next frame to write; `None` at the end.
-    pub fn take(&self, stream: Stream) -> Option<OutFrame> {
+    pub fn take(&self, stream: ChannelRole) -> Option<OutFrame> {
         let mut state = self.lock();
         loop {
-            if let Some(frame) = state.requests.front().filter(|_| stream == Stream::First).map(OutFrame::len) {
+            if let Some(frame) = state.requests.front().filter(|_| stream == ChannelRole::First).map(OutFrame::len) {
                 state.bucket.take(frame as u64);
                 return self.hand_out(state, |state| state.requests.pop_front());
             }
@@ -112,7 +112,7 @@ impl Outbox {
                     state.bucket.take(len as u64);
                     state.taken += len as u64;
                     let waits = state.content.len() > 1;
-                    state.pulse.beat(len as u64, waits, Instant::now());
+                    state.meter.record(len as u64, waits, Instant::now());
                     return self.hand_out(state, |state| state.content.pop_front());
                 }
                 patience = Some(time);
@@ -130,8 +130,8 @@ impl Outbox {
 
     fn hand_out(
         &self,
-        mut state: MutexGuard<'_, State>,
-        pop: impl FnOnce(&mut State) -> Option<OutFrame>,
+        mut state: MutexGuard<'_, Inner>,
+        pop: impl FnOnce(&mut Inner) -> Option<OutFrame>,
     ) -> Option<OutFrame> {
         let frame = pop(&mut state);
         drop(state);
@@ -151,7 +151,7 @@ impl Outbox {
 
     /// Bytes per second that leave while content waits; `None` while that is not known.
     pub fn rate(&self) -> Option<f64> {
-        self.lock().pulse.rate
+        self.lock().meter.rate
     }
 
     /// Whether no content may leave at all for now.
@@ -159,21 +159,21 @@ impl Outbox {
         self.lock().bucket.stands_still()
     }
 
-    /// Lets `time` pass; false when the queue was closed or broken meanwhile.
+    /// Sleeps for `time`. Returns false when the queue was closed or broken meanwhile.
     pub fn pause(&self, time: Duration) -> bool {
-        let over = |state: &mut State| !state.closed && !state.broken;
+        let over = |state: &mut Inner| !state.closed && !state.broken;
         let waited = self.emptied.wait_timeout_while(self.lock(), time, over);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !state.closed && !state.broken
     }
 
-    /// Nothing more comes; what waits is still written.
+    /// Ends the queue. Frames that wait are still written.
     pub fn close(&self) {
         self.lock().closed = true;
         self.wake();
     }
 
-    /// Drops content, which nobody takes any more; requests and news may still reach someone.
+    /// Drops all content, because nobody takes it any more. Requests and messages may still reach the peer.
     pub fn break_off(&self) {
         let mut state = self.lock();
         state.broken = true;
@@ -187,21 +187,21 @@ impl Outbox {
         self.emptied.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Measures how fast content leaves, while there is always some that waits: then it is the link that is measured.
+/// Measures how fast content leaves. It counts only while more content waits, because then the link is the bottleneck.
 #[derive(Debug, Default)]
-struct Pulse {
+struct RateMeter {
     rate: Option<f64>,
     since: Option<Instant>,
     bytes: u64,
 }
 
-impl Pulse {
-    fn beat(&mut self, bytes: u64, waits: bool, now: Instant) {
+impl RateMeter {
+    fn record(&mut self, bytes: u64, waits: bool, now: Instant) {
         let Some(since) = self.since else {
             (self.since, self.bytes) = (waits.then_some(now), 0);
             return;
@@ -235,27 +235,29 @@ mod tests {
     #[test]
     fn requests_go_first_and_over_the_first_stream_only() {
         let outbox = Outbox::new(None);
-        for (n, kind) in [(1, Kind::Content), (2, Kind::Request), (3, Kind::Content), (4, Kind::Request)] {
+        for (n, kind) in
+            [(1, FrameClass::Content), (2, FrameClass::Request), (3, FrameClass::Content), (4, FrameClass::Request)]
+        {
             assert!(outbox.push(kind, frame(n, 10)));
         }
         outbox.close();
-        assert_eq!(number(outbox.take(Stream::Other)), Some(1));
-        assert_eq!(number(outbox.take(Stream::First)), Some(2));
-        assert_eq!(number(outbox.take(Stream::First)), Some(4));
-        assert_eq!(number(outbox.take(Stream::First)), Some(3));
-        assert_eq!(number(outbox.take(Stream::First)), None);
-        assert_eq!(number(outbox.take(Stream::Other)), None);
-        assert!(!outbox.push(Kind::Request, frame(5, 0)));
+        assert_eq!(number(outbox.take(ChannelRole::Extra)), Some(1));
+        assert_eq!(number(outbox.take(ChannelRole::First)), Some(2));
+        assert_eq!(number(outbox.take(ChannelRole::First)), Some(4));
+        assert_eq!(number(outbox.take(ChannelRole::First)), Some(3));
+        assert_eq!(number(outbox.take(ChannelRole::First)), None);
+        assert_eq!(number(outbox.take(ChannelRole::Extra)), None);
+        assert!(!outbox.push(FrameClass::Request, frame(5, 0)));
     }
 
     #[test]
     fn what_stands_still_lets_requests_pass_and_goes_on_when_the_limit_is_lifted() {
         let outbox = Outbox::new(Some(0));
-        assert!(outbox.push(Kind::Content, frame(1, 10)));
-        assert!(outbox.push(Kind::Request, frame(2, 10)));
-        assert_eq!(number(outbox.take(Stream::First)), Some(2));
+        assert!(outbox.push(FrameClass::Content, frame(1, 10)));
+        assert!(outbox.push(FrameClass::Request, frame(2, 10)));
+        assert_eq!(number(outbox.take(ChannelRole::First)), Some(2));
         std::thread::scope(|scope| {
-            let taker = scope.spawn(|| number(outbox.take(Stream::First)));
+            let taker = scope.spawn(|| number(outbox.take(ChannelRole::First)));
             outbox.limit(None);
             assert_eq!(taker.join().unwrap(), Some(1));
         });
@@ -265,14 +267,14 @@ mod tests {
     fn the_rate_is_that_of_the_link_and_not_of_those_who_fill_the_queue() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut pulse = Pulse::default();
+        let mut meter = RateMeter::default();
         for n in 0..20 {
-            pulse.beat(1000, true, at(n * 100));
+            meter.record(1000, true, at(n * 100));
         }
-        assert!(pulse.rate.is_some_and(|rate| (9_000.0..11_000.0).contains(&rate)), "{pulse:?}");
-        let mut idle = Pulse::default();
+        assert!(meter.rate.is_some_and(|rate| (9_000.0..11_000.0).contains(&rate)), "{meter:?}");
+        let mut idle = RateMeter::default();
         for n in 0..20 {
-            idle.beat(1000, false, at(n * 1000));
+            idle.record(1000, false, at(n * 1000));
         }
         assert_eq!(idle.rate, None);
     }
@@ -281,14 +283,14 @@ mod tests {
     fn nobody_waits_for_a_queue_that_leads_nowhere() {
         let outbox = Outbox::new(Some(0));
         std::thread::scope(|scope| {
-            let pusher = scope.spawn(|| (0..100).all(|n| outbox.push(Kind::Content, frame(n, 10))));
+            let pusher = scope.spawn(|| (0..100).all(|n| outbox.push(FrameClass::Content, frame(n, 10))));
             outbox.break_off();
             assert!(!pusher.join().unwrap());
         });
-        assert!(outbox.push(Kind::Request, frame(7, 0)), "the reason can still be told");
+        assert!(outbox.push(FrameClass::Request, frame(7, 0)), "the reason can still be told");
         assert!(!outbox.pause(Duration::from_secs(60)));
         outbox.close();
-        assert_eq!(number(outbox.take(Stream::First)), Some(7));
-        assert_eq!(number(outbox.take(Stream::First)), None);
+        assert_eq!(number(outbox.take(ChannelRole::First)), Some(7));
+        assert_eq!(number(outbox.take(ChannelRole::First)), None);
     }
 }

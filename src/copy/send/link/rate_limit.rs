@@ -7,14 +7,14 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Bytes per second, and what was taken ahead of its time.
 #[derive(Debug, Default)]
-pub struct Bucket {
+pub struct TokenBucket {
     rate: Option<u64>,
     /// Bytes taken ahead of their time, as of `since`.
     ahead: f64,
     since: Option<Instant>,
 }
 
-impl Bucket {
+impl TokenBucket {
     /// Changes the rate: `None` for no limit, `Some(0)` to stand still.
     pub fn set(&mut self, rate: Option<u64>) {
         self.settle(Instant::now());
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn bytes_are_spread_over_time_whatever_their_pieces() {
         for pieces in [1, 10, 100] {
-            let mut bucket = Bucket::default();
+            let mut bucket = TokenBucket::default();
             bucket.set(Some(1000));
             let start = Instant::now();
             let (mut now, mut taken) = (start, 0);
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_rate_of_zero_stands_still_and_none_does_not_wait() {
-        let mut bucket = Bucket::default();
+        let mut bucket = TokenBucket::default();
         let now = Instant::now();
         assert_eq!(bucket.wait(now), Duration::ZERO);
         bucket.set(Some(0));

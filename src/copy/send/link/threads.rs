@@ -7,12 +7,12 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::outbox::{Outbox, Stream};
+use super::outbox::{ChannelRole, Outbox};
 use crate::copy::failure::{Failure, Side};
 use crate::copy::send::ledger::SharedLedger;
 use crate::copy::wire::frame::{Frame, OutFrame, Route, WireError};
-use crate::copy::wire::response::Report;
-use crate::copy::wire::task::Control;
+use crate::copy::wire::response::Response;
+use crate::copy::wire::task::ControllerMessage;
 
 /// Starts a named thread.
 pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
@@ -35,7 +35,7 @@ impl Writers {
     pub fn join(&self) {
         let next = || self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         while let Some(writer) = next() {
-            // A panic there has been reported by the lack of an answer.
+            // If it panicked, the missing response has already ended the work.
             let _ = writer.join();
         }
     }
@@ -43,16 +43,16 @@ impl Writers {
 
 /// What the threads at the ends of streams share.
 #[derive(Clone)]
-pub struct Ends {
+pub struct StreamEnds {
     /// Where frames come from.
     pub outbox: Arc<Outbox>,
     /// Requests under way.
     pub ledger: SharedLedger,
 }
 
-impl Ends {
+impl StreamEnds {
     /// Writes what waits until there is no more.
-    pub fn write(&self, stream: Stream, send: &mut dyn FnMut(OutFrame) -> std::io::Result<()>) {
+    pub fn write(&self, stream: ChannelRole, send: &mut dyn FnMut(OutFrame) -> std::io::Result<()>) {
         while let Some(frame) = self.outbox.take(stream) {
             if let Err(e) = send(frame) {
                 return self.break_off(Failure::lost(Side::Target, e));
@@ -60,8 +60,8 @@ impl Ends {
         }
     }
 
-    /// Reads frames until the stream ends, which breaks the pass off. `from` is whose silence it is.
-    pub fn read(&self, input: &mut dyn Read, to_link: &Sender<Report>, from: Side) {
+    /// Reads frames until the stream ends, and then breaks the work off. `from` is the side to blame for the end.
+    pub fn read(&self, input: &mut dyn Read, to_link: &Sender<Response>, from: Side) {
         loop {
             if let Err(failure) = read_one(input, to_link, &self.ledger, &self.outbox, from) {
                 return self.break_off(failure);
@@ -69,7 +69,7 @@ impl Ends {
         }
     }
 
-    /// Nothing more can be done.
+    /// Breaks the work off.
     pub fn break_off(&self, failure: Failure) {
         self.ledger.break_off(failure);
         self.outbox.break_off();
@@ -78,7 +78,7 @@ impl Ends {
 
 fn read_one(
     input: &mut dyn Read,
-    to_link: &Sender<Report>,
+    to_link: &Sender<Response>,
     ledger: &SharedLedger,
     outbox: &Outbox,
     from: Side,
@@ -89,16 +89,16 @@ fn read_one(
         WireError::Malformed(_) => broken(e),
     })?;
     if frame.route == Route::Controller {
-        if let Control::Bandwidth(limit) = frame.message().map_err(broken)? {
+        if let ControllerMessage::Bandwidth(limit) = frame.message().map_err(broken)? {
             outbox.limit(limit);
         }
         return Ok(());
     }
     match frame.message().map_err(broken)? {
-        Report::Done { seq, failures, deleted } => ledger.confirm(seq, failures, deleted),
-        Report::Hashes { file, hashes } => ledger.hashed(file, hashes),
-        Report::Failed(failure) => return Err(failure),
-        // Nobody waits for it any more when the pass has ended.
+        Response::Ack { seq, failures, deleted } => ledger.confirm(seq, failures, deleted),
+        Response::BlockHashes { file, hashes } => ledger.hashed(file, hashes),
+        Response::Failed(failure) => return Err(failure),
+        // When the pass has ended, nobody waits for it any more.
         other => drop(to_link.send(other)),
     }
     Ok(())

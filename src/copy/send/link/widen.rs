@@ -1,33 +1,33 @@
-//! More channels on the one connection when the round trip is long.
+//! Extra channels on the direct connection, when the round trip is long.
 //!
-//! Owns when they are opened. Must never fail a pass: without more channels it is slower.
+//! Owns when they are opened. Must never fail a pass: without extra channels it is only slower.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::direct::Connection;
-use super::outbox::{Kind, Stream};
-use super::threads::{Ends, Writers};
+use super::outbox::{ChannelRole, FrameClass};
+use super::threads::{StreamEnds, Writers};
 use crate::copy::failure::{Failure, Side};
 use crate::copy::wire::channels::{WINDOW, wanted};
 use crate::copy::wire::frame::OutFrame;
-use std::sync::Arc;
 
-/// How often it is looked whether much is to be sent.
+/// How often the queue is checked for enough content.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// All that it takes.
+/// What extra channels are opened with.
 pub struct Widening {
     pub connection: Arc<Connection>,
-    pub ends: Ends,
+    pub ends: StreamEnds,
     pub writers: Writers,
-    /// Tells the session to expect more.
+    /// Tells the session that extra channels will join.
     pub widen: OutFrame,
-    /// The first word on each of them.
+    /// The first request on each extra channel.
     pub join: OutFrame,
 }
 
 impl Widening {
-    /// Opens more channels as soon as more is to be sent than the first carries in a round trip, if that ever happens.
+    /// Opens extra channels once more content has been sent than one channel carries in a round trip.
     pub fn run(self) {
         let round_trip = self.connection.round_trip(|time| wanted(time) > 1);
         let Some(more) = wanted(round_trip).checked_sub(1).filter(|more| *more > 0) else { return };
@@ -37,16 +37,16 @@ impl Widening {
             }
         }
         let Self { connection, ends, writers, widen, join } = self;
-        if !ends.outbox.push(Kind::Request, widen) {
+        if !ends.outbox.push(FrameClass::Request, widen) {
             return;
         }
         let lost = {
             let ends = ends.clone();
             move |why: String| ends.break_off(Failure::lost(Side::Target, why))
         };
-        for mut lane in connection.widen(more, &join, &lost) {
+        for mut channel in connection.widen(more, &join, &lost) {
             let ends = ends.clone();
-            let _ = writers.add("write", move || ends.write(Stream::Other, &mut |frame| lane.send(frame)));
+            let _ = writers.add("write", move || ends.write(ChannelRole::Extra, &mut |frame| channel.send(frame)));
         }
     }
 }

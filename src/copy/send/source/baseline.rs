@@ -1,4 +1,4 @@
-//! What the target is known to have: by the manifest while its state is trusted, else by its own listing.
+//! The baseline: what the target is known to have. It comes from the manifest while that is trusted, else from the target's listing.
 //!
 //! Must never take something on the target for what was sent unless the manifest says so and the target's own view agrees.
 
@@ -8,18 +8,18 @@ use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::full::Manifest;
 
 /// The listings of all directories on the target, in the source's terms.
-pub enum Known {
+pub enum Baseline {
     /// Nobody else wrote there since.
     Manifest(Manifest),
     /// Built from what the target reports: listings, and the directories in which runs that were cut left something.
-    Target(BTreeMap<Vec<u8>, Vec<u8>>, Leftovers),
+    Listing(BTreeMap<Vec<u8>, Vec<u8>>, Leftovers),
     /// Nobody else wrote there since, and a watch told where to look on the source.
-    Watched(Watched),
+    Watched(PartialManifest),
 }
 
 /// The part of the manifest that a watched pass needs.
 #[derive(Debug, Default)]
-pub struct Watched {
+pub struct PartialManifest {
     /// The listings of the directories that it looks at.
     pub listings: BTreeMap<Vec<u8>, Vec<u8>>,
     /// What changed since the manifest was written whole.
@@ -31,26 +31,26 @@ pub struct Watched {
 /// Temporary names by directory.
 pub type Leftovers = BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>;
 
-impl Known {
+impl Baseline {
     /// The listing of a directory.
     pub fn listing(&self, path: &[u8]) -> Option<&[u8]> {
         match self {
             Self::Manifest(manifest) => manifest.listing(path),
-            Self::Target(directories, _) => directories.get(path).map(Vec::as_slice),
+            Self::Listing(directories, _) => directories.get(path).map(Vec::as_slice),
             Self::Watched(watched) => watched.listings.get(path).map(Vec::as_slice),
         }
     }
 
     /// Whether a run that was cut left a part of a file.
     pub fn has_partial(&self, dir: &[u8], temp: &[u8]) -> bool {
-        matches!(self, Self::Target(_, left) if left.get(dir).is_some_and(|names| names.contains(temp)))
+        matches!(self, Self::Listing(_, left) if left.get(dir).is_some_and(|names| names.contains(temp)))
     }
 
     /// Directories in which something was left.
     pub fn littered(&self) -> impl Iterator<Item = &Vec<u8>> {
         let left = match self {
             Self::Manifest(_) | Self::Watched(_) => None,
-            Self::Target(_, left) => Some(left.keys()),
+            Self::Listing(_, left) => Some(left.keys()),
         };
         left.into_iter().flatten()
     }
@@ -59,7 +59,7 @@ impl Known {
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Manifest(manifest) => manifest.is_bare(),
-            Self::Target(directories, _) => directories.values().all(Vec::is_empty),
+            Self::Listing(directories, _) => directories.values().all(Vec::is_empty),
             Self::Watched(watched) => watched.delta.header.size.0 == 0,
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! Must never write into the tree.
 
+pub mod actions;
 pub mod baseline;
-pub mod changes;
 pub mod mounts;
 pub mod records;
 pub mod scan;

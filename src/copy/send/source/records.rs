@@ -2,17 +2,15 @@
 
 use std::path::Path;
 
-use crate::copy::failure::show;
-use crate::copy::failure::{Failure, Side};
+use crate::copy::failure::{Failure, Side, show};
 use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::format::Generation;
 use crate::copy::wire::frame::VERSION;
-use crate::copy::wire::task::Orders;
+use crate::copy::wire::task::TreeTask;
 
 /// A digest of what the job carries by which rules.
-pub fn rules(orders: &Orders) -> [u8; 32] {
-    let text =
-        (VERSION, &orders.job, &orders.from, &orders.to, &orders.pair, &orders.rules.exclude, orders.rules.owners);
+pub fn rules(task: &TreeTask) -> [u8; 32] {
+    let text = (VERSION, &task.job, &task.from, &task.to, &task.pair, &task.rules.exclude, task.rules.owners);
     postcard::to_stdvec(&text).map_or([0; 32], |bytes| *blake3::hash(&bytes).as_bytes())
 }
 
@@ -25,10 +23,10 @@ pub fn new_generation() -> Result<Generation, Failure> {
 }
 
 /// Whether there is a record of what the target has.
-pub fn is_recorded(orders: &Orders, work: &Path) -> bool {
-    let file = work.join("jobs").join(&orders.job).join("manifest");
+pub fn is_recorded(task: &TreeTask, work: &Path) -> bool {
+    let file = work.join("jobs").join(&task.job).join("manifest");
     let current = Delta::current(&file).ok().flatten();
-    !orders.checksum && current.is_some_and(|c| c.header.rules == rules(orders) && c.header.generation.is_some())
+    !task.checksum && current.is_some_and(|c| c.header.rules == rules(task) && c.header.generation.is_some())
 }
 
 /// The records of a job cannot be kept.

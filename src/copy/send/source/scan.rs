@@ -9,26 +9,26 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, fstat, statat};
 
-use super::baseline::Known;
+use super::baseline::Baseline;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::filter::Filter;
-use crate::copy::fs::listing::{Entries, Entry, GONE, LINKED, OwnedEntry, Pair, merge};
+use crate::copy::fs::listing::{Entries, Entry, GONE, LINKED, Merged, OwnedEntry, merge};
 use crate::copy::fs::path::{self, TempNames};
-use crate::copy::fs::sync_point::Moment;
+use crate::copy::fs::sync_point::SyncPoint;
 use crate::copy::fs::tree::Tree;
-use crate::copy::fs::walk::{Visit, Visitor, walk_below};
+use crate::copy::fs::walk::{VisitedDir, Visitor, walk_below};
 use crate::copy::send::ledger::Ledger;
 
 /// An open source.
 pub struct Source {
     /// The tree.
     pub tree: Tree,
-    /// What stays behind.
+    /// What is not carried.
     pub filter: Filter,
     /// Names that are never sent.
     pub temp: TempNames,
-    /// Changes at or after this moment may be missed by what is read in this pass, so that they are taken again.
-    pub moment: Moment,
+    /// Entries that changed at or after this point are racy, and are taken again by the next pass.
+    pub moment: SyncPoint,
 }
 
 impl Source {
@@ -38,22 +38,23 @@ impl Source {
             let failure = Failure::of(Side::Source, "open the source directory", root.as_bytes(), e);
             Failure { fatal: true, ..failure }.hint("check `from:` in the plan, and that its filesystem is mounted")
         })?;
-        let moment = Moment::begin(tree.root()).map_err(|e| Failure::of(Side::Source, "sync", root.as_bytes(), e))?;
+        let moment =
+            SyncPoint::begin(tree.root()).map_err(|e| Failure::of(Side::Source, "sync", root.as_bytes(), e))?;
         Ok(Self { tree, filter, temp, moment })
     }
 
     /// Reads the whole tree and compares it with what is known.
-    pub fn scan(&self, known: &Known, ledger: &Ledger) -> Result<Found, Failure> {
+    pub fn scan(&self, known: &Baseline, ledger: &Ledger) -> Result<Scan, Failure> {
         let st = fstat(self.tree.root()).map_err(|e| Failure::of(Side::Source, "look at", b"", e))?;
         let mut dirs = self.dirs_below(vec![Vec::new()], known, ledger);
         dirs.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         let size = dirs.iter().fold((0, 0), |sum, dir| (sum.0 + dir.size.0, sum.1 + dir.size.1));
         let links = links(&dirs);
-        Ok(Found { dirs, links, root: OwnedEntry::new(&Entry::of_stat(b"", &st)), size })
+        Ok(Scan { dirs, links, root: OwnedEntry::new(&Entry::of_stat(b"", &st)), size })
     }
 
     /// Reads some directories with everything below them.
-    pub fn dirs_below(&self, from: Vec<Vec<u8>>, known: &Known, ledger: &Ledger) -> Vec<FoundDir> {
+    pub fn dirs_below(&self, from: Vec<Vec<u8>>, known: &Baseline, ledger: &Ledger) -> Vec<ScannedDir> {
         let scanner = Scanner { source: self, known, ledger, found: Mutex::default() };
         let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
         walk_below(&self.tree, Side::Source, threads, from, &scanner);
@@ -67,25 +68,25 @@ impl Source {
 }
 
 /// A directory of the source.
-pub struct FoundDir {
+pub struct ScannedDir {
     /// Its path.
     pub path: Vec<u8>,
-    /// Its entries, unless they are just as they are known.
+    /// Its entries; `None` when they are the same as in the baseline.
     pub listing: Option<Vec<u8>>,
     /// How many entries it has, and the bytes of its regular files.
     pub size: (u64, u64),
     links: Vec<Link>,
 }
 
-impl FoundDir {
-    /// A directory of which all names of inodes with several are as they were.
+impl ScannedDir {
+    /// A directory whose hard links have not changed.
     pub fn new(path: Vec<u8>, listing: Vec<u8>, known: &[u8]) -> Self {
         let size = size_of(&listing);
         let listing = (!is_same(&listing, known)).then_some(listing);
         Self { path, listing, size, links: Vec::new() }
     }
 
-    /// Whether it has names of inodes with several.
+    /// Whether it contains hard links.
     pub fn is_linked(&self) -> bool {
         !self.links.is_empty()
     }
@@ -98,10 +99,10 @@ pub fn size_of(listing: &[u8]) -> (u64, u64) {
 }
 
 /// All directories of the source.
-pub struct Found {
+pub struct Scan {
     /// In the order of their paths.
-    pub dirs: Vec<FoundDir>,
-    /// For every further name of an inode: where the first one is.
+    pub dirs: Vec<ScannedDir>,
+    /// For every further hard link: where the first name of its inode is, as directory and position.
     pub links: HashMap<(u32, u32), (u32, u32)>,
     /// The root's own entry.
     pub root: OwnedEntry,
@@ -111,9 +112,9 @@ pub struct Found {
 
 struct Scanner<'a> {
     source: &'a Source,
-    known: &'a Known,
+    known: &'a Baseline,
     ledger: &'a Ledger,
-    found: Mutex<Vec<FoundDir>>,
+    found: Mutex<Vec<ScannedDir>>,
 }
 
 impl Visitor for Scanner<'_> {
@@ -121,7 +122,7 @@ impl Visitor for Scanner<'_> {
         self.source.skips(dir, name, is_dir)
     }
 
-    fn visit(&self, visit: Visit<'_>) {
+    fn visit(&self, visit: VisitedDir<'_>) {
         let mut size = (0, 0);
         let mut linked = false;
         for entry in Entries(&visit.listing) {
@@ -133,7 +134,7 @@ impl Visitor for Scanner<'_> {
         let links = if linked { links_of(&visit, known.unwrap_or_default()) } else { Vec::new() };
         let same = known.is_some_and(|known| is_same(&visit.listing, known));
         let listing = (linked || !same).then_some(visit.listing);
-        lock(&self.found).push(FoundDir { path: visit.path.to_vec(), listing, size, links });
+        lock(&self.found).push(ScannedDir { path: visit.path.to_vec(), listing, size, links });
     }
 
     fn problem(&self, failure: Failure) {
@@ -141,13 +142,13 @@ impl Visitor for Scanner<'_> {
     }
 }
 
-/// Whether a directory's entries are all known, and no others.
+/// Whether a directory's entries are exactly those of the baseline.
 fn is_same(listing: &[u8], known: &[u8]) -> bool {
     listing == known
-        || merge(listing, known).all(|pair| matches!(pair, Pair::Both(now, then) if now.is_covered_by(&then)))
+        || merge(listing, known).all(|pair| matches!(pair, Merged::Both(now, then) if now.is_covered_by(&then)))
 }
 
-/// One name of an inode that has several.
+/// One of several names of an inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Link {
     dev: u64,
@@ -160,13 +161,13 @@ struct Link {
     covered: bool,
 }
 
-fn links_of(visit: &Visit<'_>, known: &[u8]) -> Vec<Link> {
+fn links_of(visit: &VisitedDir<'_>, known: &[u8]) -> Vec<Link> {
     let mut links = Vec::new();
-    let pairs = merge(&visit.listing, known).filter(|pair| !matches!(pair, Pair::Right(_)));
+    let pairs = merge(&visit.listing, known).filter(|pair| !matches!(pair, Merged::Right(_)));
     for (nth, pair) in (0..).zip(pairs) {
         let (now, covered) = match pair {
-            Pair::Both(now, then) => (now, now.is_covered_by(&then)),
-            Pair::Left(now) | Pair::Right(now) => (now, false),
+            Merged::Both(now, then) => (now, now.is_covered_by(&then)),
+            Merged::Left(now) | Merged::Right(now) => (now, false),
         };
         if now.flags & LINKED != 0 {
             links.push(Link { dev: visit.dev, ino: now.ino, dir: 0, nth, covered });
@@ -175,8 +176,8 @@ fn links_of(visit: &Visit<'_>, known: &[u8]) -> Vec<Link> {
     links
 }
 
-/// Which entries are further names of which, for inodes of which the target lacks any name.
-fn links(dirs: &[FoundDir]) -> HashMap<(u32, u32), (u32, u32)> {
+/// Maps further names of an inode to its first, for inodes of which the target lacks a name.
+fn links(dirs: &[ScannedDir]) -> HashMap<(u32, u32), (u32, u32)> {
     let numbered = (0..).zip(dirs).flat_map(|(dir, found)| found.links.iter().map(move |link| Link { dir, ..*link }));
     let mut all: Vec<Link> = numbered.collect();
     all.sort_unstable();
@@ -190,7 +191,7 @@ fn links(dirs: &[FoundDir]) -> HashMap<(u32, u32), (u32, u32)> {
     first_of
 }
 
-/// Bytes that a file takes on disk, which for a sparse one is less than its length.
+/// Bytes that a file takes on disk. A sparse file takes less than its length.
 pub fn allocated(source: &Source, dir: &[u8], entry: &Entry<'_>) -> u64 {
     const WORTH_ASKING: u64 = 1 << 20;
     if entry.size < WORTH_ASKING {

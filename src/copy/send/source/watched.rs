@@ -1,6 +1,6 @@
-//! The look at the source where a watch names the places: only they are read, and what is new below them.
+//! A scan of only those directories that a change watch names, and of what is new below them.
 //!
-//! Must give up, so that everything is looked at, wherever a place cannot be understood by itself.
+//! Must give up, so that the whole tree is scanned, wherever a directory cannot be understood by itself (hard links, mounts).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
@@ -12,32 +12,38 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, fstat, statat};
 use rustix::io::Errno;
 
-use super::baseline::{Known, Watched};
-use super::scan::{Found, FoundDir, Source, size_of};
+use super::baseline::{Baseline, PartialManifest};
+use super::scan::{Scan, ScannedDir, Source, size_of};
 use crate::copy::failure::{Failure, Side};
-use crate::copy::fs::listing::{Entries, Entry, GONE, LINKED, MOUNT, OPEN, OwnedEntry};
+use crate::copy::fs::listing::{Entries, Entry, GONE, LINKED, MOUNT, OwnedEntry, RECHECK};
 use crate::copy::fs::path;
 use crate::copy::fs::walk::dev_of;
 use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::full::Manifest;
 use crate::copy::send::ledger::Ledger;
-use crate::copy::watch::Place;
+use crate::copy::watch::ChangedDir;
 
 /// What came of it.
-pub enum Outcome {
+pub enum WatchedScan {
     /// What is to be known of the target, and what was found on the source.
-    Found(Box<Watched>, Found),
+    Complete(Box<PartialManifest>, Scan),
     /// Everything has to be looked at, for this reason.
     Unclear(&'static str),
 }
 
 /// Looks at the places. `current` is the manifest's own state, `file` where it is.
-pub fn find(source: &Source, file: &Path, current: Delta, places: Vec<Place>, ledger: &Ledger) -> io::Result<Outcome> {
+pub fn find(
+    source: &Source,
+    file: &Path,
+    current: Delta,
+    places: Vec<ChangedDir>,
+    ledger: &Ledger,
+) -> io::Result<WatchedScan> {
     let mut finder = Finder {
         source,
         ledger,
         base: File::open(file)?,
-        watched: Watched { delta: current, ..Watched::default() },
+        watched: PartialManifest { delta: current, ..PartialManifest::default() },
         dirs: Vec::new(),
         new: BTreeSet::new(),
         replaced: BTreeSet::new(),
@@ -45,7 +51,7 @@ pub fn find(source: &Source, file: &Path, current: Delta, places: Vec<Place>, le
     };
     for place in places {
         if let Err(why) = finder.place(place)? {
-            return Ok(Outcome::Unclear(why));
+            return Ok(WatchedScan::Unclear(why));
         }
     }
     finder.finish(file)
@@ -55,8 +61,8 @@ struct Finder<'a> {
     source: &'a Source,
     ledger: &'a Ledger,
     base: File,
-    watched: Watched,
-    dirs: Vec<FoundDir>,
+    watched: PartialManifest,
+    dirs: Vec<ScannedDir>,
     /// Directories of which nothing is known, and those that took the place of others.
     new: BTreeSet<Vec<u8>>,
     replaced: BTreeSet<Vec<u8>>,
@@ -66,7 +72,7 @@ struct Finder<'a> {
 type Clear<T> = Result<T, &'static str>;
 
 impl Finder<'_> {
-    fn place(&mut self, place: Place) -> io::Result<Clear<()>> {
+    fn place(&mut self, place: ChangedDir) -> io::Result<Clear<()>> {
         // Parents come first: what is below something new or gone is not looked at by itself.
         if [&self.new, &self.replaced, &self.removed].iter().any(|tops| is_below(&place.path, tops)) {
             return Ok(Ok(()));
@@ -74,7 +80,7 @@ impl Finder<'_> {
         let Some(known) = self.known(&place)? else { return Ok(Ok(())) };
         match self.look(&place, &known) {
             Ok(Ok(listing)) => {
-                self.dirs.push(FoundDir::new(place.path.clone(), listing, &known));
+                self.dirs.push(ScannedDir::new(place.path.clone(), listing, &known));
                 self.watched.listings.insert(place.path, known);
             }
             Ok(Err(why)) => return Ok(Err(why)),
@@ -86,7 +92,7 @@ impl Finder<'_> {
     }
 
     /// The listing that the manifest has; `None` for a directory that it does not know, which its parent's listing tells.
-    fn known(&self, place: &Place) -> io::Result<Option<Vec<u8>>> {
+    fn known(&self, place: &ChangedDir) -> io::Result<Option<Vec<u8>>> {
         if let Some(changed) = self.watched.delta.changes.get(&place.path) {
             return Ok(changed.clone());
         }
@@ -97,7 +103,7 @@ impl Finder<'_> {
     }
 
     /// The listing as it is now.
-    fn look(&mut self, place: &Place, known: &[u8]) -> rustix::io::Result<Clear<Vec<u8>>> {
+    fn look(&mut self, place: &ChangedDir, known: &[u8]) -> rustix::io::Result<Clear<Vec<u8>>> {
         let fd = self.source.tree.dir(&place.path)?;
         let dev = dev_of(&fstat(&fd)?);
         let inodes: HashSet<u64> = place.inodes.iter().copied().collect();
@@ -105,7 +111,7 @@ impl Finder<'_> {
         let mut candidates: BTreeMap<&[u8], Option<Entry<'_>>> = names.iter().map(|name| (*name, None)).collect();
         let mut listing = BTreeMap::new();
         for entry in Entries(known) {
-            let again = entry.flags & OPEN != 0 || inodes.contains(&entry.ino);
+            let again = entry.flags & RECHECK != 0 || inodes.contains(&entry.ino);
             if again || candidates.contains_key(entry.name) {
                 candidates.insert(entry.name, Some(entry));
             } else {
@@ -163,7 +169,7 @@ impl Finder<'_> {
     }
 
     /// Reads what is new as a whole, and forgets what is gone.
-    fn finish(mut self, file: &Path) -> io::Result<Outcome> {
+    fn finish(mut self, file: &Path) -> io::Result<WatchedScan> {
         let mut before = self.watched.listings.values().fold((0, 0), |sum, listing| add(sum, size_of(listing)));
         if !self.removed.is_empty() || !self.replaced.is_empty() {
             let manifest = Manifest::load(file, &self.watched.delta.header.rules)?;
@@ -179,12 +185,12 @@ impl Finder<'_> {
             }
         }
         let from: Vec<Vec<u8>> = self.new.iter().chain(&self.replaced).cloned().collect();
-        let known = Known::Watched(self.watched);
+        let known = Baseline::Watched(self.watched);
         let below = if from.is_empty() { Vec::new() } else { self.source.dirs_below(from, &known, self.ledger) };
-        let Known::Watched(mut watched) = known else { return Ok(Outcome::Unclear("it is not clear")) };
+        let Baseline::Watched(mut watched) = known else { return Ok(WatchedScan::Unclear("it is not clear")) };
         let mounted = |listing: &[u8]| Entries(listing).any(|entry| entry.flags & MOUNT != 0);
         if below.iter().any(|dir| dir.is_linked() || dir.listing.as_deref().is_some_and(mounted)) {
-            return Ok(Outcome::Unclear("hard links or mounts are new"));
+            return Ok(WatchedScan::Unclear("hard links or mounts are new"));
         }
         let mut dirs = self.dirs;
         dirs.extend(below);
@@ -194,8 +200,8 @@ impl Finder<'_> {
         let total = add(watched.delta.header.size, after);
         let size = (total.0.saturating_sub(before.0), total.1.saturating_sub(before.1));
         let st = fstat(self.source.tree.root())?;
-        let found = Found { dirs, links: Default::default(), root: OwnedEntry::new(&Entry::of_stat(b"", &st)), size };
-        Ok(Outcome::Found(Box::new(watched), found))
+        let found = Scan { dirs, links: Default::default(), root: OwnedEntry::new(&Entry::of_stat(b"", &st)), size };
+        Ok(WatchedScan::Complete(Box::new(watched), found))
     }
 }
 

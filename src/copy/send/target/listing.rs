@@ -2,43 +2,41 @@
 //!
 //! Must never take an entry on the target for what was sent unless the manifest says so and the target's own view agrees.
 
-use crate::copy::send::source::baseline::Known;
-use crate::copy::send::source::baseline::Leftovers;
 use std::collections::BTreeMap;
 
 use crate::copy::failure::{Failure, Side};
-use crate::copy::fs::listing::{DIRTY, Entry, FOREIGN, Pair, Stamp, is_valid, merge};
+use crate::copy::fs::listing::{DIRTY, Entry, FOREIGN, FileTime, Merged, is_valid, merge};
 use crate::copy::fs::path;
-use crate::copy::wire::request::Order;
-use crate::copy::wire::response::Report;
-
 use crate::copy::send::link::Link;
+use crate::copy::send::source::baseline::{Baseline, Leftovers};
+use crate::copy::wire::request::Request;
+use crate::copy::wire::response::Response;
 
 /// Asks the target for all it has and matches it with the manifest.
-pub fn ask(link: &Link, manifest: &Known, privileged: bool) -> Result<Known, Failure> {
-    link.order(&Order::List, Vec::new())?;
+pub fn ask(link: &Link, manifest: &Baseline, privileged: bool) -> Result<Baseline, Failure> {
+    link.request(&Request::List, Vec::new())?;
     let mut there: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     let mut left = Leftovers::new();
     loop {
-        match link.report()? {
-            Report::Listing { path, listing } => {
+        match link.response()? {
+            Response::Listing { path, listing } => {
                 if !path::is_relative(&path) || !is_valid(&listing) {
-                    return Err(Failure::protocol(Side::Target, "a listing that makes no sense"));
+                    return Err(Failure::protocol(Side::Target, "an invalid listing"));
                 }
                 there.entry(path).or_default().extend_from_slice(&listing);
             }
-            Report::Leftover { dir, name } => drop(left.entry(dir).or_default().insert(name)),
-            Report::Listed => break,
-            _ => return Err(Failure::protocol(Side::Target, "an answer to another question")),
+            Response::Leftover { dir, name } => drop(left.entry(dir).or_default().insert(name)),
+            Response::ListingEnd => break,
+            _ => return Err(Failure::protocol(Side::Target, "an unexpected response")),
         }
     }
     if there.values().any(|listing| !is_valid(listing)) {
-        return Err(Failure::protocol(Side::Target, "a listing that makes no sense"));
+        return Err(Failure::protocol(Side::Target, "an invalid listing"));
     }
     for (path, listing) in &mut there {
         *listing = reconcile(listing, manifest.listing(path).unwrap_or_default(), privileged);
     }
-    Ok(Known::Target(there, left))
+    Ok(Baseline::Listing(there, left))
 }
 
 /// The target's entries as the manifest knows them; what it does not know is marked.
@@ -46,11 +44,11 @@ fn reconcile(there: &[u8], sent: &[u8], privileged: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(there.len());
     for pair in merge(there, sent) {
         match pair {
-            Pair::Both(there, sent) if agrees(&there, &sent, privileged) => sent.encode(&mut out),
-            Pair::Both(there, _) | Pair::Left(there) => {
-                Entry { flags: DIRTY | FOREIGN, ctime: Stamp::default(), ino: 0, ..there }.encode(&mut out);
+            Merged::Both(there, sent) if agrees(&there, &sent, privileged) => sent.encode(&mut out),
+            Merged::Both(there, _) | Merged::Left(there) => {
+                Entry { flags: DIRTY | FOREIGN, ctime: FileTime::default(), ino: 0, ..there }.encode(&mut out);
             }
-            Pair::Right(_) => {}
+            Merged::Right(_) => {}
         }
     }
     out
@@ -69,7 +67,7 @@ mod tests {
     use crate::copy::fs::listing::Entries;
 
     fn entry(name: &[u8], size: u64, ino: u64) -> Vec<u8> {
-        let stamp = Stamp { sec: 7, nsec: 7 };
+        let stamp = FileTime { sec: 7, nsec: 7 };
         let mut out = Vec::new();
         Entry { name, flags: 0, mode: 0o100_644, ino, size, mtime: stamp, ctime: stamp, uid: 1, gid: 1, rdev: 0 }
             .encode(&mut out);

@@ -8,25 +8,25 @@ use rustix::fs::FileType;
 
 use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::acl;
-use crate::copy::fs::acl::Kind;
+use crate::copy::fs::acl::IdKind;
 use crate::copy::fs::listing::{Entries, Entry};
 use crate::copy::fs::metadata::{Object, read_xattr};
 use crate::copy::fs::tree::Tree;
-use crate::copy::fs::walk::{Visit, Visitor, walk};
+use crate::copy::fs::walk::{VisitedDir, Visitor, walk};
 use crate::copy::owners::names;
 use crate::copy::send::link::Link;
-use crate::copy::send::source::baseline::Known;
-use crate::copy::send::source::changes::Act;
-use crate::copy::send::source::scan::{Found, Source};
-use crate::copy::wire::request::Order;
-use crate::copy::wire::response::Report;
-use crate::copy::wire::task::Orders;
+use crate::copy::send::source::actions::Action;
+use crate::copy::send::source::baseline::Baseline;
+use crate::copy::send::source::scan::{Scan, Source};
+use crate::copy::wire::request::Request;
+use crate::copy::wire::response::Response;
+use crate::copy::wire::task::TreeTask;
 use crate::model::Owners;
 
 /// Agrees with the target about owners by name, if they are to go by it; how many users and groups keep their number all the same.
 /// `found` is what will be sent, where that is known already.
-pub fn agree(orders: &Orders, source: &Source, found: Option<(&Found, &Known)>, link: &Link) -> Result<u64, Failure> {
-    if orders.rules.owners == Owners::Numbers {
+pub fn agree(task: &TreeTask, source: &Source, found: Option<(&Scan, &Baseline)>, link: &Link) -> Result<u64, Failure> {
+    if task.rules.owners == Owners::Numbers {
         return Ok(0);
     }
     let ids = match found {
@@ -34,12 +34,12 @@ pub fn agree(orders: &Orders, source: &Source, found: Option<(&Found, &Known)>, 
         // The target's listing is in the source's terms, so that they are needed before anything is compared.
         None => of_tree(source),
     };
-    let (users, groups) = (names(Kind::Passwd, &ids.users), names(Kind::Group, &ids.groups));
+    let (users, groups) = (names(IdKind::Passwd, &ids.users), names(IdKind::Group, &ids.groups));
     let nameless = (ids.users.len() - users.len()) + (ids.groups.len() - groups.len());
-    link.order(&Order::Owners { users, groups }, Vec::new())?;
-    match link.report()? {
-        Report::Owners { unknown } => Ok(unknown + nameless as u64),
-        _ => Err(Failure::protocol(Side::Target, "an answer to another question")),
+    link.request(&Request::Owners { users, groups }, Vec::new())?;
+    match link.response()? {
+        Response::Owners { unknown } => Ok(unknown + nameless as u64),
+        _ => Err(Failure::protocol(Side::Target, "an unexpected response")),
     }
 }
 
@@ -66,8 +66,8 @@ impl Ids {
         for value in keys.iter().filter_map(|key| read_xattr(object, key).ok().flatten()) {
             for (kind, id) in acl::owners(&value) {
                 match kind {
-                    Kind::Passwd => self.users.insert(id),
-                    Kind::Group => self.groups.insert(id),
+                    IdKind::Passwd => self.users.insert(id),
+                    IdKind::Group => self.groups.insert(id),
                 };
             }
         }
@@ -82,7 +82,7 @@ impl Ids {
     }
 }
 
-fn of_found(found: &Found, known: &Known, tree: &Tree) -> Ids {
+fn of_found(found: &Scan, known: &Baseline, tree: &Tree) -> Ids {
     let mut ids = Ids::default();
     if let Some(root) = found.root.get() {
         ids.add(&root);
@@ -93,8 +93,12 @@ fn of_found(found: &Found, known: &Known, tree: &Tree) -> Ids {
         let Ok(fd) = tree.dir(&dir.path) else { continue };
         // It gets its attributes again, and its parent may be none of these.
         ids.add_dir(fd.as_fd());
-        for (act, _) in found.acts(nth, known) {
-            if let Act::Send(entry) | Act::Make(entry) | Act::Enter(entry) | Act::Settle(entry) = act {
+        for (act, _) in found.actions(nth, known) {
+            if let Action::Send(entry)
+            | Action::CreateNode(entry)
+            | Action::CreateDirectory(entry)
+            | Action::SetMetadata(entry) = act
+            {
                 ids.add_acls(Object::Named(fd.as_fd(), entry.name), entry.kind());
             }
         }
@@ -126,7 +130,7 @@ impl Visitor for Collector<'_> {
         self.source.skips(dir, name, is_dir)
     }
 
-    fn visit(&self, visit: Visit<'_>) {
+    fn visit(&self, visit: VisitedDir<'_>) {
         let mut ids = Ids::default();
         for entry in Entries(&visit.listing) {
             ids.add(&entry);

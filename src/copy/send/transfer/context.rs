@@ -1,16 +1,16 @@
 //! What a transfer works with, once both sides have been looked at.
 
-use super::results::Outcomes;
+use super::results::EntryResults;
 use crate::copy::failure::Failure;
 use crate::copy::fs::path;
 use crate::copy::manifest::blocks::Store;
 use crate::copy::send::ledger::{Ledger, Sent};
 use crate::copy::send::link::Link;
-use crate::copy::send::source::baseline::Known;
-use crate::copy::send::source::scan::{Found, Source};
-use crate::copy::wire::request::{Make, Order};
+use crate::copy::send::source::baseline::Baseline;
+use crate::copy::send::source::scan::{Scan, Source};
+use crate::copy::wire::request::{NewNode, Request};
 use crate::copy::wire::response::Ready;
-use crate::copy::wire::task::Orders;
+use crate::copy::wire::task::TreeTask;
 
 /// Entries in one request of those without content.
 pub const PER_ORDER: usize = 256;
@@ -18,7 +18,7 @@ pub const PER_ORDER: usize = 256;
 /// The link to the target, and the source compared with what the target has.
 pub struct Transfer<'a> {
     /// How the job is done.
-    pub orders: &'a Orders,
+    pub task: &'a TreeTask,
     /// The stream to the target.
     pub link: &'a Link,
     /// Requests under way.
@@ -28,23 +28,23 @@ pub struct Transfer<'a> {
     /// The source.
     pub source: &'a Source,
     /// What the target had before.
-    pub known: &'a Known,
+    pub known: &'a Baseline,
     /// What the scan found on the source.
-    pub found: &'a Found,
+    pub found: &'a Scan,
     /// What became of entries that did not go as the scan saw them.
-    pub outcomes: &'a Outcomes,
+    pub outcomes: &'a EntryResults,
     /// The state of the target.
     pub ready: &'a Ready,
 }
 
 impl Transfer<'_> {
     /// Asks for entries without content.
-    pub fn make(&self, items: Vec<Make>, sent: Sent) -> Result<(), Failure> {
+    pub fn make(&self, items: Vec<NewNode>, sent: Sent) -> Result<(), Failure> {
         if items.is_empty() {
             return Ok(());
         }
         let seq = self.ledger.register(sent);
-        self.link.order(&Order::Make { seq, items }, Vec::new())
+        self.link.request(&Request::CreateNodes { seq, items }, Vec::new())
     }
 
     /// The path of an entry in the `dir`th directory of the scan.

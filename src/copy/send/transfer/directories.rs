@@ -1,4 +1,4 @@
-//! Final attributes of directories: last, because everything that is done in one changes its times, and the deepest first.
+//! The final metadata of directories. It is sent last, because every change in a directory changes its times, and the deepest first.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,12 +7,11 @@ use rustix::fs::fstat;
 use super::context::{PER_ORDER, Transfer};
 use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::listing::{Entries, Entry};
-use crate::copy::fs::metadata::Meta;
-use crate::copy::fs::metadata::meta_of_open;
+use crate::copy::fs::metadata::{Metadata, meta_of_open};
 use crate::copy::fs::path;
 use crate::copy::send::ledger::Sent;
-use crate::copy::send::source::changes::Act;
-use crate::copy::wire::request::Order;
+use crate::copy::send::source::actions::Action;
+use crate::copy::wire::request::Request;
 
 /// Directories as the scan recorded them, by path: `None` for one that its parent did not have, nothing where the parent was not
 /// looked at.
@@ -23,7 +22,7 @@ impl Transfer<'_> {
     pub fn settle_directories(&self) -> Result<(), Failure> {
         let touched = touched(self);
         let recorded = recorded(self, &touched);
-        let mut dirs: Vec<(Vec<u8>, Meta)> = Vec::new();
+        let mut dirs: Vec<(Vec<u8>, Metadata)> = Vec::new();
         for path in touched.iter().rev() {
             if let Some(meta) = self.directory_meta(path, &recorded) {
                 dirs.push((path.clone(), meta));
@@ -35,16 +34,16 @@ impl Transfer<'_> {
         self.settle(dirs)
     }
 
-    fn settle(&self, dirs: Vec<(Vec<u8>, Meta)>) -> Result<(), Failure> {
+    fn settle(&self, dirs: Vec<(Vec<u8>, Metadata)>) -> Result<(), Failure> {
         if dirs.is_empty() {
             return Ok(());
         }
         let seq = self.ledger.register(Sent::default());
-        self.link.order(&Order::Settle { seq, dirs }, Vec::new())
+        self.link.request(&Request::SetMetadata { seq, dirs }, Vec::new())
     }
 
     /// A directory's attributes as the scan recorded them; `None` when it is gone.
-    fn directory_meta(&self, path: &[u8], recorded: &Recorded<'_>) -> Option<Meta> {
+    fn directory_meta(&self, path: &[u8], recorded: &Recorded<'_>) -> Option<Metadata> {
         let fd = self.source.tree.dir(path).ok()?;
         let entry = match (path.is_empty(), recorded.get(path)) {
             (true, _) => self.found.root.get(),
@@ -66,11 +65,11 @@ impl Transfer<'_> {
 fn touched(transfer: &Transfer<'_>) -> BTreeSet<Vec<u8>> {
     let mut touched = BTreeSet::new();
     for (nth, dir) in (0..).zip(&transfer.found.dirs) {
-        for (act, _) in transfer.found.acts(nth, transfer.known) {
-            if act != Act::Nothing && !touched.contains(&dir.path) {
+        for (act, _) in transfer.found.actions(nth, transfer.known) {
+            if act != Action::Nothing && !touched.contains(&dir.path) {
                 touched.insert(dir.path.clone());
             }
-            if let Act::Enter(entry) | Act::Settle(entry) = act {
+            if let Action::CreateDirectory(entry) | Action::SetMetadata(entry) = act {
                 touched.insert(path::join(&dir.path, entry.name));
             }
         }

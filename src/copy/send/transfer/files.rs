@@ -1,4 +1,4 @@
-//! Reading regular files on the source: small ones together. Large ones are in [`crate::copy::send::transfer::large`].
+//! Reads regular files on the source and sends small ones in batches. Large ones are in [`super::large`].
 //!
 //! Must never send a file under a record that is younger than the first byte read of it.
 
@@ -13,12 +13,11 @@ use super::context::Transfer;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::file::open_file;
 use crate::copy::fs::listing::{Entry, OwnedEntry};
-use crate::copy::fs::metadata::Meta;
-use crate::copy::fs::metadata::meta_of_open;
+use crate::copy::fs::metadata::{Metadata, meta_of_open};
 use crate::copy::fs::path;
 use crate::copy::send::ledger::{Item, Sent};
 use crate::copy::wire::frame::CHUNK;
-use crate::copy::wire::request::{Batch, Order, Small};
+use crate::copy::wire::request::{FileBatch, Request, SmallFile};
 
 /// Files up to this length go into batches.
 pub const SMALL: u64 = 256 << 10;
@@ -41,19 +40,19 @@ pub struct ToRead {
 pub enum Read {
     /// Files whose lengths together fit into one frame.
     Small(Vec<ToRead>),
-    /// One that does not.
+    /// A file that does not fit into one frame.
     Large(ToRead),
 }
 
-/// Feeds the readers.
-pub struct Feed<'a> {
+/// Groups files into work for the reading threads.
+pub struct FileBatcher<'a> {
     work: &'a SyncSender<Read>,
     batch: Vec<ToRead>,
     bytes: u64,
 }
 
-impl<'a> Feed<'a> {
-    /// A feed of `work`.
+impl<'a> FileBatcher<'a> {
+    /// Sends what it groups to `work`.
     pub fn new(work: &'a SyncSender<Read>) -> Self {
         Self { work, batch: Vec::new(), bytes: 0 }
     }
@@ -100,7 +99,7 @@ pub struct Opened {
     /// Its descriptor.
     pub fd: OwnedFd,
     /// Its attributes.
-    pub meta: Meta,
+    pub meta: Metadata,
     /// What `stat` said before anything was read.
     pub stat: rustix::fs::Stat,
 }
@@ -115,7 +114,7 @@ impl Reader<'_> {
     }
 
     fn small(&self, files: &[ToRead]) -> Result<(), Failure> {
-        let mut batch = Batch { seq: 0, dirs: Vec::new(), files: Vec::new() };
+        let mut batch = FileBatch { seq: 0, dirs: Vec::new(), files: Vec::new() };
         let mut data = Vec::with_capacity(CHUNK);
         let mut sent = Sent::default();
         let mut last_dir = None;
@@ -138,7 +137,7 @@ impl Reader<'_> {
             };
             let len = u32::try_from(data.len() - before).unwrap_or(0);
             let dir = u32::try_from(batch.dirs.len().saturating_sub(1)).unwrap_or(0);
-            batch.files.push(Small { dir, name: scanned.name.to_vec(), len, meta: opened.meta });
+            batch.files.push(SmallFile { dir, name: scanned.name.to_vec(), len, meta: opened.meta });
             self.transfer.outcomes.sent(self.transfer.source, file.dir, &scanned, &now, settled);
             sent.items.push(Item { dir: file.dir, name: scanned.name.to_vec() });
         }
@@ -148,14 +147,14 @@ impl Reader<'_> {
         sent.files = batch.files.len() as u64;
         sent.bytes = data.len() as u64;
         batch.seq = self.transfer.ledger.register(sent);
-        self.transfer.link.order(&Order::Small(batch), data)
+        self.transfer.link.request(&Request::Files(batch), data)
     }
 
     /// Reads a small file; whether it stayed the same meanwhile, or `None` when it cannot be read.
     fn content(&self, dir: u32, now: &Entry<'_>, opened: &Opened, data: &mut Vec<u8>) -> Option<bool> {
         let begin = data.len();
         let want = usize::try_from(now.size).unwrap_or(0);
-        // One byte more shows at once that it grew.
+        // One byte more shows at once when the file has grown.
         data.resize(begin + want + 1, 0);
         let mut have = 0;
         while have <= want {
@@ -198,7 +197,7 @@ impl Reader<'_> {
         });
         match opened {
             Ok(opened) => Ok(Some(opened)),
-            // It vanished or became something else: the next pass sees what.
+            // It vanished or was replaced: the next pass sees it as it is then.
             Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::NXIO) => {
                 self.transfer.outcomes.unsent(dir, scanned.name);
                 self.note(false);

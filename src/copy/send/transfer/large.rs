@@ -16,7 +16,7 @@ use crate::copy::fs::path;
 use crate::copy::manifest::blocks::{Blocks, WORTH_IT, hash};
 use crate::copy::send::ledger::{Item, Sent};
 use crate::copy::wire::frame::CHUNK;
-use crate::copy::wire::request::{Close, Open, Order};
+use crate::copy::wire::request::{CloseFile, OpenFile, Request};
 
 /// How far a file was sent.
 struct Progress {
@@ -52,8 +52,8 @@ impl Reader<'_> {
         let id = self.next_file.fetch_add(1, Ordering::Relaxed);
         let dir = self.dir_path(file.dir).to_vec();
         let there = if now.size >= WORTH_IT { self.there(id, file, &now)? } else { None };
-        let open = Open { file: id, dir: dir.clone(), name: now.name.to_vec(), patch: there.is_some() };
-        self.transfer.link.order(&Order::Open(open), Vec::new())?;
+        let open = OpenFile { file: id, dir: dir.clone(), name: now.name.to_vec(), patch: there.is_some() };
+        self.transfer.link.request(&Request::OpenFile(open), Vec::new())?;
         let blocks = there.as_ref().map_or_else(|| Blocks::new(now.size), Blocks::like);
         let mut sent = Progress { size: 0, bytes: 0, parts: 0, blocks };
         let result = match &there {
@@ -79,7 +79,9 @@ impl Reader<'_> {
             Err(Stop::Pass(failure)) => return Err(failure),
         };
         let seq = self.transfer.ledger.register(Sent { items, files: u64::from(meta.is_some()), bytes, reached });
-        self.transfer.link.order(&Order::Close(Close { seq, file: id, parts: sent.parts, size, meta }), Vec::new())
+        self.transfer
+            .link
+            .request(&Request::CloseFile(CloseFile { seq, file: id, parts: sent.parts, size, meta }), Vec::new())
     }
 
     /// The blocks that the target has of the file: by the record while it is trusted, else by asking.
@@ -98,9 +100,10 @@ impl Reader<'_> {
             return Ok(None);
         }
         let block = Blocks::new(now.size).block;
-        self.transfer
-            .link
-            .order(&Order::Hash { file: id, dir: dir_path.to_vec(), name: now.name.to_vec(), block }, Vec::new())?;
+        self.transfer.link.request(
+            &Request::HashBlocks { file: id, dir: dir_path.to_vec(), name: now.name.to_vec(), block },
+            Vec::new(),
+        )?;
         let hashes = self.transfer.ledger.hashes(id)?;
         Ok(Blocks::from_parts(block, hashes).filter(|blocks| blocks.get(0).is_some()))
     }
@@ -121,7 +124,7 @@ impl Reader<'_> {
                 data.truncate(read);
                 hasher.data(&data, &mut sent.blocks);
                 if read > 0 {
-                    self.transfer.link.order(&Order::Part { file, offset: sent.size }, data)?;
+                    self.transfer.link.request(&Request::FilePart { file, offset: sent.size }, data)?;
                     sent.parts += 1;
                 }
                 self.reach(sent, read as u64);
@@ -191,13 +194,13 @@ impl Reader<'_> {
         }
         sent.bytes += len;
         if data.iter().all(|b| *b == 0) {
-            self.transfer.link.order(&Order::Hole { file, offset: run.offset, len }, Vec::new())?;
+            self.transfer.link.request(&Request::Hole { file, offset: run.offset, len }, Vec::new())?;
             run.offset += len;
             sent.parts += 1;
             return Ok(());
         }
         for piece in data.chunks(CHUNK) {
-            self.transfer.link.order(&Order::Part { file, offset: run.offset }, piece.to_vec())?;
+            self.transfer.link.request(&Request::FilePart { file, offset: run.offset }, piece.to_vec())?;
             run.offset += piece.len() as u64;
             sent.parts += 1;
         }

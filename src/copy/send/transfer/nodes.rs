@@ -12,16 +12,16 @@ use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::listing::Entry;
 use crate::copy::fs::metadata::{Object, meta_of, read_xattrs};
 use crate::copy::send::ledger::{Item, Sent};
-use crate::copy::wire::request::{Make, Node};
+use crate::copy::wire::request::{NewNode, Node};
 
 /// Collects entries without content into requests.
-pub struct Makes<'a> {
+pub struct NodeBatcher<'a> {
     pub transfer: &'a Transfer<'a>,
-    pub items: Vec<Make>,
+    pub items: Vec<NewNode>,
     pub sent: Sent,
 }
 
-impl Makes<'_> {
+impl NodeBatcher<'_> {
     pub fn add(&mut self, dir: u32, entry: &Entry<'_>) -> Result<(), Failure> {
         let path = self.transfer.path(dir, entry.name);
         let what = match self.node(dir, entry) {
@@ -37,7 +37,7 @@ impl Makes<'_> {
                 return Ok(());
             }
         };
-        self.items.push(Make { path, what });
+        self.items.push(NewNode { path, what });
         self.sent.items.push(Item { dir, name: entry.name.to_vec() });
         if self.items.len() == PER_ORDER { self.flush() } else { Ok(()) }
     }

@@ -1,4 +1,4 @@
-//! What became of entries that did not go as the scan saw them, and the manifest that follows from it.
+//! What became of entries that were not sent as the scan saw them, and the manifest that follows from it.
 //!
 //! Must never record an entry as sent whose content may be another than the record says.
 
@@ -16,55 +16,55 @@ use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::format::{Header, Writer};
 use crate::copy::manifest::full::Manifest;
 use crate::copy::send::ledger::Item;
-use crate::copy::send::source::baseline::Known;
-use crate::copy::send::source::changes::Act;
-use crate::copy::send::source::scan::{Found, Source};
+use crate::copy::send::source::actions::Action;
+use crate::copy::send::source::baseline::Baseline;
+use crate::copy::send::source::scan::{Scan, Source};
 
-/// What is true of an entry on the target instead of what the scan saw.
+/// What the target has of an entry, where that is not what the scan saw.
 #[derive(Debug, Clone)]
-enum Outcome {
+enum EntryResult {
     /// This was sent.
     Sent(OwnedEntry),
     /// Nothing was sent: the target has what it had.
     Unsent,
 }
 
-/// Entries that went another way.
+/// Entries of which the target has something else than the scan saw.
 #[derive(Debug, Default)]
-pub struct Outcomes(Mutex<HashMap<u32, HashMap<Vec<u8>, Outcome>>>, AtomicBool);
+pub struct EntryResults(Mutex<HashMap<u32, HashMap<Vec<u8>, EntryResult>>>, AtomicBool);
 
-impl Outcomes {
-    /// `entry` was read and sent, and `settled` if it did not change meanwhile. Recorded only where the scan saw another.
+impl EntryResults {
+    /// Records that `entry` was read and sent. `settled`: it did not change meanwhile. Nothing is recorded where the scan saw the same.
     pub fn sent(&self, source: &Source, dir: u32, scanned: &Entry<'_>, entry: &Entry<'_>, settled: bool) {
-        let settled = settled && !source.moment.is_fresh(entry.ctime);
+        let settled = settled && !source.moment.is_racy(entry.ctime);
         let flags = if settled { entry.flags } else { entry.flags | DIRTY };
         let entry = Entry { flags, ..*entry };
         if entry != *scanned {
-            self.record(dir, scanned.name, Outcome::Sent(OwnedEntry::new(&entry)));
+            self.record(dir, scanned.name, EntryResult::Sent(OwnedEntry::new(&entry)));
         }
     }
 
     /// Nothing of the entry reached the target.
     pub fn unsent(&self, dir: u32, name: &[u8]) {
-        self.record(dir, name, Outcome::Unsent);
+        self.record(dir, name, EntryResult::Unsent);
     }
 
     /// Whether nothing of the entry reached the target.
     pub fn is_unsent(&self, dir: u32, name: &[u8]) -> bool {
-        matches!(self.lock().get(&dir).and_then(|of_dir| of_dir.get(name)), Some(Outcome::Unsent))
+        matches!(self.lock().get(&dir).and_then(|of_dir| of_dir.get(name)), Some(EntryResult::Unsent))
     }
 
-    /// An entry waits for another pass, though nothing may happen to it until then.
+    /// An entry was left for another pass, although it may not change again before that.
     pub fn postpone(&self) {
         self.1.store(true, Ordering::Relaxed);
     }
 
-    /// Whether only a look at everything finds what is left to do.
+    /// Whether only a full scan finds what is left to do.
     pub fn has_postponed(&self) -> bool {
         self.1.load(Ordering::Relaxed)
     }
 
-    /// The target could not do it.
+    /// The target failed on these entries.
     pub fn failed(&self, items: &[Item]) {
         if !items.is_empty() {
             self.postpone();
@@ -72,41 +72,41 @@ impl Outcomes {
         items.iter().for_each(|item| self.unsent(item.dir, &item.name));
     }
 
-    fn record(&self, dir: u32, name: &[u8], outcome: Outcome) {
+    fn record(&self, dir: u32, name: &[u8], outcome: EntryResult) {
         self.lock().entry(dir).or_default().insert(name.to_vec(), outcome);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, HashMap<Vec<u8>, Outcome>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, HashMap<Vec<u8>, EntryResult>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Everything that the next manifest follows from.
-pub struct Result<'a> {
+/// What the next manifest is made of.
+pub struct NextManifest<'a> {
     /// The source.
     pub source: &'a Source,
     /// The scan.
-    pub found: &'a Found,
+    pub found: &'a Scan,
     /// What the target had before.
-    pub known: &'a Known,
-    /// What went another way.
-    pub outcomes: &'a Outcomes,
+    pub known: &'a Baseline,
+    /// Entries of which the target has something else than the scan saw.
+    pub outcomes: &'a EntryResults,
     /// Whether what the source does not have was removed.
     pub deleted: bool,
 }
 
-impl Result<'_> {
-    /// Writes the manifest of what the target has now: only what changed, where that is little.
+impl NextManifest<'_> {
+    /// Writes the manifest of what the target has now. Where little changed, only the changes are written.
     pub fn save(&self, file: &Path, header: Header, store: &Store) -> io::Result<()> {
         let delta = match self.known {
-            Known::Manifest(manifest) => manifest.delta(),
-            Known::Watched(watched) => watched.delta.clone(),
-            Known::Target(..) => return self.save_whole(file, &header, store),
+            Baseline::Manifest(manifest) => manifest.delta(),
+            Baseline::Watched(watched) => watched.delta.clone(),
+            Baseline::Listing(..) => return self.save_whole(file, &header, store),
         };
         let delta = self.changed(Delta { header, ..delta });
         match self.known {
             _ if delta.is_small() => delta.save(file),
-            Known::Manifest(_) => self.save_whole(file, &delta.header, store),
+            Baseline::Manifest(_) => self.save_whole(file, &delta.header, store),
             _ => {
                 let manifest = Manifest::load(file, &delta.header.rules)?;
                 manifest.save_with(delta, file)
@@ -156,20 +156,22 @@ impl Result<'_> {
     fn listing(&self, nth: u32, out: &mut Vec<u8>) {
         let outcomes = self.outcomes.lock();
         let outcomes = outcomes.get(&nth);
-        for (act, old) in self.found.acts(nth, self.known) {
+        for (act, old) in self.found.actions(nth, self.known) {
             let unsent = old.map(|old| Entry { flags: old.flags | DIRTY, ..old });
             let entry = match act {
-                Act::Nothing => old,
-                Act::Remove(_) if self.deleted => None,
-                Act::Remove(_) => old.map(|old| Entry { flags: old.flags | GONE, ..old }),
-                Act::Send(e) | Act::Make(e) | Act::Enter(e) | Act::Settle(e) | Act::Link(e, _) => {
-                    match outcomes.and_then(|o| o.get(e.name)) {
-                        Some(Outcome::Sent(entry)) => entry.get().or(unsent),
-                        Some(Outcome::Unsent) => unsent,
-                        None if self.source.moment.is_fresh(e.ctime) => Some(Entry { flags: e.flags | DIRTY, ..e }),
-                        None => Some(e),
-                    }
-                }
+                Action::Nothing => old,
+                Action::Remove(_) if self.deleted => None,
+                Action::Remove(_) => old.map(|old| Entry { flags: old.flags | GONE, ..old }),
+                Action::Send(e)
+                | Action::CreateNode(e)
+                | Action::CreateDirectory(e)
+                | Action::SetMetadata(e)
+                | Action::Link(e, _) => match outcomes.and_then(|o| o.get(e.name)) {
+                    Some(EntryResult::Sent(entry)) => entry.get().or(unsent),
+                    Some(EntryResult::Unsent) => unsent,
+                    None if self.source.moment.is_racy(e.ctime) => Some(Entry { flags: e.flags | DIRTY, ..e }),
+                    None => Some(e),
+                },
             };
             if let Some(entry) = entry {
                 entry.encode(out);

@@ -2,19 +2,17 @@
 //!
 //! Must never delete before everything else has arrived.
 
-use super::context::PER_ORDER;
-use super::context::Transfer;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::files::Feed;
-use super::files::{Read, Reader};
-use super::nodes::Makes;
+use super::context::{PER_ORDER, Transfer};
+use super::files::{FileBatcher, Read, Reader};
+use super::nodes::NodeBatcher;
 use crate::copy::failure::Failure;
 use crate::copy::fs::path;
 use crate::copy::send::ledger::{Item, Sent};
-use crate::copy::send::source::changes::Act;
-use crate::copy::wire::request::{Make, Node, Order};
+use crate::copy::send::source::actions::Action;
+use crate::copy::wire::request::{NewNode, Node, Request};
 
 impl Transfer<'_> {
     /// Sends all that is missing; whether deletions were done.
@@ -29,7 +27,7 @@ impl Transfer<'_> {
         self.ledger.settle()?;
         let (failed, failures, _) = self.ledger.failures();
         self.outcomes.failed(&failed);
-        let deletes = self.orders.rules.delete && failures == 0;
+        let deletes = self.task.rules.delete && failures == 0;
         if deletes {
             self.delete()?;
             self.ledger.settle()?;
@@ -50,15 +48,15 @@ impl Transfer<'_> {
             for _ in 0..readers {
                 scope.spawn(|| read_all(&reader, &queue));
             }
-            let mut feed = Feed::new(&work);
-            let mut makes = Makes { transfer: self, items: Vec::new(), sent: Sent::default() };
+            let mut feed = FileBatcher::new(&work);
+            let mut makes = NodeBatcher { transfer: self, items: Vec::new(), sent: Sent::default() };
             for nth in 0..u32::try_from(self.found.dirs.len()).unwrap_or(u32::MAX) {
-                for (act, old) in self.found.acts(nth, self.known) {
+                for (act, old) in self.found.actions(nth, self.known) {
                     let replaces = old.is_some_and(|old| old.is_dir());
                     match act {
-                        Act::Send(entry) if replaces == replaces_directories => feed.add(nth, &entry, old)?,
-                        Act::Make(entry) if replaces == replaces_directories => makes.add(nth, &entry)?,
-                        Act::Enter(entry) if !replaces_directories => makes.add(nth, &entry)?,
+                        Action::Send(entry) if replaces == replaces_directories => feed.add(nth, &entry, old)?,
+                        Action::CreateNode(entry) if replaces == replaces_directories => makes.add(nth, &entry)?,
+                        Action::CreateDirectory(entry) if !replaces_directories => makes.add(nth, &entry)?,
                         _ => {}
                     }
                 }
@@ -76,8 +74,8 @@ impl Transfer<'_> {
         let (mut items, mut sent) = (Vec::new(), Sent::default());
         let firsts = self.found.firsts(self.known);
         for nth in 0..u32::try_from(self.found.dirs.len()).unwrap_or(u32::MAX) {
-            for (act, _) in self.found.acts(nth, self.known) {
-                let Act::Link(entry, first) = act else { continue };
+            for (act, _) in self.found.actions(nth, self.known) {
+                let Action::Link(entry, first) = act else { continue };
                 let Some(existing) = firsts.get(&first).cloned() else { continue };
                 if self.outcomes.is_unsent(first.0, path::split(&existing).1) {
                     // It vanished meanwhile: the next pass finds another first name.
@@ -86,7 +84,7 @@ impl Transfer<'_> {
                     self.ledger.unsettled.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
-                items.push(Make { path: self.path(nth, entry.name), what: Node::Link(existing) });
+                items.push(NewNode { path: self.path(nth, entry.name), what: Node::Link(existing) });
                 sent.items.push(Item { dir: nth, name: entry.name.to_vec() });
                 if items.len() == PER_ORDER {
                     self.make(std::mem::take(&mut items), std::mem::take(&mut sent))?;
@@ -99,15 +97,15 @@ impl Transfer<'_> {
     fn delete(&self) -> Result<(), Failure> {
         let mut paths = Vec::new();
         for nth in 0..u32::try_from(self.found.dirs.len()).unwrap_or(u32::MAX) {
-            for (act, _) in self.found.acts(nth, self.known) {
-                if let Act::Remove(entry) = act {
+            for (act, _) in self.found.actions(nth, self.known) {
+                if let Action::Remove(entry) = act {
                     paths.push(self.path(nth, entry.name));
                 }
             }
         }
         for paths in paths.chunks(PER_ORDER) {
             let seq = self.ledger.register(Sent::default());
-            self.link.order(&Order::Delete { seq, paths: paths.to_vec() }, Vec::new())?;
+            self.link.request(&Request::Delete { seq, paths: paths.to_vec() }, Vec::new())?;
         }
         Ok(())
     }

@@ -1,51 +1,50 @@
-//! Both sides hashed at the same time, and compared directory by directory as they come.
+//! Has both sides hash their trees at the same time, and compares the digests directory by directory as they arrive.
 //!
-//! Owns what makes two entries the same. Must never hold more of the tree than what one side is ahead of the other.
+//! Owns what makes two entries the same. Must never hold more of a tree than one side is ahead of the other.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crate::copy::digest::cache::{Memory, Subject};
-use crate::copy::digest::hash::{Hashed, Hashing};
+use crate::copy::digest::cache::{CacheScope, DigestCache};
+use crate::copy::digest::hash::{HashedDir, TreeHasher};
 use crate::copy::digest::tree::hash_tree;
 use crate::copy::failure::{Failure, Side};
-use crate::copy::fs::listing::{Entries, Entry, Pair, is_valid, merge};
-use crate::copy::fs::metadata::Rights;
+use crate::copy::fs::listing::{Entries, Entry, Merged, is_valid, merge};
+use crate::copy::fs::metadata::Privileges;
 use crate::copy::fs::path;
 use crate::copy::send::link::Link;
 use crate::copy::send::source::scan::Source;
-use crate::copy::wire::request::Order;
-use crate::copy::wire::response::{Digest, How};
-use crate::copy::wire::response::{Ready, Report};
-use crate::copy::wire::task::Orders;
+use crate::copy::wire::request::Request;
+use crate::copy::wire::response::{Digest, DigestOrigin, Ready, Response};
+use crate::copy::wire::task::TreeTask;
 
 /// Two trees to be compared.
 pub struct Comparison<'a> {
     /// How the job is done.
-    pub orders: &'a Orders,
+    pub task: &'a TreeTask,
     /// The source's side.
     pub source: &'a Source,
     /// Where the source keeps the records of the job.
     pub dir: &'a Path,
-    /// The way to the target.
+    /// The link to the target.
     pub link: &'a Link,
     /// The state of the target.
     pub ready: &'a Ready,
 }
 
 impl Comparison<'_> {
-    /// Has both sides hash everything; `each` gets the directories of the source, and what the target has in their place.
-    pub fn run(&self, each: &(dyn Fn(&Hashed, &Hashed) + Sync)) -> Result<(), Failure> {
+    /// Has both sides hash everything. `each` gets every directory of the source, and what the target has under the same path.
+    pub fn run(&self, each: &(dyn Fn(&HashedDir, &HashedDir) + Sync)) -> Result<(), Failure> {
         let Source { tree, filter, temp, moment } = self.source;
-        let (orders, fresh) = (self.orders, self.orders.fresh);
-        let privileged = self.ready.privileged && Rights::of_process().privileged;
-        let (side, root) = (Side::Source, orders.from.as_bytes());
-        let subject = Subject { dir: self.dir, side, job: &orders.job, root, privileged, owners: None };
-        let memory = if fresh { None } else { Memory::begin(&subject, tree, *moment) };
+        let (task, fresh) = (self.task, self.task.fresh);
+        let privileged = self.ready.privileged && Privileges::of_process().privileged;
+        let (side, root) = (Side::Source, task.from.as_bytes());
+        let subject = CacheScope { dir: self.dir, side, job: &task.job, root, privileged, owners: None };
+        let memory = if fresh { None } else { DigestCache::begin(&subject, tree, *moment) };
         let (leave, memory_of) = (|| self.link.may_go_on(), memory.as_ref());
-        let hashing = Hashing { tree, side, filter, temp, privileged, owners: None, leave: &leave };
-        self.link.order(&Order::Digest { privileged, fresh }, Vec::new())?;
+        let hashing = TreeHasher { tree, side, filter, temp, privileged, owners: None, leave: &leave };
+        self.link.request(&Request::DigestTree { privileged, fresh }, Vec::new())?;
         let pairing = Pairing { waiting: Mutex::default(), each };
         let (ours, theirs) = std::thread::scope(|scope| {
             let ours = scope.spawn(|| hash_tree(&hashing, memory_of, &|hashed| pairing.ours(hashed)));
@@ -53,8 +52,8 @@ impl Comparison<'_> {
             (ours.join(), theirs)
         });
         let mut problems = ours.map_err(|_| Failure::fatal(Side::Source, "hashing the source failed"))?;
-        // Also where the connection broke: the next try need not read it all again.
-        memory.into_iter().for_each(Memory::finish);
+        // Also when the connection broke, so that the next attempt reads less.
+        memory.into_iter().for_each(DigestCache::finish);
         problems.extend(theirs?);
         if let Some(first) = problems.first() {
             let what =
@@ -67,41 +66,41 @@ impl Comparison<'_> {
 
     /// Takes in the target's digests; what it could not read comes back.
     fn receive(&self, pairing: &Pairing<'_>) -> Result<Vec<Failure>, Failure> {
-        let mut arriving: HashMap<Vec<u8>, Hashed> = HashMap::new();
+        let mut arriving: HashMap<Vec<u8>, HashedDir> = HashMap::new();
         loop {
-            match self.link.report()? {
-                Report::Digests { path, listing, digests, last } => {
+            match self.link.response()? {
+                Response::Digests { path, listing, digests, last } => {
                     if !path::is_relative(&path) || !is_valid(&listing) || Entries(&listing).count() != digests.len() {
-                        return Err(Failure::protocol(Side::Target, "digests that make no sense"));
+                        return Err(Failure::protocol(Side::Target, "invalid digests"));
                     }
                     let there = arriving.entry(path.clone()).or_default();
                     there.listing.extend_from_slice(&listing);
                     there.digests.extend(digests);
                     if last && let Some(there) = arriving.remove(&path) {
-                        pairing.theirs(Hashed { path, ..there });
+                        pairing.theirs(HashedDir { path, ..there });
                     }
                 }
-                Report::Digested { failures } => return Ok(failures),
-                _ => return Err(Failure::protocol(Side::Target, "an answer to another question")),
+                Response::DigestsEnd { failures } => return Ok(failures),
+                _ => return Err(Failure::protocol(Side::Target, "an unexpected response")),
             }
         }
     }
 }
 
-/// Directories of which one side is known.
+/// Directories that have arrived from one side only.
 struct Pairing<'a> {
     waiting: Mutex<Waiting>,
-    each: &'a (dyn Fn(&Hashed, &Hashed) + Sync),
+    each: &'a (dyn Fn(&HashedDir, &HashedDir) + Sync),
 }
 
 #[derive(Default)]
 struct Waiting {
-    ours: HashMap<Vec<u8>, Hashed>,
-    theirs: HashMap<Vec<u8>, Hashed>,
+    ours: HashMap<Vec<u8>, HashedDir>,
+    theirs: HashMap<Vec<u8>, HashedDir>,
 }
 
 impl Pairing<'_> {
-    fn ours(&self, ours: Hashed) {
+    fn ours(&self, ours: HashedDir) {
         let theirs = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             match waiting.theirs.remove(&ours.path) {
@@ -112,7 +111,7 @@ impl Pairing<'_> {
         (self.each)(&ours, &theirs);
     }
 
-    fn theirs(&self, theirs: Hashed) {
+    fn theirs(&self, theirs: HashedDir) {
         let ours = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             match waiting.ours.remove(&theirs.path) {
@@ -126,11 +125,11 @@ impl Pairing<'_> {
     /// What is still waiting has no counterpart. A directory that only the target has is an entry of its parent there.
     fn finish(self) {
         let waiting = self.waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
-        waiting.ours.values().for_each(|ours| (self.each)(ours, &Hashed::default()));
+        waiting.ours.values().for_each(|ours| (self.each)(ours, &HashedDir::default()));
     }
 }
 
-/// What a comparison says of one name.
+/// The result of comparing one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Both sides have the same.
@@ -138,11 +137,11 @@ pub enum Verdict {
         /// Neither side had to read it: both knew it from an earlier comparison.
         known: bool,
     },
-    /// They have not.
+    /// The sides differ.
     Differs {
-        /// In what, for people.
+        /// What differs, for people.
         what: &'static str,
-        /// Whether it stood still on the source while it was compared.
+        /// Whether it did not change on the source while it was compared.
         still: bool,
     },
     /// The source has no such entry.
@@ -150,23 +149,23 @@ pub enum Verdict {
 }
 
 /// Compares a directory; `verdict` gets every name, with the source's entry where there is one.
-pub fn compare(ours: &Hashed, theirs: &Hashed, owners: bool, verdict: &mut dyn FnMut(&Entry<'_>, Verdict)) {
+pub fn compare(ours: &HashedDir, theirs: &HashedDir, owners: bool, verdict: &mut dyn FnMut(&Entry<'_>, Verdict)) {
     let (mut here, mut there) = (ours.digests.iter(), theirs.digests.iter());
     for pair in merge(&ours.listing, &theirs.listing) {
         match pair {
-            Pair::Both(a, b) => {
+            Merged::Both(a, b) => {
                 let (Some(x), Some(y)) = (here.next(), there.next()) else { return };
                 let found = match difference((&a, x), (&b, y), owners) {
-                    Some(what) => Verdict::Differs { what, still: x.how != How::Moved },
-                    None => Verdict::Same { known: x.how == How::Known && y.how == How::Known },
+                    Some(what) => Verdict::Differs { what, still: x.how != DigestOrigin::Changed },
+                    None => Verdict::Same { known: x.how == DigestOrigin::Cached && y.how == DigestOrigin::Cached },
                 };
                 verdict(&a, found);
             }
-            Pair::Left(a) => {
-                let still = here.next().is_some_and(|x| x.how != How::Moved);
+            Merged::Left(a) => {
+                let still = here.next().is_some_and(|x| x.how != DigestOrigin::Changed);
                 verdict(&a, Verdict::Differs { what: "is missing on the target", still });
             }
-            Pair::Right(b) => {
+            Merged::Right(b) => {
                 there.next();
                 verdict(&b, Verdict::Extra);
             }

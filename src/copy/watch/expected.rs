@@ -1,4 +1,4 @@
-//! What a watch will be able to do on a host, by what is known of the host before anything is started there.
+//! Whether a change watch will work on a host, judged by what is known of the host before anything is started there.
 //!
 //! Pure. Must never promise a watch where one of its conditions is not known to hold.
 
@@ -15,7 +15,7 @@ const KERNEL: (u32, u32) = (5, 9);
 /// How the passes after the first will find what changed on a source. Either finds every change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outlook {
+pub enum ExpectedScan {
     /// A change watch will say where to look.
     Watched,
     /// Every entry will be looked at.
@@ -30,7 +30,7 @@ pub enum Outlook {
     },
 }
 
-impl std::fmt::Display for Outlook {
+impl std::fmt::Display for ExpectedScan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Watched => f.write_str("watched"),
@@ -41,7 +41,7 @@ impl std::fmt::Display for Outlook {
 }
 
 /// What to expect of a tree on a host.
-pub fn outlook(host: &Facts, tree: &PathFacts) -> Outlook {
+pub fn expected_scan(host: &Facts, tree: &PathFacts) -> ExpectedScan {
     let conditions = [
         (tree.filesystem.map(|kind| FILESYSTEMS.contains(&kind)), NO_FILESYSTEM, "its filesystem"),
         (kernel(&host.kernel).map(|version| version >= KERNEL), OLD_KERNEL, "the kernel's version"),
@@ -51,11 +51,11 @@ pub fn outlook(host: &Facts, tree: &PathFacts) -> Outlook {
         (tree.layers.map(|n| n == 0), LAYER, "whether it is a layer of an overlay"),
     ];
     if let Some((_, why, _)) = conditions.iter().find(|(holds, ..)| *holds == Some(false)) {
-        return Outlook::Swept { why: (*why).to_owned() };
+        return ExpectedScan::Swept { why: (*why).to_owned() };
     }
     match conditions.iter().find(|(holds, ..)| holds.is_none()) {
-        Some((.., what)) => Outlook::Unknown { why: format!("the host does not say {what}") },
-        None => Outlook::Watched,
+        Some((.., what)) => ExpectedScan::Unknown { why: format!("the host does not say {what}") },
+        None => ExpectedScan::Watched,
     }
 }
 
@@ -92,35 +92,35 @@ mod tests {
 
     #[test]
     fn a_watch_is_promised_only_where_every_condition_is_known_to_hold() {
-        assert_eq!(outlook(&host(), &tree()), Outlook::Watched);
+        assert_eq!(expected_scan(&host(), &tree()), ExpectedScan::Watched);
         let swept = [
-            (outlook(&Facts { rights: Some(0), ..host() }, &tree()), NO_ROOT),
-            (outlook(&Facts { kernel: "Linux 5.8.18".into(), ..host() }, &tree()), OLD_KERNEL),
-            (outlook(&Facts { sees_all: Some(false), ..host() }, &tree()), NO_PROCESSES),
-            (outlook(&host(), &PathFacts { filesystem: Some(0x0102_1994), ..tree() }), NO_FILESYSTEM),
-            (outlook(&host(), &PathFacts { mounts: Some(1), ..tree() }), MOUNTS),
-            (outlook(&host(), &PathFacts { layers: Some(1), ..tree() }), LAYER),
+            (expected_scan(&Facts { rights: Some(0), ..host() }, &tree()), NO_ROOT),
+            (expected_scan(&Facts { kernel: "Linux 5.8.18".into(), ..host() }, &tree()), OLD_KERNEL),
+            (expected_scan(&Facts { sees_all: Some(false), ..host() }, &tree()), NO_PROCESSES),
+            (expected_scan(&host(), &PathFacts { filesystem: Some(0x0102_1994), ..tree() }), NO_FILESYSTEM),
+            (expected_scan(&host(), &PathFacts { mounts: Some(1), ..tree() }), MOUNTS),
+            (expected_scan(&host(), &PathFacts { layers: Some(1), ..tree() }), LAYER),
         ];
         for (outlook, why) in swept {
-            assert_eq!(outlook, Outlook::Swept { why: why.to_owned() });
+            assert_eq!(outlook, ExpectedScan::Swept { why: why.to_owned() });
         }
         let unknown = [
-            outlook(&Facts { rights: None, ..host() }, &tree()),
-            outlook(&Facts { kernel: "FreeBSD 14.1".into(), ..host() }, &tree()),
-            outlook(&Facts { sees_all: None, ..host() }, &tree()),
-            outlook(&host(), &PathFacts { filesystem: None, ..tree() }),
-            outlook(&host(), &PathFacts { mounts: None, ..tree() }),
-            outlook(&host(), &PathFacts { layers: None, ..tree() }),
+            expected_scan(&Facts { rights: None, ..host() }, &tree()),
+            expected_scan(&Facts { kernel: "FreeBSD 14.1".into(), ..host() }, &tree()),
+            expected_scan(&Facts { sees_all: None, ..host() }, &tree()),
+            expected_scan(&host(), &PathFacts { filesystem: None, ..tree() }),
+            expected_scan(&host(), &PathFacts { mounts: None, ..tree() }),
+            expected_scan(&host(), &PathFacts { layers: None, ..tree() }),
         ];
         for outlook in unknown {
-            assert!(matches!(outlook, Outlook::Unknown { .. }), "{outlook:?}");
+            assert!(matches!(outlook, ExpectedScan::Unknown { .. }), "{outlook:?}");
         }
     }
 
     #[test]
     fn what_is_known_to_fail_counts_before_what_is_not_known() {
         let host = Facts { rights: Some(0), sees_all: None, ..host() };
-        assert_eq!(outlook(&host, &tree()), Outlook::Swept { why: NO_ROOT.to_owned() });
+        assert_eq!(expected_scan(&host, &tree()), ExpectedScan::Swept { why: NO_ROOT.to_owned() });
     }
 
     #[test]

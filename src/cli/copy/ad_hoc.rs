@@ -14,10 +14,10 @@ use crate::cli::environment::Environment;
 use crate::cli::failure::advised;
 use crate::cli::load::BadFiles;
 use crate::config::{self, LoadOptions};
-use crate::copy::controller::{self, Engine, Mixed};
+use crate::copy::controller::{self, Engine, LocalOrSsh};
 use crate::copy::fs::filter::Filter;
-use crate::copy::location::{self, BadPlace, Landing, Login, Place};
-use crate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyReport, When};
+use crate::copy::location::{self, BadLocation, CopyRoots, Location, Login};
+use crate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyMode, VerifyReport};
 use crate::engine::Stop;
 use crate::model::{DataPath, Host, SshTarget, TreeRules};
 use crate::ssh::{self, Pool};
@@ -39,26 +39,26 @@ pub enum Ended {
 }
 
 /// A copy that is ready to go.
-pub struct Trip {
+pub struct AdHocCopy {
     engine: Engine,
-    transport: Arc<Mixed>,
+    transport: Arc<LocalOrSsh>,
     job: CopyJob,
     parent: Option<String>,
 }
 
-impl Trip {
+impl AdHocCopy {
     /// Finds out who is meant; contacts nobody yet.
     pub fn new(args: &Args, environment: &Environment) -> anyhow::Result<Self> {
         let here = std::env::current_dir().context("the current directory cannot be found")?;
-        let place = |text: &str| Place::parse(text, &here).map_err(refused);
+        let place = |text: &str| Location::parse(text, &here).map_err(refused);
         let (source, target) = (place(&args.source)?, place(&args.target)?);
-        let Landing { from, to, parent } = location::landing(&source, &target).map_err(refused)?;
+        let CopyRoots { from, to, parent } = location::resolve(&source, &target).map_err(refused)?;
         Filter::new(&args.rules.0).map_err(|e| advised(e.to_string(), "patterns are those of rsync: docs/copy.md"))?;
         let hosts = inventory(args, environment)?;
         let (source, target) = (host(source.host, &hosts), host(target.host, &hosts));
         let program = std::env::current_exe().context("this program cannot be found, and hosts need a copy of it")?;
         let pool = Pool::new(connect::ssh(environment), hosts, ssh::Options::default());
-        let transport = Arc::new(Mixed::new(pool, HERE));
+        let transport = Arc::new(LocalOrSsh::new(pool, HERE));
         let engine = Engine::new(Arc::clone(&transport) as Arc<dyn controller::Transport>, program);
         // A watch is of use to later passes only.
         let engine = if args.watch.is_some() { engine } else { engine.sweeping() };
@@ -179,7 +179,7 @@ impl Trip {
         let mut examples = Vec::new();
         for _ in 0..2 {
             show.begin("verifying");
-            let report = self.engine.verify(&self.job, When::Frozen, &|now| show.progress(now)).await?;
+            let report = self.engine.verify(&self.job, VerifyMode::Frozen, &|now| show.progress(now)).await?;
             if report.different == 0 {
                 return Ok(report);
             }
@@ -229,7 +229,7 @@ impl Trip {
     }
 }
 
-fn refused(bad: BadPlace) -> anyhow::Error {
+fn refused(bad: BadLocation) -> anyhow::Error {
     advised(bad.what, bad.hint)
 }
 

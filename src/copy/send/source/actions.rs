@@ -2,70 +2,74 @@
 //!
 //! Pure: compares a scan with the baseline.
 
-use super::scan::Found;
 use std::collections::HashMap;
 
 use rustix::fs::FileType;
 
-use super::baseline::Known;
-use crate::copy::fs::listing::{Entries, Entry, LINKED, Pair, merge};
-use crate::copy::fs::path::{self};
+use super::baseline::Baseline;
+use super::scan::Scan;
+use crate::copy::fs::listing::{Entries, Entry, LINKED, Merged, merge};
+use crate::copy::fs::path;
 
-/// What is to be done about one name.
+/// What is to be done about one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act<'a> {
-    /// The target has it.
+pub enum Action<'a> {
+    /// Nothing: the target has it.
     Nothing,
-    /// A regular file whose content is sent.
+    /// Send the content of a regular file.
     Send(Entry<'a>),
-    /// A symlink or special file that is made.
-    Make(Entry<'a>),
-    /// A directory that is new.
-    Enter(Entry<'a>),
-    /// A directory whose attributes changed.
-    Settle(Entry<'a>),
-    /// One more name of the entry at that place.
+    /// Create a symlink or special file.
+    CreateNode(Entry<'a>),
+    /// Create a directory.
+    CreateDirectory(Entry<'a>),
+    /// Set the metadata of a directory.
+    SetMetadata(Entry<'a>),
+    /// Hard-link it to the entry with this directory and position.
     Link(Entry<'a>, (u32, u32)),
-    /// The source does not have it.
+    /// Remove it: the source does not have it.
     Remove(Entry<'a>),
 }
 
-impl Act<'_> {
+impl Action<'_> {
     /// What `pair` (source, target) asks for; `first` is where the entry's inode has its first name, if that is another.
-    pub fn of<'a>(pair: Pair<'a, 'a>, first: Option<(u32, u32)>) -> Act<'a> {
+    pub fn of<'a>(pair: Merged<'a, 'a>, first: Option<(u32, u32)>) -> Action<'a> {
         let (now, then) = match pair {
-            Pair::Right(then) => return Act::Remove(then),
-            Pair::Left(now) => (now, None),
-            Pair::Both(now, then) => (now, Some(then)),
+            Merged::Right(then) => return Action::Remove(then),
+            Merged::Left(now) => (now, None),
+            Merged::Both(now, then) => (now, Some(then)),
         };
         if first.is_none() && then.is_some_and(|then| now.is_covered_by(&then)) {
-            return Act::Nothing;
+            return Action::Nothing;
         }
         match (now.kind(), first) {
-            (FileType::Directory, _) if then.is_some_and(|then| then.is_dir()) => Act::Settle(now),
-            (FileType::Directory, _) => Act::Enter(now),
-            (_, Some(first)) => Act::Link(now, first),
-            (FileType::RegularFile, None) => Act::Send(now),
-            _ => Act::Make(now),
+            (FileType::Directory, _) if then.is_some_and(|then| then.is_dir()) => Action::SetMetadata(now),
+            (FileType::Directory, _) => Action::CreateDirectory(now),
+            (_, Some(first)) => Action::Link(now, first),
+            (FileType::RegularFile, None) => Action::Send(now),
+            _ => Action::CreateNode(now),
         }
     }
 }
 
-impl Found {
+impl Scan {
     /// What is to be done in a directory, name by name, with the position in the source's listing.
-    pub fn acts<'a>(&'a self, nth_dir: u32, known: &'a Known) -> impl Iterator<Item = (Act<'a>, Option<Entry<'a>>)> {
+    pub fn actions<'a>(
+        &'a self,
+        nth_dir: u32,
+        known: &'a Baseline,
+    ) -> impl Iterator<Item = (Action<'a>, Option<Entry<'a>>)> {
         let dir = self.dirs.get(nth_dir as usize);
         let listing = dir.and_then(|d| d.listing.as_deref());
         let then = dir.filter(|d| d.listing.is_some()).and_then(|d| known.listing(&d.path)).unwrap_or_default();
         let mut nth = 0;
         merge(listing.unwrap_or_default(), then).map(move |pair| {
             let (first, old) = match pair {
-                Pair::Right(old) => (None, Some(old)),
-                Pair::Left(now) => (self.first(&now, nth_dir, nth), None),
-                Pair::Both(now, old) => (self.first(&now, nth_dir, nth), Some(old)),
+                Merged::Right(old) => (None, Some(old)),
+                Merged::Left(now) => (self.first(&now, nth_dir, nth), None),
+                Merged::Both(now, old) => (self.first(&now, nth_dir, nth), Some(old)),
             };
-            nth += u32::from(!matches!(pair, Pair::Right(_)));
-            (Act::of(pair, first), old)
+            nth += u32::from(!matches!(pair, Merged::Right(_)));
+            (Action::of(pair, first), old)
         })
     }
 
@@ -73,8 +77,8 @@ impl Found {
         (now.flags & LINKED != 0).then(|| self.links.get(&(dir, nth)).copied()).flatten()
     }
 
-    /// The paths of the first names of inodes that get further ones, each listing read once.
-    pub fn firsts(&self, known: &Known) -> HashMap<(u32, u32), Vec<u8>> {
+    /// The paths of the first names of inodes that get further links. Each listing is read once.
+    pub fn firsts(&self, known: &Baseline) -> HashMap<(u32, u32), Vec<u8>> {
         let mut wanted: Vec<(u32, u32)> = self.links.values().copied().collect();
         wanted.sort_unstable();
         wanted.dedup();
@@ -93,11 +97,11 @@ impl Found {
     }
 
     /// Directories that the baseline knows and the source no longer has.
-    pub fn gone(&self, known: &Known) -> Vec<Vec<u8>> {
+    pub fn gone(&self, known: &Baseline) -> Vec<Vec<u8>> {
         let manifest = match known {
-            Known::Manifest(manifest) => manifest,
-            Known::Target(..) => return Vec::new(),
-            Known::Watched(watched) => return watched.gone.clone(),
+            Baseline::Manifest(manifest) => manifest,
+            Baseline::Listing(..) => return Vec::new(),
+            Baseline::Watched(watched) => return watched.gone.clone(),
         };
         let mut found = self.dirs.iter().map(|dir| dir.path.as_slice()).peekable();
         let mut gone = Vec::new();
