@@ -50,12 +50,17 @@ fn host(address: SocketAddr) -> Host {
 }
 
 async fn ask(probe: Probe, at: SocketAddr) -> Verdict {
+    ask_within(Duration::from_secs(60), probe, at).await
+}
+
+/// Gives up after `timeout`.
+async fn ask_within(timeout: Duration, probe: Probe, at: SocketAddr) -> Verdict {
     let check = HealthCheck {
         probe,
         rise: 1,
         fall: 1,
         interval: Duration::from_secs(1),
-        timeout: Duration::from_millis(600),
+        timeout,
         within: Duration::from_secs(1),
     };
     let mut verdict = Checker::new(Arc::new(NoSsh)).probe(&check, &Subject::Host(&host(at))).await;
@@ -115,7 +120,7 @@ async fn an_answer_with_all_that_is_wanted_passes() {
     let wanted = Http {
         body: Some("ok fra".into()),
         headers: BTreeMap::from([("x-site".to_owned(), "fra".to_owned())]),
-        latency: Some(Duration::from_millis(500)),
+        latency: Some(Duration::from_secs(60)),
         ..http()
     };
     let verdict = ask(Probe::Http(wanted), answering(OK).await).await;
@@ -184,8 +189,14 @@ async fn a_service_that_does_not_answer_properly_fails() {
     let mut said = String::new();
     let cut = answering("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nok").await;
     let mute = server(OK, Duration::from_secs(60)).await;
-    for at in [nobody(), answering("SSH-2.0-OpenSSH_9.2\r\n").await, cut, mute] {
-        let verdict = ask(Probe::Http(http()), at).await;
+    let long = Duration::from_secs(60);
+    for (at, timeout) in [
+        (nobody(), long),
+        (answering("SSH-2.0-OpenSSH_9.2\r\n").await, long),
+        (cut, long),
+        (mute, Duration::from_millis(600)),
+    ] {
+        let verdict = ask_within(timeout, Probe::Http(http()), at).await;
         assert_eq!(verdict.outcome, Outcome::Fail, "{}", verdict.evidence);
         said.push_str(&format!("{}\n", verdict.evidence));
     }
@@ -288,19 +299,19 @@ async fn a_command_runs_on_the_host_itself_and_a_host_that_is_down_is_unknown() 
     let pool = migrate::ssh::Pool::new(environment, BTreeMap::new(), Default::default());
     let checker = Checker::new(Arc::new(pool));
     let host = sshd.host();
-    let ask = async |script: &str| checker.probe(&exec(script), &Subject::Host(&host)).await;
+    let ask = async |script: &str| checker.probe(&exec(script, 60), &Subject::Host(&host)).await;
     std::fs::write(sshd.home().join("ready"), "").unwrap();
     assert_eq!(ask("test -e \"$HOME/ready\" && test {{ name }} = fra-1").await.outcome, Outcome::Pass);
     let verdict = ask("cat \"$HOME/{{ name }}\"").await;
     assert_eq!(verdict.outcome, Outcome::Fail);
     assert!(verdict.evidence.contains("exit 1: cat: "), "{}", verdict.evidence);
-    assert_eq!(ask("sleep 30").await.outcome, Outcome::Unknown);
+    assert_eq!(checker.probe(&exec("sleep 30", 1), &Subject::Host(&host)).await.outcome, Outcome::Unknown);
     sshd.stop();
     let verdict = ask("true").await;
     assert_eq!(verdict.outcome, Outcome::Unknown, "{}", verdict.evidence);
 }
 
-fn exec(script: &str) -> HealthCheck {
+fn exec(script: &str, timeout: u32) -> HealthCheck {
     let (probe, second) = (Probe::Exec(Exec(Template(script.into()))), Duration::from_secs(1));
-    HealthCheck { probe, rise: 1, fall: 1, interval: second, timeout: 5 * second, within: second }
+    HealthCheck { probe, rise: 1, fall: 1, interval: second, timeout: timeout * second, within: second }
 }

@@ -135,7 +135,7 @@ pub fn given(name: &str) -> String {
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(60), "{what} did not come about");
+        assert!(began.elapsed() < Duration::from_secs(120), "{what} did not come about");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -1,12 +1,14 @@
 //! `migrate copy`, as its users meet it: every way round, every flag.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::lab::process::PATIENCE;
 use crate::lab::sshd::Sshd;
 use crate::over_ssh::Hosts;
 use crate::pair::differences;
@@ -116,7 +118,7 @@ fn signal(child: &Child) {
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -322,6 +324,16 @@ fn watching_catches_up_until_it_is_asked_for_the_last_pass() {
     assert_eq!(desk.report(&[&from, &to])["looked"]["swept"]["why"], "no watch was asked for");
 }
 
+/// Reads its complaints up to a line that holds `text`.
+fn until_it_says(child: &mut Child, text: &str) {
+    let mut errors = BufReader::new(child.stderr.as_mut().unwrap());
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert!(errors.read_line(&mut line).unwrap() > 0, "it ended without {text:?}");
+    }
+}
+
 /// A copy that takes long, and is under way.
 fn slow(desk: &Desk) -> Child {
     fs::create_dir(desk.path("data")).unwrap();
@@ -351,11 +363,11 @@ fn a_copy_that_is_stopped_leaves_neither_agent_nor_key_and_goes_on_the_next_time
 #[test]
 fn a_second_signal_ends_it_at_once_and_the_next_copy_sweeps_up() {
     let desk = Desk::new();
-    let child = slow(&desk);
+    let mut child = slow(&desk);
     // Nothing answers any more, so that cleaning up takes its time.
     desk.hosts.target.freeze();
     signal(&child);
-    std::thread::sleep(Duration::from_millis(300));
+    until_it_says(&mut child, "once more ends it at once");
     signal(&child);
     assert_eq!(ran(child).code, 130);
     desk.hosts.target.thaw();

@@ -74,12 +74,14 @@ fn a_large_file_of_the_targets_own_is_compared_by_blocks() {
 fn a_file_that_was_cut_in_the_middle_goes_on_where_it_stopped() {
     let mut pair = Pair::new();
     fs::write(pair.source().join("big"), noise(1, 60 * MIB as usize)).unwrap();
-    pair.job.bandwidth = Some(20 * MIB);
+    pair.job.bandwidth = Some(10 * MIB);
     std::thread::scope(|scope| {
         let pass = scope.spawn(|| pair.try_pass());
         while partial_bytes(&pair.target()) < 15 * MIB && !pass.is_finished() {
             std::thread::sleep(Duration::from_millis(5));
         }
+        // It gets no further until its agent is dead.
+        pair.limit(Some(0));
         let pattern = pair.dir.path().join("work-target");
         for pid in agents(pattern.to_str().unwrap()) {
             let _ = Command::new("kill").args(["-KILL", &pid]).status();

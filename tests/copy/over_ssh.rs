@@ -205,7 +205,7 @@ async fn a_connection_cut_on_the_direct_path_is_worth_another_try() {
         fs::write(from.join(format!("f{n}")), noise(n, 20 << 20)).unwrap();
     }
     let mut job = job;
-    job.bandwidth = Some(40 << 20);
+    job.bandwidth = Some(5 << 20);
     let cut = async {
         while !to.join(".").exists() || fs::read_dir(&to).unwrap().count() < 2 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -247,7 +247,7 @@ async fn a_target_that_dies_at_any_instant_of_the_direct_path_never_leaves_anyon
             hosts.target.cut_connections();
         };
         let both = async { tokio::join!(engine.pass(&job, &|_| {}), cut) };
-        let (result, ()) = tokio::time::timeout(std::time::Duration::from_secs(60), both).await.expect("someone waits");
+        let (result, ()) = tokio::time::timeout(crate::lab::process::PATIENCE, both).await.expect("someone waits");
         if let Err(error) = result {
             assert!(error.retryable, "{error:?}");
         }

@@ -113,12 +113,14 @@ async fn a_stream_that_takes_too_long_is_ended_on_both_sides_and_its_end_is_know
     let (out, seen) = (hosts.dir.path().join("out"), hosts.dir.path().join("saw-the-end"));
     let takes = format!("cat > {} && touch {}", out.display(), seen.display());
     let hangs = format!("cat > {}; sleep 300", out.display());
-    // The source writes nothing, or more than the target takes, or all there is.
-    let cases = [("sleep 300", &*takes, false), ("yes", "sleep 300", false), ("echo x", &*hangs, true)];
-    for (relay, (from, to, unknown)) in [false, true].into_iter().flat_map(|relay| cases.map(|case| (relay, case))) {
-        let job = StreamJob { timeout: Some(Duration::from_secs(2)), ..job(&hosts, from, to) };
+    // The source writes nothing, or more than the target takes, or all there is, for which there is time on a busy machine too.
+    let cases = [("sleep 300", &*takes, 1, false), ("yes", "sleep 300", 1, false), ("echo x", &*hangs, 10, true)];
+    for (relay, case) in [false, true].into_iter().flat_map(|relay| cases.map(|case| (relay, case))) {
+        let (from, to, seconds, unknown) = case;
+        let job = StreamJob { timeout: Some(Duration::from_secs(seconds)), ..job(&hosts, from, to) };
         let error = pour(&hosts, relay, &job).await.unwrap_err();
-        assert!(error.error.what.contains("took longer than its timeout of 2 s"), "{from}: {error:?}");
+        let says = format!("took longer than its timeout of {seconds} s");
+        assert!(error.error.what.contains(&says), "{from}: {error:?}");
         assert_eq!((error.unknown, error.error.host.as_str()), (unknown, "new"), "{from}: {error:?}");
         assert!(!seen.exists(), "{from}");
         let running = || hosts.target.session_processes().len() + hosts.source.session_processes().len();

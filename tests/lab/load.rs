@@ -1,6 +1,6 @@
 //! Users of the service: keep-alive connections that read and upload without a pause, and remember every answer.
 //!
-//! Failed is: an error of the connection, an answer that is not 2xx, none in ten seconds, or other bytes than the right ones. Only what
+//! Failed is: an error of the connection, an answer that is not 2xx, none in thirty seconds, or other bytes than the right ones. Only what
 //! every HTTP client does by itself is forgiven, and counted: a request of which not one byte was sent goes out on a new
 //! connection, and a GET on a *reused* connection that was closed before the first byte of its answer is sent once more.
 
@@ -23,7 +23,7 @@ use super::content::Dice;
 use super::resolver::Resolver;
 
 /// No answer after this long is a failure.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where users go.
 pub enum Front {
@@ -208,7 +208,7 @@ async fn user(number: usize, shared: Arc<Shared>) {
         let asked = tokio::time::timeout(PATIENCE, ask(&shared, &mut connections, &mut dice, &request));
         let result = asked.await.unwrap_or_else(|_| {
             connections.clear();
-            Err("no answer in 10 s".to_owned())
+            Err("no answer in 30 s".to_owned())
         });
         shared.note(&request, result, start);
     }

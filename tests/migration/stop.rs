@@ -18,6 +18,7 @@ fn wait_for(apply: &mut Running, step: &str) {
 #[test]
 fn once_stops_a_ramp_between_two_steps_and_apply_goes_on() {
     let fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Shared);
+    fleet.place.edit("plans/web.yaml", "[5%, 25%, 50%, 100%], hold: 2s", "[25%, 50%, 100%], hold: 1h");
     let load = fleet.load(USERS);
     let mut apply = migrate(&fleet).start(&["apply", "plans/web.yaml", "--yes", "--format", "json"]);
     wait_for(&mut apply, "web/watch-25");
@@ -27,6 +28,7 @@ fn once_stops_a_ramp_between_two_steps_and_apply_goes_on() {
     let status = migrate(&fleet).run(&["status", "web"]).expect(0);
     assert!(status.stdout.contains("stopped"), "{}", status.stdout);
     assert!(fleet.haproxy().command("get weight uploads/fra-1").starts_with("25 "));
+    migrate(&fleet).run(&["set", "web", "hold=200ms"]).expect(0);
     migrate(&fleet).run(&["apply", "plans/web.yaml", "--yes"]).expect(0);
     assert_kept(&fleet, &load.stop());
 }
@@ -34,6 +36,8 @@ fn once_stops_a_ramp_between_two_steps_and_apply_goes_on() {
 #[test]
 fn once_in_the_freeze_stops_only_when_the_target_serves() {
     let fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Own);
+    // It cannot come to the next pair, however late the signal is.
+    fleet.place.edit("plans/uploads.yaml", "hold: 2s", "hold: 1h");
     let load = fleet.load(USERS);
     let mut apply = migrate(&fleet).start(&["apply", "plans/uploads.yaml", "--yes", "--format", "json"]);
     wait_for(&mut apply, "uploads/dal-1/last-pass");
@@ -42,6 +46,7 @@ fn once_in_the_freeze_stops_only_when_the_target_serves() {
     assert_eq!(fleet.targets[0].service.mode(), Mode::Serving, "the pair was left frozen");
     assert!(!fleet.haproxy().command("get weight uploads/fra-1").starts_with("0 "), "the target has no traffic");
     assert_eq!(fleet.sources[1].service.mode(), Mode::Serving, "the next pair was begun");
+    migrate(&fleet).run(&["set", "uploads", "hold=200ms"]).expect(0);
     migrate(&fleet).run(&["apply", "plans/uploads.yaml", "--yes"]).expect(0);
     assert_kept(&fleet, &load.stop());
 }

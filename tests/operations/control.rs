@@ -12,6 +12,7 @@ use migrate::event::{Event, Record};
 
 use super::lab::content::Dice;
 use super::lab::fleet::Fleet;
+use super::lab::process::PATIENCE;
 use super::lab::service::Mode;
 use super::support::*;
 
@@ -37,12 +38,18 @@ fn begun_in_pause(records: &[Record]) -> Vec<String> {
 #[test]
 fn paused_in_the_freeze_it_hands_the_pair_over_and_begins_nothing_else_until_it_is_resumed() {
     let fleet = cutover(2);
+    fleet.place.edit(
+        CUTOVER,
+        "echo frozen > mode",
+        "echo frozen > mode; until test -e {{ lab }}/go; do sleep 0.02; done",
+    );
     let load = fleet.load(USERS);
     let mut running = apply(&fleet, CUTOVER);
-    wait_for_intent(&mut running, "uploads/dal-1/last-pass", false);
+    wait_for_intent(&mut running, "uploads/dal-1/freeze", false);
     order(&fleet, &["pause", "uploads", "--why", "lunch"]);
     let again = migrate(&fleet).run(&["pause", "uploads"]).expect(1);
     assert!(again.stderr.contains("paused already"), "{}", again.stderr);
+    fs::write(fleet.place.root().join("go"), "").unwrap();
     wait_for_outcome(&mut running, "uploads/dal-1/shift-50");
     let_it_go_on();
     assert_eq!(fleet.targets[0].service.mode(), Mode::Serving);
@@ -64,13 +71,14 @@ fn paused_in_the_freeze_it_hands_the_pair_over_and_begins_nothing_else_until_it_
 #[test]
 fn the_stop_file_holds_a_run_and_its_removal_lets_it_go_on() {
     let fleet = ramp(1);
-    fleet.place.edit(RAMP, "hold: 200ms", "hold: 1s");
+    fleet.place.edit(RAMP, "hold: 200ms", "hold: 3s");
     let load = fleet.load(USERS);
     let stop = migrate(&fleet).state_dir().join("STOP");
     let mut running = apply(&fleet, RAMP);
     wait_for_intent(&mut running, "web/shift-10", false);
     fs::write(&stop, "").unwrap();
     assert!(running.read_until(|line| json(line)["event"]["event"] == "paused").is_some());
+    order(&fleet, &["set", "web", "hold=100ms"]);
     let_it_go_on();
     assert_eq!(begun_in_pause(&records(&fleet, "web-1")), Vec::<String>::new());
     let explained = migrate(&fleet).run(&["explain"]).expect(0).stdout;
@@ -179,7 +187,7 @@ fn a_copy_stands_still_while_the_load_of_its_source_is_too_high_or_unknown() {
 fn wait_for_socket(fleet: &Fleet, run: &str) {
     let began = Instant::now();
     while UnixStream::connect(socket(fleet, run)).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(30), "no socket");
+        assert!(began.elapsed() < PATIENCE, "no socket");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -221,7 +229,7 @@ fn fewer_pairs_can_be_let_out_of_service_while_a_run_goes_on() {
 #[test]
 fn an_aborted_run_is_held_at_a_safe_point_and_apply_goes_on() {
     let fleet = ramp(1);
-    fleet.place.edit(RAMP, "hold: 200ms", "hold: 2s");
+    fleet.place.edit(RAMP, "hold: 200ms", "hold: 1h");
     let load = fleet.load(USERS);
     let mut running = apply(&fleet, RAMP);
     wait_for_intent(&mut running, "web/watch-10", false);
@@ -231,6 +239,7 @@ fn an_aborted_run_is_held_at_a_safe_point_and_apply_goes_on() {
     let explained = migrate(&fleet).run(&["explain"]).expect(0).stdout;
     assert!(explained.contains("aborted it: wrong day"), "{explained}");
     assert!(!socket(&fleet, "web-1").exists());
+    order(&fleet, &["set", "web", "hold=100ms"]);
     migrate(&fleet).run(&["apply", RAMP, "--yes"]).expect(0);
     assert_kept(&fleet, &load.stop());
 }

@@ -77,8 +77,11 @@ fn began(fleet: &Fleet, id: &str) -> Timestamp {
 
 #[test]
 fn a_gate_does_not_open_before_its_time_and_does_then() {
+    let fleet = ramp(1);
     let opens = Timestamp::now().checked_add(6.seconds()).unwrap();
-    let fleet = with_gate(&format!("not_before: {}", opens.strftime("%Y-%m-%dT%H:%M:%SZ")));
+    let gate =
+        format!("    gates: {{at: before_shift, not_before: {}}}\n    hooks:", opens.strftime("%Y-%m-%dT%H:%M:%SZ"));
+    fleet.place.edit(RAMP, "    hooks:", &gate);
     let mut running = apply(&fleet, RAMP);
     wait_for_intent(&mut running, GATE, false);
     running.finish().expect(0);

@@ -4,16 +4,21 @@ use super::lab::fleet::Fleet;
 use super::lab::service::Mode;
 use super::support::*;
 
-/// Fails fast, and with this policy.
+/// A failed step leads to this.
 fn with_policy(fleet: &Fleet, plan: &str, policy: &str) {
     fleet.place.edit(plan, "    drain:", &format!("    on_failure: {policy}\n    drain:"));
-    fleet.place.edit(plan, "hold: 200ms", "hold: 1s");
 }
 
 /// Applies the ramp until half of the traffic is on the targets, then lets one of them fail.
 fn fail_at_half(fleet: &mut Fleet, fail: impl FnOnce(&mut Fleet)) -> super::lab::command::Ended {
+    fleet.place.edit(RAMP, "hold: 200ms", "hold: 5s");
+    let set = |hold: &str| _ = migrate(fleet).run(&["set", "web", hold]).expect(0);
     let mut running = apply(fleet, RAMP);
+    // A hold that has begun stays as it is; the next one does not end before it fails, and the way back is short again.
+    wait_for_intent(&mut running, "web/watch-10", false);
+    set("hold=1h");
     wait_for_words(&mut running, "web/watch-50", "of hold left");
+    set("hold=100ms");
     fail(fleet);
     running.finish()
 }

@@ -119,11 +119,13 @@ fn a_cutover_that_fails_before_its_first_shift_goes_back_and_the_source_serves_a
 #[test]
 fn behind_the_point_of_no_return_a_rollback_is_refused_with_the_reason() {
     let fleet = cutover(2);
+    fleet.place.edit(CUTOVER, "hold: 200ms", "hold: 1h");
     let load = fleet.load(USERS);
     let mut running = apply(&fleet, CUTOVER);
     wait_for_intent(&mut running, "uploads/dal-1/watch-50", false);
     running.signal("INT");
     running.finish().expect(3);
+    migrate(&fleet).run(&["set", "uploads", "hold=100ms"]).expect(0);
     let before = (pool(&fleet), fs::read(journal(&fleet, "uploads-1")).unwrap());
     let ended = migrate(&fleet).run(&["rollback", "uploads", "--yes"]).expect(1);
     for words in ["uploads/dal-1/shift-50", "fra-1 may have taken writes that dal-1 does not have"] {
@@ -164,9 +166,9 @@ fn stopped_in_the_last_step_back_it_is_not_called_done() {
     let fleet = ramp(1);
     let before = pool(&fleet);
     let load = fleet.load(USERS);
-    fleet.place.edit(RAMP, "hold: 200ms", "hold: 2s");
+    fleet.place.edit(RAMP, "hold: 200ms", "hold: 1h");
     let mut running = apply(&fleet, RAMP);
-    wait_for_outcome(&mut running, "web/watch-10");
+    wait_for_intent(&mut running, "web/watch-10", false);
     running.signal("INT");
     running.finish().expect(3);
     // The only step that puts anything back is the last one.
@@ -177,6 +179,7 @@ fn stopped_in_the_last_step_back_it_is_not_called_done() {
     running.signal("INT");
     running.finish().expect(3);
     assert_status(&fleet, "web-1", "stopped");
+    migrate(&fleet).run(&["set", "web", "hold=100ms"]).expect(0);
     migrate(&fleet).run(&back).expect(0);
     assert_eq!(pool(&fleet), before);
     migrate(&fleet).run(&["rollback", "web", "--yes"]).expect(0);

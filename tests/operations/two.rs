@@ -33,13 +33,13 @@ fn a_controller_that_slept_past_its_lease_does_nothing_more_when_it_wakes() {
     let fleet = ramp(1);
     fleet.place.edit(RAMP, "hold: 200ms", "hold: 2s");
     let load = fleet.load(USERS);
-    let args = ["apply", RAMP, "--yes", "--format", "json", "--lease", "2"];
+    let args = ["apply", RAMP, "--yes", "--format", "json", "--lease", "8"];
     let mut first = migrate(&fleet).start(&args);
     wait_for_words(&mut first, "web/watch-10", "of hold left");
     first.signal("STOP");
     let early = migrate(&fleet).run(&args).expect(1);
     assert!(early.stderr.contains("is locked by"), "{}", early.stderr);
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(9));
     let mut second = migrate(&fleet).start(&args);
     wait_for_words(&mut second, "web/watch-50", "of hold left");
     // It believes that it is in the middle of the first watch.

@@ -138,15 +138,23 @@ async fn many_commands_share_a_connection_that_takes_few() {
     assert_eq!(lab.sshd.log_text().matches("Accepted publickey").count(), 1);
 }
 
+/// Says that it has begun, and does not end by itself.
+const BEGINS: &str = "touch $HOME/begun; exec sleep 600";
+
+async fn begun(lab: &Lab) {
+    while !lab.sshd.home().join("begun").exists() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_host_that_freezes_is_noticed_and_its_command_is_not_called_done() {
-    let options = Options { keepalive: Duration::from_millis(200), keepalive_max: 2, ..Options::default() };
+    let options = Options { keepalive: Duration::from_secs(1), keepalive_max: 4, ..Options::default() };
     let lab = lab_with(&[], options);
     lab.run("true").await;
-    let run =
-        async { lab.pool.run(&lab.host, &Command { script: "sleep 600".to_owned(), ..Command::default() }).await };
+    let run = async { lab.pool.run(&lab.host, &Command { script: BEGINS.to_owned(), ..Command::default() }).await };
     let freeze = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        begun(&lab).await;
         lab.sshd.freeze();
     };
     let (outcome, ()) = tokio::join!(run, freeze);
@@ -174,10 +182,9 @@ async fn a_lost_connection_is_made_again_for_the_next_command() {
 async fn a_connection_cut_while_a_command_runs_leaves_its_outcome_unknown() {
     let lab = lab();
     lab.run("true").await;
-    let run =
-        async { lab.pool.run(&lab.host, &Command { script: "sleep 600".to_owned(), ..Command::default() }).await };
+    let run = async { lab.pool.run(&lab.host, &Command { script: BEGINS.to_owned(), ..Command::default() }).await };
     let cut = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        begun(&lab).await;
         lab.sshd.cut_connections();
     };
     let (outcome, ()) = tokio::join!(run, cut);

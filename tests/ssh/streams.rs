@@ -78,7 +78,7 @@ async fn a_lost_connection_is_an_error_for_reader_and_writer() {
 
 #[tokio::test]
 async fn a_writer_to_a_host_that_freezes_is_not_stuck_for_ever() {
-    let options = Options { keepalive: Duration::from_millis(200), keepalive_max: 2, ..Options::default() };
+    let options = Options { keepalive: Duration::from_secs(1), keepalive_max: 4, ..Options::default() };
     let lab = lab_with(&[], options);
     let mut stream = lab.pool.open(&lab.host, &["sh", "-c", "exec cat >/dev/null"]).await.unwrap();
     let block = Bytes::from(vec![0u8; 1 << 20]);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use migrate::model::{Change, Mode};
 use migrate::outside::{Error, Kind};
@@ -62,11 +62,13 @@ pub fn shown(error: &Error, replace: &[(String, &str)]) -> String {
     replace.iter().fold(text, |text, (from, to)| text.replace(from, to))
 }
 
-/// Asks again until it holds; panics after ten seconds.
+/// Asks again until it holds; panics when it never does.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let start = Instant::now();
-    while !holds().await {
-        assert!(start.elapsed() < Duration::from_secs(10), "not in 10 s: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let patience = crate::lab::process::PATIENCE;
+    let held = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(patience, held).await.unwrap_or_else(|_| panic!("not in {patience:?}: {what}"));
 }
