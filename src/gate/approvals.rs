@@ -43,7 +43,7 @@ impl ConditionKind for Approvals {
         Answer { help: Some(around.approve_with()), ..Answer::new(Holds::NotYet, "approval", saw) }
     }
 
-    fn is_rehearsed(&self) -> bool {
+    fn measures(&self) -> bool {
         false
     }
 }

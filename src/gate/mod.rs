@@ -32,8 +32,9 @@ pub trait ConditionKind: Send + Sync {
     /// Asks once.
     async fn ask(&self, around: &dyn Surroundings) -> Answer;
 
-    /// Whether a rehearsal plays what can go wrong with it. People and the calendar have no faults: there they say yes at once.
-    fn is_rehearsed(&self) -> bool {
+    /// Whether it measures something, which can fall silent or say no for good: a rehearsal plays that. People and the calendar only say
+    /// when; in a rehearsal they say yes at once.
+    fn measures(&self) -> bool {
         true
     }
 }

@@ -48,7 +48,7 @@ impl ConditionKind for NotBefore {
         }
     }
 
-    fn is_rehearsed(&self) -> bool {
+    fn measures(&self) -> bool {
         false
     }
 }

@@ -88,7 +88,7 @@ impl ConditionKind for Window {
         }
     }
 
-    fn is_rehearsed(&self) -> bool {
+    fn measures(&self) -> bool {
         false
     }
 }

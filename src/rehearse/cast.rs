@@ -247,14 +247,14 @@ fn verdict(outcome: Outcome, evidence: &str) -> Verdict {
     Verdict { outcome, evidence: evidence.to_owned() }
 }
 
-/// Simulated conditions of gates. Those that a rehearsal does not play are met at once.
+/// Simulated conditions of gates. Those that measure nothing are met at once.
 pub(super) struct SimConditions(pub Arc<Stage>);
 
 #[async_trait]
 impl Conditions for SimConditions {
     async fn ask(&self, condition: &Condition, _: &dyn Surroundings) -> Answer {
         let wants = condition.kind().describe();
-        if !condition.kind().is_rehearsed() {
+        if !condition.kind().measures() {
             return Answer::new(Holds::Yes, wants, "");
         }
         let asked = format!("asks whether {wants}");

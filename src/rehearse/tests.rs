@@ -97,7 +97,9 @@ services:
     health:
       - { tcp: \"{{ address }}:80\", rise: 1, interval: 1s, within: 3s }
       - { test_visit: \"{{ director }}/{{ pool }}\", rise: 1, interval: 1s, within: 3s }
-    gates: { at: before_shift, test_quiet: 5, approve: 1, within: 1h, on_failure: rollback }
+    gates:
+      - { at: before_shift, test_quiet: 5, approve: 1, within: 1h }
+      - { at: before_drain, test_quiet: 9, on_failure: rollback }
     drain: { deadline: 5s, interval: 1s }
     shift: { steps: [50%, 100%], hold: 1s }
 ";

@@ -23,7 +23,8 @@ pub fn read(value: Value<'_>, uses: &mut Vec<Use>) -> Option<Gate> {
         }
         let within = m.get("within").and_then(|v| v.duration(Duration::from_secs(1)..=YEAR));
         let on_failure = m.get("on_failure").and_then(|v| {
-            if m.get("within").is_none() {
+            let may_fail = conditions.iter().flatten().any(|c| c.kind().measures());
+            if m.get("within").is_none() && !may_fail {
                 v.error("a gate without `within` never fails", "say how long it may take: `within: 2h`");
             }
             one_of(v, "a choice", "choices", &ON_FAILURE).map(|l| l.value)
