@@ -13,15 +13,15 @@ mod lab;
 
 #[path = "traffic/conformance.rs"]
 mod conformance;
+#[path = "traffic/dns.rs"]
+mod dns;
+#[path = "traffic/dns_refusals.rs"]
+mod dns_refusals;
 #[path = "traffic/haproxy.rs"]
 mod haproxy;
 #[path = "traffic/lab_works.rs"]
 mod lab_works;
 #[path = "traffic/meddling.rs"]
 mod meddling;
-#[path = "traffic/rfc2136.rs"]
-mod rfc2136;
-#[path = "traffic/rfc2136_refusals.rs"]
-mod rfc2136_refusals;
 #[path = "traffic/support.rs"]
 mod support;

@@ -17,7 +17,7 @@ use crate::outside::Error;
 use crate::secret::Secrets;
 use crate::spec::Spec;
 use crate::ssh::{self, Pool, Remote};
-use crate::traffic::{self, Director, OverSsh};
+use crate::traffic::{Context, Director, OnHosts, OverSsh};
 
 /// Everything that a plan needs to talk to.
 pub struct Connections {
@@ -66,12 +66,16 @@ pub fn connect(spec: &Spec, environment: &Environment) -> anyhow::Result<Connect
     let secrets: Arc<dyn Secrets> = Arc::new(ProcessSecrets);
     let hosts = spec.inventory.hosts.clone();
     let pool = Pool::new(ssh(environment), hosts.clone(), ssh::Options::default());
-    let context = traffic::Context { secrets: Arc::clone(&secrets), dial: Arc::new(OverSsh::new(pool.clone(), hosts)) };
+    let remote: Arc<dyn Remote> = Arc::new(pool.clone());
+    let context = Context {
+        secrets: Arc::clone(&secrets),
+        dial: Arc::new(OverSsh::new(pool.clone(), hosts.clone())),
+        commands: Arc::new(OnHosts::new(Arc::clone(&remote), hosts)),
+    };
     let directors = spec.inventory.directors.iter();
-    let directors = directors.map(|(name, config)| (name.clone(), traffic::connect(name, config, &context))).collect();
+    let directors = directors.map(|(name, config)| (name.clone(), config.kind().connect(name, &context))).collect();
     let program = std::env::current_exe().context("this program cannot be found, and hosts need a copy of it")?;
-    let copier: Arc<dyn Copier> = Arc::new(controller::Engine::new(Arc::new(pool.clone()), program));
-    let remote: Arc<dyn Remote> = Arc::new(pool);
+    let copier: Arc<dyn Copier> = Arc::new(controller::Engine::new(Arc::new(pool), program));
     let health: Arc<dyn Health> = Arc::new(Checker::new(Arc::clone(&remote)));
     Ok(Connections { remote, copier, health, directors, secrets })
 }

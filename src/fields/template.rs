@@ -18,6 +18,8 @@ pub enum Role {
     Port,
     /// A member of a pool.
     Member,
+    /// The name of a host of the inventory.
+    Host,
     /// What only the kind that asks for it can judge, such as a URL.
     Own(fn(&str) -> Result<(), Unfit>),
 }
@@ -35,6 +37,11 @@ impl Unfit {
     /// With what to write instead.
     pub fn new(why: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { why: why.into(), hint: hint.into() }
+    }
+
+    /// The whole sentence about a text.
+    pub fn sentence(&self, text: &str) -> String {
+        format!("`{}` {}", crate::text::escape(text.as_bytes(), 80), self.why)
     }
 }
 
@@ -63,6 +70,12 @@ pub struct Use {
 }
 
 impl Use {
+    /// A host that is named, rather than a template. Whether there is one of this name is judged when the hosts are known.
+    pub fn host(name: Located<String>) -> Self {
+        let template = Located { value: Template(name.value), at: name.at };
+        Self { template, role: Role::Host, sides: Sides::Both }
+    }
+
     /// The same template for other sides.
     #[must_use]
     pub fn on(&self, sides: Sides) -> Self {

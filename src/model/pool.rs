@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Capabilities {
     /// How finely a member's share can be set.
     pub weights: Weights,
+    /// Whether a change may name a member that the pool does not have yet; else it must be configured there first.
+    pub adds_members: bool,
     /// Whether it counts connections per member.
     pub connections: bool,
     /// Whether it has a drain mode in which in-flight work ends by itself.

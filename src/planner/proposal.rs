@@ -8,8 +8,8 @@ use super::estimate::{self, Estimate};
 use super::lookout::Lookout;
 use super::observed::Observed;
 use crate::copy::watch::ExpectedScan;
-use crate::model::Input;
 use crate::model::finding::{Finding, Severity};
+use crate::model::{Input, Weights};
 use crate::spec::Spec;
 use crate::step::{Class, Graph, Mark, Played, Preview, Step};
 
@@ -97,7 +97,10 @@ impl Proposal {
 pub fn build(spec: &Spec, observed: Option<&Observed>, graph: Graph, findings: Vec<Finding>) -> Proposal {
     let nothing = Observed::default();
     let lookout = Lookout::new(observed, &graph);
-    let mut viewer = Viewer { observed: observed.unwrap_or(&nothing), lookout, played: Played::default() };
+    let directors = spec.inventory.directors.iter();
+    let by_presence = directors.filter(|(_, config)| config.kind().capabilities().weights == Weights::Presence);
+    let played = Played::new(by_presence.map(|(name, _)| name.clone()).collect());
+    let mut viewer = Viewer { observed: observed.unwrap_or(&nothing), lookout, played };
     let waves = spec.plan.waves.iter().filter_map(|wave| {
         let steps: Vec<&Step> = graph.steps.iter().filter(|s| s.wave == wave.name).collect();
         let groups = viewer.groups(&steps);

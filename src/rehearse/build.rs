@@ -66,7 +66,7 @@ fn pair_model(spec: &Spec, graph: &Graph, service: &Service, pair: &Pair, pools:
 
 /// Puts both hosts of a pair into the pool of its service.
 fn place(spec: &Spec, service: &Service, pair: &Pair, traffic: &Traffic, pools: &mut Vec<PoolModel>) -> Option<Place> {
-    let can = spec.inventory.directors.get(&traffic.director)?.capabilities();
+    let can = spec.inventory.directors.get(&traffic.director)?.kind().capabilities();
     let presence = can.weights == Weights::Presence;
     let found = pools.iter().position(|p| p.director == traffic.director && p.name == traffic.pool);
     let pool = found.unwrap_or_else(|| {

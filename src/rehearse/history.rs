@@ -67,7 +67,7 @@ impl Theatre {
         let directors = spec.inventory.directors.iter().map(|(name, config)| {
             let place = stage.script.places.get(name).copied().unwrap_or(usize::MAX);
             let director =
-                SimDirector { stage: Arc::clone(&stage), name: name.clone(), can: config.capabilities(), place };
+                SimDirector { stage: Arc::clone(&stage), name: name.clone(), can: config.kind().capabilities(), place };
             (name.clone(), Arc::new(director) as Arc<dyn Director>)
         });
         let directors = directors.collect();
@@ -298,4 +298,27 @@ fn difference(expected: &[String], found: &[String]) -> Option<(String, String)>
 
 fn operator() -> Operator {
     Operator { user: "rehearsal".into(), host: "simulated".into(), pid: 0 }
+}
+
+#[cfg(test)]
+impl Theatre {
+    /// Runs the plan to its end and takes it back, undisturbed, with these directors in the place of simulated ones.
+    pub fn there_and_back(mut self, directors: BTreeMap<String, Arc<dyn Director>>, there: impl FnOnce()) {
+        self.directors = directors;
+        self.stage.reset(None, &[], 0, true);
+        self.record(Event::Started(Box::new(self.started.clone())));
+        self.works_until(&Ending::Finished);
+        there();
+        self.record(Event::RollbackBegan { by: operator(), to: None, why: "rehearsal".into() });
+        self.works_until(&Ending::RolledBack);
+    }
+
+    fn works_until(&self, wanted: &Ending) {
+        self.stage.revive();
+        match self.controller() {
+            Ok(Some(Session::Ended(ending))) => assert_eq!(ending, *wanted),
+            Ok(Some(Session::Failed(error))) => panic!("{error}"),
+            Ok(Some(Session::Killed) | None) | Err(_) => panic!("it did not come to {wanted:?}"),
+        }
+    }
 }

@@ -68,3 +68,14 @@ pub fn rehearse(
 ) -> Result<Report, RehearseError> {
     search::search(spec, graph, options, on_progress)
 }
+
+/// Runs a plan to its end and takes it back, with these directors in the place of simulated ones. `there` looks at them in between.
+#[cfg(test)]
+pub(crate) fn there_and_back(
+    spec: &Spec,
+    graph: &Graph,
+    directors: std::collections::BTreeMap<String, std::sync::Arc<dyn crate::traffic::Director>>,
+    there: impl FnOnce(),
+) {
+    history::Theatre::new(spec, search::script(spec, graph)).unwrap().there_and_back(directors, there);
+}

@@ -1,6 +1,6 @@
 //! Setting members of a pool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,17 @@ pub struct WayBack {
 
 /// Pools as the steps so far leave them, when a plan is played through.
 #[derive(Debug, Default)]
-pub struct Played(BTreeMap<(String, String), Pool>);
+pub struct Played {
+    by_presence: BTreeSet<String>,
+    pools: BTreeMap<(String, String), Pool>,
+}
+
+impl Played {
+    /// Nothing played yet; members of the directors of these names are there or not, whatever their weight.
+    pub fn new(by_presence: BTreeSet<String>) -> Self {
+        Self { by_presence, pools: BTreeMap::new() }
+    }
+}
 
 impl Kind for TrafficStep {
     fn class(&self) -> Class {
@@ -96,15 +106,16 @@ impl Kind for TrafficStep {
             return Preview { seen: None, mark: Mark::Assumed };
         };
         let key = (self.director.clone(), self.pool.clone());
-        let now = played.0.entry(key).or_insert_with(|| seen.clone());
+        let by_presence = played.by_presence.contains(&self.director);
+        let now = played.pools.entry(key).or_insert_with(|| seen.clone());
         let before = |change: &Change| match now.member(&change.member) {
             Some(m) => setting(m.mode, m.weight),
             None => "absent".to_owned(),
         };
         let lines: Vec<String> =
-            self.changes.iter().map(|c| format!("{} → {}", before(c), after(c, seen.ttl.is_some()))).collect();
+            self.changes.iter().map(|c| format!("{} → {}", before(c), after(c, by_presence))).collect();
         for change in &self.changes {
-            play(now, change);
+            play(now, change, by_presence);
         }
         Preview { seen: Some(lines.join(", ")), mark: Mark::Verified }
     }
@@ -130,9 +141,9 @@ fn after(change: &Change, by_presence: bool) -> String {
     if by_presence && change.weight == 0 { "absent".into() } else { setting(change.mode, change.weight) }
 }
 
-fn play(pool: &mut Pool, change: &Change) {
+fn play(pool: &mut Pool, change: &Change, by_presence: bool) {
     match pool.members.iter_mut().find(|m| m.name == change.member) {
-        Some(_) if pool.ttl.is_some() && change.weight == 0 => pool.members.retain(|m| m.name != change.member),
+        Some(_) if by_presence && change.weight == 0 => pool.members.retain(|m| m.name != change.member),
         Some(member) => (member.mode, member.weight) = (change.mode, change.weight),
         None => pool.members.push(Member {
             name: change.member.clone(),

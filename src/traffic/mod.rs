@@ -1,35 +1,43 @@
 //! Traffic directors: whatever decides where traffic goes.
 //!
-//! Owns the one trait that planner and engine use, and the list of kinds there are. A new director is one
-//! folder beside these and one line in [`DirectorConfig`]. A director must never report a write as done that it has
-//! not read back from every place that answers.
+//! Owns the list of kinds there are, what each says of itself ([`DirectorKind`]), and the trait that the engine acts through
+//! ([`Director`]). A new director is one folder beside these and one line in [`DirectorConfig`]. A director must never report
+//! a write as done that it has not read back from every place that answers.
 
+pub mod commands;
 pub mod dial;
+pub mod dns;
 pub mod haproxy;
+mod kind;
 mod over_ssh;
-pub mod rfc2136;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{Capabilities, Change, Pool, Weights};
+use crate::fields::kinds::kinds;
+use crate::model::{Capabilities, Change, Pool};
 use crate::outside::Error;
 use crate::secret::Secrets;
+pub use commands::{Commands, OnHosts};
 pub use dial::{Dial, DialError, Stream};
-pub use haproxy::HaproxyConfig;
+use kind::misnamed;
+pub use kind::{DirectorKind, Intent};
 pub use over_ssh::OverSsh;
-pub use rfc2136::Rfc2136Config;
 
-/// The settings of a director, by kind.
-#[derive(Debug, Clone, PartialEq)]
-pub enum DirectorConfig {
-    /// HAProxy's runtime API.
-    Haproxy(HaproxyConfig),
-    /// A DNS zone with dynamic updates.
-    Rfc2136(Rfc2136Config),
+kinds! {
+    /// The settings of a director, by kind. Each kind is one line here and one folder of its own.
+    pub enum DirectorConfig: DirectorKind {
+        Haproxy(haproxy::Settings),
+        Dns(dns::Settings),
+        #[cfg(test)]
+        WeightsFile(sample::Settings),
+    }
 }
+
+/// The longest time that others may be told to cache an answer (RFC 2181: 31 bits of seconds).
+pub const MAX_TTL: Duration = Duration::from_secs(0x7fff_ffff);
 
 /// Whatever decides where traffic goes.
 #[async_trait]
@@ -63,30 +71,15 @@ pub trait Director: Send + Sync {
 /// What directors need from the world around them.
 #[derive(Clone)]
 pub struct Context {
-    /// Looks up TSIG secrets, at each update.
+    /// Looks up keys and tokens, at each write.
     pub secrets: Arc<dyn Secrets>,
     /// Opens byte streams to runtime APIs.
     pub dial: Arc<dyn Dial>,
+    /// Runs commands on hosts.
+    pub commands: Arc<dyn Commands>,
 }
 
-/// The director behind the settings. Contacts nobody yet; an error when the settings cannot work.
-pub fn connect(name: &str, config: &DirectorConfig, context: &Context) -> Result<Arc<dyn Director>, Error> {
-    match config {
-        DirectorConfig::Haproxy(config) => Ok(Arc::new(haproxy::Haproxy::new(name, config, context.dial.clone())?)),
-        DirectorConfig::Rfc2136(config) => Ok(Arc::new(rfc2136::Zone::new(name, config, context.secrets.clone())?)),
-    }
-}
-
-impl DirectorConfig {
-    /// What directors of this kind can do, without asking one.
-    pub fn capabilities(&self) -> Capabilities {
-        match self {
-            Self::Haproxy(_) => {
-                Capabilities { weights: Weights::Exact(256), connections: true, drain: true, ttl: false }
-            }
-            Self::Rfc2136(_) => {
-                Capabilities { weights: Weights::Presence, connections: false, drain: false, ttl: true }
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;

@@ -129,6 +129,26 @@ fn paths_are_relative_to_the_file_they_are_written_in() {
 }
 
 #[test]
+fn one_dns_name_is_one_pool_however_it_is_written() {
+    let zone = "directors: { zone: { dns: { zone: example.com, primary: 10.0.0.53 } },";
+    let inventory = HOSTS.replace("directors: {", zone);
+    for (written, pool) in [
+        ("www", "www.example.com"),
+        ("www.example.com", "www.example.com"),
+        ("WWW.Example.com.", "www.example.com"),
+        ("\"@\"", "example.com"),
+    ] {
+        let traffic = format!("{{ director: zone, pool: {written}, port: 80 }}");
+        let plan = format!(
+            "migration: x\ninventory: inventory.yaml\nservices: {{ one: {{ move: {{ from: a-2, to: b-1 }}, traffic: {traffic} }} }}\n"
+        );
+        let files = Files::new(&plan, &inventory);
+        let (spec, _) = files.load().unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(spec.plan.services[0].traffic.as_ref().unwrap().pool, pool);
+    }
+}
+
+#[test]
 fn quoting_of_values_in_commands_goes_by_the_host() {
     let inventory = HOSTS.replace("data: /own", "data: \"it's $HOME\"");
     let files = Files::new("", &inventory);

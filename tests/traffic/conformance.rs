@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use migrate::model::{Change, Mode, Pool, Weights};
 use migrate::outside::Kind;
-use migrate::traffic::Director;
+use migrate::traffic::{Director, DirectorConfig};
 
 use crate::support::{change, eventually};
 
 /// A director over a live server with three members: `old` and `other` have a share, `new` has none.
 pub struct Subject {
+    pub config: DirectorConfig,
     pub director: Arc<dyn Director>,
     /// The same server, as a second controller sees it.
     pub twin: Arc<dyn Director>,
@@ -212,10 +213,35 @@ async fn insist(director: &dyn Director, pool: &str, change: &Change) {
     panic!("50 conflicts in a row");
 }
 
-/// One test per promise, each on fresh servers from `$start`.
-macro_rules! conforms {
-    ($name:ident, $start:expr) => {
-        crate::conformance::conforms!($name, $start,
+pub async fn its_kind_says_of_it_what_it_says_of_itself(s: Subject) {
+    let kind = s.config.kind();
+    assert_eq!(kind.capabilities(), s.director.capabilities());
+    let pool = kind.pool_name(&s.pool).unwrap();
+    assert_eq!(kind.pool_name(&pool), Ok(pool.clone()), "the one name of a pool stays as it is");
+    assert_eq!(s.director.observe(&pool).await.unwrap().members, s.pool().await.members);
+    for member in [&s.old, &s.other, &s.new] {
+        assert_eq!(kind.check_member(member), Ok(()));
+    }
+    for name in ["", "a b", "a;b", "a/b", "a\nb", "\u{1b}[2J"] {
+        let (pool, member) = (kind.pool_name(name).unwrap_err(), kind.check_member(name).unwrap_err());
+        let said = s.director.observe(name).await.unwrap_err();
+        assert_eq!((said.what, said.hint), (pool.sentence(name), Some(pool.hint)));
+        let said = s.director.apply(&s.pool, &[s.on(name)]).await.unwrap_err();
+        assert!(said.what.starts_with(&member.sentence(name)), "{said}");
+    }
+}
+
+/// Every kind with the ways to reach it: one test for each way and each promise, on fresh servers.
+macro_rules! subjects {
+    ($($kind:ident { $($way:ident: $start:expr,)+ })+) => {
+        const KINDS: &[&str] = &[$(stringify!($kind)),+];
+        $(mod $kind { $(mod $way { crate::conformance::promises!($start); })+ })+
+    };
+}
+
+macro_rules! promises {
+    ($start:expr) => {
+        crate::conformance::promises!($start,
             observing_shows_who_has_a_share
             writes_are_absolute_and_repeating_them_changes_nothing
             changing_one_member_leaves_the_others
@@ -229,18 +255,35 @@ macro_rules! conforms {
             a_ttl_is_set_for_the_whole_pool_or_refused
             asking_whether_writes_are_let_in_changes_nothing
             what_two_controllers_write_at_once_is_never_lost
+            its_kind_says_of_it_what_it_says_of_itself
         );
     };
-    ($name:ident, $start:expr, $($promise:ident)*) => {
-        mod $name {
-            use super::*;
-            $(
-                #[tokio::test]
-                async fn $promise() {
-                    crate::conformance::$promise($start).await;
-                }
-            )*
-        }
+    ($start:expr, $($promise:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $promise() {
+                crate::conformance::$promise($start).await;
+            }
+        )*
     };
 }
-pub(crate) use conforms;
+use promises;
+
+subjects! {
+    haproxy {
+        tcp: crate::haproxy::over_tcp(),
+        ssh: crate::haproxy::over_ssh(),
+        unix_socket: crate::haproxy::over_a_unix_socket(),
+        master_cli: crate::haproxy::over_the_master_cli(),
+        two_instances: crate::haproxy::over_two_instances(),
+    }
+    dns {
+        allow_update_and_a_secondary: crate::dns::with_a_secondary(),
+        update_policy_alone: crate::dns::with_an_update_policy(),
+    }
+}
+
+#[test]
+fn every_kind_is_put_to_the_test() {
+    assert_eq!(KINDS, DirectorConfig::KINDS);
+}

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use migrate::model::Mode;
 use migrate::outside::Kind;
 use migrate::ssh::{Environment, Options, Pool};
-use migrate::traffic::haproxy::Endpoint;
-use migrate::traffic::{Context, Director, DirectorConfig, HaproxyConfig, OverSsh, connect};
+use migrate::traffic::haproxy::{Endpoint, Settings};
+use migrate::traffic::{Context, Director, DirectorConfig, DirectorKind, OverSsh};
 
-use crate::conformance::{Subject, conforms};
+use crate::conformance::Subject;
 use crate::lab::haproxy::{Backend, Haproxy};
 use crate::lab::sshd::Sshd;
 use crate::meddling::{Meddler, Turn};
@@ -30,13 +30,14 @@ fn start_with(server: SocketAddr) -> Haproxy {
 }
 
 fn director(endpoints: Vec<Endpoint>) -> Arc<dyn Director> {
-    connect("edge", &DirectorConfig::Haproxy(HaproxyConfig { endpoints }), &context(&[])).unwrap()
+    Settings { endpoints }.connect("edge", &context(&[])).unwrap()
 }
 
 fn subject(servers: Vec<Haproxy>, endpoints: Vec<Endpoint>) -> Subject {
     Subject {
         director: director(endpoints.clone()),
-        twin: director(endpoints),
+        twin: director(endpoints.clone()),
+        config: DirectorConfig::Haproxy(Settings { endpoints }),
         pool: "web".to_owned(),
         old: "old".to_owned(),
         other: "other".to_owned(),
@@ -47,25 +48,25 @@ fn subject(servers: Vec<Haproxy>, endpoints: Vec<Endpoint>) -> Subject {
     }
 }
 
-fn over_tcp() -> Subject {
+pub fn over_tcp() -> Subject {
     let haproxy = start();
     let endpoint = Endpoint::Tcp(haproxy.tcp.to_string());
     subject(vec![haproxy], vec![endpoint])
 }
 
-fn over_a_unix_socket() -> Subject {
+pub fn over_a_unix_socket() -> Subject {
     let haproxy = start();
     let endpoint = Endpoint::Unix(haproxy.admin.clone());
     subject(vec![haproxy], vec![endpoint])
 }
 
-fn over_the_master_cli() -> Subject {
+pub fn over_the_master_cli() -> Subject {
     let haproxy = start();
     let endpoint = Endpoint::Unix(haproxy.master.clone());
     subject(vec![haproxy], vec![endpoint])
 }
 
-fn over_two_instances() -> Subject {
+pub fn over_two_instances() -> Subject {
     let (one, two) = (start(), start());
     let endpoints = vec![Endpoint::Unix(one.master.clone()), Endpoint::Tcp(two.tcp.to_string())];
     subject(vec![one, two], endpoints)
@@ -95,7 +96,7 @@ impl Balancer {
         let hosts = BTreeMap::from([("lb-1".to_owned(), self.sshd.host())]);
         let context = Context { dial: Arc::new(OverSsh::new(pool, hosts)), ..context(&[]) };
         let endpoints = vec![Endpoint::Ssh { host: host.to_owned(), path: path.display().to_string() }];
-        connect("edge", &DirectorConfig::Haproxy(HaproxyConfig { endpoints }), &context).unwrap()
+        Settings { endpoints }.connect("edge", &context).unwrap()
     }
 
     /// What people read when the director cannot be reached.
@@ -110,19 +111,13 @@ impl Balancer {
     }
 }
 
-fn over_ssh() -> Subject {
+pub fn over_ssh() -> Subject {
     let balancer = Balancer::start();
     let director = balancer.director("lb-1", &balancer.haproxy.admin);
     let twin = balancer.director("lb-1", &balancer.haproxy.master);
     let client = Some(balancer.haproxy.frontend("web"));
     Subject { director, twin, client, _servers: Box::new(balancer), ..over_a_unix_socket() }
 }
-
-conforms!(tcp, over_tcp());
-conforms!(ssh, over_ssh());
-conforms!(unix_socket, over_a_unix_socket());
-conforms!(master_cli, over_the_master_cli());
-conforms!(two_instances, over_two_instances());
 
 /// The error of the change that every bad situation below is tried with.
 async fn refused(director: &Arc<dyn Director>, pool: &str, member: &str, replace: &[(String, &str)]) -> String {
@@ -194,8 +189,8 @@ async fn unknown_names_are_answered_with_those_that_exist() {
     hint: did you mean `old`?
     ");
     insta::assert_snapshot!(refused(&director, "web", "a;b", &replace).await, @r"
-    [refused] edge: `a;b` cannot be the name of a server; nothing was changed
-    hint: HAProxy's names are made of letters, digits, `-`, `_`, `.` and `:`
+    [refused] edge: `a;b` cannot be the name of an HAProxy server; nothing was changed
+    hint: server names are made of letters, digits, `.`, `:`, `_` and `-`
     ");
     assert_eq!(before, settings(&haproxy));
 }
@@ -276,7 +271,7 @@ async fn a_second_instance_that_is_down_keeps_the_first_one_as_it_is() {
 
 fn meddled(endpoints: Vec<Endpoint>, turns: Vec<Turn>) -> Arc<dyn Director> {
     let context = Context { dial: Meddler::with(turns), ..context(&[]) };
-    connect("edge", &DirectorConfig::Haproxy(HaproxyConfig { endpoints }), &context).unwrap()
+    Settings { endpoints }.connect("edge", &context).unwrap()
 }
 
 fn foreign(haproxy: &Arc<Haproxy>, command: &'static str) -> Turn {
@@ -346,8 +341,8 @@ async fn a_server_that_its_check_finds_down_says_so() {
 
 #[test]
 fn a_director_without_endpoints_is_refused_at_once() {
-    let config = DirectorConfig::Haproxy(HaproxyConfig { endpoints: Vec::new() });
-    let Err(error) = connect("edge", &config, &context(&[])) else { panic!("accepted") };
+    let settings = Settings { endpoints: Vec::new() };
+    let Err(error) = settings.connect("edge", &context(&[])) else { panic!("accepted") };
     insta::assert_snapshot!(shown(&error, &[]), @r"
     [refused] edge: it has no endpoint
     hint: name at least one runtime API under `endpoints`

@@ -5,12 +5,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use migrate::model::{Change, Mode};
 use migrate::outside::{Error, Kind};
 use migrate::secret::SecretRef;
 use migrate::secret::{Secret, SecretError, Secrets};
-use migrate::traffic::Context;
+use migrate::ssh::{Command, Output};
 use migrate::traffic::dial::Local;
+use migrate::traffic::{Commands, Context};
 
 /// Secrets by the name of an environment variable, without an environment.
 #[derive(Default, Clone)]
@@ -24,10 +26,21 @@ impl Secrets for Fixed {
     }
 }
 
+/// No host can be reached.
+struct NoHosts;
+
+#[async_trait]
+impl Commands for NoHosts {
+    async fn run(&self, host: &str, _: &Command) -> Result<Output, Error> {
+        let what = "cannot be reached";
+        Err(Error::new(host, Kind::Unreachable, what))
+    }
+}
+
 /// A world with these secrets.
 pub fn context(secrets: &[(&str, &str)]) -> Context {
     let secrets = secrets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Context { secrets: Arc::new(Fixed(secrets)), dial: Arc::new(Local) }
+    Context { secrets: Arc::new(Fixed(secrets)), dial: Arc::new(Local), commands: Arc::new(NoHosts) }
 }
 
 pub fn change(member: &str, weight: u16, mode: Mode) -> Change {

@@ -1,11 +1,12 @@
 //! One inventory file.
 
+use crate::fields::template::Use;
+use crate::traffic::DirectorConfig;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::map::Map;
 use crate::yaml::reader::Value;
 use crate::yaml::source::Located;
 
-use super::director::{self, DirectorDraft};
 use super::group::{self, Members};
 use super::host::{self, HostDraft, Scope, Settings};
 
@@ -20,7 +21,7 @@ pub struct InventoryDraft {
     /// Whether some entry of `hosts` could not be read at all.
     pub incomplete: bool,
     pub groups: Vec<(Located<String>, Option<Members>)>,
-    pub directors: Vec<(Located<String>, Option<DirectorDraft>)>,
+    pub directors: Vec<(Located<String>, DirectorDraft)>,
 }
 
 /// A site, with what it gives to its hosts.
@@ -28,6 +29,15 @@ pub struct InventoryDraft {
 pub struct SiteDraft {
     pub description: Option<String>,
     pub defaults: Settings,
+}
+
+/// A director, and what has to be judged when the hosts are known.
+#[derive(Debug, Clone, Default)]
+pub struct DirectorDraft {
+    /// `None` when it could not be read, which is reported.
+    pub config: Option<DirectorConfig>,
+    /// Hosts that it names.
+    pub uses: Vec<Use>,
 }
 
 /// Reads an inventory.
@@ -65,7 +75,7 @@ fn fill(draft: &mut InventoryDraft, m: &Map<'_>) {
         m.get("groups").map(|v| named(v, "a group", "groups: {old: [dal-1, dal-2]}", group::read)).unwrap_or_default();
     draft.directors = m
         .get("directors")
-        .map(|v| named(v, "a director", "directors: {edge: {haproxy: \"tcp:10.0.0.1:9999\"}}", director::read))
+        .map(|v| named(v, "a director", "directors: {edge: {haproxy: \"tcp:10.0.0.1:9999\"}}", director))
         .unwrap_or_default();
 }
 
@@ -74,6 +84,13 @@ fn named<T>(value: Value<'_>, kind: &str, example: &str, read: impl Fn(Value<'_>
     // Both are read, so that a bad name does not hide what is wrong below it.
     let pairs = entries.into_iter().map(|(key, value)| (key.identifier(kind, "dal-1"), read(value)));
     pairs.filter_map(|(name, value)| Some((name?, value))).collect()
+}
+
+fn director(value: Value<'_>) -> DirectorDraft {
+    let mut uses = Vec::new();
+    let read = |m: &Map<'_>| DirectorConfig::read(m, &mut uses);
+    let config = value.map("director", "edge: {haproxy: \"unix:/run/haproxy/admin.sock\"}", read).flatten();
+    DirectorDraft { config, uses }
 }
 
 fn site(value: Value<'_>) -> SiteDraft {

@@ -4,7 +4,6 @@
 //! a second file or another concept to be judged is left to [`super::validate`].
 
 pub mod audit;
-pub mod director;
 pub mod gate;
 pub mod group;
 pub mod hook;

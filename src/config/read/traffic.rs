@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
+use crate::traffic::MAX_TTL;
 use crate::yaml::reader::Value;
 use crate::yaml::source::Located;
 
 use crate::fields::template::{self, Role, Sides, Use};
-
-/// RFC 2181: a TTL has 31 bits.
-const MAX_TTL: Duration = Duration::from_secs(0x7fff_ffff);
 
 /// The binding to a director; `member` has a default that depends on the director's kind.
 #[derive(Debug, Clone)]

@@ -39,11 +39,11 @@ pub fn plan(draft: Draft<'_>) -> Option<Plan> {
 
 fn traffic(service: &ServiceDraft, atlas: &Atlas) -> Option<Traffic> {
     let draft = service.settings.traffic.as_ref()?;
-    let director = atlas.inventory.directors.get(&draft.director.value);
+    let director = atlas.inventory.directors.get(&draft.director.value)?.kind();
     let given = draft.member.as_ref().map(|m| m.template.value.clone());
     Some(Traffic {
         director: draft.director.value.clone(),
-        pool: draft.pool.value.clone(),
+        pool: director.pool_name(&draft.pool.value).ok()?,
         member: given.unwrap_or_else(|| members::default_member(director)),
         port: draft.port.as_ref().map(|p| p.template.value.clone()),
         ttl: draft.ttl.as_ref().map(|t| t.value),

@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 
 use crate::config::read::host::HostDraft;
 use crate::config::read::inventory::InventoryDraft;
+use crate::fields::template::Role;
 use crate::model::{Host, Site};
 use crate::yaml::diagnostic::{Diagnostic, Sink};
 use crate::yaml::source::{At, Located};
@@ -50,7 +51,7 @@ pub fn merge(drafts: Vec<InventoryDraft>, sink: &Sink) -> Atlas {
         .map(|(name, (_, site))| (name.clone(), Site { description: site.description.clone() }))
         .collect();
     atlas.inventory.hosts = atlas.hosts.iter().map(|(name, host)| (name.clone(), model(host))).collect();
-    let configs = atlas.directors.iter().filter_map(|(name, (_, d))| Some((name.clone(), d.as_ref()?.config.clone()?)));
+    let configs = atlas.directors.iter().filter_map(|(name, (_, d))| Some((name.clone(), d.config.clone()?)));
     atlas.inventory.directors = configs.collect();
     atlas
 }
@@ -99,7 +100,7 @@ fn model(draft: &HostDraft) -> Host {
 pub fn jumps_exist(atlas: &mut Atlas, sink: &Sink) {
     for host in atlas.hosts.values() {
         for hop in host.settings.ssh.jump.iter().flatten() {
-            if !atlas.hosts.contains_key(&hop.value) && !atlas.broken.contains(&hop.value) {
+            if !atlas.knows(&hop.value) {
                 unknown(sink, hop, "host", atlas.hosts.keys());
             }
         }
@@ -142,11 +143,13 @@ fn report_cycle(path: &[(&str, usize)], hop: &Located<String>, sink: &Sink) {
     );
 }
 
-/// Every host that a director's socket is on is a host.
+/// Every host that a director names is a host.
 pub fn directors_exist(atlas: &mut Atlas, sink: &Sink) {
-    for host in atlas.directors.values().filter_map(|(_, d)| d.as_ref()).flat_map(|d| &d.hosts) {
-        if !atlas.hosts.contains_key(&host.value) && !atlas.broken.contains(&host.value) {
-            unknown(sink, host, "host", atlas.hosts.keys());
+    let uses = atlas.directors.values().flat_map(|(_, director)| &director.uses);
+    for host in uses.filter(|u| matches!(u.role, Role::Host)).map(|u| &u.template) {
+        if !atlas.knows(&host.value.0) {
+            let name = Located { value: host.value.0.clone(), at: host.at.clone() };
+            unknown(sink, &name, "host", atlas.hosts.keys());
         }
     }
 }

@@ -15,10 +15,9 @@ mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::read::director::DirectorDraft;
 use super::read::group::Members;
 use super::read::host::HostDraft;
-use super::read::inventory::{InventoryDraft, SiteDraft};
+use super::read::inventory::{DirectorDraft, InventoryDraft, SiteDraft};
 use super::read::plan::PlanDraft;
 use crate::model::Pair;
 use crate::spec::{Inventory, Plan, Wave};
@@ -37,7 +36,14 @@ pub struct Atlas {
     /// Some host could not be read: counts mean nothing.
     incomplete: bool,
     groups: BTreeMap<String, (At, Option<Members>)>,
-    directors: BTreeMap<String, (At, Option<DirectorDraft>)>,
+    directors: BTreeMap<String, (At, DirectorDraft)>,
+}
+
+impl Atlas {
+    /// Whether there is a host of this name, be it one that could not be read.
+    fn knows(&self, host: &str) -> bool {
+        self.hosts.contains_key(host) || self.broken.contains(host)
+    }
 }
 
 type InventoryPass = (&'static str, fn(&mut Atlas, &Sink));

@@ -4,8 +4,7 @@ use crate::config::read::hook::HookDraft;
 use crate::config::read::service::ServiceDraft;
 use crate::config::read::traffic::TrafficDraft;
 use crate::model::{HookPoint, State, Strategy};
-use crate::text::name;
-use crate::traffic::DirectorConfig;
+use crate::traffic::DirectorKind;
 use crate::yaml::diagnostic::{Diagnostic, Sink};
 
 use super::{Draft, unknown};
@@ -79,52 +78,28 @@ pub fn directors(draft: &mut Draft<'_>, sink: &Sink) {
     for traffic in draft.plan.services.iter().filter_map(|s| s.settings.traffic.as_ref()) {
         let name = &traffic.director.value;
         match draft.atlas.inventory.directors.get(name) {
-            Some(DirectorConfig::Haproxy(_)) => haproxy(traffic, sink),
-            Some(DirectorConfig::Rfc2136(dns)) => owner(traffic, &dns.zone, sink),
+            Some(director) => check_traffic(traffic, director.kind(), sink),
             None if draft.atlas.directors.contains_key(name) => {}
             None => unknown(sink, &traffic.director, "director", draft.atlas.directors.keys()),
         }
     }
 }
 
-fn haproxy(traffic: &TrafficDraft, sink: &Sink) {
-    if let Some(ttl) = &traffic.ttl {
+fn check_traffic(traffic: &TrafficDraft, director: &dyn DirectorKind, sink: &Sink) {
+    let (can, title) = (director.capabilities(), director.title());
+    if let (Some(ttl), false) = (&traffic.ttl, can.ttl) {
         let message =
-            format!("`ttl` is for DNS; director `{}` is HAProxy, which nobody caches", traffic.director.value);
+            format!("`ttl` is for DNS; director `{}` is {title}, which nobody caches", traffic.director.value);
         sink.push(Diagnostic::error(&ttl.at, message).hint("remove `ttl`"));
     }
-    if !haproxy_name(&traffic.pool.value) {
+    if let Err(unfit) = director.pool_name(&traffic.pool.value) {
+        let message = unfit.sentence(&traffic.pool.value);
+        sink.push(Diagnostic::error(&traffic.pool.at, message).hint(unfit.hint));
+    }
+    if !can.connections && traffic.port.is_none() {
         let message = format!(
-            "`{}` cannot be the name of an HAProxy backend",
-            crate::text::escape(traffic.pool.value.as_bytes(), 60)
+            "nothing can count the connections of the sources: {title} does not see them, and `port` is not given"
         );
-        sink.push(
-            Diagnostic::error(&traffic.pool.at, message)
-                .hint("backend names are made of letters, digits, `.`, `:`, `_` and `-`"),
-        );
-    }
-}
-
-/// Whether HAProxy takes this for the name of a backend or a server.
-pub fn haproxy_name(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '_' | '-'))
-}
-
-fn owner(traffic: &TrafficDraft, zone: &str, sink: &Sink) {
-    let plain = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
-    let (owner, zone) = (plain(&traffic.pool.value), plain(zone));
-    let inside = owner == zone || owner.strip_suffix(&zone).is_some_and(|label| label.ends_with('.'));
-    let named = name::check_address(owner.strip_prefix("*.").unwrap_or(&owner)).is_ok();
-    if !(inside && named) {
-        let message =
-            format!("`{}` is not a name in the zone `{zone}`", crate::text::escape(traffic.pool.value.as_bytes(), 80));
-        sink.push(
-            Diagnostic::error(&traffic.pool.at, message).hint(format!("write the whole name, such as `www.{zone}`")),
-        );
-    }
-    if traffic.port.is_none() {
-        let message =
-            "nothing can count the connections of the sources: DNS does not see them, and `port` is not given";
         sink.push(
             Diagnostic::warning(&traffic.director.at, message).hint("give the local port of the service: `port: 8080`"),
         );

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use crate::check::{PoolRef, ServiceRef};
 use crate::config::read::service::ServiceDraft;
@@ -10,11 +9,11 @@ use crate::fields::template::{Role, Sides, Unfit, Use, place_of};
 use crate::model::Pair;
 use crate::model::template::Piece;
 use crate::text::suggest;
-use crate::traffic::DirectorConfig;
+use crate::traffic::DirectorKind;
 use crate::yaml::diagnostic::{Diagnostic, Sink};
 use crate::yaml::source::At;
 
-use super::{Draft, some};
+use super::{Atlas, Draft, some};
 
 /// Every variable is known on every host, and what comes out is what it must be.
 pub fn fill(draft: &mut Draft<'_>, sink: &Sink) {
@@ -22,8 +21,9 @@ pub fn fill(draft: &mut Draft<'_>, sink: &Sink) {
         let Some(pairs) = pairs else { continue };
         let director =
             service.settings.traffic.as_ref().and_then(|t| draft.atlas.inventory.directors.get(&t.director.value));
+        let judge = Judge { atlas: draft.atlas, director: director.map(|d| d.kind()) };
         for template in uses(service) {
-            check(template, &fillings(draft, service, pairs, template.sides), director, sink);
+            check(template, &fillings(draft, service, pairs, template.sides), &judge, sink);
         }
         overlaps(draft, service, pairs, sink);
     }
@@ -62,7 +62,7 @@ fn fillings<'a>(draft: &'a Draft<'_>, service: &'a ServiceDraft, pairs: &[Pair],
     }
 }
 
-fn check(template: &Use, fillings: &[Filling<'_>], director: Option<&DirectorConfig>, sink: &Sink) {
+fn check(template: &Use, fillings: &[Filling<'_>], judge: &Judge<'_>, sink: &Sink) {
     let Ok(pieces) = template.template.value.pieces() else { return };
     let mut complete = true;
     for piece in &pieces {
@@ -80,7 +80,7 @@ fn check(template: &Use, fillings: &[Filling<'_>], director: Option<&DirectorCon
     let mut problems: BTreeMap<Unfit, (String, Vec<String>)> = BTreeMap::new();
     for filling in fillings {
         let Ok(text) = template.template.value.render_plain(&filling.vars) else { continue };
-        if let Err(problem) = judge(template.role, &text, director) {
+        if let Err(problem) = judge.judge(template.role, &text) {
             let (_, names) = problems.entry(problem).or_insert_with(|| (text, Vec::new()));
             names.push(filling.name.to_owned());
         }
@@ -117,32 +117,32 @@ fn unknown_variable(at: &At, name: &str, first: &Filling<'_>, count: usize, sink
     sink.push(found);
 }
 
-fn judge(role: Role, text: &str, director: Option<&DirectorConfig>) -> Result<(), Unfit> {
-    let problem = |why: &str, hint: &str| Err(Unfit::new(why, hint));
-    if !matches!(role, Role::Command) && text.contains(char::is_control) {
-        return problem("holds a line break or another control character", "change the variable that it comes from");
-    }
-    match role {
-        Role::Command => Ok(()),
-        Role::Directory => {
-            directory(text).or_else(|why| problem(why, "name one directory of the service, such as /srv/uploads"))
+/// What filled templates are judged by.
+struct Judge<'a> {
+    atlas: &'a Atlas,
+    director: Option<&'a dyn DirectorKind>,
+}
+
+impl Judge<'_> {
+    fn judge(&self, role: Role, text: &str) -> Result<(), Unfit> {
+        let unfit = |why: &str, hint: &str| Err(Unfit::new(why, hint));
+        if !matches!(role, Role::Command) && text.contains(char::is_control) {
+            return unfit("holds a line break or another control character", "change the variable that it comes from");
         }
-        Role::Port => match text.parse::<u16>() {
-            Ok(1..) if text.bytes().all(|b| b.is_ascii_digit()) => Ok(()),
-            _ => problem("is not a port from 1 to 65535", "for example 8080"),
-        },
-        Role::Member => match director {
-            Some(DirectorConfig::Haproxy(_)) if !super::services::haproxy_name(text) => problem(
-                "cannot be the name of an HAProxy server",
-                "server names are made of letters, digits, `.`, `:`, `_` and `-`",
-            ),
-            Some(DirectorConfig::Rfc2136(_)) if text.parse::<IpAddr>().is_err() => problem(
-                "is not an IP address, as members of a DNS name are",
-                "use a variable that holds the address, such as \"{{ address }}\"",
-            ),
-            _ => Ok(()),
-        },
-        Role::Own(judge) => judge(text),
+        match role {
+            Role::Command => Ok(()),
+            Role::Directory => {
+                directory(text).or_else(|why| unfit(why, "name one directory of the service, such as /srv/uploads"))
+            }
+            Role::Port => match text.parse::<u16>() {
+                Ok(1..) if text.bytes().all(|b| b.is_ascii_digit()) => Ok(()),
+                _ => unfit("is not a port from 1 to 65535", "for example 8080"),
+            },
+            Role::Member => self.director.map_or(Ok(()), |director| director.check_member(text)),
+            Role::Host if self.atlas.knows(text) => Ok(()),
+            Role::Host => unfit("is not a host of the inventory", "name one of its hosts"),
+            Role::Own(judge) => judge(text),
+        }
     }
 }
 

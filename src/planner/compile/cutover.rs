@@ -24,6 +24,10 @@ pub fn compile(
     if pairs.is_empty() {
         return Vec::new();
     }
+    if let Some(pool) = &plan.pool {
+        let members: Vec<_> = pairs.iter().filter_map(|p| p.members.as_ref()).collect();
+        findings.extend(pool.advice(&members, &[], &[]));
+    }
     let mut chain = plan.chain(None, before.to_vec());
     let ttl = super::ramp::lower_ttl(plan, &mut chain, steps);
     let mut ends = Vec::new();

@@ -7,6 +7,7 @@ use crate::model::finding::Finding;
 use crate::model::{Capabilities, Change, Mode, Pool, Weights};
 use crate::spec::{Service, Traffic};
 use crate::step::{Live, Purpose, StepKind, TrafficStep, WayBack};
+use crate::traffic::{DirectorKind, Intent};
 
 /// Weight of a member that has never been seen with one.
 const DEFAULT_WEIGHT: u16 = 100;
@@ -14,6 +15,7 @@ const DEFAULT_WEIGHT: u16 = 100;
 /// A pool as the plan uses it.
 pub struct PoolPlan<'a> {
     pub traffic: &'a Traffic,
+    director: &'a dyn DirectorKind,
     pub can: Capabilities,
     /// As it is now; `None` offline or when it did not answer.
     pub now: Option<&'a Pool>,
@@ -33,7 +35,8 @@ impl<'a> PoolPlan<'a> {
             Finding::refused(&service.name, format!("director {} is not in the inventory", traffic.director))
         })?;
         let now = scope.observed.pool(&traffic.director, &traffic.pool);
-        Ok(Self { traffic, can: config.capabilities(), now })
+        let director = config.kind();
+        Ok(Self { traffic, director, can: director.capabilities(), now })
     }
 
     /// The members of a pair. The target's full weight is the source's, scaled by their capacities.
@@ -55,10 +58,10 @@ impl<'a> PoolPlan<'a> {
         Ok((Member { name: source_name, full: full_source }, Member { name: target_name, full: full_target }))
     }
 
-    /// Weighted members must be configured; an address may come and go.
+    /// Where a director adds no members, they must be configured.
     fn must_exist(&self, member: &str) -> Result<(), Finding> {
-        let (Some(pool), Weights::Exact(_)) = (self.now, self.can.weights) else { return Ok(()) };
-        if pool.member(member).is_some() {
+        let Some(pool) = self.now else { return Ok(()) };
+        if self.can.adds_members || pool.member(member).is_some() {
             return Ok(());
         }
         let there: Vec<&str> = pool.members.iter().map(|m| m.name.as_str()).collect();
@@ -67,6 +70,13 @@ impl<'a> PoolPlan<'a> {
             format!("has no member `{member}`; there are {}", crate::text::list(&there)),
         )
         .hint("add it to the director's configuration, or correct `member` in the plan"))
+    }
+
+    /// What the director has to say about the move of these members.
+    pub fn advice(&self, members: &[&(Member, Member)], shares: &[u8], idle: &[u8]) -> Vec<Finding> {
+        let (director, pool) = (self.traffic.director.as_str(), self.traffic.pool.as_str());
+        let targets = members.iter().map(|(_, target)| target.name.as_str()).collect();
+        self.director.advice(&Intent { director, pool, now: self.now, targets, shares, idle })
     }
 
     /// A step with these changes.

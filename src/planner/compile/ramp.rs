@@ -88,11 +88,11 @@ fn shift(
     let members: Vec<&(Member, Member)> = plan.pairs.iter().filter_map(|p| p.members.as_ref()).collect();
     let id = |name: String| format!("{}/{name}", plan.service.name);
     let mut last = None;
-    let mut merged = Vec::new();
+    let mut idle = Vec::new();
     for share in &plan.service.shift.steps {
         let changes = changes_at(pool, &members, *share);
         if last.as_ref() == Some(&changes) {
-            merged.push(format!("{share} %"));
+            idle.push(*share);
             continue;
         }
         let back = plan.way_back(plan.pairs.iter(), plan.service.shift.hold);
@@ -101,13 +101,7 @@ fn shift(
         chain.add(steps, &id(format!("watch-{share}")), plan.watch(plan.pairs.iter()));
         last = Some(changes);
     }
-    if pool.can.weights == Weights::Presence {
-        let what = "is a set of plain addresses: shares are what the number of addresses gives, and only about that";
-        let about = format!("{} {}", pool.traffic.director, pool.traffic.pool);
-        let note = Finding::note(about, what);
-        let same = format!("steps that give the same set are one: {} fall away", merged.join(", "));
-        findings.push(if merged.is_empty() { note } else { note.hint(same) });
-    }
+    findings.extend(pool.advice(&members, &plan.service.shift.steps, &idle));
 }
 
 /// The settings at a share: targets first, so that capacity never dips.

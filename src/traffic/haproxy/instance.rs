@@ -31,13 +31,13 @@ pub(super) struct Instance {
 /// What one endpoint says about a backend.
 pub(super) struct Reading {
     /// The processes that take new connections.
-    pub places: Vec<Place>,
+    pub processes: Vec<Process>,
     /// Connections per server in workers left over from reloads.
     pub lingering: BTreeMap<String, u64>,
 }
 
 /// One process that takes new connections.
-pub(super) struct Place {
+pub(super) struct Process {
     /// `unix /run/haproxy.sock`, with the worker behind a master CLI.
     pub at: String,
     /// What the process lets us do, where it says so.
@@ -58,8 +58,8 @@ impl Instance {
             // A worker's own socket does not know `show proc` and answers the rest; a master CLI the other way round.
             let reply = self.ask(&format!("show proc;{}", query("", pool))).await?;
             let Some(workers) = parse::workers(&reply.text) else {
-                let place = self.place(pool, self.endpoint.to_string(), String::new(), &reply).await?;
-                return Ok(Reading { places: vec![place], lingering: BTreeMap::new() });
+                let process = self.process(pool, self.endpoint.to_string(), String::new(), &reply).await?;
+                return Ok(Reading { processes: vec![process], lingering: BTreeMap::new() });
             };
             match self.read_workers(pool, &workers).await {
                 // A worker that ends while it is asked is lost to us, too; the next `show proc` leaves it out.
@@ -71,12 +71,12 @@ impl Instance {
     }
 
     async fn read_workers(&self, pool: &str, workers: &parse::Workers) -> Result<Reading, Error> {
-        let mut reading = Reading { places: Vec::new(), lingering: BTreeMap::new() };
+        let mut reading = Reading { processes: Vec::new(), lingering: BTreeMap::new() };
         for pid in &workers.current {
             let prefix = format!("@!{pid} ");
             let reply = self.ask(&query(&prefix, pool)).await?;
             let at = format!("{}, worker {pid}", self.endpoint);
-            reading.places.push(self.place(pool, at, prefix, &reply).await?);
+            reading.processes.push(self.process(pool, at, prefix, &reply).await?);
         }
         for pid in &workers.old {
             let reply = self.ask(&format!("@!{pid} show stat {pool} 4 -1")).await?;
@@ -89,13 +89,13 @@ impl Instance {
                 *reading.lingering.entry(server).or_default() += stat.connections;
             }
         }
-        match reading.places.is_empty() {
+        match reading.processes.is_empty() {
             true => Err(self.unknown("its master process has no worker").hint("start HAProxy and look at its log")),
             false => Ok(reading),
         }
     }
 
-    async fn place(&self, pool: &str, at: String, prefix: String, reply: &Reply) -> Result<Place, Error> {
+    async fn process(&self, pool: &str, at: String, prefix: String, reply: &Reply) -> Result<Process, Error> {
         if reply.text.contains("Can't find backend.") {
             let known = parse::backends(&self.ask(&format!("{prefix}show backend")).await?.text);
             let label = format!("{} ({at})", self.director);
@@ -115,15 +115,15 @@ impl Instance {
                 name: state.name,
             }
         });
-        Ok(Place { members: members.collect(), level: parse::level(&reply.text).map(str::to_owned), at, prefix })
+        Ok(Process { members: members.collect(), level: parse::level(&reply.text).map(str::to_owned), at, prefix })
     }
 
     /// Sends one `set` command to a process. Anything but an empty answer is a refusal.
-    pub async fn set(&self, place: &Place, command: &str) -> Result<(), Error> {
-        let reply = self.ask(&format!("{}{command}", place.prefix)).await?;
+    pub async fn set(&self, process: &Process, command: &str) -> Result<(), Error> {
+        let reply = self.ask(&format!("{}{command}", process.prefix)).await?;
         match reply.text.trim() {
             "" => Ok(()),
-            text => Err(refusal::of_set(&format!("{} ({})", self.director, place.at), command, text)),
+            text => Err(refusal::of_set(&format!("{} ({})", self.director, process.at), command, text)),
         }
     }
 
@@ -191,7 +191,7 @@ impl Instance {
     }
 }
 
-impl Place {
+impl Process {
     /// An error unless this process lets us write.
     pub fn check_level(&self, director: &str) -> Result<(), Error> {
         match self.level.as_deref() {

@@ -2,19 +2,19 @@
 //!
 //! Weights and modes must be the same everywhere; connections add up. Must never choose one answer over another.
 
-use super::instance::{Place, Reading, setting};
+use super::instance::{Process, Reading, setting};
 use crate::model::{Change, Member, Pool};
 use crate::outside::{Error, Kind};
 
 /// The pool that all processes agree on.
 pub(super) fn pool(director: &str, name: &str, readings: &[Reading]) -> Result<Pool, Error> {
-    let mut places = readings.iter().flat_map(|r| &r.places);
-    let first = places.next().ok_or_else(|| disagrees(director, format!("nothing answers for `{name}`")))?;
+    let mut processes = readings.iter().flat_map(|r| &r.processes);
+    let first = processes.next().ok_or_else(|| disagrees(director, format!("nothing answers for `{name}`")))?;
     let mut members = first.members.clone();
-    for place in places {
-        agree(director, name, first, place)?;
+    for process in processes {
+        agree(director, name, first, process)?;
         for member in &mut members {
-            if let Some(other) = find(&place.members, &member.name) {
+            if let Some(other) = find(&process.members, &member.name) {
                 member.connections = add(member.connections, other.connections);
                 member.up = both_up(member.up, other.up);
             }
@@ -52,7 +52,7 @@ pub(super) fn confirm(director: &str, pool: &Pool, changes: &[Change]) -> Result
     Ok(())
 }
 
-fn agree(director: &str, pool: &str, one: &Place, other: &Place) -> Result<(), Error> {
+fn agree(director: &str, pool: &str, one: &Process, other: &Process) -> Result<(), Error> {
     let (here, there) = (&one.at, &other.at);
     for (a, b, has, lacks) in [(one, other, here, there), (other, one, there, here)] {
         if let Some(extra) = a.members.iter().find(|m| find(&b.members, &m.name).is_none()) {

@@ -3,60 +3,28 @@
 //! Must never write to one of several instances before all of them have been read and know every name.
 
 mod instance;
+mod kind;
 mod merge;
 mod parse;
 mod refusal;
+mod settings;
 mod wire;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use self::instance::{Instance, Reading};
-use super::{Dial, Director};
-use crate::model::{Capabilities, Change, Pool, Weights};
+use self::kind::{CAPABILITIES, MAX_WEIGHT};
+use super::{Dial, Director, misnamed};
+use crate::model::{Capabilities, Change, Pool};
 use crate::outside::{Certainty, Error, Kind};
 
-/// Largest weight of a server.
-const MAX_WEIGHT: u16 = 256;
+pub use self::settings::{Endpoint, Settings};
 
 /// How many clients [`Director::blockers`] names.
 const BLOCKERS: usize = 10;
-
-/// Where HAProxy's runtime API answers. Every endpoint is one process (or one master CLI); all are written and read back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HaproxyConfig {
-    /// All HAProxy instances that share the traffic.
-    pub endpoints: Vec<Endpoint>,
-}
-
-/// One runtime API.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `host:port`.
-    Tcp(String),
-    /// A socket on this machine.
-    Unix(std::path::PathBuf),
-    /// A socket on an inventory host, reached by SSH.
-    Ssh {
-        /// Inventory name of the host.
-        host: String,
-        /// Path of the socket there.
-        path: String,
-    },
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "tcp {address}"),
-            Self::Unix(path) => write!(f, "unix {}", path.display()),
-            Self::Ssh { host, path } => write!(f, "unix {path} on {host}"),
-        }
-    }
-}
 
 /// The HAProxy instances of one director.
 pub struct Haproxy {
@@ -66,11 +34,11 @@ pub struct Haproxy {
 
 impl Haproxy {
     /// A director over these endpoints. Contacts nobody yet.
-    pub fn new(name: &str, config: &HaproxyConfig, dial: Arc<dyn Dial>) -> Result<Self, Error> {
-        if config.endpoints.is_empty() {
+    pub fn new(name: &str, settings: &Settings, dial: Arc<dyn Dial>) -> Result<Self, Error> {
+        if settings.endpoints.is_empty() {
             return Err(refused(name, "it has no endpoint").hint("name at least one runtime API under `endpoints`"));
         }
-        let instances = config.endpoints.iter().map(|e| Instance::new(name, e, dial.clone())).collect();
+        let instances = settings.endpoints.iter().map(|e| Instance::new(name, e, dial.clone())).collect();
         Ok(Self { name: name.to_owned(), instances })
     }
 
@@ -85,12 +53,7 @@ impl Haproxy {
     }
 
     fn check_name(&self, what: &str, name: &str) -> Result<(), Error> {
-        if wire::is_name(name) {
-            return Ok(());
-        }
-        let shown = crate::text::escape(name.as_bytes(), 80);
-        Err(refused(&self.name, format!("`{shown}` cannot be the name of a {what}"))
-            .hint("HAProxy's names are made of letters, digits, `-`, `_`, `.` and `:`"))
+        kind::check(what, name).map_err(|unfit| misnamed(&self.name, name, unfit))
     }
 
     /// Everything that can be known to be wrong before the first write.
@@ -102,15 +65,15 @@ impl Haproxy {
                 return Err(refused(&self.name, what));
             }
         }
-        for place in readings.iter().flat_map(|r| &r.places) {
-            place.check_level(&self.name)?;
+        for process in readings.iter().flat_map(|r| &r.processes) {
+            process.check_level(&self.name)?;
             for change in changes {
-                if place.members.iter().any(|m| m.name == change.member) {
+                if process.members.iter().any(|m| m.name == change.member) {
                     continue;
                 }
-                let names: Vec<String> = place.members.iter().map(|m| m.name.clone()).collect();
+                let names: Vec<String> = process.members.iter().map(|m| m.name.clone()).collect();
                 return Err(refused(
-                    &format!("{} ({})", self.name, place.at),
+                    &format!("{} ({})", self.name, process.at),
                     format!("backend `{pool}` has no server `{}`", change.member),
                 )
                 .hint(refusal::known(&change.member, "servers", &names)));
@@ -123,12 +86,12 @@ impl Haproxy {
         let mut written = Vec::new();
         for change in changes {
             for (instance, reading) in self.instances.iter().zip(readings.iter_mut()) {
-                for place in &mut reading.places {
-                    for command in place.commands(pool, change) {
-                        instance.set(place, &command).await.map_err(|e| partly(e, &written))?;
-                        written.push(format!("`{command}` at {}", place.at));
+                for process in &mut reading.processes {
+                    for command in process.commands(pool, change) {
+                        instance.set(process, &command).await.map_err(|e| partly(e, &written))?;
+                        written.push(format!("`{command}` at {}", process.at));
                     }
-                    place.note(change);
+                    process.note(change);
                 }
             }
         }
@@ -139,7 +102,7 @@ impl Haproxy {
 #[async_trait]
 impl Director for Haproxy {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { weights: Weights::Exact(MAX_WEIGHT), connections: true, drain: true, ttl: false }
+        CAPABILITIES
     }
 
     async fn observe(&self, pool: &str) -> Result<Pool, Error> {

@@ -12,7 +12,7 @@ const DRAIN: u32 = 0x08 | 0x10;
 
 /// One server as `show servers state` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct State {
+pub(super) struct ServerState {
     pub name: String,
     pub weight: u16,
     pub mode: Mode,
@@ -20,13 +20,13 @@ pub(super) struct State {
 
 /// One server as `show stat` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stat {
+pub(super) struct ServerStat {
     pub connections: u64,
     pub up: Option<bool>,
 }
 
 /// The servers of a backend in the configuration's order, from `show servers state BACKEND`; `None` without a whole table.
-pub(super) fn servers_state(reply: &str, backend: &str) -> Option<Vec<State>> {
+pub(super) fn servers_state(reply: &str, backend: &str) -> Option<Vec<ServerState>> {
     let table = table(reply, "# be_id ")?;
     let header: Vec<&str> = table.header.split_whitespace().skip(1).collect();
     let column = |name: &str| header.iter().position(|h| *h == name);
@@ -38,7 +38,7 @@ pub(super) fn servers_state(reply: &str, backend: &str) -> Option<Vec<State>> {
         if *cells.get(be)? != backend {
             continue;
         }
-        servers.push(State {
+        servers.push(ServerState {
             name: (*cells.get(name)?).to_owned(),
             weight: cells.get(weight)?.parse().ok()?,
             mode: mode(cells.get(admin)?.parse().ok()?),
@@ -56,7 +56,7 @@ fn mode(admin: u32) -> Mode {
 }
 
 /// The servers of a backend by name, from `show stat BACKEND 4 -1`; `None` without a whole table.
-pub(super) fn stat(reply: &str, backend: &str) -> Option<BTreeMap<String, Stat>> {
+pub(super) fn stat(reply: &str, backend: &str) -> Option<BTreeMap<String, ServerStat>> {
     let table = table(reply, "# pxname,")?;
     let header = csv(table.header.strip_prefix("# ")?);
     let column = |name: &str| header.iter().position(|h| h == name);
@@ -70,7 +70,7 @@ pub(super) fn stat(reply: &str, backend: &str) -> Option<BTreeMap<String, Stat>>
         }
         let checked = checks.iter().any(|i| cells.get(*i).is_some_and(|c| !c.is_empty()));
         let up = up(cells.get(status)?, checked);
-        servers.insert(cells.get(sv)?.clone(), Stat { connections: cells.get(scur)?.parse().ok()?, up });
+        servers.insert(cells.get(sv)?.clone(), ServerStat { connections: cells.get(scur)?.parse().ok()?, up });
     }
     Some(servers)
 }

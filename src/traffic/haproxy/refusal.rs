@@ -4,12 +4,12 @@ use crate::outside::{Error, Kind};
 use crate::text::escape;
 
 /// The answer to a `set` command that was not the empty line of success.
-pub(super) fn of_set(place: &str, command: &str, reply: &str) -> Error {
+pub(super) fn of_set(at: &str, command: &str, reply: &str) -> Error {
     if reply.contains("Permission denied") {
-        return no_admin(place, "operator");
+        return no_admin(at, "operator");
     }
     let said = escape(reply.as_bytes(), 200);
-    let error = Error::new(place, Kind::Refused, format!("`{command}` was refused: {said}"));
+    let error = Error::new(at, Kind::Refused, format!("`{command}` was refused: {said}"));
     match () {
         () if reply.contains("static LB algorithm") => error.hint(
             "this backend's `balance` algorithm takes only weight 0 and the configured one: use `balance roundrobin`, or shift in one step of 100",
@@ -20,8 +20,8 @@ pub(super) fn of_set(place: &str, command: &str, reply: &str) -> Error {
 }
 
 /// The socket reads but does not write.
-pub(super) fn no_admin(place: &str, level: &str) -> Error {
-    Error::new(place, Kind::Refused, format!("the runtime API has level {level}, which may not change anything"))
+pub(super) fn no_admin(at: &str, level: &str) -> Error {
+    Error::new(at, Kind::Refused, format!("the runtime API has level {level}, which may not change anything"))
         .hint("add `level admin` to this `stats socket` line in haproxy.cfg and reload")
 }
 

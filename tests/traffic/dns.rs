@@ -6,10 +6,10 @@ use std::time::Duration;
 use migrate::model::Mode;
 use migrate::outside::Kind;
 use migrate::secret::SecretRef;
-use migrate::traffic::rfc2136::{self, TsigKey};
-use migrate::traffic::{Director, DirectorConfig, Rfc2136Config, connect};
+use migrate::traffic::dns::{self, Settings, TsigKey};
+use migrate::traffic::{Director, DirectorConfig, DirectorKind};
 
-use crate::conformance::{Subject, conforms};
+use crate::conformance::Subject;
 use crate::lab::bind::{Bind, Key, Zone};
 use crate::meddling::{Update, name_server};
 use crate::support::{Fixed, change, context, eventually, shown};
@@ -22,7 +22,7 @@ pub const NEW: &str = "198.51.100.1";
 pub struct Lab {
     pub primary: Bind,
     pub secondaries: Vec<Bind>,
-    pub config: Rfc2136Config,
+    pub settings: Settings,
     pub secret: String,
     pub key: Key,
 }
@@ -31,7 +31,7 @@ impl Lab {
     pub fn start(zone: &Zone, secondaries: usize) -> Self {
         let key = Key::generate("mover", "hmac-sha256");
         let (primary, secondaries) = Bind::cluster(zone, &key, secondaries);
-        let config = Rfc2136Config {
+        let settings = Settings {
             zone: zone.name.clone(),
             primary: primary.addr,
             secondaries: secondaries.iter().map(|s| s.addr).collect(),
@@ -42,17 +42,17 @@ impl Lab {
                 secret: SecretRef::Env("KEY".to_owned()),
             }),
         };
-        Self { primary, secondaries, config, secret: key.secret.clone(), key }
+        Self { primary, secondaries, settings, secret: key.secret.clone(), key }
     }
 
     pub fn director(&self) -> Arc<dyn Director> {
-        connect("dns", &DirectorConfig::Rfc2136(self.config.clone()), &context(&[("KEY", &self.secret)])).unwrap()
+        self.settings.connect("dns", &context(&[("KEY", &self.secret)])).unwrap()
     }
 
     /// The same, not waiting long for secondaries.
-    pub fn impatient(&self) -> rfc2136::Zone {
+    pub fn impatient(&self) -> dns::Zone {
         let secrets = Fixed([("KEY".to_owned(), self.secret.clone())].into());
-        rfc2136::Zone::new("dns", &self.config, Arc::new(secrets)).unwrap().follow_within(Duration::from_millis(500))
+        dns::Zone::new("dns", &self.settings, Arc::new(secrets)).unwrap().follow_within(Duration::from_millis(500))
     }
 
     pub fn records(&self) -> (Vec<String>, Vec<String>) {
@@ -62,7 +62,7 @@ impl Lab {
     pub fn replace(&self) -> Vec<(String, &'static str)> {
         let mut all = vec![(self.primary.addr.to_string(), "PRIMARY")];
         all.extend(self.secondaries.iter().map(|s| (s.addr.to_string(), "SECONDARY")));
-        all.extend(self.config.resolvers.iter().map(|r| (r.to_string(), "RESOLVER")));
+        all.extend(self.settings.resolvers.iter().map(|r| (r.to_string(), "RESOLVER")));
         all
     }
 
@@ -81,6 +81,7 @@ pub fn zone() -> Zone {
 
 fn subject(lab: Lab) -> Subject {
     Subject {
+        config: DirectorConfig::Dns(lab.settings.clone()),
         director: lab.director(),
         twin: lab.director(),
         pool: "www".to_owned(),
@@ -93,17 +94,35 @@ fn subject(lab: Lab) -> Subject {
     }
 }
 
-fn with_a_secondary() -> Subject {
+pub fn with_a_secondary() -> Subject {
     subject(Lab::start(&zone(), 1))
 }
 
-fn with_an_update_policy() -> Subject {
+pub fn with_an_update_policy() -> Subject {
     let policy = "grant KEY name www.lab.test A AAAA;".to_owned();
     subject(Lab::start(&Zone { policy: Some(policy), ..zone() }, 0))
 }
 
-conforms!(allow_update_and_a_secondary, with_a_secondary());
-conforms!(update_policy_alone, with_an_update_policy());
+#[tokio::test]
+async fn the_director_works_with_the_names_that_plans_may_use_and_with_no_others() {
+    let mut zone = zone();
+    zone.records.extend(["@ 5 IN A 192.0.2.1".to_owned(), "* 5 IN A 192.0.2.1".to_owned()]);
+    let lab = Lab::start(&zone, 0);
+    let director = lab.director();
+    for written in ["www", "www.lab.test", "WWW.lab.test.", "@", "lab.test"] {
+        let name = lab.settings.pool_name(written).unwrap();
+        for pool in [written, &name] {
+            let there = director.apply(pool, &[change(NEW, 1, Mode::Ready)]).await.unwrap();
+            assert!(there.member(NEW).is_some(), "{pool}");
+            director.writable(pool).await.unwrap();
+            director.apply(pool, &[change(NEW, 0, Mode::Ready)]).await.unwrap();
+        }
+    }
+    for written in ["*", "*.lab.test", "www.example.com", "www.example.com.", "a b", ""] {
+        let unfit = lab.settings.pool_name(written).unwrap_err();
+        assert_eq!(director.observe(written).await.unwrap_err().what, unfit.sentence(written));
+    }
+}
 
 #[tokio::test]
 async fn every_server_has_the_new_records_when_an_apply_returns() {
@@ -159,10 +178,9 @@ async fn a_foreign_change_between_read_and_write_is_kept_and_reported() {
         let primary = Arc::downgrade(&primary);
         move || primary.upgrade().unwrap().nsupdate(&key, &["update add www.lab.test 5 A 192.0.2.77"])
     };
-    lab.config.primary = name_server(primary.addr, Update::After(Box::new(meddle)));
-    let replace = [(lab.config.primary.to_string(), "PRIMARY")];
-    let config = DirectorConfig::Rfc2136(lab.config);
-    let director = connect("dns", &config, &context(&[("KEY", &lab.secret)])).unwrap();
+    lab.settings.primary = name_server(primary.addr, Update::After(Box::new(meddle)));
+    let replace = [(lab.settings.primary.to_string(), "PRIMARY")];
+    let director = lab.settings.connect("dns", &context(&[("KEY", &lab.secret)])).unwrap();
     let error = director.apply("www", &[change(NEW, 1, Mode::Ready)]).await.unwrap_err();
     insta::assert_snapshot!(shown(&error, &replace), @r"
     [conflict] dns (primary PRIMARY): www.lab.test was changed by somebody else: it had 192.0.2.1 and 192.0.2.2 and now has 192.0.2.1, 192.0.2.2 and 192.0.2.77; nothing of ours was written
@@ -180,16 +198,15 @@ async fn the_same_change_made_by_somebody_else_in_between_is_done() {
         let primary = Arc::downgrade(&primary);
         move || primary.upgrade().unwrap().nsupdate(&key, &[&format!("update add www.lab.test 5 A {NEW}")])
     };
-    lab.config.primary = name_server(primary.addr, Update::After(Box::new(meddle)));
-    let config = DirectorConfig::Rfc2136(lab.config);
-    let director = connect("dns", &config, &context(&[("KEY", &lab.secret)])).unwrap();
+    lab.settings.primary = name_server(primary.addr, Update::After(Box::new(meddle)));
+    let director = lab.settings.connect("dns", &context(&[("KEY", &lab.secret)])).unwrap();
     assert_eq!(director.apply("www", &[change(NEW, 1, Mode::Ready)]).await.unwrap().members.len(), 3);
 }
 
 #[tokio::test]
 async fn an_update_whose_answer_is_lost_is_settled_by_reading() {
     let mut lab = Lab::start(&zone(), 0);
-    lab.config.primary = name_server(lab.primary.addr, Update::LoseAnswer);
+    lab.settings.primary = name_server(lab.primary.addr, Update::LoseAnswer);
     let pool = lab.director().apply("www", &[change(NEW, 1, Mode::Ready)]).await.unwrap();
     assert_eq!(pool.members.len(), 3);
 }
@@ -240,7 +257,7 @@ async fn a_lagging_secondary_is_waited_for() {
 async fn resolvers_are_settled_when_their_caches_have_run_out() {
     let mut lab = Lab::start(&zone(), 0);
     let resolver = Bind::resolver("lab.test", lab.primary.addr);
-    lab.config.resolvers.push(resolver.addr);
+    lab.settings.resolvers.push(resolver.addr);
     let director = lab.director();
     assert_eq!(director.settled("www").await.unwrap(), None);
     director.apply("www", &[change(NEW, 1, Mode::Ready), change(OLD, 0, Mode::Ready)]).await.unwrap();

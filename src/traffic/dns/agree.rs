@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::lookup::{self, Addresses, Failure, View};
-use super::{Target, Zone};
+use super::{PoolName, Zone};
 use crate::outside::{Error, Kind};
 use crate::text::duration;
 
@@ -18,33 +18,33 @@ const INTERVALS: (Duration, Duration) = (Duration::from_millis(25), Duration::fr
 
 impl Zone {
     /// What the primary has. An error when the name has no address.
-    pub(super) async fn primary(&self, target: &Target<'_>) -> Result<View, Error> {
-        let view = self.look("primary", self.config.primary, target).await?;
+    pub(super) async fn primary(&self, name: &PoolName<'_>) -> Result<View, Error> {
+        let view = self.look("primary", self.settings.primary, name).await?;
         if view.addresses.all.is_empty() {
             return Err(self
-                .refused_for(format!("{} has no address records", target.text))
+                .refused_for(format!("{} has no address records", name.text))
                 .hint("check the pool's name; the first record is made by hand, with the TTL that you want"));
         }
         Ok(view)
     }
 
-    async fn look(&self, role: &str, server: SocketAddr, target: &Target<'_>) -> Result<View, Error> {
-        let seen = lookup::authoritative(server, &self.zone, &target.owner).await;
-        seen.map_err(|failure| self.asked(role, server, target).failed(failure))
+    async fn look(&self, role: &str, server: SocketAddr, name: &PoolName<'_>) -> Result<View, Error> {
+        let seen = lookup::authoritative(server, &self.zone, &name.owner).await;
+        seen.map_err(|failure| self.asked(role, server, name).failed(failure))
     }
 
     /// What all servers answer alike, waiting for secondaries to follow.
-    pub(super) async fn agreed(&self, target: &Target<'_>, patience: Duration) -> Result<Addresses, Error> {
+    pub(super) async fn agreed(&self, name: &PoolName<'_>, patience: Duration) -> Result<Addresses, Error> {
         let (start, (mut interval, longest)) = (Instant::now(), INTERVALS);
-        let mut wanted = self.primary(target).await?;
+        let mut wanted = self.primary(name).await?;
         loop {
-            match self.laggard(target, &wanted).await? {
+            match self.laggard(name, &wanted).await? {
                 None => return Ok(wanted.addresses),
                 Some(lag) if start.elapsed() >= patience => return Err(lag),
                 Some(_) => tokio::time::sleep(interval).await,
             }
             interval = longest.min(interval * 2);
-            let now = self.primary(target).await?;
+            let now = self.primary(name).await?;
             // In a busy zone the serial runs on; while our records stay, it is enough to reach where it was.
             if !now.addresses.same_records(&wanted.addresses) {
                 wanted = now;
@@ -53,9 +53,9 @@ impl Zone {
     }
 
     /// The first secondary that has other records than the primary, or an older zone.
-    async fn laggard(&self, target: &Target<'_>, primary: &View) -> Result<Option<Error>, Error> {
-        for server in &self.config.secondaries {
-            let view = self.look("secondary", *server, target).await?;
+    async fn laggard(&self, name: &PoolName<'_>, primary: &View) -> Result<Option<Error>, Error> {
+        for server in &self.settings.secondaries {
+            let view = self.look("secondary", *server, name).await?;
             // RFC 1982: serials that cannot be compared are not known to be new enough.
             let current = view.serial >= primary.serial;
             if current && view.addresses.same_records(&primary.addresses) {
@@ -71,7 +71,7 @@ impl Zone {
             let label = format!("{} (secondary {server})", self.name);
             return Ok(Some(Error::new(label, Kind::Disagrees, what).hint(format!(
                 "see why it does not follow: `rndc notify {zone}` on the primary, `rndc refresh {zone}` here",
-                zone = self.config.zone
+                zone = self.settings.zone
             ))));
         }
         Ok(None)
@@ -80,12 +80,12 @@ impl Zone {
     /// Resolvers that answer otherwise, in words.
     pub(super) async fn stale_resolvers(
         &self,
-        target: &Target<'_>,
+        name: &PoolName<'_>,
         wanted: &Addresses,
     ) -> Result<Option<String>, Error> {
         let mut stale = Vec::new();
-        for server in &self.config.resolvers {
-            match lookup::recursive(*server, &target.owner).await {
+        for server in &self.settings.resolvers {
+            match lookup::recursive(*server, &name.owner).await {
                 Ok(seen) if seen.all == wanted.all => {}
                 Ok(seen) => {
                     let left = seen.ttl().max(seen.negative_ttl).unwrap_or_default();
@@ -95,7 +95,7 @@ impl Zone {
                 Err(Failure::Alias(of)) => {
                     stale.push(format!("resolver {server} still answers with an alias for {of}"))
                 }
-                Err(failure) => return Err(self.asked("resolver", *server, target).failed(failure)),
+                Err(failure) => return Err(self.asked("resolver", *server, name).failed(failure)),
             }
         }
         Ok((!stale.is_empty()).then(|| stale.join("; ")))

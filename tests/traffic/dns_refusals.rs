@@ -5,19 +5,19 @@ use std::net::SocketAddr;
 use migrate::model::Mode;
 use migrate::outside::Kind;
 use migrate::secret::SecretRef;
-use migrate::traffic::rfc2136::TsigKey;
-use migrate::traffic::{DirectorConfig, Rfc2136Config, connect};
+use migrate::traffic::DirectorKind;
+use migrate::traffic::dns::{Settings, TsigKey};
 
+use crate::dns::{Lab, NEW, OLD, OTHER, zone};
 use crate::lab::bind::{Bind, Key, Zone};
 use crate::meddling::{Update, name_server};
-use crate::rfc2136::{Lab, NEW, OLD, OTHER, zone};
 use crate::support::{change, context, shown};
 
 #[tokio::test]
 async fn an_unsigned_success_is_not_believed() {
     let mut lab = Lab::start(&zone(), 0);
-    lab.config.primary = name_server(lab.primary.addr, Update::Forge);
-    let replace = [(lab.config.primary.to_string(), "PRIMARY")];
+    lab.settings.primary = name_server(lab.primary.addr, Update::Forge);
+    let replace = [(lab.settings.primary.to_string(), "PRIMARY")];
     let error = lab.director().apply("www", &[change(NEW, 1, Mode::Ready)]).await.unwrap_err();
     insta::assert_snapshot!(shown(&error, &replace), @r"
     [unknown] dns (primary PRIMARY): whether www.lab.test was updated is unknown: its answer is not signed as it should be: unsigned answer
@@ -54,7 +54,7 @@ async fn the_last_address_is_never_taken_away() {
 #[tokio::test]
 async fn a_key_that_the_server_does_not_know_is_named() {
     let mut lab = Lab::start(&zone(), 0);
-    lab.config.key.as_mut().unwrap().name = "movre".to_owned();
+    lab.settings.key.as_mut().unwrap().name = "movre".to_owned();
     let director = lab.director();
     insta::assert_snapshot!(lab.refusal(&*director, "www").await, @r"
     [refused] dns (primary PRIMARY): the server has no TSIG key `movre` with this algorithm (BADKEY); nothing was changed
@@ -69,7 +69,7 @@ async fn a_key_that_the_server_does_not_know_is_named() {
 #[tokio::test]
 async fn a_wrong_algorithm_is_no_key_of_the_server() {
     let mut lab = Lab::start(&zone(), 0);
-    lab.config.key.as_mut().unwrap().algorithm = "hmac-sha512".to_owned();
+    lab.settings.key.as_mut().unwrap().algorithm = "hmac-sha512".to_owned();
     insta::assert_snapshot!(lab.refusal(&*lab.director(), "www").await, @r"
     [refused] dns (primary PRIMARY): the server has no TSIG key `mover` with this algorithm (BADKEY); nothing was changed
     hint: compare name and algorithm with the `key` clause in named.conf
@@ -101,7 +101,7 @@ async fn a_secret_that_is_no_base64_is_found_out_before_anything_is_sent() {
 #[tokio::test]
 async fn a_secret_that_is_not_there_is_said_to_be_missing() {
     let mut lab = Lab::start(&zone(), 0);
-    lab.config.key.as_mut().unwrap().secret = SecretRef::Env("ELSEWHERE".to_owned());
+    lab.settings.key.as_mut().unwrap().secret = SecretRef::Env("ELSEWHERE".to_owned());
     insta::assert_snapshot!(lab.refusal(&*lab.director(), "www").await, @r"
     [refused] dns (primary PRIMARY): the secret of TSIG key `mover` cannot be had: secret from env ELSEWHERE: the variable is not set; nothing was changed
     hint: check where the inventory says that this secret is
@@ -111,7 +111,7 @@ async fn a_secret_that_is_not_there_is_said_to_be_missing() {
 #[tokio::test]
 async fn an_unsigned_update_is_refused_with_the_remedy() {
     let mut lab = Lab::start(&zone(), 0);
-    lab.config.key = None;
+    lab.settings.key = None;
     insta::assert_snapshot!(lab.refusal(&*lab.director(), "www").await, @r"
     [refused] dns (primary PRIMARY): it refuses unsigned updates of www.lab.test (REFUSED); nothing was changed
     hint: give the director a TSIG `key` that the zone's `allow-update` or `update-policy` lets in
@@ -147,7 +147,7 @@ async fn a_frozen_zone_is_refused_and_works_again_when_thawed() {
 #[tokio::test]
 async fn a_zone_that_the_server_does_not_serve_is_named() {
     let mut lab = Lab::start(&zone(), 0);
-    lab.config.zone = "lba.test".to_owned();
+    lab.settings.zone = "lba.test".to_owned();
     insta::assert_snapshot!(lab.refusal(&*lab.director(), "www").await, @r"
     [refused] dns (primary PRIMARY): it does not serve www.lba.test in zone lba.test: it answers REFUSED; nothing was changed
     hint: check the zone's name, and that this server has the zone and has loaded it
@@ -159,16 +159,16 @@ async fn names_outside_the_zone_and_names_without_addresses_are_refused() {
     let lab = Lab::start(&zone(), 0);
     let director = lab.director();
     insta::assert_snapshot!(lab.refusal(&*director, "www.example.com.").await, @r"
-    [refused] dns: `www.example.com.` is not in the zone
-    hint: name the pool relative to zone lab.test (`www`) or in full (`www.lab.test`)
+    [refused] dns: `www.example.com.` is not a name in the zone `lab.test`
+    hint: write it in full (`www.lab.test`), relative to the zone (`www`), or `@` for the zone itself
     ");
     insta::assert_snapshot!(lab.refusal(&*director, "wwww").await, @r"
     [refused] dns (primary PRIMARY): wwww.lab.test has no address records; nothing was changed
     hint: check the pool's name; the first record is made by hand, with the TTL that you want
     ");
     insta::assert_snapshot!(lab.refusal(&*director, "b\u{1b}d").await, @r"
-    [refused] dns: `b\u{1b}d` cannot be the name of a pool
-    hint: name the pool relative to zone lab.test (`www`) or in full (`www.lab.test`)
+    [refused] dns: `b\u{1b}d` is not a name in the zone `lab.test`
+    hint: write it in full (`www.lab.test`), relative to the zone (`www`), or `@` for the zone itself
     ");
 }
 
@@ -195,7 +195,7 @@ async fn addresses_from_a_wildcard_cannot_be_swapped_and_say_so() {
 #[tokio::test]
 async fn a_secondary_as_primary_is_refused() {
     let mut lab = Lab::start(&zone(), 1);
-    lab.config.primary = lab.config.secondaries.remove(0);
+    lab.settings.primary = lab.settings.secondaries.remove(0);
     insta::assert_snapshot!(lab.refusal(&*lab.director(), "www").await, @r"
     [refused] dns (primary SECONDARY): the server has no TSIG key `mover` with this algorithm (BADKEY); nothing was changed
     hint: compare name and algorithm with the `key` clause in named.conf
@@ -229,7 +229,7 @@ async fn a_secondary_that_is_down_keeps_the_zone_as_it_is() {
 async fn a_resolver_that_is_silent_is_neither_settled_nor_not() {
     let mut lab = Lab::start(&zone(), 0);
     let mut resolver = Bind::resolver("lab.test", lab.primary.addr);
-    lab.config.resolvers.push(resolver.addr);
+    lab.settings.resolvers.push(resolver.addr);
     resolver.stop();
     let error = lab.director().settled("www").await.unwrap_err();
     insta::assert_snapshot!(shown(&error, &lab.replace()), @r"
@@ -247,8 +247,8 @@ fn settings_that_cannot_work_are_refused_at_once() {
     };
     let said = |zone: &str, key| {
         let (secondaries, resolvers) = (Vec::new(), Vec::new());
-        let config = Rfc2136Config { zone: zone.to_owned(), primary, secondaries, resolvers, key };
-        match connect("dns", &DirectorConfig::Rfc2136(config), &context(&[])) {
+        let settings = Settings { zone: zone.to_owned(), primary, secondaries, resolvers, key };
+        match settings.connect("dns", &context(&[])) {
             Ok(_) => panic!("accepted"),
             Err(e) => shown(&e, &[]),
         }

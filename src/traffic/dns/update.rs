@@ -25,16 +25,16 @@ pub(super) struct Update<'a> {
     pub after: Option<&'a Addresses>,
 }
 
-/// How the server took it.
+/// How a compare-and-swap went.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Swap {
     /// Done.
     Done,
     /// The records are not what they were; nothing was done.
-    Changed,
+    Conflict,
 }
 
-/// Why there is no outcome.
+/// Why the server has not said how it went, or has refused.
 pub(super) enum Rejection {
     /// The key cannot be used; nothing was sent.
     Key(BadKey),
@@ -47,11 +47,7 @@ pub(super) enum Rejection {
 }
 
 /// Sends it to the primary.
-pub(super) async fn send(
-    server: SocketAddr,
-    update: &Update<'_>,
-    signer: Option<&Signer>,
-) -> Result<Outcome, Rejection> {
+pub(super) async fn send(server: SocketAddr, update: &Update<'_>, signer: Option<&Signer>) -> Result<Swap, Rejection> {
     let too_long = |_| Rejection::Lost("there are too many records for one update".to_owned());
     let mut message = update.compose().map_err(too_long)?.additional();
     let transaction = match signer {
@@ -62,18 +58,18 @@ pub(super) async fn send(
         }
     };
     let mut answer = wire::send(server, &message.into_message()).await.map_err(|Lost(why)| Rejection::Lost(why))?;
-    outcome(&answer)?;
+    swapped(&answer)?;
     if let Some(transaction) = transaction {
         // Refusals may come unsigned, so the rcode was looked at first; success must be signed.
         transaction.answer(&mut answer, Time48::now()).map_err(untrusted)?;
     }
-    outcome(&answer)
+    swapped(&answer)
 }
 
-fn outcome(answer: &Message<Vec<u8>>) -> Result<Outcome, Rejection> {
+fn swapped(answer: &Message<Vec<u8>>) -> Result<Swap, Rejection> {
     match answer.header().rcode() {
-        Rcode::NOERROR => Ok(Outcome::Done),
-        Rcode::NXRRSET | Rcode::YXRRSET | Rcode::NXDOMAIN | Rcode::YXDOMAIN => Ok(Outcome::Changed),
+        Rcode::NOERROR => Ok(Swap::Done),
+        Rcode::NXRRSET | Rcode::YXRRSET | Rcode::NXDOMAIN | Rcode::YXDOMAIN => Ok(Swap::Conflict),
         rcode => Err(tsig_error(answer).unwrap_or(Rejection::Rcode(rcode))),
     }
 }
@@ -207,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_server_whose_clock_is_off_tells_by_how_much() {
-        match outcome(&refused_by_a_clock(1000)) {
+        match swapped(&refused_by_a_clock(1000)) {
             Err(Rejection::Tsig(TsigRcode::BADTIME, Some(1000))) => {}
             _ => panic!("not understood"),
         }
@@ -244,7 +240,7 @@ mod tests {
             answer.extend(counts.iter().flat_map(|n| [0, *n]));
             answer.extend(bytes);
             let mut answer = Message::from_octets(answer).unwrap();
-            let _ = outcome(&answer);
+            let _ = swapped(&answer);
             prop_assert!(transaction.answer(&mut answer, Time48::now()).is_err());
         }
     }

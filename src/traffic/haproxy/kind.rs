@@ -1,0 +1,73 @@
+//! What HAProxy can do, and what its backends and servers may be called.
+
+use std::sync::Arc;
+
+use super::super::{Context, Director, DirectorKind};
+use super::{Haproxy, Settings};
+use crate::fields::template::Unfit;
+use crate::model::{Capabilities, Weights};
+use crate::outside::Error;
+
+/// Largest weight of a server.
+pub(super) const MAX_WEIGHT: u16 = 256;
+
+/// What every HAProxy can do.
+pub(super) const CAPABILITIES: Capabilities = Capabilities {
+    weights: Weights::Exact(MAX_WEIGHT),
+    adds_members: false,
+    connections: true,
+    drain: true,
+    ttl: false,
+};
+
+impl DirectorKind for Settings {
+    fn title(&self) -> &'static str {
+        "HAProxy"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        CAPABILITIES
+    }
+
+    fn default_member(&self) -> &'static str {
+        "{{ name }}"
+    }
+
+    fn pool_name(&self, written: &str) -> Result<String, Unfit> {
+        check("backend", written).map(|()| written.to_owned())
+    }
+
+    fn check_member(&self, name: &str) -> Result<(), Unfit> {
+        check("server", name)
+    }
+
+    fn connect(&self, name: &str, context: &Context) -> Result<Arc<dyn Director>, Error> {
+        Ok(Arc::new(Haproxy::new(name, self, context.dial.clone())?))
+    }
+}
+
+/// Whether HAProxy could have a backend or server of this name. Its configuration takes no other characters, and the rest
+/// (space, `;`, `/`, newline) would break the language of the runtime API.
+pub(super) fn check(what: &str, name: &str) -> Result<(), Unfit> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    if !name.is_empty() && name.chars().all(fits) {
+        return Ok(());
+    }
+    let hint = format!("{what} names are made of letters, digits, `.`, `:`, `_` and `-`");
+    Err(Unfit::new(format!("cannot be the name of an HAProxy {what}"), hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_break_the_command_language_are_none() {
+        for good in ["web", "web-1.dal_05:80"] {
+            assert_eq!(check("server", good), Ok(()), "{good}");
+        }
+        for bad in ["", "a b", "a;b", "a/b", "a\nb", "a\\", "ä", "@1", "#1", "a%"] {
+            check("server", bad).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What every kind of director says of itself, before one is asked.
+//!
+//! Owns the trait behind which config and planner see a kind. Must never contact anybody.
+
+use std::sync::Arc;
+
+use super::{Context, Director};
+use crate::fields::template::Unfit;
+use crate::model::finding::Finding;
+use crate::model::{Capabilities, Pool};
+use crate::outside::{Error, Kind};
+
+/// The settings of a director of one kind, and what follows from them alone.
+pub trait DirectorKind {
+    /// What people call this kind: `HAProxy`.
+    fn title(&self) -> &'static str;
+
+    /// What directors of this kind can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The member that a host is unless the plan says otherwise: a template.
+    fn default_member(&self) -> &'static str;
+
+    /// The pool that a plan names: one name, in however many ways it can be written, so that services which share it are seen to.
+    /// The director itself takes the same names.
+    fn pool_name(&self, written: &str) -> Result<String, Unfit>;
+
+    /// Whether a member can be called this. The director itself takes the same names.
+    fn check_member(&self, name: &str) -> Result<(), Unfit>;
+
+    /// What must be known about a pool before a move begins. A finding that is refused keeps the plan from being applied.
+    fn advice(&self, _intent: &Intent<'_>) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    /// The director behind the settings. Contacts nobody yet; an error when the settings cannot work.
+    fn connect(&self, name: &str, context: &Context) -> Result<Arc<dyn Director>, Error>;
+}
+
+/// What a plan is going to do with a pool.
+#[derive(Debug, Clone)]
+pub struct Intent<'a> {
+    /// Name of the director in the inventory.
+    pub director: &'a str,
+    /// The pool.
+    pub pool: &'a str,
+    /// The pool as it is now; `None` when nobody has looked.
+    pub now: Option<&'a Pool>,
+    /// The members that shall get its traffic.
+    pub targets: Vec<&'a str>,
+    /// The shares that all targets together shall have, one after the other, in percent. Empty where pairs move one by one.
+    pub shares: &'a [u8],
+    /// Those of the shares that set nothing new.
+    pub idle: &'a [u8],
+}
+
+impl Intent<'_> {
+    /// What a finding is about.
+    pub fn about(&self) -> String {
+        format!("{} {}", self.director, self.pool)
+    }
+}
+
+/// The error of a director that was asked for a pool or a member of a name that none can have.
+pub(super) fn misnamed(director: &str, name: &str, unfit: Unfit) -> Error {
+    Error::new(director, Kind::Refused, unfit.sentence(name)).hint(unfit.hint)
+}
