@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use migrate::check::{Checks, HealthCheck, Probe, SubjectName, Tcp};
 use migrate::event::{Blob, Event, Operator, Record, RunState, Started, StepResult};
-use migrate::journal::{Journal, Log, file, format};
+use migrate::journal::{Log, blob, format};
 use migrate::model::{HookPoint, Pair, Template};
 use migrate::render;
 use migrate::step::{CopyPass, CopyStep, Graph, HookStep, Step, StepKind, TreeStep, WatchStep};
+use migrate::store::file::{self, ChunkDir, Journal};
 use migrate::text;
 
 const RECORDS: usize = 100_000;
@@ -119,7 +120,7 @@ fn large() {
     let (steps, json) = (graph.steps.len(), serde_json::to_vec(&graph).unwrap().len() as u64);
     let mut journal = Journal::create(&path).unwrap();
     let title = format!("keep a graph of {} steps ({} as JSON)", text::grouped(steps as u64), text::bytes(json));
-    let kept = timed(&title, || journal.keep_graph(&graph).unwrap());
+    let kept = timed(&title, || blob::keep(&mut ChunkDir::beside(&path), &graph).unwrap());
     println!("{:<58} {:>8}", "  takes on disk, in chunks", text::bytes((kept.chunks.len() as u64) << 20));
     let (run, plan, version) = ("bench-1".into(), "bench".into(), "0".into());
     let by = Operator { user: "ada".into(), host: "desk".into(), pid: 1 };

@@ -43,6 +43,7 @@ pub mod secret;
 pub mod spec;
 pub mod ssh;
 pub mod step;
+pub mod store;
 pub mod text;
 pub mod traffic;
 pub mod yaml;

@@ -20,6 +20,3 @@ pub use key::{Key, KeyError, PublicKey};
 pub use report::{Finding, Kind, Outside, Report};
 pub use sealed::{AuditError, Sealed, seals};
 pub use verify::{Question, verify};
-
-/// Name of the checkpoints' file in a run's directory.
-pub const CHECKPOINTS: &str = "checkpoints";

@@ -1,15 +1,12 @@
 //! A journal whose records are sealed by checkpoints as they are written.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
 use super::checkpoint::{self, Checkpoint, EVERY};
 use super::copies::Copies;
 use super::key::Key;
 use super::verify::{self, Question};
 use crate::event::{Event, Operator, Record};
-use crate::journal::{self, ChunkDir, Journal, JournalError, Log, format};
+use crate::journal::{Chunks, JournalError, Log, format};
+use crate::store::RunWriter;
 
 /// Why a run cannot be taken up under seal.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +31,7 @@ pub fn seals(event: &Event) -> bool {
 
 /// A journal that writes a signed checkpoint after every record that [`seals`], and after every [`EVERY`] others.
 pub struct Sealed {
-    journal: Journal,
-    file: File,
-    path: PathBuf,
+    journal: Box<dyn RunWriter>,
     run: String,
     by: Operator,
     key: Key,
@@ -47,27 +42,22 @@ pub struct Sealed {
     prev: String,
     /// Hashes of the records since then.
     open: Vec<String>,
-    poisoned: bool,
 }
 
 impl Sealed {
     /// Takes an open journal over. Refuses one that is not what its checkpoints say: it was changed by somebody else.
     ///
     /// Signs nothing yet; a last line of the checkpoints that a crash has torn is cut.
-    pub fn open(journal: Journal, run: &str, by: Operator, key: Key, copies: Copies) -> Result<Self, AuditError> {
-        let path = journal.path().with_file_name(super::CHECKPOINTS);
-        let io = |source| AuditError::Journal(JournalError::Io { path: path.display().to_string(), source });
-        let mut text = match std::fs::read(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            read => read.map_err(io)?,
-        };
-        text.truncate(text.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1));
-        let bytes = std::fs::read(journal.path()).map_err(io)?;
-        refuse_changed(run, journal.path(), &bytes, &text, &key)?;
-        let mut hashes = format::decode(&journal.path().display().to_string(), &bytes)?.hashes;
-        // In a file of its own, so that a controller that was stopped and has lost the run writes into the old one.
-        journal::file::replace(&path, &text).map_err(io)?;
-        let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
+    pub fn open(
+        mut journal: Box<dyn RunWriter>,
+        run: &str,
+        by: Operator,
+        key: Key,
+        copies: Copies,
+    ) -> Result<Self, AuditError> {
+        let (text, bytes) = (journal.open_checkpoints()?, journal.read()?);
+        refuse_changed(run, &bytes, journal.chunks().as_ref(), &text, &key)?;
+        let mut hashes = format::decode(&journal.place(), &bytes)?.hashes;
         let last = String::from_utf8_lossy(&text).lines().last().map(str::to_owned);
         let (next, sealed, prev) = match last.as_deref().map(|l| (l, checkpoint::parse(l))) {
             Some((line, Ok(signed))) => {
@@ -77,23 +67,16 @@ impl Sealed {
             _ => (0, 0, checkpoint::link("")),
         };
         let open = hashes.split_off(usize::try_from(sealed).unwrap_or(usize::MAX).min(hashes.len()));
-        Ok(Self { journal, file, path, run: run.to_owned(), by, key, copies, next, prev, open, poisoned: false })
+        Ok(Self { journal, run: run.to_owned(), by, key, copies, next, prev, open })
     }
 
     /// Signs what the journal holds now, if that is not sealed yet.
     pub fn seal(&mut self) -> Result<(), JournalError> {
-        if self.poisoned {
-            return Err(JournalError::Poisoned { path: self.path.display().to_string() });
-        }
         let Some(seq) = self.journal.records().checked_sub(1).filter(|_| !self.open.is_empty()) else { return Ok(()) };
         let checkpoint = Checkpoint::new(self.next, &self.run, seq, &self.open, &self.prev, &self.by);
-        let io = |path: &Path, source| JournalError::Io { path: path.display().to_string(), source };
-        let line = checkpoint.sign(&self.key).map_err(|e| io(&self.path, e))?;
-        // As with the journal itself: what a failed sync left behind cannot be known.
-        self.poisoned = true;
-        let written = self.file.write_all(format!("{line}\n").as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(|e| io(&self.path, e))?;
-        self.poisoned = false;
+        let unwritable = |source| JournalError::Io { path: self.journal.place(), source };
+        let line = checkpoint.sign(&self.key).map_err(unwritable)?;
+        self.journal.checkpoint(&line)?;
         self.next += 1;
         self.prev = checkpoint::link(&line);
         self.open.clear();
@@ -104,9 +87,6 @@ impl Sealed {
 
 impl Log for Sealed {
     fn append(&mut self, event: Event) -> Result<Record, JournalError> {
-        if self.poisoned {
-            return Err(JournalError::Poisoned { path: self.path.display().to_string() });
-        }
         let due = seals(&event);
         let record = self.journal.append(event)?;
         self.open.push(self.journal.head().to_owned());
@@ -118,10 +98,15 @@ impl Log for Sealed {
 }
 
 /// A journal that somebody has changed is not gone on with. A key that has been replaced is no reason: `verify` tells it.
-fn refuse_changed(run: &str, path: &Path, journal: &[u8], checkpoints: &[u8], key: &Key) -> Result<(), AuditError> {
-    let (expected, chunks) = (key.public(), ChunkDir::beside(path));
-    let question =
-        Question { run, journal, chunks: &chunks, checkpoints, expected: &expected, outside: None, live: true };
+fn refuse_changed(
+    run: &str,
+    journal: &[u8],
+    chunks: &dyn Chunks,
+    checkpoints: &[u8],
+    key: &Key,
+) -> Result<(), AuditError> {
+    let expected = key.public();
+    let question = Question { run, journal, chunks, checkpoints, expected: &expected, outside: None, live: true };
     match verify::verify(&question).findings.into_iter().find(|f| !f.is_about_the_key()) {
         Some(finding) if !checkpoints.is_empty() => {
             Err(AuditError::Changed { run: run.to_owned(), what: finding.to_string() })

@@ -244,7 +244,7 @@ impl<'a> Check<'a> {
 
     /// What the records name must be what was written, and they must fold.
     fn fold(&mut self, records: &[Record]) {
-        let graph = match journal::file::graph_of(records, self.question.chunks) {
+        let graph = match journal::graph_of(records, self.question.chunks) {
             Ok(graph) => graph,
             Err(e @ BlobError::Missing { .. }) => {
                 return self.find(Kind::Missing, Some(0), None, format!("the graph of record 0: {e}"));

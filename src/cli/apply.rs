@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::connect::{self, Connections};
-use super::custody::{self, Custody};
 use super::environment::Environment;
 use super::failure::advised;
+use super::open_run::{self, OpenRun};
 use super::output::{self, Format};
 use super::runs::{self, Run};
 use super::{Exit, confirm, control, load, plan};
@@ -59,9 +59,10 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
     }
     let command = format!("migrate apply {}", args.plan.display());
     // First of all: what is looked at under the lock is still so when it is acted upon.
-    let lease = custody::lock(environment, lock::of_plan(&spec.plan), &command)?;
+    let lease = open_run::lock(environment, lock::of_plan(&spec.plan), &command)?;
     let connections = connect::connect(&spec, environment)?;
-    match runs::latest(environment, &spec.plan.name)?.filter(|r| !r.has_ended()) {
+    let latest = runs::latest(environment, &spec.plan.name)?;
+    match latest.filter(|r| !r.state(environment).is_ok_and(|s| runs::has_ended(&s))) {
         Some(run) => resume(args, environment, &spec, connections, lease, run).await,
         None => begin(args, environment, &spec, connections, lease, saved).await,
     }
@@ -111,13 +112,13 @@ async fn begin(
         return Ok(Exit::Error);
     }
     let graph = saved.map_or(proposal.graph, |s| s.graph);
-    let (mut custody, mut state) = start(environment, spec, graph, lease)?;
+    let (mut open, mut state) = start(environment, spec, graph, lease)?;
     if args.yes {
-        pass_no_return(environment, &mut custody, &mut state)?;
+        pass_no_return(environment, &mut open, &mut state)?;
     }
     let command = format!("migrate apply {}", args.plan.display());
-    let world = connections.into_world(spec.inventory.hosts.clone(), Arc::clone(&custody.lease) as _);
-    control::work(args.format, environment, world, custody, state, &command).await
+    let world = connections.into_world(spec.inventory.hosts.clone(), Arc::clone(&open.lease) as _);
+    control::work(args.format, environment, world, open, state, &command).await
 }
 
 fn nothing_to_do(args: &Args, plan: &str) -> anyhow::Result<Exit> {
@@ -146,11 +147,11 @@ fn start(
     spec: &Spec,
     graph: Graph,
     lease: Arc<Lease>,
-) -> anyhow::Result<(Custody, RunState)> {
-    let (run, path) = runs::create(environment, &spec.plan.name)?;
-    let (mut custody, kept) = custody::create(environment, lease, &run, &path, &graph, &spec.plan.audit.copy_to)?;
+) -> anyhow::Result<(OpenRun, RunState)> {
+    let copy_to = &spec.plan.audit.copy_to;
+    let (mut run, kept) = open_run::create(environment, lease, &spec.plan.name, &graph, copy_to)?;
     let started = Started {
-        run,
+        run: run.name.clone(),
         plan: spec.plan.name.clone(),
         inputs: spec.inputs.clone(),
         graph: kept,
@@ -158,8 +159,8 @@ fn start(
         by: environment.operator(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let record = custody.log.append(Event::Started(Box::new(started)))?;
-    Ok((custody, RunState::begin(record, Arc::new(graph))?))
+    let record = run.log.append(Event::Started(Box::new(started)))?;
+    Ok((run, RunState::begin(record, Arc::new(graph))?))
 }
 
 /// A run that was begun before: take it up with the graph that it began with.
@@ -172,7 +173,7 @@ async fn resume(
     run: Run,
 ) -> anyhow::Result<Exit> {
     let copy_to = &spec.plan.audit.copy_to;
-    let (mut custody, mut state) = custody::open(environment, lease, &run.name, &run.journal, copy_to)?;
+    let (mut open, mut state) = open_run::open(environment, lease, &run.name, copy_to)?;
     refuse_other_files(&run.name, &state.started.inputs, &spec.inputs)?;
     if args.format == Format::Text {
         output::print(&render::resuming(&state))?;
@@ -181,27 +182,27 @@ async fn resume(
         eprintln!("nothing was changed");
         return Ok(Exit::Error);
     }
-    state.apply(custody.log.append(Event::Resumed { by: environment.operator() })?)?;
+    state.apply(open.log.append(Event::Resumed { by: environment.operator() })?)?;
     if args.yes {
-        pass_no_return(environment, &mut custody, &mut state)?;
+        pass_no_return(environment, &mut open, &mut state)?;
     }
     let command = format!("migrate apply {}", args.plan.display());
-    let world = connections.into_world(spec.inventory.hosts.clone(), Arc::clone(&custody.lease) as _);
-    control::work(args.format, environment, world, custody, state, &command).await
+    let world = connections.into_world(spec.inventory.hosts.clone(), Arc::clone(&open.lease) as _);
+    control::work(args.format, environment, world, open, state, &command).await
 }
 
 /// `--yes` answers the questions at points of no return, too.
-fn pass_no_return(environment: &Environment, custody: &mut Custody, state: &mut RunState) -> anyhow::Result<()> {
+fn pass_no_return(environment: &Environment, open: &mut OpenRun, state: &mut RunState) -> anyhow::Result<()> {
     let asks = |s: &&Step| matches!(&s.kind, StepKind::Gate(gate) if !gate.past.is_empty());
-    let open = |s: &&Step| state.approvals.get(&s.id).is_none_or(Vec::is_empty);
+    let unanswered = |s: &&Step| state.approvals.get(&s.id).is_none_or(Vec::is_empty);
     let steps = &state.graph.steps;
-    let gates: Vec<String> = steps.iter().filter(asks).filter(open).map(|s| s.id.clone()).collect();
+    let gates: Vec<String> = steps.iter().filter(asks).filter(unanswered).map(|s| s.id.clone()).collect();
     for step in gates {
         let approved = Event::Approved { step, by: environment.operator(), why: "begun with --yes".to_owned() };
-        let record = custody.log.append(approved)?;
+        let record = open.log.append(approved)?;
         state.apply(record.clone())?;
         // Nobody watches yet, or any more.
-        let _ = custody.notices.send(Notice::Recorded(record));
+        let _ = open.notices.send(Notice::Recorded(record));
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use super::environment::Environment;
 use super::failure::advised;
 use super::output::{self, Format};
 use super::{Exit, runs};
-use crate::audit::{self, CHECKPOINTS, Key, PublicKey, Question, Report};
-use crate::journal::{self, ChunkDir};
+use crate::audit::{self, Key, PublicKey, Question, Report};
+use crate::store::{self, StoreError};
 use crate::text;
 
 /// Arguments of `migrate audit`.
@@ -81,7 +81,7 @@ fn verify(
     format: Format,
     environment: &Environment,
 ) -> anyhow::Result<Exit> {
-    let journal = journal_of(run, environment)?;
+    let store = environment.store.as_ref();
     let Some(expected) = key.map_or_else(|| public_key(environment), |key| Ok(Some(key)))? else {
         return Err(advised(
             "this state directory has no audit key, so it is not known whose signatures to expect",
@@ -89,19 +89,15 @@ fn verify(
         ));
     };
     // Asked first: a controller that comes to its end meanwhile must not make the end of its run look unsealed.
-    let live = journal::file::in_use(&journal);
-    let checkpoints = match std::fs::read(journal.with_file_name(CHECKPOINTS)) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        read => read.map_err(|e| unreadable(&journal.with_file_name(CHECKPOINTS), &e))?,
-    };
-    let outside = since.map(|path| std::fs::read(path).map_err(|e| unreadable(path, &e))).transpose()?;
+    let live = store.is_live(run);
+    let checkpoints = store.checkpoints(run).map_err(unreadable)?;
+    let outside = since.map(|path| std::fs::read(path).map_err(|e| unreadable_file(path, &e))).transpose()?;
     // Last: it only grows, and what the checkpoints seal must be in it.
-    let bytes = std::fs::read(&journal).map_err(|e| unreadable(&journal, &e))?;
-    let chunks = ChunkDir::beside(&journal);
+    let bytes = store.journal(run, 0).map_err(unreadable)?;
     let report = audit::verify(&Question {
         run,
         journal: &bytes,
-        chunks: &chunks,
+        chunks: store.chunks(run).as_ref(),
         checkpoints: &checkpoints,
         expected: &expected,
         outside: outside.as_deref(),
@@ -114,18 +110,14 @@ fn verify(
     Ok(if report.intact { Exit::Ok } else { Exit::Error })
 }
 
-/// Taken by its name alone: what was done to the journal must not decide whether it is found.
-fn journal_of(run: &str, environment: &Environment) -> anyhow::Result<PathBuf> {
-    let runs = environment.state_dir.join("runs");
-    let plain = Path::new(run).file_name().is_some_and(|name| name == run);
-    let journal = runs.join(run).join("journal");
-    if plain && runs.join(run).is_dir() {
-        return Ok(journal);
+fn unreadable(error: StoreError) -> anyhow::Error {
+    match error {
+        StoreError::Journal(e) => advised(format!("{e}"), "without it nothing can be compared"),
+        other @ (StoreError::NoRun { .. } | StoreError::Unusable { .. }) => other.into(),
     }
-    Err(advised(format!("there is no run named {run}"), "`migrate status` lists all runs"))
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> anyhow::Error {
+fn unreadable_file(path: &Path, error: &std::io::Error) -> anyhow::Error {
     advised(format!("{} cannot be read: {error}", path.display()), "without it nothing can be compared")
 }
 
@@ -161,8 +153,8 @@ fn describe(report: &Report) -> String {
 fn export(run: &str, environment: &Environment) -> anyhow::Result<Exit> {
     let run = runs::find(environment, run)?;
     let mut lines = String::new();
-    let records = journal::file::read(&run.journal)?;
-    let graph = journal::file::graph(&run.journal, &records)?;
+    let records = store::records(environment.store.as_ref(), &run.name)?;
+    let graph = store::graph(environment.store.as_ref(), &run.name, &records)?;
     for act in audit::acts(&records, &graph) {
         lines.push_str(&serde_json::to_string(&act)?);
         lines.push('\n');

@@ -6,31 +6,32 @@ use anyhow::Context as _;
 use indicatif::ProgressDrawTarget;
 use tokio::sync::{mpsc, oneshot};
 
-use super::custody::Custody;
 use super::environment::Environment;
+use super::open_run::OpenRun;
 use super::output::{self, Format};
 use super::{Exit, runs, signals};
 use crate::control::{self, LastSeen};
 use crate::engine::orders::{Given, Order};
 use crate::engine::{Ending, Engine, World};
 use crate::event::{Event, Notice, RunState};
-use crate::journal;
 use crate::render::{self, Watch};
+use crate::store;
 
 /// Works on a run until it has ended, is held or was stopped. `command` is what goes on with it.
 pub async fn work(
     format: Format,
     environment: &Environment,
     world: World,
-    custody: Custody,
+    run: OpenRun,
     mut state: RunState,
     command: &str,
 ) -> anyhow::Result<Exit> {
-    let Custody { lease, mut log, journal: path, notices, watching } = custody;
+    let OpenRun { name, lease, mut log, notices, watching } = run;
+    let path = environment.store.socket(&name);
     let (give, orders) = mpsc::channel(16);
     let seen = LastSeen::default();
-    let socket = control::serve(&runs::socket(&path), give.clone(), seen.clone())
-        .context("the run's control socket cannot be made")?;
+    let socket =
+        control::serve(&path, give.clone(), seen.clone()).context("the run's control socket cannot be made")?;
     if runs::stop_switch(environment).exists() && state.paused.is_none() {
         // Before the first step: afterwards there is no telling what has begun.
         let paused = Event::Paused { by: environment.operator(), why: switch_words(environment) };
@@ -48,13 +49,13 @@ pub async fn work(
     socket.abort();
     switch.abort();
     // Nobody listens there any more; a file that stays is taken away by the next controller.
-    let _ = std::fs::remove_file(runs::socket(&path));
+    let _ = std::fs::remove_file(&path);
     shown.await?;
     // All is on disk: the next one may come.
     drop(lease);
     let ending = ended?;
     if format == Format::Text {
-        let state = journal::file::load(&path)?;
+        let state = store::state(environment.store.as_ref(), &name)?;
         output::print(&render::ending(&state, &ending, command))?;
     }
     Ok(match ending {

@@ -2,18 +2,22 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Operator;
-use crate::lock;
+use crate::lock::{self, Locks};
 use crate::secret::SecretRef;
 use crate::secret::{Secret, SecretError, Secrets};
+use crate::store::{self, RunStore, StoreError};
 
 /// The process's surroundings.
 #[derive(Debug, Clone)]
 pub struct Environment {
-    /// Where runs are kept.
+    /// What belongs to this machine: the audit key, the switch that stops everything, and runs unless another store is named.
     pub state_dir: PathBuf,
+    /// Where runs are kept.
+    pub store: Arc<dyn RunStore>,
     /// Home directory.
     pub home: Option<PathBuf>,
     /// Login name.
@@ -32,7 +36,7 @@ pub struct Environment {
 
 impl Environment {
     /// Reads the process's environment.
-    pub fn from_process(state_dir: Option<PathBuf>) -> Self {
+    pub fn from_process(state_dir: Option<PathBuf>, store: Option<String>) -> Result<Self, StoreError> {
         let path = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let home = path("HOME");
         let state = || match (path("XDG_STATE_HOME"), &home) {
@@ -42,8 +46,13 @@ impl Environment {
         };
         let name = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let terminal = std::io::stdout().is_terminal();
-        Self {
-            state_dir: state_dir.unwrap_or_else(state),
+        let state_dir = state_dir.unwrap_or_else(state);
+        Ok(Self {
+            store: match store {
+                Some(address) => store::open(&address)?,
+                None => store::in_directory(&state_dir),
+            },
+            state_dir,
             lease: lock::LENGTH,
             user: name("USER").or_else(|| name("LOGNAME")),
             sudo_user: name("SUDO_USER").filter(|_| rustix::process::getuid().is_root()),
@@ -51,7 +60,12 @@ impl Environment {
             color: terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
             terminal,
             home,
-        }
+        })
+    }
+
+    /// The locks of the store.
+    pub fn locks(&self) -> Locks {
+        Locks::new(self.store.lock_table(), &self.operator(), self.lease)
     }
 
     /// Who runs this, for the journal.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::Exit;
 use super::environment::Environment;
 use super::output::{self, Format};
-use super::{Exit, runs};
+use super::runs::{self, Run};
 use crate::control::{self, Answer, Request};
 use crate::render;
 
@@ -22,23 +23,29 @@ pub struct Args {
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     let found = match &args.run {
         Some(name) => Some(runs::find(environment, name)?),
-        None => runs::all(environment)?.into_iter().rfind(|r| !r.has_ended()),
+        None => newest_open(environment)?,
     };
     let Some(run) = found else {
         output::print("No run waits for anything.\n")?;
         return Ok(Exit::Ok);
     };
-    let live = run.is_live();
-    let last_words = match control::ask(&runs::socket(&run.journal), &Request::Waiting) {
+    let live = environment.store.is_live(&run.name);
+    let last_words = match control::ask(&environment.store.socket(&run.name), &Request::Waiting) {
         Ok(Answer::Waiting(words)) => words,
         // Nobody there, or nothing to tell: the journal says the rest.
         _ => BTreeMap::new(),
     };
-    let state = run.state?;
+    let state = run.state(environment)?;
     let explanation = render::explain(&state, live, &last_words, jiff::Timestamp::now());
     match args.format {
         Format::Json => output::print_json(&explanation)?,
         Format::Text => output::print(&explanation.to_string())?,
     }
     Ok(Exit::Ok)
+}
+
+/// The newest run that has not ended, or cannot be read.
+fn newest_open(environment: &Environment) -> anyhow::Result<Option<Run>> {
+    let open = |run: &Run| !run.state(environment).is_ok_and(|s| runs::has_ended(&s));
+    Ok(runs::all(environment)?.into_iter().rfind(open))
 }

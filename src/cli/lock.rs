@@ -42,7 +42,7 @@ Example: migrate lock break plan:uploads-to-fra --yes")]
 }
 
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
-    let locks = Locks::new(&environment.state_dir, &environment.operator(), environment.lease);
+    let locks = environment.locks();
     match &args.command {
         Command::Show { format } => show(&locks, *format),
         Command::Break { name, yes } => take(&locks, name, *yes),

@@ -11,13 +11,13 @@ mod confirm;
 mod connect;
 mod control;
 mod copy;
-mod custody;
 mod environment;
 mod exit;
 mod explain;
 mod failure;
 mod load;
 mod lock;
+mod open_run;
 mod operate;
 mod output;
 mod plan;
@@ -48,6 +48,10 @@ struct Cli {
     /// Directory that holds the runs [default: $XDG_STATE_HOME/migrate, else ~/.local/state/migrate]
     #[arg(long, global = true, value_name = "DIR", env = "MIGRATE_STATE_DIR", hide_env_values = true)]
     state_dir: Option<PathBuf>,
+
+    /// Where runs are kept, when it is not the state directory: KIND:PLACE
+    #[arg(long, global = true, value_name = "ADDRESS", env = "MIGRATE_STORE", hide = true)]
+    store: Option<String>,
 
     /// How long the locks of a run last, in seconds, when its controller does not renew them any more
     #[arg(long, global = true, value_name = "SECONDS", env = "MIGRATE_LEASE", hide = true, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -103,8 +107,9 @@ pub fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     let lease = Duration::from_secs(cli.lease);
-    let environment = Environment { lease, ..Environment::from_process(cli.state_dir) };
-    match run(cli.command, &environment) {
+    let environment = Environment::from_process(cli.state_dir, cli.store);
+    let environment = environment.map(|environment| Environment { lease, ..environment });
+    match environment.map_err(Into::into).and_then(|environment| run(cli.command, &environment)) {
         Ok(exit) => exit.into(),
         Err(error) => {
             failure::print(&error);

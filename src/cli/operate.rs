@@ -6,7 +6,7 @@
 use super::environment::Environment;
 use super::failure::advised;
 use super::runs::{self, Run};
-use super::{Exit, custody, output};
+use super::{Exit, open_run, output};
 use crate::control::{self, Answer, ControlError, Request};
 use crate::engine::aborted;
 use crate::engine::orders::Order;
@@ -142,7 +142,7 @@ fn rate(value: &str) -> Result<u64, String> {
 fn give(environment: &Environment, run: &Run, order: Order) -> anyhow::Result<bool> {
     let by = environment.operator();
     let request = Request::Order { order: order.clone(), by: by.clone() };
-    match control::ask(&runs::socket(&run.journal), &request) {
+    match control::ask(&environment.store.socket(&run.name), &request) {
         Ok(Answer::Obeyed) => Ok(true),
         Ok(Answer::Refused(why)) => {
             Err(advised(format!("{}: {why}", run.name), "`migrate explain` shows what it waits for"))
@@ -156,7 +156,7 @@ fn give(environment: &Environment, run: &Run, order: Order) -> anyhow::Result<bo
 /// For a run that nobody works on: the order goes into the journal.
 fn write_down(environment: &Environment, run: &Run, order: Order, by: Operator) -> anyhow::Result<()> {
     let command = format!("an order by hand for {}", run.name);
-    let (mut custody, mut state) = custody::by_hand(environment, run, &command)?;
+    let (mut open, mut state) = open_run::by_hand(environment, run, &command)?;
     let event = match order {
         Order::Pause { why } => Event::Paused { by, why },
         Order::Resume => Event::Unpaused { by },
@@ -169,7 +169,7 @@ fn write_down(environment: &Environment, run: &Run, order: Order, by: Operator) 
     };
     // Folded first: a record that cannot follow must not get into the journal.
     state.apply(Record { seq: state.records, at: jiff::Timestamp::now(), event: event.clone() })?;
-    custody.log.append(event)?;
+    open.log.append(event)?;
     Ok(())
 }
 

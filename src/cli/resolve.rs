@@ -2,7 +2,7 @@
 
 use super::environment::Environment;
 use super::failure::advised;
-use super::{Exit, custody, output, runs};
+use super::{Exit, open_run, output, runs};
 use crate::event::{Event, Record, StepState};
 
 /// Arguments of `migrate resolve`.
@@ -34,7 +34,7 @@ pub struct Args {
 
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     let run = runs::find(environment, &args.run)?;
-    let (mut custody, mut state) = custody::by_hand(environment, &run, &format!("migrate resolve {}", run.name))?;
+    let (mut open, mut state) = open_run::by_hand(environment, &run, &format!("migrate resolve {}", run.name))?;
     let Some(step) = state.graph.step(&args.step) else {
         return Err(advised(
             format!("there is no step {}", args.step),
@@ -49,7 +49,7 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
         Event::Resolved { step: id.clone(), done: args.done, by: environment.operator(), why: args.why.clone() };
     // Folded first: a record that cannot follow must not get into the journal.
     state.apply(Record { seq: state.records, at: jiff::Timestamp::now(), event: event.clone() })?;
-    custody.log.append(event)?;
+    open.log.append(event)?;
     output::print(&format!("{id} is resolved; go on with `migrate apply`\n"))?;
     Ok(Exit::Ok)
 }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::environment::Environment;
 use super::failure::advised;
 use super::output::{self, Format};
-use super::runs::{self, Run};
-use super::{Exit, apply, confirm, connect, control, custody, load};
+use super::{Exit, apply, confirm, connect, control, load, open_run, runs};
 use crate::engine::rollback_steps;
 use crate::event::{Direction, Event, RunState};
 use crate::lock;
@@ -53,11 +52,12 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
-    let Run { name, journal, state, .. } = runs::find(environment, &args.run)?;
-    let spec = load_as_it_was(args, environment, &name, &state?)?;
+    let run = runs::find(environment, &args.run)?;
+    let (name, state) = (&run.name, run.state(environment)?);
+    let spec = load_as_it_was(args, environment, name, &state)?;
     let command = format!("migrate rollback {name}");
-    let lease = custody::lock(environment, lock::of_plan(&spec.plan), &command)?;
-    let (mut custody, mut state) = custody::open(environment, lease, &name, &journal, &spec.plan.audit.copy_to)?;
+    let lease = open_run::lock(environment, lock::of_plan(&spec.plan), &command)?;
+    let (mut open, mut state) = open_run::open(environment, lease, name, &spec.plan.audit.copy_to)?;
     let already = matches!(&state.direction, Direction::Back { to } if *to == args.to);
     let steps = check(args, &state)?;
     if steps.is_empty() && !already {
@@ -65,7 +65,7 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
         return Ok(Exit::Ok);
     }
     if args.format == Format::Text {
-        output::print(&describe(&name, &state, &steps))?;
+        output::print(&describe(name, &state, &steps))?;
     }
     if !args.yes && !confirm::confirm("Go back?")? {
         eprintln!("nothing was changed");
@@ -76,10 +76,10 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
         true => Event::Resumed { by },
         false => Event::RollbackBegan { by, to: args.to.clone(), why: args.why.clone() },
     };
-    state.apply(custody.log.append(event)?)?;
+    state.apply(open.log.append(event)?)?;
     let world =
-        connect::connect(&spec, environment)?.into_world(spec.inventory.hosts.clone(), Arc::clone(&custody.lease) as _);
-    match control::work(args.format, environment, world, custody, state, &command).await? {
+        connect::connect(&spec, environment)?.into_world(spec.inventory.hosts.clone(), Arc::clone(&open.lease) as _);
+    match control::work(args.format, environment, world, open, state, &command).await? {
         // That is what was asked for.
         Exit::RolledBack => Ok(Exit::Ok),
         other => Ok(other),

@@ -1,39 +1,41 @@
-//! The directory of runs: one directory a run, with its journal.
+//! The runs of the store, by name and by plan.
 
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::environment::Environment;
 use super::failure::advised;
-use crate::audit::CHECKPOINTS;
-use crate::event::{RunState, Status};
-use crate::journal::{self, JournalError};
+use crate::event::{Event, IllegalTransition, RunState, Started, Status};
+use crate::journal::{JournalError, format};
+use crate::store::{self, RunStore, StoreError};
 
-/// A run on disk.
+/// A run, by how it began.
 pub struct Run {
     /// Its name: the plan's name and a number.
     pub name: String,
-    /// Its journal.
-    pub journal: PathBuf,
-    /// What the journal folds to.
-    pub state: Result<RunState, JournalError>,
+    /// How and when it began; why that cannot be read.
+    pub began: Result<(jiff::Timestamp, Box<Started>), StoreError>,
 }
 
 impl Run {
-    /// Whether a controller works on it now.
-    pub fn is_live(&self) -> bool {
-        journal::file::in_use(&self.journal)
+    /// What its records fold to.
+    pub fn state(&self, environment: &Environment) -> Result<RunState, StoreError> {
+        store::state(environment.store.as_ref(), &self.name)
     }
 
-    /// Whether there is nothing left to do in it.
-    pub fn has_ended(&self) -> bool {
-        self.state.as_ref().is_ok_and(|s| matches!(s.status, Status::Finished | Status::RolledBack))
+    /// Whether it is of that plan. One that cannot be read must not be passed over: it may be half done.
+    fn is_of(&self, plan: &str) -> bool {
+        match &self.began {
+            Ok((_, started)) => started.plan == plan,
+            Err(_) => {
+                self.name.strip_prefix(plan).and_then(|n| n.strip_prefix('-')).is_some_and(|n| n.parse::<u32>().is_ok())
+            }
+        }
     }
 }
 
-/// The control socket beside a journal.
-pub fn socket(journal: &Path) -> PathBuf {
-    journal.with_file_name("control.sock")
+/// Whether there is nothing left to do.
+pub fn has_ended(state: &RunState) -> bool {
+    matches!(state.status, Status::Finished | Status::RolledBack)
 }
 
 /// The file that holds every run on the machine while it is there.
@@ -42,72 +44,47 @@ pub fn stop_switch(environment: &Environment) -> PathBuf {
 }
 
 /// All runs, oldest first.
-pub fn all(environment: &Environment) -> anyhow::Result<Vec<Run>> {
-    let dir = environment.state_dir.join("runs");
-    let entries = match std::fs::read_dir(&dir) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(advised(format!("{} cannot be read: {e}", dir.display()), "choose another --state-dir")),
-    };
+pub fn all(environment: &Environment) -> Result<Vec<Run>, StoreError> {
     let mut runs = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let journal = entry.path().join("journal");
-        // A journal without a record belongs to a run that never began, unless records of it were sealed.
-        let sealed = || std::fs::metadata(journal.with_file_name(CHECKPOINTS)).is_ok_and(|m| m.len() > 0);
-        let began = || sealed() || !matches!(journal::file::read(&journal), Ok(records) if records.is_empty());
-        if journal.is_file() && began() {
-            let state = journal::file::load(&journal);
-            runs.push(Run { name: entry.file_name().to_string_lossy().into_owned(), journal, state });
-        }
+    for name in environment.store.runs()? {
+        runs.extend(look(environment.store.as_ref(), name)?);
     }
     runs.sort_by(|a, b| age(a).cmp(&age(b)).then_with(|| a.name.cmp(&b.name)));
     Ok(runs)
 }
 
+/// How a run began. `None`: it never did, because its journal has no record and nothing of it was sealed.
+fn look(store: &dyn RunStore, name: String) -> Result<Option<Run>, StoreError> {
+    let first = store.journal(&name, 0).and_then(|bytes| Ok(format::first(&store.place(&name), &bytes)?));
+    let began = match first {
+        Ok(None) if store.checkpoints(&name)?.is_empty() => return Ok(None),
+        Ok(None) => Err(no_beginning(store, &name)),
+        Ok(Some(record)) => match record.event {
+            Event::Started(started) => Ok((record.at, started)),
+            _ => Err(no_beginning(store, &name)),
+        },
+        Err(e) => Err(e),
+    };
+    Ok(Some(Run { name, began }))
+}
+
+fn no_beginning(store: &dyn RunStore, run: &str) -> StoreError {
+    let source = IllegalTransition { seq: 0, why: "a journal begins with `started`".into() };
+    JournalError::Illegal { path: store.place(run), source }.into()
+}
+
 fn age(run: &Run) -> Option<jiff::Timestamp> {
-    run.state.as_ref().ok().map(|s| s.started_at)
+    run.began.as_ref().ok().map(|(at, _)| *at)
 }
 
 /// The run of that name, or the newest run of the plan of that name.
 pub fn find(environment: &Environment, name: &str) -> anyhow::Result<Run> {
-    let mut all = all(environment)?;
-    let is_it = |r: &Run| r.name == name || r.state.as_ref().is_ok_and(|s| s.started.plan == name);
-    match all.iter().rposition(is_it) {
-        Some(n) => Ok(all.swap_remove(n)),
-        None => Err(advised(format!("there is no run or plan named {name}"), "`migrate status` lists all runs")),
-    }
+    let is_it = |r: &Run| r.name == name || r.began.as_ref().is_ok_and(|(_, started)| started.plan == name);
+    let found = all(environment)?.into_iter().rfind(is_it);
+    found.ok_or_else(|| advised(format!("there is no run or plan named {name}"), "`migrate status` lists all runs"))
 }
 
 /// The newest run of a plan.
 pub fn latest(environment: &Environment, plan: &str) -> anyhow::Result<Option<Run>> {
-    let prefix = format!("{plan}-");
-    let is_of = |run: &Run| match &run.state {
-        Ok(state) => state.started.plan == plan,
-        // A journal that cannot be read must not be passed over: the run may be half done.
-        Err(_) => run.name.strip_prefix(&prefix).is_some_and(|n| n.parse::<u32>().is_ok()),
-    };
-    Ok(all(environment)?.into_iter().rfind(is_of))
-}
-
-/// Makes the directory of a new run; returns its name and where its journal goes.
-pub fn create(environment: &Environment, plan: &str) -> anyhow::Result<(String, PathBuf)> {
-    let dir = environment.state_dir.join("runs");
-    let refuse = |path: &Path, e: std::io::Error| {
-        advised(
-            format!("the state directory {} cannot be written: {e}", path.display()),
-            "nothing was changed; choose another with --state-dir or MIGRATE_STATE_DIR",
-        )
-    };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|e| refuse(&dir, e))?;
-    for n in 1_u32.. {
-        let name = format!("{plan}-{n}");
-        let path = dir.join(&name);
-        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => return Ok((name, path.join("journal"))),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(refuse(&path, e)),
-        }
-    }
-    Err(advised("there are too many runs", "remove old ones"))
+    Ok(all(environment)?.into_iter().rfind(|run| run.is_of(plan)))
 }

@@ -1,8 +1,9 @@
 //! `migrate status` and `migrate runs`: where runs stand.
 
+use super::Exit;
 use super::environment::Environment;
 use super::output::{self, Format};
-use super::{Exit, runs};
+use super::runs::{self, Run};
 use crate::render;
 
 /// Arguments of `migrate status`.
@@ -35,7 +36,7 @@ pub fn list(args: &Runs, environment: &Environment) -> anyhow::Result<Exit> {
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     let Some(name) = &args.name else {
         let all = runs::all(environment)?;
-        let rows: Vec<_> = all.iter().map(|run| render::RunRow::new(&run.name, &run.state, run.is_live())).collect();
+        let rows: Vec<_> = all.iter().map(|run| row(run, environment)).collect();
         match args.format {
             Format::Json => output::print_json(&rows)?,
             Format::Text => output::print(&render::run_table(&rows))?,
@@ -43,12 +44,18 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     };
     let run = runs::find(environment, name)?;
-    let live = run.is_live();
-    let state = run.state?;
+    let live = environment.store.is_live(&run.name);
+    let state = run.state(environment)?;
     let report = render::RunReport::new(&state, live);
     match args.format {
         Format::Json => output::print_json(&report)?,
         Format::Text => output::print(&render::run_text(&report))?,
     }
     Ok(Exit::Ok)
+}
+
+fn row(run: &Run, environment: &Environment) -> render::RunRow {
+    let state = run.state(environment);
+    let state = state.as_ref().map_err(ToString::to_string);
+    render::RunRow::new(&run.name, state, environment.store.is_live(&run.name))
 }

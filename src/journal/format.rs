@@ -198,29 +198,89 @@ pub fn decode(path: &str, bytes: &[u8]) -> Result<Decoded, JournalError> {
 
 /// Reads a journal up to its end, or to the first thing that is wrong with it.
 pub fn scan(path: &str, bytes: &[u8]) -> (Decoded, Option<JournalError>) {
-    let mut decoded = Decoded::default();
-    let mut at = match read_header(path, bytes) {
-        Ok(at) => at,
-        Err(error) => return (decoded, Some(error)),
-    };
-    let mut head = hash(b"");
+    let (mut decoded, mut position) = (Decoded::default(), Position::default());
+    let read = read_header(path, bytes).and_then(|at| {
+        position.offset = at as u64;
+        read_frames(path, bytes.get(at..).unwrap_or_default(), &mut position, |record, hash| {
+            decoded.records.push(record);
+            decoded.hashes.push(hash.to_owned());
+        })
+    });
+    decoded.length = position.offset;
+    (decoded, read.err())
+}
+
+/// The first record, if there is one.
+pub fn first(path: &str, bytes: &[u8]) -> Result<Option<Record>, JournalError> {
+    let at = read_header(path, bytes)?;
+    let damaged = |why| JournalError::Damaged { path: path.to_owned(), frame: 0, offset: at as u64, why };
+    match split_frame(bytes, at).map_err(damaged)? {
+        Some((payload, _)) => read_payload(payload, &hash(b"")).map(Some).map_err(damaged),
+        None => Ok(None),
+    }
+}
+
+/// How far a journal has been read.
+#[derive(Debug, Clone)]
+pub struct Position {
+    /// Bytes that have been read.
+    pub offset: u64,
+    /// Records among them.
+    records: u64,
+    /// Hash that the next one carries.
+    head: String,
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Self { offset: 0, records: 0, head: hash(b"") }
+    }
+}
+
+/// Reads on in a journal that grows, from `position` on, where `bytes` begin; what is not whole yet is left for the next time.
+pub fn read_on(path: &str, bytes: &[u8], position: &mut Position) -> Result<Vec<Record>, JournalError> {
+    let mut rest = bytes;
+    if position.offset == 0 {
+        // It is being made.
+        if bytes.len() < header().len() && header().as_bytes().starts_with(bytes) {
+            return Ok(Vec::new());
+        }
+        let at = read_header(path, bytes)?;
+        rest = bytes.get(at..).unwrap_or_default();
+        position.offset = at as u64;
+    }
+    let mut records = Vec::new();
+    read_frames(path, rest, position, |record, _| records.push(record))?;
+    Ok(records)
+}
+
+/// Reads whole frames, of which the first begins at `position`, which moves on with each.
+fn read_frames(
+    path: &str,
+    bytes: &[u8],
+    position: &mut Position,
+    mut each: impl FnMut(Record, &str),
+) -> Result<(), JournalError> {
+    let mut at = 0;
     loop {
-        decoded.length = at as u64;
         let next = match split_frame(bytes, at) {
-            Ok(None) => return (decoded, None),
-            Ok(Some((payload, next))) => read_payload(payload, &head).map(|record| (record, hash(payload), next)),
+            Ok(None) => return Ok(()),
+            Ok(Some((payload, next))) => {
+                read_payload(payload, &position.head).map(|record| (record, hash(payload), next))
+            }
             Err(why) => Err(why),
         };
-        let (record, hash, next) = match next {
-            Ok(next) => next,
-            Err(why) => {
-                let (frame, offset) = (decoded.records.len() as u64, at as u64);
-                return (decoded, Some(JournalError::Damaged { path: path.to_owned(), frame, offset, why }));
-            }
-        };
-        decoded.records.push(record);
-        decoded.hashes.push(hash.clone());
-        (head, at) = (hash, next);
+        let (record, hash, next) = next.map_err(|why| JournalError::Damaged {
+            path: path.to_owned(),
+            frame: position.records,
+            offset: position.offset,
+            why,
+        })?;
+        each(record, &hash);
+        position.head = hash;
+        position.records += 1;
+        position.offset += (next - at) as u64;
+        at = next;
     }
 }
 

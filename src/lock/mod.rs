@@ -1,6 +1,6 @@
 //! Who may work on what: leases over plans, pairs and pools, with a fence number that only grows.
 //!
-//! Owns the directory `locks` of a state directory. A lease is renewed while its controller lives, runs out when it does not, and is
+//! Owns what a lease is, and the [`LockTable`] trait behind which stores keep the table. A lease is renewed while its controller lives, runs out when it does not, and is
 //! taken over at once when its controller is provably dead. Must never let two leases over one thing be valid at once, never issue a
 //! fence number twice, and never revive a lease that has run out, not even for its own holder.
 
@@ -17,4 +17,4 @@ pub use guard::{Barred, Guard};
 pub use lease::{Lease, LockLost};
 pub use names::{of_plan, plan as plan_name};
 pub use owner::Owner;
-pub use table::{Entry, LENGTH, LockError, Locks, Standing};
+pub use table::{Change, Entry, LENGTH, LockError, LockTable, Locks, Standing, Table};

@@ -1,14 +1,10 @@
-//! The table of leases: one file, changed as a whole under one lock of the kernel, so that all locks of a run are had at once or none.
+//! The table of leases: changed as a whole, so that all locks of a run are had at once or none.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::clock;
@@ -21,8 +17,6 @@ use crate::text;
 pub const LENGTH: Duration = Duration::from_secs(60);
 /// Clocks of machines that share a state directory may be that far apart.
 const SKEW: Duration = Duration::from_secs(10);
-/// How long the table may be in use by others.
-const PATIENCE: Duration = Duration::from_secs(10);
 const FORMAT: u32 = 1;
 
 /// Why something cannot be locked.
@@ -50,11 +44,13 @@ pub enum LockError {
     /// The table stays in use.
     #[error(
         "{path} has been in use for {} by another process, which may have been stopped in the middle of it",
-        text::duration(PATIENCE)
+        text::duration(*waited)
     )]
     Busy {
         /// The file.
         path: String,
+        /// How long it was waited for.
+        waited: Duration,
     },
     /// The table cannot be read or written.
     #[error("{path}: {source}")]
@@ -82,7 +78,7 @@ impl LockError {
                 "let it come to its end, or stop it there with Ctrl-C; only when it hangs for good: `migrate lock break {name} --yes`, after which it does nothing more"
             ),
             Self::NotHeld { .. } => "`migrate lock show` lists what is".into(),
-            Self::Busy { path } => format!("`fuser {path}` names the process: let it go on (kill -CONT) or end it"),
+            Self::Busy { path, .. } => format!("`fuser {path}` names the process: let it go on (kill -CONT) or end it"),
             Self::Io { .. } => "nothing was begun; make room or mend the rights, or choose another --state-dir".into(),
             Self::Damaged { path, .. } => format!(
                 "make sure that no `migrate` runs on this state directory, then remove {path}: fence numbers go on from the clock, above all earlier ones"
@@ -160,12 +156,59 @@ impl Entry {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Table {
+/// All leases, as they are kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Table {
     format: u32,
     /// The number of the last lease.
     fence: u64,
     pub(super) held: Vec<Entry>,
+    /// Lines for the history of what a change does; the keeper adds them to it before the change shows.
+    #[serde(skip)]
+    pub happened: Vec<String>,
+}
+
+impl Table {
+    /// The table of a place that has none. Numbers go on from the clock: nobody gets leases faster than milliseconds pass.
+    pub fn first() -> Self {
+        let fence = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+        Self { format: FORMAT, fence, held: Vec::new(), happened: Vec::new() }
+    }
+
+    /// Reads one as it is kept; an error says why it is none.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let table: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        match table.format {
+            ..=FORMAT => Ok(table),
+            newer => Err(format!("it has format {newer}; this program reads up to {FORMAT}")),
+        }
+    }
+
+    /// As it is kept.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, std::io::Error> {
+        Ok(serde_json::to_vec_pretty(self)?)
+    }
+
+    /// Every lease that is held.
+    pub fn held(&self) -> &[Entry] {
+        &self.held
+    }
+}
+
+/// What changes a table, or refuses to. It is asked again when somebody else was faster.
+pub type Change<'a> = &'a mut dyn FnMut(&mut Table) -> Result<(), LockError>;
+
+/// Keeps a table of leases where every controller that may meet another sees it.
+pub trait LockTable: std::fmt::Debug + Send + Sync {
+    /// Where it is, for people.
+    fn place(&self) -> String;
+
+    /// The table as it is now, never an older one; `None` when there has been none.
+    fn read(&self) -> Result<Option<Table>, LockError>;
+
+    /// Changes it alone: nobody else has changed it between what `change` is given and what is kept. Durable when it returns; an error
+    /// changes nothing.
+    fn change(&self, change: Change<'_>) -> Result<(), LockError>;
 }
 
 /// One line of the history.
@@ -178,18 +221,18 @@ struct Happened<'a> {
     entry: &'a Entry,
 }
 
-/// The locks of a state directory.
+/// The locks of a store, as one process sees them.
 #[derive(Debug, Clone)]
 pub struct Locks {
-    dir: PathBuf,
+    table: Arc<dyn LockTable>,
     here: Owner,
     length: Duration,
 }
 
 impl Locks {
     /// Touches nothing yet.
-    pub fn new(state_dir: &Path, operator: &Operator, length: Duration) -> Self {
-        Self { dir: state_dir.join("locks"), here: Owner::this(operator), length }
+    pub fn new(table: Arc<dyn LockTable>, operator: &Operator, length: Duration) -> Self {
+        Self { table, here: Owner::this(operator), length }
     }
 
     /// This process, as locks know it.
@@ -203,7 +246,7 @@ impl Locks {
 
     /// Everything that is locked, oldest first. Writes nothing.
     pub fn show(&self) -> Result<Vec<Entry>, LockError> {
-        Ok(self.read()?.map(|t| t.held).unwrap_or_default())
+        Ok(self.table.read()?.map(|t| t.held).unwrap_or_default())
     }
 
     /// Gets all of these at once, or none. What dead owners and leases that have run out still hold is taken over.
@@ -232,8 +275,8 @@ impl Locks {
             };
             entry.renew(self.length);
             table.held.push(entry.clone());
-            taken.iter().try_for_each(|old| self.remember("taken over", old))?;
-            self.remember("acquired", &entry)?;
+            table.happened.extend(taken.iter().map(|old| self.line("taken over", old)));
+            table.happened.push(self.line("acquired", &entry));
             Ok((entry, taken))
         })?;
         Ok(Lease::start(self.clone(), entry, taken))
@@ -248,7 +291,7 @@ impl Locks {
             };
             let entry = table.held.remove(at);
             table.fence = table.fence.saturating_add(1);
-            self.remember("broken", &entry)?;
+            table.happened.push(self.line("broken", &entry));
             Ok(entry)
         })
     }
@@ -256,81 +299,34 @@ impl Locks {
     pub(super) fn release(&self, fence: u64) -> Result<(), LockError> {
         self.change(|table| {
             let released: Vec<Entry> = table.held.extract_if(.., |e| e.fence == fence).collect();
-            released.iter().try_for_each(|entry| self.remember("released", entry))
+            table.happened.extend(released.iter().map(|entry| self.line("released", entry)));
+            Ok(())
         })
     }
 
     /// The lease of that number, if it is still there.
     pub(super) fn find(&self, fence: u64) -> Result<Option<Entry>, LockError> {
-        Ok(self.read()?.and_then(|t| t.held.into_iter().find(|e| e.fence == fence)))
+        Ok(self.table.read()?.and_then(|t| t.held.into_iter().find(|e| e.fence == fence)))
     }
 
     /// Changes the table as a whole, alone; an error changes nothing.
-    pub(super) fn change<T>(&self, f: impl FnOnce(&mut Table) -> Result<T, LockError>) -> Result<T, LockError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(|e| self.io("", e))?;
-        let _guard = self.guard()?;
-        // Without a table, numbers go on from the clock: nobody gets leases faster than milliseconds pass.
-        let first = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
-        let mut table = self.read()?.unwrap_or_else(|| Table { format: FORMAT, fence: first, held: Vec::new() });
-        let out = f(&mut table)?;
-        self.write(&table).map_err(|e| self.io(TABLE, e))?;
-        Ok(out)
+    pub(super) fn change<T>(&self, mut f: impl FnMut(&mut Table) -> Result<T, LockError>) -> Result<T, LockError> {
+        let mut out = None;
+        self.table.change(&mut |table| {
+            table.happened.clear();
+            out = Some(f(table)?);
+            Ok(())
+        })?;
+        // A keeper that says yes without having asked is none.
+        out.ok_or_else(|| LockError::Damaged { path: self.table.place(), why: "it was not changed".to_owned() })
     }
 
-    fn guard(&self) -> Result<File, LockError> {
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(self.dir.join(GUARD));
-        let file = file.map_err(|e| self.io(GUARD, e))?;
-        let began = Instant::now();
-        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            if began.elapsed() > PATIENCE {
-                return Err(LockError::Busy { path: self.dir.join(GUARD).display().to_string() });
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(file)
-    }
-
-    fn read(&self) -> Result<Option<Table>, LockError> {
-        let text = match fs::read(self.dir.join(TABLE)) {
-            Ok(text) => text,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(self.io(TABLE, e)),
-        };
-        let damaged = |why: String| LockError::Damaged { path: self.dir.join(TABLE).display().to_string(), why };
-        let table: Table = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
-        match table.format {
-            ..=FORMAT => Ok(Some(table)),
-            newer => Err(damaged(format!("it has format {newer}; this program reads up to {FORMAT}"))),
-        }
-    }
-
-    fn write(&self, table: &Table) -> std::io::Result<()> {
-        let next = self.dir.join("table.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
-        file.write_all(&serde_json::to_vec_pretty(table)?)?;
-        file.sync_all()?;
-        fs::rename(&next, self.dir.join(TABLE))?;
-        File::open(&self.dir)?.sync_all()
-    }
-
-    /// Adds a line to the history, which is never cut.
-    fn remember(&self, what: &'static str, entry: &Entry) -> Result<(), LockError> {
+    /// A line of the history, which is never cut.
+    fn line(&self, what: &'static str, entry: &Entry) -> String {
         let happened = Happened { at: Timestamp::now(), what, by: &self.here, entry };
-        let line = serde_json::to_string(&happened).map_err(|e| self.io(HISTORY, e.into()))?;
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.dir.join(HISTORY));
-        let written = file.and_then(|mut f| f.write_all(format!("{line}\n").as_bytes()).and_then(|()| f.sync_data()));
-        written.map_err(|e| self.io(HISTORY, e))
-    }
-
-    fn io(&self, name: &str, source: std::io::Error) -> LockError {
-        LockError::Io { path: self.dir.join(name).display().to_string(), source }
+        serde_json::to_string(&happened).unwrap_or_default()
     }
 }
-
-const TABLE: &str = "table.json";
-const GUARD: &str = "guard";
-const HISTORY: &str = "history";
 
 fn shown(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()

@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::ending::when;
 use crate::event::{RunState, Status, StepState};
-use crate::journal::JournalError;
 use crate::model::{HookPoint, Pair};
 use crate::step::{Step, StepKind};
 use crate::text;
@@ -32,11 +31,11 @@ pub struct RunRow {
 
 impl RunRow {
     /// A row; `live` when a controller works on it now.
-    pub fn new(name: &str, state: &Result<RunState, JournalError>, live: bool) -> Self {
+    pub fn new(name: &str, state: Result<&RunState, String>, live: bool) -> Self {
         let state = match state {
             Ok(state) => state,
-            Err(e) => {
-                let (run, status, why) = (name.to_owned(), "unreadable".to_owned(), Some(e.to_string()));
+            Err(why) => {
+                let (run, status, why) = (name.to_owned(), "unreadable".to_owned(), Some(why));
                 return Self { run, status, done: 0, steps: 0, began: None, why };
             }
         };

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use migrate::audit::{CHECKPOINTS, Key, PublicKey, Question, Report, verify};
+use migrate::audit::{Key, PublicKey, Question, Report, verify};
 use migrate::event::{Event, Record};
-use migrate::journal::{Journal, Log, format};
+use migrate::journal::{Log, format};
+use migrate::store::file::CHECKPOINTS;
+use migrate::store::file::Journal;
 use proptest::prelude::*;
 
 use super::support::{RUN, chunks, operator, outcome, seal, started, step, whole_run, write};
@@ -347,7 +349,8 @@ fn a_changed_run_is_not_taken_up() {
     let (journal, _) = Journal::open(&path).unwrap();
     let copies = migrate::audit::Copies::start(&[], &operator(), Box::new(|_| {}));
     let key = Key::load_or_make(dir.path()).unwrap();
-    let refused = migrate::audit::Sealed::open(journal, RUN, operator(), key, copies).err().unwrap().to_string();
+    let refused =
+        migrate::audit::Sealed::open(Box::new(journal), RUN, operator(), key, copies).err().unwrap().to_string();
     assert!(refused.contains("record 1 is not the one that checkpoint"), "{refused}");
 }
 

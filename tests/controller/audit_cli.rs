@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use migrate::audit::CHECKPOINTS;
 use migrate::lock::Locks;
+use migrate::store::file::CHECKPOINTS;
+use migrate::store::file::LockDir;
 
 use super::support::{RUN, operator, whole_run, write};
 
@@ -144,7 +145,7 @@ fn locks_are_shown_and_broken_by_name() {
     assert_eq!((code, out.as_str()), (0, "Nothing is locked.\n"));
     assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 0, "looking writes nothing");
 
-    let locks = Locks::new(state.path(), &operator(), Duration::from_secs(60));
+    let locks = Locks::new(std::sync::Arc::new(LockDir::new(state.path())), &operator(), Duration::from_secs(60));
     let lease = locks.acquire(["plan:web".into(), "pair:a:b".into()].into(), "migrate apply web.yaml").unwrap();
     let (_, out, _) = migrate(state.path(), &["lock", "show"]);
     for part in
@@ -168,7 +169,7 @@ fn locks_are_shown_and_broken_by_name() {
 #[test]
 fn apply_is_refused_while_another_run_moves_the_same_pair_and_says_by_whom() {
     let state = tempfile::tempdir().unwrap();
-    let locks = Locks::new(state.path(), &operator(), Duration::from_secs(60));
+    let locks = Locks::new(std::sync::Arc::new(LockDir::new(state.path())), &operator(), Duration::from_secs(60));
     let _lease = locks.acquire(["plan:other".into(), "pair:a:b".into()].into(), "migrate apply other.yaml").unwrap();
     std::fs::write(state.path().join("inv.yaml"), "hosts: { a: { address: 127.0.0.1 }, b: { address: 127.0.0.2 } }\n")
         .unwrap();

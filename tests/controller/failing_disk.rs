@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use migrate::audit::{Copies, Key, Sealed};
 use migrate::event::{Event, Operator};
-use migrate::journal::{self, Journal, JournalError, Log};
+use migrate::journal::{JournalError, Log};
 use migrate::lock::{Fenced, Locks};
 use migrate::model::CheckpointCopy;
+use migrate::store::file::LockDir;
+use migrate::store::file::{self, Journal};
 
 use super::lab::packages;
 use super::support::{Helper, RUN, given, intent, operator, outcome, started, step};
@@ -33,13 +35,14 @@ fn can_mount() -> bool {
 fn controller_on_a_small_disk() {
     let dir = given("DIR");
     let (outside, state) = (Path::new(&dir), Path::new(&dir).join("small"));
-    let lease =
-        Locks::new(&state, &operator(), Duration::from_secs(60)).acquire(["plan:web".into()].into(), "").unwrap();
+    let lease = Locks::new(std::sync::Arc::new(LockDir::new(&state)), &operator(), Duration::from_secs(60))
+        .acquire(["plan:web".into()].into(), "")
+        .unwrap();
     let lease = std::sync::Arc::new(lease);
     let key = Key::load_or_make(&state).unwrap();
     let copies = Copies::start(&[CheckpointCopy::File(outside.join("copies"))], &operator(), Box::new(|_| {}));
     let path = state.join("journal");
-    let sealed = Sealed::open(Journal::create(&path).unwrap(), RUN, operator(), key, copies).unwrap();
+    let sealed = Sealed::open(Box::new(Journal::create(&path).unwrap()), RUN, operator(), key, copies).unwrap();
     let mut log = Fenced::new(sealed, std::sync::Arc::clone(&lease));
     log.append(started((0..STEPS).map(|n| step(&n.to_string(), &[])).collect())).unwrap();
 
@@ -60,7 +63,7 @@ fn controller_on_a_small_disk() {
     drop(log);
 
     // As after a crash: what is on disk is whole, and holds the intent of everything that was done.
-    let records = journal::file::read(&path).unwrap();
+    let records = file::read(&path).unwrap();
     for id in &done {
         let intended = |e: &Event| matches!(e, Event::Intent { step, .. } if step == id);
         assert!(records.iter().any(|r| intended(&r.event)), "{id} was done without its intent on disk");
@@ -187,7 +190,7 @@ fn copies_that_cannot_be_written_hold_nothing() {
         Box::new(move |what| warn.lock().unwrap().push(what)),
     );
     let journal = Journal::create(&dir.path().join("journal")).unwrap();
-    let mut sealed = Sealed::open(journal, RUN, by, Key::load_or_make(dir.path()).unwrap(), copies).unwrap();
+    let mut sealed = Sealed::open(Box::new(journal), RUN, by, Key::load_or_make(dir.path()).unwrap(), copies).unwrap();
     sealed.append(started(vec![step("a", &[])])).unwrap();
     sealed.append(intent("a", 1)).unwrap();
     sealed.append(outcome("a", 1)).unwrap();

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use migrate::event::{Event, Started};
-use migrate::journal::{Journal, Log};
+use migrate::journal::{JournalError, Log, blob};
 use migrate::model::{HookPoint, Pair};
 use migrate::step::{Graph, HookStep, Step, StepKind};
+use migrate::store::file::{ChunkDir, Journal};
 
 use super::support::{RUN, intent, operator, outcome, seal, step};
 
@@ -42,7 +43,7 @@ fn begin(state: &Path) -> PathBuf {
     assert!(serde_json::to_vec(&graph).unwrap().len() > migrate::journal::format::MAX_FRAME);
     let path = run.join("journal");
     let journal = Journal::create(&path).unwrap();
-    let kept = journal.keep_graph(&graph).unwrap();
+    let kept = blob::keep(&mut ChunkDir::beside(&path), &graph).unwrap();
     let started = Started {
         run: RUN.into(),
         plan: "web".into(),
@@ -118,8 +119,8 @@ fn a_run_whose_graph_is_larger_than_any_record_is_begun_resumed_shown_and_audite
 #[test]
 fn a_graph_that_cannot_be_kept_begins_no_run() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = Journal::create(&dir.path().join("journal")).unwrap();
     std::fs::write(dir.path().join("blobs"), "in the way").unwrap();
-    let error = journal.keep_graph(&graph()).unwrap_err();
+    let kept = blob::keep(&mut ChunkDir::beside(&dir.path().join("journal")), &graph());
+    let error = JournalError::Blob { path: RUN.into(), source: kept.unwrap_err() };
     assert!(error.hint().unwrap().contains("make room"), "{error}");
 }

@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use migrate::lock::{Barred, Guard};
 use migrate::lock::{LENGTH, Lease, LockError, LockLost, Locks, Standing};
+use migrate::store::file::LockDir;
 use proptest::prelude::*;
 use rustix::process::Signal;
 
 use super::support::{Helper, given, operator, until};
 
 fn locks(dir: &Path) -> Locks {
-    Locks::new(dir, &operator(), LENGTH)
+    Locks::new(Arc::new(LockDir::new(dir)), &operator(), LENGTH)
 }
 
 fn names(names: &[&str]) -> BTreeSet<String> {
@@ -63,7 +65,9 @@ fn a_broken_lock_is_void_at_once_and_its_number_is_never_used_again() {
 #[test]
 fn a_lease_says_no_to_what_takes_longer_than_it_lasts() {
     let dir = tempfile::tempdir().unwrap();
-    let lease = Locks::new(dir.path(), &operator(), Duration::from_secs(30)).acquire(names(&["x"]), "").unwrap();
+    let lease = Locks::new(Arc::new(LockDir::new(dir.path())), &operator(), Duration::from_secs(30))
+        .acquire(names(&["x"]), "")
+        .unwrap();
     assert!(lease.check(Duration::from_secs(5)).is_ok());
     let short = lease.check(Duration::from_secs(31)).unwrap_err();
     assert!(matches!(short, LockLost::Short { .. }), "{short}");
@@ -74,7 +78,7 @@ fn a_lease_says_no_to_what_takes_longer_than_it_lasts() {
 #[test]
 fn a_lease_is_renewed_for_as_long_as_it_is_held() {
     let dir = tempfile::tempdir().unwrap();
-    let locks = Locks::new(dir.path(), &operator(), Duration::from_secs(2));
+    let locks = Locks::new(Arc::new(LockDir::new(dir.path())), &operator(), Duration::from_secs(2));
     let lease = locks.acquire(names(&["x"]), "").unwrap();
     let first = locks.show().unwrap()[0].expires;
     until("a renewal", || locks.show().unwrap()[0].expires > first);

@@ -6,11 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use migrate::audit::{CHECKPOINTS, Copies, Key, Question, Sealed, verify};
+use migrate::audit::{Copies, Key, Question, Sealed, verify};
 use migrate::event::Event;
-use migrate::journal::{self, ChunkDir, Journal, JournalError, Log};
+use migrate::journal::{JournalError, Log};
 use migrate::lock::{Fenced, Lease, Locks, Standing};
 use migrate::model::CheckpointCopy;
+use migrate::store::file::CHECKPOINTS;
+use migrate::store::file::LockDir;
+use migrate::store::file::{self, ChunkDir, Journal};
 use rustix::process::Signal;
 
 use super::support::{Helper, RUN, given, intent, keep_chunks, operator, outcome, started, step, until};
@@ -20,7 +23,7 @@ const LEASE: Duration = Duration::from_secs(8);
 const STEPS: usize = 100_000;
 
 fn acquire(dir: &Path) -> Arc<Lease> {
-    let locks = Locks::new(dir, &operator(), LEASE);
+    let locks = Locks::new(Arc::new(LockDir::new(dir)), &operator(), LEASE);
     Arc::new(locks.acquire([format!("plan:{RUN}")].into(), "migrate apply web.yaml").unwrap())
 }
 
@@ -28,7 +31,7 @@ fn acquire(dir: &Path) -> Arc<Lease> {
 fn log(dir: &Path, journal: Journal, lease: &Arc<Lease>) -> Fenced<Sealed> {
     let copies = Copies::start(&[CheckpointCopy::File(dir.join("copies"))], &operator(), Box::new(|_| {}));
     let key = Key::load_or_make(dir).unwrap();
-    Fenced::new(Sealed::open(journal, RUN, operator(), key, copies).unwrap(), Arc::clone(lease))
+    Fenced::new(Sealed::open(Box::new(journal), RUN, operator(), key, copies).unwrap(), Arc::clone(lease))
 }
 
 /// Does one effect after the other as the engine does: intent, check, effect, outcome.
@@ -82,7 +85,7 @@ fn a_controller_that_slept_past_its_lease_has_no_effect_and_the_journal_is_the_o
     let mut first = Helper::start("stale::first_controller", &[("DIR", dir.to_str().unwrap())], &[]);
     until("some effects", || effects(dir).len() > 20);
     first.signal(Signal::STOP);
-    let locks = Locks::new(dir, &operator(), LEASE);
+    let locks = Locks::new(Arc::new(LockDir::new(dir)), &operator(), LEASE);
     until("the end of its lease", || locks.show().unwrap()[0].standing(locks.here()) == Standing::Expired);
 
     let lease = acquire(dir);
@@ -111,7 +114,7 @@ fn a_controller_that_slept_past_its_lease_has_no_effect_and_the_journal_is_the_o
     assert!(fences.is_sorted());
 
     // One journal, one chain of seals, and the copies elsewhere tell the same.
-    journal::file::load(&path).unwrap();
+    file::load(&path).unwrap();
     let report = verify(&Question {
         run: RUN,
         journal: &std::fs::read(&path).unwrap(),

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use migrate::audit::{Copies, Key, Sealed};
 use migrate::event::{Event, Operator, Started, StepResult};
-use migrate::journal::{ChunkDir, Chunks, Journal, Log, blob};
+use migrate::journal::{Chunks, Log, blob};
 use migrate::step::{Graph, Step, StepKind, WatchStep};
+use migrate::store::file::{ChunkDir, Journal};
 
 pub const RUN: &str = "web-1";
 
@@ -92,7 +93,7 @@ pub fn write(dir: &Path, keys: &Path, events: Vec<Event>) {
 
 pub fn seal(journal: Journal, keys: &Path) -> Sealed {
     let copies = Copies::start(&[], &operator(), Box::new(|_| {}));
-    Sealed::open(journal, RUN, operator(), Key::load_or_make(keys).unwrap(), copies).unwrap()
+    Sealed::open(Box::new(journal), RUN, operator(), Key::load_or_make(keys).unwrap(), copies).unwrap()
 }
 
 /// Another process that runs one ignored test of this program, with values in its environment. Killed on drop.

@@ -46,5 +46,5 @@ fn ctrl_c_on_a_terminal_stops_at_a_safe_point_and_twice_at_once() {
 }
 
 fn records_if_any(fleet: &Fleet) -> Vec<migrate::event::Record> {
-    migrate::journal::file::read(&journal(fleet, "web-1")).unwrap_or_default()
+    migrate::store::file::read(&journal(fleet, "web-1")).unwrap_or_default()
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use migrate::event::{Event, Record};
-use migrate::journal::file;
 use migrate::step::Class;
+use migrate::store::file;
 
 use super::lab::fleet::Fleet;
 use super::support::*;

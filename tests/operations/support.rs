@@ -5,8 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use migrate::event::{Event, Record};
-use migrate::journal::file;
 use migrate::step::Step;
+use migrate::store::file;
 use serde_json::Value;
 
 use super::lab::command::{Migrate, Running};

@@ -1,4 +1,4 @@
-//! A journal in a file, with one writer at a time.
+//! A journal in a file, with one writer at a time, and the file of its checkpoints beside it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -9,11 +9,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
-use super::Log;
-use super::blob::{self, ChunkDir, Chunks};
-use super::format::{self, Decoded, JournalError};
-use crate::event::{Blob, Event, Record, RunState};
-use crate::step::Graph;
+use super::ChunkDir;
+use crate::event::{Event, Record, RunState};
+use crate::journal::format::{self, Decoded};
+use crate::journal::{self, BlobError, Chunks, JournalError, Log};
+use crate::store::RunWriter;
+
+/// Name of the checkpoints' file beside a journal.
+pub const CHECKPOINTS: &str = "checkpoints";
 
 /// An open journal, locked for this process.
 #[derive(Debug)]
@@ -23,15 +26,23 @@ pub struct Journal {
     head: String,
     seq: u64,
     poisoned: bool,
+    run: String,
+    checkpoints: Option<File>,
 }
 
 impl Journal {
+    fn new(file: File, path: &Path, head: String, seq: u64) -> Self {
+        // A run is named as its directory.
+        let run = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+        Self { file, path: path.to_owned(), head, seq, poisoned: false, run, checkpoints: None }
+    }
+
     /// Makes a new journal; the file must not be there yet.
     pub fn create(path: &Path) -> Result<Self, JournalError> {
         let io = |source| io_error(path, source);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
         lock(&file, path)?;
-        let mut journal = Self { file, path: path.to_owned(), head: format::hash(b""), seq: 0, poisoned: false };
+        let mut journal = Self::new(file, path, format::hash(b""), 0);
         journal.write(format::header().as_bytes())?;
         sync_directory(path).map_err(io)?;
         Ok(journal)
@@ -47,7 +58,7 @@ impl Journal {
         file.seek(SeekFrom::Start(length)).map_err(|e| io_error(path, e))?;
         let seq = records.len() as u64;
         let state = fold(path, records)?;
-        Ok((Self { file, path: path.to_owned(), head, seq, poisoned: false }, state))
+        Ok((Self::new(file, path, head, seq), state))
     }
 
     /// Opens a journal that a controller without a lease still has open: it was stopped, and may wake up.
@@ -69,25 +80,15 @@ impl Journal {
         &self.path
     }
 
-    /// Keeps what the first record will name; durable when it returns.
-    pub fn keep_graph(&self, graph: &Graph) -> Result<Blob, JournalError> {
-        blob::keep(&mut ChunkDir::beside(&self.path), graph).map_err(|source| blob_error(&self.path, source))
-    }
-
-    /// Number of records.
-    pub fn records(&self) -> u64 {
-        self.seq
-    }
-
-    /// SHA-256 of the last record, hex: by the chain it stands for all of them.
-    pub fn head(&self) -> &str {
-        &self.head
+    fn usable(&self, path: &Path) -> Result<(), JournalError> {
+        match self.poisoned {
+            true => Err(JournalError::Poisoned { path: path.display().to_string() }),
+            false => Ok(()),
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
-        if self.poisoned {
-            return Err(JournalError::Poisoned { path: self.path.display().to_string() });
-        }
+        self.usable(&self.path)?;
         // After a failed sync the kernel may have dropped the pages: trying again would report a success that is none.
         self.poisoned = true;
         self.file.write_all(bytes).and_then(|()| self.file.sync_data()).map_err(|e| io_error(&self.path, e))?;
@@ -107,6 +108,59 @@ impl Log for Journal {
     }
 }
 
+impl RunWriter for Journal {
+    fn run(&self) -> &str {
+        &self.run
+    }
+
+    fn records(&self) -> u64 {
+        self.seq
+    }
+
+    fn head(&self) -> &str {
+        &self.head
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn read(&self) -> Result<Vec<u8>, JournalError> {
+        std::fs::read(&self.path).map_err(|e| io_error(&self.path, e))
+    }
+
+    fn chunks(&self) -> Box<dyn Chunks> {
+        Box::new(ChunkDir::beside(&self.path))
+    }
+
+    fn open_checkpoints(&mut self) -> Result<Vec<u8>, JournalError> {
+        let path = self.path.with_file_name(CHECKPOINTS);
+        let io = |e| io_error(&path, e);
+        let mut lines = match std::fs::read(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(io)?,
+        };
+        lines.truncate(lines.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1));
+        // In a file of its own, so that a controller that was stopped and has lost the run writes into the old one.
+        replace(&path, &lines).map_err(io)?;
+        self.checkpoints = Some(OpenOptions::new().append(true).open(&path).map_err(io)?);
+        Ok(lines)
+    }
+
+    fn checkpoint(&mut self, line: &str) -> Result<(), JournalError> {
+        let path = self.path.with_file_name(CHECKPOINTS);
+        self.usable(&path)?;
+        let file = self.checkpoints.as_mut().ok_or_else(|| io_error(&path, std::io::Error::other("it is not open")))?;
+        // As with the journal itself: what a failed sync left behind cannot be known.
+        self.poisoned = true;
+        file.write_all(format!("{line}\n").as_bytes())
+            .and_then(|()| file.sync_data())
+            .map_err(|e| io_error(&path, e))?;
+        self.poisoned = false;
+        Ok(())
+    }
+}
+
 /// Reads a journal without locking or changing it; a torn last frame is left out.
 pub fn read(path: &Path) -> Result<Vec<Record>, JournalError> {
     let mut file = File::open(path).map_err(|e| io_error(path, e))?;
@@ -123,22 +177,10 @@ pub fn in_use(path: &Path) -> bool {
     File::open(path).is_ok_and(|f| flock(&f, FlockOperation::NonBlockingLockShared).is_err())
 }
 
-/// The graph that the first of a journal's records names; an empty one when there is none.
-pub fn graph(path: &Path, records: &[Record]) -> Result<Graph, JournalError> {
-    graph_of(records, &ChunkDir::beside(path)).map_err(|source| blob_error(path, source))
-}
-
-/// The same, from any place for chunks.
-pub fn graph_of(records: &[Record], chunks: &dyn Chunks) -> Result<Graph, blob::BlobError> {
-    match records.first().map(|r| &r.event) {
-        Some(Event::Started(started)) => blob::fetch(chunks, &started.graph),
-        _ => Ok(Graph::default()),
-    }
-}
-
 fn fold(path: &Path, records: Vec<Record>) -> Result<RunState, JournalError> {
-    let graph = Arc::new(graph(path, &records)?);
-    RunState::fold(records, graph).map_err(|source| JournalError::Illegal { path: path.display().to_string(), source })
+    let graph = journal::graph_of(&records, &ChunkDir::beside(path)).map_err(|source| blob_error(path, source))?;
+    RunState::fold(records, Arc::new(graph))
+        .map_err(|source| JournalError::Illegal { path: path.display().to_string(), source })
 }
 
 fn read_all(file: &mut File, path: &Path) -> Result<Decoded, JournalError> {
@@ -174,7 +216,7 @@ pub fn sync_directory(path: &Path) -> std::io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn blob_error(path: &Path, source: blob::BlobError) -> JournalError {
+fn blob_error(path: &Path, source: BlobError) -> JournalError {
     JournalError::Blob { path: path.display().to_string(), source }
 }
 
@@ -189,8 +231,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::{Operator, Started, Status, StepResult, StepState};
-    use crate::step::{Step, StepKind, WatchStep};
+    use crate::event::{Blob, Operator, Started, Status, StepResult, StepState};
+    use crate::journal::blob;
+    use crate::step::{Graph, Step, StepKind, WatchStep};
 
     fn wait(id: &str, after: &[&str]) -> Step {
         Step {
@@ -212,6 +255,10 @@ mod tests {
 
     fn graph(steps: &[Step]) -> Graph {
         Graph { steps: steps.to_vec(), ..Graph::default() }
+    }
+
+    fn keep(journal: &Path, graph: &Graph) -> Result<Blob, BlobError> {
+        blob::keep(&mut ChunkDir::beside(journal), graph)
     }
 
     fn started(steps: Vec<Step>) -> Event {
@@ -250,7 +297,7 @@ mod tests {
         let path = dir.path().join("journal");
         let mut journal = Journal::create(&path).unwrap();
         for steps in [two(), vec![wait("a", &[])], vec![wait("a", &[]), wait("a", &[])]] {
-            journal.keep_graph(&graph(&steps)).unwrap();
+            keep(&path, &graph(&steps)).unwrap();
         }
         for event in events {
             journal.append(event).unwrap();
@@ -323,7 +370,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let mut journal = Journal::create(&path).unwrap();
-        journal.keep_graph(&graph(&[wait("a", &[])])).unwrap();
+        keep(&path, &graph(&[wait("a", &[])])).unwrap();
         journal.append(started(vec![wait("a", &[])])).unwrap();
         assert!(matches!(Journal::open(&path), Err(JournalError::Locked { .. })));
         assert!(in_use(&path));
@@ -335,7 +382,7 @@ mod tests {
     /// A journal whose file is something that fails the way a disk can.
     fn on(device: &str) -> Journal {
         let file = OpenOptions::new().write(true).open(device).unwrap();
-        Journal { file, path: device.into(), head: format::hash(b""), seq: 0, poisoned: false }
+        Journal::new(file, Path::new(device), format::hash(b""), 0)
     }
 
     #[test]
@@ -363,7 +410,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let mut stale = Journal::create(&path).unwrap();
-        stale.keep_graph(&graph(&[wait("a", &[])])).unwrap();
+        keep(&path, &graph(&[wait("a", &[])])).unwrap();
         stale.append(started(vec![wait("a", &[])])).unwrap();
         let (mut journal, state) = Journal::take_over(&path).unwrap();
         assert_eq!(state.records, 1);

@@ -1,0 +1,210 @@
+//! What every kind of store must do: each test runs for all of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::{Follower, RunStore, RunWriter, StoreError};
+use crate::event::{Event, Operator, Started, StepResult, StepState};
+use crate::journal::{BlobError, blob};
+use crate::lock::{Lease, LockError, Locks};
+use crate::model::OnFailure;
+use crate::step::{Graph, Step, StepKind, WatchStep};
+
+const LENGTH: Duration = Duration::from_secs(60);
+
+/// Runs a check for a new store of each kind.
+fn each(check: fn(&Arc<dyn RunStore>)) {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let dir = tempfile::tempdir().unwrap();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    for address in [format!("file:{}", dir.path().display()), format!("memory:conformance-{number}")] {
+        println!("{address}");
+        check(&super::open(&address).unwrap());
+    }
+}
+
+fn operator() -> Operator {
+    Operator { user: "ada".into(), host: "desk".into(), pid: std::process::id() }
+}
+
+fn lease(store: &Arc<dyn RunStore>, name: &str) -> Result<Lease, LockError> {
+    locks(store).acquire([name.to_owned()].into(), "a test")
+}
+
+fn locks(store: &Arc<dyn RunStore>) -> Locks {
+    Locks::new(store.lock_table(), &operator(), LENGTH)
+}
+
+fn graph() -> Graph {
+    let step = |id: &str| Step {
+        id: id.into(),
+        wave: "w".into(),
+        service: "s".into(),
+        pair: None,
+        kind: StepKind::Watch(WatchStep { hold: Duration::ZERO, checks: Default::default() }),
+        after: Vec::new(),
+        urgent: false,
+        on_failure: OnFailure::Hold,
+        no_return: None,
+    };
+    Graph { steps: vec![step("a"), step("b")], ..Graph::default() }
+}
+
+fn begin(writer: &mut dyn RunWriter) {
+    let graph = graph();
+    let started = Started {
+        run: writer.run().to_owned(),
+        plan: "web".into(),
+        inputs: Vec::new(),
+        graph: blob::keep(writer.chunks().as_mut(), &graph).unwrap(),
+        steps: graph.steps.len(),
+        by: operator(),
+        version: "0".into(),
+    };
+    writer.append(Event::Started(Box::new(started))).unwrap();
+}
+
+fn intent(step: &str) -> Event {
+    Event::Intent { step: step.into(), attempt: 1, undo: false, before: None }
+}
+
+fn done(step: &str) -> Event {
+    let result = StepResult::Done { evidence: "seen".into(), millis: 0 };
+    Event::Outcome { step: step.into(), attempt: 1, undo: false, result }
+}
+
+#[test]
+fn what_was_written_is_there_for_all_who_read_and_goes_on_where_it_ended() {
+    each(|store| {
+        let lease = lease(store, "plan:web").unwrap();
+        assert_eq!(store.runs().unwrap(), Vec::<String>::new());
+        let mut writer = store.create("web", &lease).unwrap();
+        assert_eq!((writer.run(), writer.records()), ("web-1", 0));
+        begin(writer.as_mut());
+        writer.append(intent("a")).unwrap();
+        let head = writer.head().to_owned();
+        assert_eq!(super::state(store.as_ref(), "web-1").unwrap().step("a").state, StepState::Running);
+        assert_eq!(*super::state(store.as_ref(), "web-1").unwrap().graph, graph());
+        drop(writer);
+
+        let (mut writer, state) = store.open("web-1", &lease).unwrap();
+        assert_eq!((writer.head(), writer.records(), state.records), (head.as_str(), 2, 2));
+        writer.append(done("a")).unwrap();
+        assert_eq!(super::records(store.as_ref(), "web-1").unwrap().len(), 3);
+        assert_eq!(writer.read().unwrap(), store.journal("web-1", 0).unwrap());
+        assert_eq!(store.create("web", &lease).unwrap().run(), "web-2");
+        let runs: BTreeSet<String> = store.runs().unwrap().into_iter().collect();
+        assert_eq!(runs, ["web-1".to_owned(), "web-2".to_owned()].into());
+    });
+}
+
+#[test]
+fn nothing_counts_that_an_earlier_writer_still_writes() {
+    each(|store| {
+        let lease = lease(store, "plan:web").unwrap();
+        let mut stale = store.create("web", &lease).unwrap();
+        begin(stale.as_mut());
+        stale.open_checkpoints().unwrap();
+        stale.checkpoint("one").unwrap();
+        let (mut writer, _) = store.open("web-1", &lease).unwrap();
+        assert_eq!(writer.open_checkpoints().unwrap(), b"one\n");
+        // Whether it is told so is a matter of the store.
+        let _ = stale.append(intent("a"));
+        let _ = stale.checkpoint("stale");
+        writer.append(intent("b")).unwrap();
+        writer.checkpoint("two").unwrap();
+        let state = super::state(store.as_ref(), "web-1").unwrap();
+        assert_eq!((state.step("a").state, state.step("b").state), (StepState::Waiting, StepState::Running));
+        assert_eq!(store.checkpoints("web-1").unwrap(), b"one\ntwo\n");
+    });
+}
+
+#[test]
+fn whether_a_run_is_open_can_be_seen() {
+    each(|store| {
+        let lease = lease(store, "plan:web").unwrap();
+        let mut writer = store.create("web", &lease).unwrap();
+        begin(writer.as_mut());
+        assert!(store.is_live("web-1"));
+        drop(writer);
+        assert!(!store.is_live("web-1") && !store.is_live("web-2"));
+    });
+}
+
+#[test]
+fn what_records_name_is_kept_by_its_hash() {
+    each(|store| {
+        let lease = lease(store, "plan:web").unwrap();
+        let writer = store.create("web", &lease).unwrap();
+        let kept = blob::keep_bytes(writer.chunks().as_mut(), b"text").unwrap();
+        assert_eq!(blob::keep_bytes(writer.chunks().as_mut(), b"text").unwrap(), kept);
+        assert_eq!(blob::fetch_bytes(store.chunks("web-1").as_ref(), &kept).unwrap(), b"text");
+        let other = "0".repeat(64);
+        assert!(matches!(store.chunks("web-1").get(&other), Err(BlobError::Missing { .. })));
+        assert!(matches!(store.chunks("web-2").get(&kept.chunks[0]), Err(BlobError::Missing { .. })));
+    });
+}
+
+#[test]
+fn a_follower_gets_every_record_from_any_one_on_as_it_comes() {
+    each(|store| {
+        let lease = lease(store, "plan:web").unwrap();
+        let mut writer = store.create("web", &lease).unwrap();
+        let mut follower = Follower::new(Arc::clone(store), "web-1", 1);
+        assert!(follower.next(Duration::ZERO).unwrap().is_empty());
+        begin(writer.as_mut());
+        writer.append(intent("a")).unwrap();
+        let numbers =
+            |f: &mut Follower| f.next(Duration::from_secs(5)).unwrap().iter().map(|r| r.seq).collect::<Vec<_>>();
+        assert_eq!(numbers(&mut follower), [1]);
+        let writing = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(150));
+            writer.append(done("a")).unwrap();
+            writer
+        });
+        assert_eq!(numbers(&mut follower), [2]);
+        writing.join().unwrap();
+        // Also when somebody else goes on with the run.
+        store.open("web-1", &lease).unwrap().0.append(intent("b")).unwrap();
+        assert_eq!(numbers(&mut follower), [3]);
+        let mut late = Follower::new(Arc::clone(store), "web-1", 0);
+        assert_eq!(numbers(&mut late), [0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn locks_are_had_by_one_at_a_time_and_numbers_only_grow() {
+    each(|store| {
+        let first = lease(store, "plan:web").unwrap();
+        let other = lease(store, "plan:mail").unwrap();
+        assert!(other.fence() > first.fence());
+        assert!(matches!(lease(store, "plan:web"), Err(LockError::Held { .. })));
+        assert_eq!(locks(store).show().unwrap().len(), 2);
+        locks(store).break_lock("plan:web").unwrap();
+        assert!(first.check(Duration::ZERO).is_err() && other.check(Duration::ZERO).is_ok());
+        let again = lease(store, "plan:web").unwrap();
+        assert!(again.fence() > other.fence() + 1, "breaking takes a number, too");
+        drop((first, other, again));
+        assert_eq!(locks(store).show().unwrap(), Vec::new());
+    });
+}
+
+#[test]
+fn a_run_that_is_not_there_is_told_by_its_name_whatever_that_is() {
+    each(|store| {
+        let lease = lease(store, "plan:web").unwrap();
+        for name in ["web-1", "", ".", "..", "../locks", "a/b", "/etc"] {
+            assert!(matches!(store.journal(name, 0), Err(StoreError::NoRun { .. })), "{name}");
+            assert!(matches!(store.checkpoints(name), Err(StoreError::NoRun { .. })), "{name}");
+            assert!(matches!(store.open(name, &lease), Err(StoreError::NoRun { .. })), "{name}");
+        }
+    });
+}
+
+#[test]
+fn an_address_of_no_kind_is_refused_with_the_kinds_that_there_are() {
+    let refused = super::open("paper:desk").unwrap_err();
+    assert!(refused.hint().unwrap().contains("file"), "{refused}");
+}
