@@ -10,7 +10,7 @@ use migrate::check::{Checks, HealthCheck, Probe, SubjectName, Tcp};
 use migrate::event::{Blob, Event, Operator, Record, RunState, Started, StepResult};
 use migrate::journal::{Log, blob, format};
 use migrate::model::{HookPoint, Pair, Template};
-use migrate::render;
+use migrate::render::{RunReport, Show, Style};
 use migrate::step::{CopyPass, CopyStep, Graph, HookStep, Step, StepKind, TreeStep, WatchStep};
 use migrate::store::file::{self, ChunkDir, Journal};
 use migrate::text;
@@ -128,7 +128,7 @@ fn large() {
     journal.append(Event::Started(Box::new(started))).unwrap();
     drop(journal);
     let state = timed("read and fold it", || file::load(&path).unwrap());
-    timed("report on every pair", || render::run_text(&render::RunReport::new(&state, false)).len());
+    timed("report on every pair", || RunReport::new(&state, false).text(Style::default()).len());
     timed("forget it", || drop((state, graph)));
 }
 

@@ -7,7 +7,7 @@ use super::connect::{self, Connections};
 use super::environment::Environment;
 use super::failure::advised;
 use super::open_run::{self, OpenRun};
-use super::output::{self, Format};
+use super::output;
 use super::runs::{self, Run};
 use super::{Exit, confirm, control, load, plan};
 use crate::event::{Event, Notice, RunState, Started};
@@ -17,7 +17,7 @@ use crate::model::finding::Finding;
 use crate::planner;
 use crate::planner::proposal::Proposal;
 use crate::planner::saved::{self, SavedPlan};
-use crate::render;
+use crate::render::{self, Format, Show, Style, Topic};
 use crate::spec::Spec;
 use crate::step::{Graph, Step, StepKind};
 
@@ -43,7 +43,7 @@ pub struct Args {
     yes: bool,
 
     /// How to show progress: text (bars on a terminal, else lines), or json (one event a line)
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, default_value = "text", value_parser = output::formats(Topic::Progress))]
     format: Format,
 }
 
@@ -97,8 +97,8 @@ async fn begin(
 ) -> anyhow::Result<Exit> {
     let observed = plan::look(spec, &connections).await;
     let proposal = planner::propose(spec, Some(&observed));
-    if args.format == Format::Text {
-        output::print(&render::plan_text(&proposal, false, environment.color))?;
+    if args.format.is_for_people() {
+        output::print(&proposal.text(Style { color: environment.color, verbose: false }))?;
     }
     refuse(&proposal)?;
     if let Some(saved) = &saved {
@@ -121,11 +121,22 @@ async fn begin(
     control::work(args.format, environment, world, open, state, &command).await
 }
 
-fn nothing_to_do(args: &Args, plan: &str) -> anyhow::Result<Exit> {
-    match args.format {
-        Format::Json => output::print("{\"notice\":\"nothing_to_do\"}\n")?,
-        Format::Text => output::print(&format!("{plan}: nothing to do\n"))?,
+/// As a notice, because it takes the place of a run's.
+#[derive(serde::Serialize)]
+struct NothingToDo<'a> {
+    notice: &'static str,
+    #[serde(skip)]
+    plan: &'a str,
+}
+
+impl Show for NothingToDo<'_> {
+    fn text(&self, _: Style) -> String {
+        format!("{}: nothing to do\n", self.plan)
     }
+}
+
+fn nothing_to_do(args: &Args, plan: &str) -> anyhow::Result<Exit> {
+    output::show_line(args.format, &NothingToDo { notice: "nothing_to_do", plan })?;
     Ok(Exit::Ok)
 }
 
@@ -175,9 +186,7 @@ async fn resume(
     let copy_to = &spec.plan.audit.copy_to;
     let (mut open, mut state) = open_run::open(environment, lease, &run.name, copy_to)?;
     refuse_other_files(&run.name, &state.started.inputs, &spec.inputs)?;
-    if args.format == Format::Text {
-        output::print(&render::resuming(&state))?;
-    }
+    output::say(args.format, &render::resuming(&state))?;
     if !args.yes && !confirm::confirm("Go on with this run?")? {
         eprintln!("nothing was changed");
         return Ok(Exit::Error);

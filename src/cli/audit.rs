@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::failure::advised;
-use super::output::{self, Format};
+use super::output;
 use super::{Exit, runs};
 use crate::audit::{self, Key, PublicKey, Question, Report};
+use crate::journal::JournalError;
+use crate::render::{Format, Show, Style, Topic};
 use crate::store::{self, StoreError};
 use crate::text;
 
@@ -44,7 +46,7 @@ Exit codes: 0 intact, 1 not intact or not comparable.")]
         key: Option<PublicKey>,
 
         /// How to show it
-        #[arg(long, value_enum, default_value = "text")]
+        #[arg(long, default_value = "text", value_parser = output::formats(Topic::Report))]
         format: Format,
     },
     /// Print every act of a run as a line of JSON: operator, hosts, command, time, result
@@ -82,15 +84,15 @@ fn verify(
     environment: &Environment,
 ) -> anyhow::Result<Exit> {
     let store = environment.store.as_ref();
+    // Asked first: a controller that comes to its end meanwhile must not make the end of its run look unsealed.
+    let live = store.is_live(run);
+    let checkpoints = store.checkpoints(run).map_err(unreadable)?;
     let Some(expected) = key.map_or_else(|| public_key(environment), |key| Ok(Some(key)))? else {
         return Err(advised(
             "this state directory has no audit key, so it is not known whose signatures to expect",
             "give the one that `migrate audit key` printed where the run was made: --key ed25519:…",
         ));
     };
-    // Asked first: a controller that comes to its end meanwhile must not make the end of its run look unsealed.
-    let live = store.is_live(run);
-    let checkpoints = store.checkpoints(run).map_err(unreadable)?;
     let outside = since.map(|path| std::fs::read(path).map_err(|e| unreadable_file(path, &e))).transpose()?;
     // Last: it only grows, and what the checkpoints seal must be in it.
     let bytes = store.journal(run, 0).map_err(unreadable)?;
@@ -103,22 +105,25 @@ fn verify(
         outside: outside.as_deref(),
         live,
     });
-    match format {
-        Format::Json => output::print_json(&report)?,
-        Format::Text => output::print(&describe(&report))?,
-    }
+    output::show(format, &report, Style::default())?;
     Ok(if report.intact { Exit::Ok } else { Exit::Error })
 }
 
 fn unreadable(error: StoreError) -> anyhow::Error {
     match error {
-        StoreError::Journal(e) => advised(format!("{e}"), "without it nothing can be compared"),
-        other @ (StoreError::NoRun { .. } | StoreError::Unusable { .. }) => other.into(),
+        StoreError::Journal(JournalError::Io { path, source }) => unreadable_file(Path::new(&path), &source),
+        other => other.into(),
     }
 }
 
 fn unreadable_file(path: &Path, error: &std::io::Error) -> anyhow::Error {
     advised(format!("{} cannot be read: {error}", path.display()), "without it nothing can be compared")
+}
+
+impl Show for Report {
+    fn text(&self, _: Style) -> String {
+        describe(self)
+    }
 }
 
 fn describe(report: &Report) -> String {

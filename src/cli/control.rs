@@ -1,5 +1,6 @@
 //! Putting a controller to work on a run, and showing what it does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,13 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::environment::Environment;
 use super::open_run::OpenRun;
-use super::output::{self, Format};
+use super::output;
 use super::{Exit, runs, signals};
-use crate::control::{self, LastSeen};
+use crate::control::{self, Feed, Served};
 use crate::engine::orders::{Given, Order};
 use crate::engine::{Ending, Engine, World};
-use crate::event::{Event, Notice, RunState};
-use crate::render::{self, Watch};
+use crate::event::{Event, Notice, RunState, Watch, Watchers};
+use crate::render::{self, Format};
 use crate::store;
 
 /// Works on a run until it has ended, is held or was stopped. `command` is what goes on with it.
@@ -41,8 +42,11 @@ pub async fn work(
     }
     let by_switch = state.paused.as_ref().is_some_and(|p| p.why == switch_words(environment));
     let switch = tokio::spawn(obey_switch(environment.clone(), by_switch, give));
-    let watcher = watcher(format, environment, &state);
-    let shown = tokio::task::spawn_blocking(move || watch(watcher, watching, &seen));
+    let mut watchers = Watchers::default();
+    let watched = Watched { format, environment, state: &state, feed };
+    WATCHERS.iter().filter_map(|(_, watch)| watch(&watched)).for_each(|watch| watchers.add(watch));
+    drop(watched);
+    let shown = tokio::task::spawn_blocking(move || watch(watchers, watching));
     let operator = environment.operator();
     let engine = Engine::new(world, log, state, operator, notices, signals::listen(signals::RUN)?, orders);
     let ended = engine.run().await;
@@ -54,7 +58,7 @@ pub async fn work(
     // All is on disk: the next one may come.
     drop(lease);
     let ending = ended?;
-    if format == Format::Text {
+    if format.is_for_people() {
         let state = store::state(environment.store.as_ref(), &name)?;
         output::print(&render::ending(&state, &ending, command))?;
     }
@@ -65,21 +69,45 @@ pub async fn work(
     })
 }
 
-fn watcher(format: Format, environment: &Environment, state: &RunState) -> Box<dyn Watch> {
-    match (format, environment.terminal) {
-        (Format::Json, _) => Box::new(render::Json(std::io::stdout())),
-        (Format::Text, true) => Box::new(render::Bars::new(state, environment.color, ProgressDrawTarget::stdout())),
-        (Format::Text, false) => Box::new(render::Lines::new(std::io::stdout(), state)),
+/// What a watcher may need to know of a run.
+struct Watched<'a> {
+    format: Format,
+    environment: &'a Environment,
+    state: &'a RunState,
+    feed: Feed,
+}
+
+impl Watched<'_> {
+    /// Bars move: they need a terminal, and a person.
+    fn has_bars(&self) -> bool {
+        self.environment.terminal && self.format.is_for_people()
     }
 }
 
-/// Shows notices until the engine has ended.
-fn watch(mut watcher: Box<dyn Watch>, mut notices: mpsc::UnboundedReceiver<Notice>, seen: &LastSeen) {
+/// Makes a watcher, if it is wanted this time.
+type MakeWatcher = fn(&Watched<'_>) -> Option<Box<dyn Watch>>;
+
+/// Everything that watches a run, a line each.
+const WATCHERS: &[(&str, MakeWatcher)] = &[
+    ("bars", |run| {
+        let bars = || render::Bars::new(run.state, run.environment.color, ProgressDrawTarget::stdout());
+        run.has_bars().then(|| Box::new(bars()) as Box<dyn Watch>)
+    }),
+    ("lines", |run| (!run.has_bars()).then(|| run.format.watch(std::io::stdout(), run.state))),
+    ("followers", |run| Some(Box::new(run.feed.clone()))),
+];
+
+/// How long the end of a run waits for a watcher that takes nothing in.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Passes notices on until the engine has ended.
+fn watch(watchers: Watchers, mut notices: mpsc::UnboundedReceiver<Notice>) {
     while let Some(notice) = notices.blocking_recv() {
-        seen.see(&notice);
-        watcher.see(&notice);
+        watchers.tell(notice);
     }
-    watcher.close();
+    if watchers.close(PATIENCE) > 0 {
+        eprintln!("a watcher of the run took nothing in any more and was left behind");
+    }
 }
 
 /// The switch that holds every run on the machine is a file: while it is there, this run is paused.

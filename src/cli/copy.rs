@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::environment::Environment;
 use super::exit::Exit;
-use super::output::Format;
+use super::output;
 use super::signals::{self, Words};
 use crate::model;
+use crate::render::{Format, Topic};
 use crate::text::units;
 
 use ad_hoc::{AdHocCopy, Ended};
@@ -97,7 +98,7 @@ pub struct Args {
     forget: bool,
 
     /// How to show progress and result: text, or json (one event a line)
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, default_value = "text", value_parser = output::formats(Topic::Progress))]
     format: Format,
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Exit;
 use super::environment::Environment;
-use super::output::{self, Format};
+use super::output;
 use super::runs::{self, Run};
 use crate::control::{self, Answer, Request};
-use crate::render;
+use crate::render::{self, Format, Style, Topic};
 
 /// Arguments of `migrate explain`.
 #[derive(Debug, clap::Args)]
@@ -16,7 +16,7 @@ pub struct Args {
     run: Option<String>,
 
     /// How to show it
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, default_value = "text", value_parser = output::formats(Topic::Report))]
     format: Format,
 }
 
@@ -37,10 +37,7 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     };
     let state = run.state(environment)?;
     let explanation = render::explain(&state, live, &last_words, jiff::Timestamp::now());
-    match args.format {
-        Format::Json => output::print_json(&explanation)?,
-        Format::Text => output::print(&explanation.to_string())?,
-    }
+    output::show(args.format, &explanation, Style::default())?;
     Ok(Exit::Ok)
 }
 

@@ -1,13 +1,15 @@
 //! `migrate lock`: who works on what, and taking it away from them.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::environment::Environment;
-use super::output::{self, Format};
+use super::output;
 use super::{Exit, confirm};
-use crate::lock::{Entry, Locks, Standing};
+use crate::lock::{Entry, Locks, Owner, Standing};
+use crate::render::{Format, Show, Style, Topic};
 use crate::text;
 
 /// Arguments of `migrate lock`.
@@ -22,7 +24,7 @@ enum Command {
     /// List what is locked: by whom, where, why, since when, and for how long
     Show {
         /// How to show it
-        #[arg(long, value_enum, default_value = "text")]
+        #[arg(long, default_value = "text", value_parser = output::formats(Topic::Report))]
         format: Format,
     },
     /// Take a lock from a controller that hangs; it does nothing more, also when it wakes up
@@ -54,31 +56,44 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
 struct Shown {
     standing: Standing,
     rest_ms: u64,
+    #[serde(skip)]
+    rest: Duration,
     #[serde(flatten)]
     entry: Entry,
 }
 
+impl Shown {
+    fn new(entry: Entry, here: &Owner) -> Self {
+        let rest = entry.rest(here);
+        let rest_ms = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX);
+        Self { standing: entry.standing(here), rest_ms, rest, entry }
+    }
+}
+
+/// All leases.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Leases(Vec<Shown>);
+
+impl Show for Leases {
+    fn text(&self, _: Style) -> String {
+        match self.0.is_empty() {
+            true => "Nothing is locked.\n".to_owned(),
+            false => self.0.iter().map(describe).collect::<Vec<_>>().join("\n"),
+        }
+    }
+}
+
 fn show(locks: &Locks, format: Format) -> anyhow::Result<Exit> {
     let here = locks.here();
-    let shown: Vec<Shown> = locks
-        .show()?
-        .into_iter()
-        .map(|entry| {
-            let rest_ms = u64::try_from(entry.rest(here).as_millis()).unwrap_or(u64::MAX);
-            Shown { standing: entry.standing(here), rest_ms, entry }
-        })
-        .collect();
-    match format {
-        Format::Json => output::print_json(&shown)?,
-        Format::Text if shown.is_empty() => output::print("Nothing is locked.\n")?,
-        Format::Text => output::print(&shown.iter().map(|s| describe(s, locks)).collect::<Vec<_>>().join("\n"))?,
-    }
+    let shown: Vec<Shown> = locks.show()?.into_iter().map(|entry| Shown::new(entry, here)).collect();
+    output::show(format, &Leases(shown), Style::default())?;
     Ok(Exit::Ok)
 }
 
-fn describe(shown: &Shown, locks: &Locks) -> String {
-    let Shown { entry, standing, .. } = shown;
-    let rest = text::duration(entry.rest(locks.here()));
+fn describe(shown: &Shown) -> String {
+    let Shown { entry, standing, rest, .. } = shown;
+    let rest = text::duration(*rest);
     let standing = match standing {
         Standing::Held => format!("in force, {rest} unless renewed"),
         Standing::Dead => "its process is gone: the next run takes it over".to_owned(),
@@ -98,8 +113,7 @@ fn describe(shown: &Shown, locks: &Locks) -> String {
 
 fn take(locks: &Locks, name: &str, yes: bool) -> anyhow::Result<Exit> {
     if let Some(entry) = locks.show()?.into_iter().find(|e| e.names.contains(name)) {
-        let standing = entry.standing(locks.here());
-        eprint!("{}", describe(&Shown { standing, rest_ms: 0, entry }, locks));
+        eprint!("{}", describe(&Shown::new(entry, locks.here())));
         if !yes && !confirm::confirm("Take all of this from it?")? {
             eprintln!("nothing was changed");
             return Ok(Exit::Error);

@@ -15,6 +15,7 @@ mod environment;
 mod exit;
 mod explain;
 mod failure;
+mod follow;
 mod load;
 mod lock;
 mod open_run;

@@ -2,15 +2,30 @@
 
 use std::io::{ErrorKind, Write};
 
-use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-/// How a command shows what it has to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
+use crate::render::{Format, Show, Style, Topic};
+
+/// Reads the name of a format that this topic is known in.
+pub fn formats(topic: Topic) -> impl TypedValueParser<Value = Format> {
+    let values = topic.formats().map(|(name, help)| PossibleValue::new(name).help(help));
+    // Only names that are in the list get so far.
+    PossibleValuesParser::new(values).map(|name| Format::named(&name).unwrap_or(Format::Text))
+}
+
+/// Prints one thing in a format.
+pub fn show<T: Show>(format: Format, shown: &T, style: Style) -> anyhow::Result<()> {
+    Ok(print(&format.render(shown, style)?)?)
+}
+
+/// The same, for what stands among lines of JSON.
+pub fn show_line<T: Show>(format: Format, shown: &T) -> anyhow::Result<()> {
+    Ok(print(&format.line(shown)?)?)
+}
+
+/// Prints what people are told between what was asked for.
+pub fn say(format: Format, text: &str) -> std::io::Result<()> {
+    if format.is_for_people() { print(text) } else { Ok(()) }
 }
 
 /// Prints text as it is.
@@ -25,9 +40,4 @@ pub fn print_bytes(bytes: &[u8]) -> std::io::Result<()> {
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
         ended => ended,
     }
-}
-
-/// Prints one value as JSON and a newline.
-pub fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
-    Ok(print(&format!("{}\n", serde_json::to_string_pretty(value)?))?)
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
 use jiff::Timestamp;
 
 use super::connect::{self, Connections};
@@ -14,7 +13,7 @@ use crate::planner::observed::Observed;
 use crate::planner::proposal::Proposal;
 use crate::planner::saved::{FORMAT, SavedPlan};
 use crate::planner::{self, observe};
-use crate::render;
+use crate::render::{Format, Style, Topic};
 use crate::spec::Spec;
 
 /// Arguments of `migrate plan`.
@@ -47,18 +46,8 @@ pub struct Args {
     verbose: bool,
 
     /// How to show it
-    #[arg(long, value_enum, default_value = "text")]
-    format: PlanFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum PlanFormat {
-    /// For people
-    Text,
-    /// For programs
-    Json,
-    /// For a comment on a pull request
-    Markdown,
+    #[arg(long, default_value = "text", value_parser = output::formats(Topic::Plan))]
+    format: Format,
 }
 
 pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
@@ -68,7 +57,7 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
         false => Some(look(&spec, &connect::connect(&spec, environment)?).await),
     };
     let proposal = planner::propose(&spec, observed.as_ref());
-    show(&proposal, args, environment)?;
+    output::show(args.format, &proposal, Style { color: environment.color, verbose: args.verbose })?;
     if proposal.refusals().next().is_some() {
         return Ok(Exit::Error);
     }
@@ -86,14 +75,6 @@ pub async fn look(spec: &Spec, connections: &Connections) -> Observed {
         directors: &connections.directors,
     };
     observe::observe(spec, &sight).await
-}
-
-fn show(proposal: &Proposal, args: &Args, environment: &Environment) -> anyhow::Result<()> {
-    match args.format {
-        PlanFormat::Json => output::print_json(proposal),
-        PlanFormat::Markdown => Ok(output::print(&render::plan_markdown(proposal))?),
-        PlanFormat::Text => Ok(output::print(&render::plan_text(proposal, args.verbose, environment.color))?),
-    }
 }
 
 fn save(out: &Path, args: &Args, proposal: &Proposal, observed: Observed) -> anyhow::Result<()> {

@@ -5,10 +5,11 @@ use std::io::{IsTerminal, Write};
 use super::environment::Environment;
 use super::failure::advised;
 use super::load::{self, Files};
-use super::output::{self, Format};
+use super::output;
 use super::{Exit, apply};
 use crate::planner;
-use crate::rehearse::{self, Options, Progress};
+use crate::rehearse::{self, Options, Progress, Report};
+use crate::render::{Format, Show, Style, Topic};
 use crate::text;
 
 /// Arguments of `migrate rehearse`.
@@ -39,7 +40,7 @@ pub struct Args {
     seed: u64,
 
     /// How to show what was found
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, default_value = "text", value_parser = output::formats(Topic::Report))]
     format: Format,
 }
 
@@ -54,10 +55,7 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     let mut show = progress();
     let report = rehearse::rehearse(&spec, &proposal.graph, &options, &mut *show)?;
     drop(show);
-    match args.format {
-        Format::Json => output::print_json(&report)?,
-        Format::Text => output::print(&report.text())?,
-    }
+    output::show(args.format, &report, Style::default())?;
     Ok(if report.holds() { Exit::Ok } else { Exit::Error })
 }
 
@@ -89,5 +87,11 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         let _ = write!(std::io::stderr(), "\r\x1b[K");
+    }
+}
+
+impl Show for Report {
+    fn text(&self, _: Style) -> String {
+        self.text()
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::environment::Environment;
 use super::failure::advised;
-use super::output::{self, Format};
+use super::output;
 use super::{Exit, apply, confirm, connect, control, load, open_run, runs};
 use crate::engine::rollback_steps;
 use crate::event::{Direction, Event, RunState};
 use crate::lock;
+use crate::render::{Format, Topic};
 use crate::spec::Spec;
 use crate::text;
 
@@ -47,7 +48,7 @@ pub struct Args {
     yes: bool,
 
     /// How to show progress
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, default_value = "text", value_parser = output::formats(Topic::Progress))]
     format: Format,
 }
 
@@ -64,9 +65,7 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
         output::print(&format!("{name}: nothing to roll back\n"))?;
         return Ok(Exit::Ok);
     }
-    if args.format == Format::Text {
-        output::print(&describe(name, &state, &steps))?;
-    }
+    output::say(args.format, &describe(name, &state, &steps))?;
     if !args.yes && !confirm::confirm("Go back?")? {
         eprintln!("nothing was changed");
         return Ok(Exit::Error);

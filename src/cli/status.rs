@@ -2,21 +2,37 @@
 
 use super::Exit;
 use super::environment::Environment;
-use super::output::{self, Format};
+use super::follow;
+use super::output;
 use super::runs::{self, Run};
-use crate::render;
+use crate::render::{self, Format, Style, Topic};
 
 /// Arguments of `migrate status`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Without a name it lists all runs. With the name of a run, or of a plan for its newest run, it shows every pair."
-)]
+#[command(after_help = "\
+Without a name it lists all runs. With the name of a run, or of a plan for its newest run, it shows every pair.
+
+With --follow it shows the records of the run and then what happens, until the run has ended, or is held or stopped; the exit code is that
+of the run: 0, 3 or 4. It works beside a live controller, and without one.
+
+Examples:
+  migrate status uploads
+  migrate status uploads-1 --follow
+  migrate status uploads-1 --follow --from 120 --format json     one record or notice a line, as `apply --format json` has them")]
 pub struct Args {
     /// Name of a run or of a plan
     name: Option<String>,
 
+    /// Go on showing what happens, until the run ends or is held
+    #[arg(short, long, requires = "name")]
+    follow: bool,
+
+    /// First record to show, from 0
+    #[arg(long, value_name = "RECORD", requires = "follow", default_value_t = 0)]
+    from: u64,
+
     /// How to show it
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, default_value = "text", value_parser = output::formats(Topic::Report))]
     format: Format,
 }
 
@@ -24,33 +40,31 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct Runs {
     /// How to show it
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, default_value = "text", value_parser = output::formats(Topic::Report))]
     format: Format,
 }
 
 /// Lists all runs.
 pub fn list(args: &Runs, environment: &Environment) -> anyhow::Result<Exit> {
-    run(&Args { name: None, format: args.format }, environment)
+    run(&Args { name: None, follow: false, from: 0, format: args.format }, environment)
 }
 
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     let Some(name) = &args.name else {
         let all = runs::all(environment)?;
         let rows: Vec<_> = all.iter().map(|run| row(run, environment)).collect();
-        match args.format {
-            Format::Json => output::print_json(&rows)?,
-            Format::Text => output::print(&render::run_table(&rows))?,
-        }
+        output::show(args.format, &render::Runs(rows), Style::default())?;
         return Ok(Exit::Ok);
     };
     let run = runs::find(environment, name)?;
     let live = environment.store.is_live(&run.name);
     let state = run.state(environment)?;
-    let report = render::RunReport::new(&state, live);
-    match args.format {
-        Format::Json => output::print_json(&report)?,
-        Format::Text => output::print(&render::run_text(&report))?,
+    if args.follow {
+        let watch = args.format.watch(std::io::stdout(), &state);
+        return follow::follow(environment, state, args.from, watch);
     }
+    let report = render::RunReport::new(&state, live);
+    output::show(args.format, &report, Style::default())?;
     Ok(Exit::Ok)
 }
 

@@ -3,9 +3,11 @@
 use super::Exit;
 use super::environment::Environment;
 use super::load::Files;
-use super::output::{self, Format};
+use super::output;
 use crate::config::{self, LoadOptions};
+use crate::render::{Format, Show, Style, Topic};
 use crate::text;
+use crate::yaml::diagnostic::Diagnostics;
 
 /// Arguments of `migrate validate`.
 #[derive(Debug, clap::Args)]
@@ -15,7 +17,7 @@ pub struct Args {
     files: Files,
 
     /// How to show problems
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, default_value = "text", value_parser = output::formats(Topic::Problems))]
     format: Format,
 }
 
@@ -26,8 +28,8 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
         Ok((_, warnings)) => (warnings, Exit::Ok),
         Err(problems) => (problems, Exit::Error),
     };
-    if args.format == Format::Json {
-        output::print_json(problems)?;
+    if !args.format.is_for_people() {
+        output::show(args.format, &Problems(problems), Style::default())?;
         return Ok(exit);
     }
     if !problems.is_empty() {
@@ -39,4 +41,15 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
         output::print(&format!("{}: valid, {services}, {}\n", spec.plan.name, text::count(pairs, "pair")))?;
     }
     Ok(exit)
+}
+
+/// All problems, as they are.
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+struct Problems<'a>(&'a Diagnostics);
+
+impl Show for Problems<'_> {
+    fn text(&self, _: Style) -> String {
+        self.0.to_string()
+    }
 }

@@ -1,9 +1,10 @@
 //! Talking to a live run from another terminal: a socket in the run's directory.
 //!
-//! Owns the wire: one JSON request a connection, one JSON answer. Must never act itself: orders go to the engine, which writes
-//! them to the journal before they are answered.
+//! Owns the wire: one JSON request a connection, and one JSON answer, or a notice a line for who follows. Must never act itself: orders go to
+//! the engine, which writes them to the journal before they are answered.
 
 mod client;
+mod feed;
 mod server;
 
 use std::collections::BTreeMap;
@@ -13,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::engine::orders::Order;
 use crate::event::Operator;
 
-pub use client::{ControlError, ask};
-pub use server::{LastSeen, serve};
+pub use client::{ControlError, ask, follow};
+pub use feed::Feed;
+pub use server::{Served, serve};
 
 /// The longest request or answer.
 const MAX_MESSAGE: u64 = 1 << 20;
@@ -32,6 +34,11 @@ pub enum Request {
     },
     /// What do your steps wait for?
     Waiting,
+    /// The records from this one on, from 0, and then everything as it happens, until the run or the client ends.
+    Follow {
+        /// Number of the first record.
+        from: u64,
+    },
 }
 
 /// What is answered.

@@ -1,60 +1,40 @@
 //! The controller's end.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Answer, MAX_MESSAGE, Request};
+use super::{Answer, Feed, MAX_MESSAGE, Request};
 use crate::engine::orders::Given;
-use crate::event::{Event, Notice};
-use crate::text;
+use crate::event::Notice;
+use crate::store::{Follower, RunStore};
 
 /// A client that says nothing must not keep a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The last words of each step under way, gathered from notices.
-#[derive(Debug, Clone, Default)]
-pub struct LastSeen(Arc<Mutex<BTreeMap<String, String>>>);
-
-impl LastSeen {
-    /// Takes one notice in.
-    pub fn see(&self, notice: &Notice) {
-        let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match notice {
-            Notice::Waiting { step, what } => drop(words.insert(step.clone(), what.clone())),
-            Notice::Copying { step, progress } => {
-                let done = text::bytes(progress.bytes_done);
-                let says = match (progress.bytes_total, progress.bytes_done) {
-                    (0, 0) => format!("{} looked at", text::entries(progress.files_scanned)),
-                    (0, _) => format!("{done} so far"),
-                    (total, _) => format!("{done} of {} are done", text::bytes(total)),
-                };
-                words.insert(step.clone(), says);
-            }
-            Notice::Warning { .. } => {}
-            Notice::Recorded(record) => {
-                if let Event::Outcome { step, .. } = &record.event {
-                    words.remove(step);
-                }
-            }
-        }
-    }
-
-    fn all(&self) -> BTreeMap<String, String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+/// What the controller's end needs.
+#[derive(Clone)]
+pub struct Served {
+    /// Takes orders.
+    pub orders: mpsc::Sender<Given>,
+    /// What the run tells.
+    pub feed: Feed,
+    /// Where the run is kept.
+    pub store: Arc<dyn RunStore>,
+    /// Its name.
+    pub run: String,
 }
 
 /// Listens on `path`, readable and writable by its owner only, until the task is dropped. What a dead controller left there is
 /// taken away: the caller holds the journal, so nobody else listens.
-pub fn serve(path: &Path, orders: mpsc::Sender<Given>, seen: LastSeen) -> io::Result<tokio::task::JoinHandle<()>> {
+pub fn serve(path: &Path, served: Served) -> io::Result<tokio::task::JoinHandle<()>> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
@@ -65,23 +45,25 @@ pub fn serve(path: &Path, orders: mpsc::Sender<Given>, seen: LastSeen) -> io::Re
         // An accept that fails (too many open files) is tried again with the next client.
         loop {
             if let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, orders.clone(), seen.clone()));
+                tokio::spawn(answer(stream, served.clone()));
             }
         }
     }))
 }
 
-async fn answer(mut stream: UnixStream, orders: mpsc::Sender<Given>, seen: LastSeen) {
+async fn answer(mut stream: UnixStream, served: Served) {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(PATIENCE, (&mut stream).take(MAX_MESSAGE).read_to_end(&mut bytes)).await;
     if !matches!(read, Ok(Ok(_))) {
         return;
     }
     let answer = match serde_json::from_slice(&bytes) {
-        Ok(Request::Waiting) => Answer::Waiting(seen.all()),
+        Ok(Request::Waiting) => Answer::Waiting(served.feed.last_words()),
+        // A client that has gone away follows nothing any more.
+        Ok(Request::Follow { from }) => return drop(follow(stream, served, from).await),
         Ok(Request::Order { order, by }) => {
             let (answer, answered) = oneshot::channel();
-            let given = orders.send(Given { order, by, answer }).await;
+            let given = served.orders.send(Given { order, by, answer }).await;
             match (given, answered.await) {
                 (Ok(()), Ok(Ok(()))) => Answer::Obeyed,
                 (Ok(()), Ok(Err(why))) => Answer::Refused(why),
@@ -94,4 +76,48 @@ async fn answer(mut stream: UnixStream, orders: mpsc::Sender<Given>, seen: LastS
         // A client that has gone away has got no answer, and the order stands in the journal.
         let _ = stream.write_all(&bytes).await;
     }
+}
+
+/// Writes records from one on, and then what happens, a line each. Live ones are subscribed to first, so that nothing lies in between.
+async fn follow(mut stream: UnixStream, served: Served, from: u64) -> io::Result<()> {
+    let mut live = served.feed.subscribe();
+    let mut kept = Follower::new(Arc::clone(&served.store), &served.run, from);
+    drop(served);
+    let mut next = from;
+    loop {
+        // What was written down before, and what was missed.
+        let (back, records) = tokio::task::spawn_blocking(move || {
+            let records = kept.next(Duration::ZERO);
+            (kept, records)
+        })
+        .await
+        .map_err(io::Error::other)?;
+        kept = back;
+        for record in records.map_err(io::Error::other)? {
+            if record.seq < next {
+                continue;
+            }
+            next = record.seq + 1;
+            write(&mut stream, &Notice::Recorded(record)).await?;
+        }
+        loop {
+            match live.recv().await {
+                Ok(Notice::Recorded(record)) if record.seq < next => {}
+                Ok(Notice::Recorded(record)) if record.seq > next => break,
+                Ok(notice) => {
+                    next += u64::from(matches!(notice, Notice::Recorded(_)));
+                    write(&mut stream, &notice).await?;
+                }
+                Err(RecvError::Lagged(_)) => break,
+                // The client reads the rest where it is kept.
+                Err(RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+}
+
+async fn write(stream: &mut UnixStream, notice: &Notice) -> io::Result<()> {
+    let mut line = serde_json::to_vec(notice)?;
+    line.push(b'\n');
+    stream.write_all(&line).await
 }

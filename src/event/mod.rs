@@ -5,6 +5,7 @@
 
 pub mod fold;
 pub mod standing;
+mod watch;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::text;
 
 pub use fold::{IllegalTransition, RunState};
 pub use standing::{Approval, Direction, Pause, Status, StepRecord, StepState, Tuning};
+pub use watch::{Watch, Watchers};
 
 /// One record of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -254,7 +256,7 @@ pub enum Before {
 }
 
 /// What a watcher sees.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "notice")]
 pub enum Notice {
     /// A record, after it is durable.
@@ -278,4 +280,14 @@ pub enum Notice {
         /// In one sentence.
         what: String,
     },
+}
+
+impl Notice {
+    /// Whether a watcher that has missed it has missed nothing for good.
+    pub fn may_be_lost(&self) -> bool {
+        match self {
+            Self::Copying { .. } | Self::Waiting { .. } => true,
+            Self::Recorded(_) | Self::Warning { .. } => false,
+        }
+    }
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Watch;
 use super::lines::record_line;
 use super::paint::Paint;
 use crate::copy::CopyProgress;
-use crate::event::{Event, Notice, Record, RunState, StepResult, StepState};
+use crate::event::{Event, Notice, Record, RunState, StepResult, StepState, Watch};
 use crate::step::{Step, StepKind};
 use crate::text;
 

@@ -1,13 +1,14 @@
 //! Why a run is where it is.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::ending::when;
+use super::format::{Show, Style};
 use crate::event::{Direction, RunState, Status, StepState};
 use crate::step::Step;
 use crate::text;
@@ -94,22 +95,23 @@ fn ends(state: &RunState, step: &Step) -> String {
     format!("{}{}{}", ends.when, ends.within.map(at_most).unwrap_or_default(), ends.otherwise)
 }
 
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Run {}: {}", self.run, self.summary)?;
+impl Show for Explanation {
+    fn text(&self, _: Style) -> String {
+        let mut f = String::new();
+        let _ = writeln!(f, "Run {}: {}", self.run, self.summary);
         if let Some(next) = &self.next {
-            writeln!(f, "  next: {next}")?;
+            let _ = writeln!(f, "  next: {next}");
         }
         for wait in &self.waits {
-            writeln!(f, "  {}: {}", wait.step, wait.what)?;
+            let _ = writeln!(f, "  {}: {}", wait.step, wait.what);
             if let Some(since) = wait.since {
-                writeln!(f, "    since: {}", when(since))?;
+                let _ = writeln!(f, "    since: {}", when(since));
             }
             if let Some(seen) = &wait.seen {
-                writeln!(f, "    seen:  {seen}")?;
+                let _ = writeln!(f, "    seen:  {seen}");
             }
-            writeln!(f, "    ends when {}", wait.ends)?;
+            let _ = writeln!(f, "    ends when {}", wait.ends);
         }
-        Ok(())
+        f
     }
 }

@@ -2,8 +2,7 @@
 
 use std::io::Write;
 
-use super::Watch;
-use crate::event::Notice;
+use crate::event::{Notice, Watch};
 
 /// Writes notices as JSON lines.
 pub struct Json<W>(pub W);

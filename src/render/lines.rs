@@ -5,9 +5,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Watch;
 use super::paint::Paint;
-use crate::event::{Event, Notice, Record, RunState, StepResult};
+use crate::event::{Event, Notice, Record, RunState, StepResult, Watch};
 use crate::step::Step;
 use crate::text;
 

@@ -5,6 +5,7 @@
 mod bars;
 mod ending;
 mod explain;
+mod format;
 mod json;
 mod lines;
 mod paint;
@@ -15,18 +16,7 @@ mod report;
 pub use bars::Bars;
 pub use ending::{ending, resuming};
 pub use explain::{Explanation, Wait, explain};
+pub use format::{Format, Show, Style, Topic};
 pub use json::Json;
 pub use lines::Lines;
-pub use plan::plan_text;
-pub use plan_markdown::plan_markdown;
-pub use report::{PairReport, RunReport, RunRow, run_table, run_text};
-
-use crate::event::Notice;
-
-/// Shows a run while it goes on.
-pub trait Watch: Send {
-    /// Takes one notice in.
-    fn see(&mut self, notice: &Notice);
-    /// Clears what must not stay on the screen.
-    fn close(&mut self) {}
-}
+pub use report::{PairReport, RunReport, RunRow, Runs};

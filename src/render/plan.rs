@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::format::{Show, Style};
 use super::paint::Paint;
+use super::plan_markdown::plan_markdown;
 use crate::model::finding::{Finding, Severity};
 use crate::planner::estimate::Streams;
 use crate::planner::proposal::{GroupView, Line, Proposal, WaveView};
@@ -13,8 +15,18 @@ use crate::text;
 pub const CHANGES: &str =
     "A watched pass looks only at what changed, a swept one at every entry; both find every change (docs/copy.md).";
 
+impl Show for Proposal {
+    fn text(&self, style: Style) -> String {
+        plan_text(self, style.verbose, style.color)
+    }
+
+    fn markdown(&self) -> String {
+        plan_markdown(self)
+    }
+}
+
 /// The plan for a terminal. All pairs of a service look alike: unless `verbose`, the first stands for them.
-pub fn plan_text(proposal: &Proposal, verbose: bool, color: bool) -> String {
+fn plan_text(proposal: &Proposal, verbose: bool, color: bool) -> String {
     let paint = Paint(color);
     let mut out = String::new();
     let _ = writeln!(out, "{}", paint.bold(&format!("Plan {}", proposal.plan)));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::ending::when;
+use super::format::{Show, Style};
 use crate::event::{RunState, Status, StepState};
 use crate::model::{HookPoint, Pair};
 use crate::step::{Step, StepKind};
@@ -67,7 +68,17 @@ fn word(status: &Status, live: bool) -> &'static str {
 }
 
 /// The list of runs.
-pub fn run_table(rows: &[RunRow]) -> String {
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Runs(pub Vec<RunRow>);
+
+impl Show for Runs {
+    fn text(&self, _: Style) -> String {
+        run_table(&self.0)
+    }
+}
+
+fn run_table(rows: &[RunRow]) -> String {
     if rows.is_empty() {
         return "There are no runs yet.\n".to_owned();
     }
@@ -229,8 +240,13 @@ fn freeze(state: &RunState, steps: &[&Step]) -> Option<u64> {
     u64::try_from(ended.duration_since(began).as_millis()).ok()
 }
 
-/// The report as text.
-pub fn run_text(report: &RunReport) -> String {
+impl Show for RunReport {
+    fn text(&self, _: Style) -> String {
+        run_text(self)
+    }
+}
+
+fn run_text(report: &RunReport) -> String {
     let mut out = format!("Run {} of plan {}: {}\n", report.run, report.plan, report.status);
     let _ = writeln!(out, "  begun {} by {}, last record {}", when(report.began), report.by, when(report.last));
     if let Some(why) = &report.why {

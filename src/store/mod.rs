@@ -7,10 +7,6 @@
 
 pub mod file;
 mod follow;
-#[cfg(test)]
-pub mod memory;
-#[cfg(test)]
-mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,13 +18,6 @@ use crate::lock::{Lease, LockTable};
 use crate::step::Graph;
 
 pub use follow::Follower;
-
-/// The kinds of stores: the word before the first `:` of an address, and what opens the rest of it.
-const KINDS: &[(&str, fn(&str) -> Result<Arc<dyn RunStore>, String>)] = &[
-    ("file", file::open),
-    #[cfg(test)]
-    ("memory", memory::open),
-];
 
 /// A place for runs.
 pub trait RunStore: std::fmt::Debug + Send + Sync {
@@ -178,3 +167,18 @@ pub fn state(store: &dyn RunStore, run: &str) -> Result<RunState, StoreError> {
     let folded = RunState::fold(records, graph);
     Ok(folded.map_err(|source| JournalError::Illegal { path: store.place(run), source })?)
 }
+
+/// Opens a store by its place; an error says what is wrong with that.
+type Open = fn(&str) -> Result<Arc<dyn RunStore>, String>;
+
+/// The kinds of stores: the word before the first `:` of an address, and what opens the rest of it.
+const KINDS: &[(&str, Open)] = &[
+    ("file", file::open),
+    #[cfg(test)]
+    ("memory", memory::open),
+];
+
+#[cfg(test)]
+pub mod memory;
+#[cfg(test)]
+mod tests;

@@ -68,6 +68,42 @@ fn paused_in_the_freeze_it_hands_the_pair_over_and_begins_nothing_else_until_it_
     assert_kept(&fleet, &load.stop());
 }
 
+/// The numbers of the records in lines of JSON.
+fn numbers(lines: &str) -> Vec<u64> {
+    let recorded = lines.lines().map(json).filter(|notice| notice["notice"] == "recorded");
+    recorded.map(|notice| notice["seq"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn whoever_follows_sees_every_record_from_any_one_on_also_when_the_controller_dies() {
+    let fleet = ramp(1);
+    fleet.place.edit(RAMP, "hold: 200ms", "hold: 1s");
+    let mut running = apply(&fleet, RAMP);
+    wait_for_intent(&mut running, "web/dal-1/check", false);
+    let follow = |more: &[&str]| migrate(&fleet).start(&[&["status", "web", "--follow"], more].concat());
+    let (all, later) = (follow(&["--format", "json"]), follow(&["--from", "5", "--format", "json"]));
+    let people = follow(&[]);
+    // Who follows and never reads holds nobody up.
+    let socket = journal(&fleet, "web-1").with_file_name("control.sock");
+    let mut deaf = UnixStream::connect(socket).unwrap();
+    deaf.write_all(br#"{"follow":{"from":0}}"#).unwrap();
+    deaf.shutdown(Shutdown::Write).unwrap();
+    wait_for_intent(&mut running, "web/shift-10", false);
+    let shown = running.kill();
+    assert!(!numbers(&shown).is_empty());
+    migrate(&fleet).run(&["apply", RAMP, "--yes"]).expect(0);
+    let written = records(&fleet, "web-1").len() as u64;
+    let all = all.finish().expect(0).stdout;
+    assert_eq!(numbers(&all), (0..written).collect::<Vec<_>>());
+    assert!(all.lines().map(json).any(|notice| notice["notice"] == "waiting"), "it saw records only");
+    assert_eq!(numbers(&later.finish().expect(0).stdout), (5..written).collect::<Vec<_>>());
+    let people = people.finish().expect(0).stdout;
+    assert!(people.contains("✓ web/dal-1/check") && people.contains("resumed by"), "{people}");
+    // What has ended is told and left.
+    let again = migrate(&fleet).run(&["status", "web", "--follow", "--format", "json"]).expect(0).stdout;
+    assert_eq!(numbers(&again), (0..written).collect::<Vec<_>>());
+}
+
 #[test]
 fn the_stop_file_holds_a_run_and_its_removal_lets_it_go_on() {
     let fleet = ramp(1);

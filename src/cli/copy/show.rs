@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::cli::output::{self, Format};
+use crate::cli::output;
 use crate::copy::{CopyProgress, PassReport, Preview, ScanMode, VerifyReport};
+use crate::render::Format;
 use crate::text;
 
 /// Lines of progress come at most this often where there is no terminal; JSON comes as often as there is news.
@@ -31,9 +32,9 @@ struct Clock {
 impl Show {
     /// Where standard error is a terminal there is a bar.
     pub fn new(format: Format) -> Self {
-        let bar = match format {
-            Format::Text => ProgressBar::new_spinner(),
-            Format::Json => ProgressBar::hidden(),
+        let bar = match format.is_for_people() {
+            true => ProgressBar::new_spinner(),
+            false => ProgressBar::hidden(),
         };
         Self { format, bar, clock: Mutex::new(Clock { began: None, told: Instant::now() }), looked: Mutex::default() }
     }
@@ -54,7 +55,7 @@ impl Show {
         let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
         let began = (now.bytes_total > 0).then(|| *clock.began.get_or_insert_with(Instant::now));
         let (rate, left) = pace(now, began.map_or(Duration::ZERO, |began| began.elapsed()));
-        if self.format == Format::Json {
+        if !self.format.is_for_people() {
             let eta = left.map(|left| left.as_secs());
             return self.event("progress", json!({ "progress": now, "bytes_per_second": rate, "eta_seconds": eta }));
         }
@@ -81,9 +82,9 @@ impl Show {
 
     /// Something worth a line, which is no result.
     pub fn note(&self, what: &str) {
-        match self.format {
-            Format::Json => self.event("note", json!({ "what": what })),
-            Format::Text => self.bar.suspend(|| eprintln!("{what}")),
+        match self.format.is_for_people() {
+            true => self.bar.suspend(|| eprintln!("{what}")),
+            false => self.event("note", json!({ "what": what })),
         }
     }
 
@@ -106,19 +107,17 @@ impl Show {
         if watching && nth > 1 {
             self.guarantee(&report.looked);
         }
-        match self.format {
-            Format::Json => self.event("pass", json!({ "nth": nth, "report": report })),
-            Format::Text if watching && (nth == 1 || report.files_sent + report.deleted > 0) => {
-                print(&format!("pass {nth}: {}\n", summary(report)));
-            }
-            Format::Text => {}
+        if !self.format.is_for_people() {
+            self.event("pass", json!({ "nth": nth, "report": report }));
+        } else if watching && (nth == 1 || report.files_sent + report.deleted > 0) {
+            print(&format!("pass {nth}: {}\n", summary(report)));
         }
     }
 
     /// All is done.
     pub fn done(&self, report: &PassReport, verified: Option<&VerifyReport>) {
         self.bar.finish_and_clear();
-        if self.format == Format::Json {
+        if !self.format.is_for_people() {
             return self.event("done", json!({ "report": report, "verified": verified }));
         }
         print(&format!("{}\n", summary(report)));
@@ -131,7 +130,7 @@ impl Show {
     /// What would be done.
     pub fn preview(&self, preview: &Preview) {
         self.bar.finish_and_clear();
-        if self.format == Format::Json {
+        if !self.format.is_for_people() {
             return self.event("dry_run", json!({ "preview": preview }));
         }
         let all = preview.files_sent + preview.made + preview.deleted;

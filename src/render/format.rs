@@ -1,0 +1,113 @@
+//! The formats in which commands show things: which there are, and which command knows which. The one place that tells them apart.
+
+use serde::Serialize;
+
+use super::{Json, Lines};
+use crate::event::{RunState, Watch};
+
+/// How something is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For a comment on a pull request.
+    Markdown,
+}
+
+/// What commands show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// What a plan would do.
+    Plan,
+    /// Problems of files.
+    Problems,
+    /// A run, or anything else, as it goes on.
+    Progress,
+    /// Where runs stand, what they wait for, who works on what, whether records are what they were.
+    Report,
+}
+
+/// A format: its name and what it is for.
+const FORMATS: &[(Format, &str, &str)] = &[
+    (Format::Text, "text", "For people"),
+    (Format::Json, "json", "For programs"),
+    (Format::Markdown, "markdown", "For a comment on a pull request"),
+];
+
+/// Which topic is known in which formats.
+const KNOWN: &[(Topic, &[Format])] = &[
+    (Topic::Plan, &[Format::Text, Format::Json, Format::Markdown]),
+    (Topic::Problems, &[Format::Text, Format::Json]),
+    (Topic::Progress, &[Format::Text, Format::Json]),
+    (Topic::Report, &[Format::Text, Format::Json]),
+];
+
+impl Topic {
+    /// Name and purpose of each format that it is known in.
+    pub fn formats(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let known = KNOWN.iter().filter(move |(topic, _)| *topic == self).flat_map(|(_, formats)| formats.iter());
+        known.flat_map(|format| FORMATS.iter().filter(move |(f, ..)| f == format).map(|(_, name, help)| (*name, *help)))
+    }
+}
+
+impl Format {
+    /// The format of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        FORMATS.iter().find(|(_, n, _)| *n == name).map(|(format, ..)| *format)
+    }
+
+    /// Whether people read it as it comes, so that it may ask and tell between what is asked for.
+    pub fn is_for_people(self) -> bool {
+        match self {
+            Self::Text => true,
+            Self::Json | Self::Markdown => false,
+        }
+    }
+
+    /// One thing in this format.
+    pub fn render<T: Show + ?Sized>(self, shown: &T, style: Style) -> Result<String, serde_json::Error> {
+        match self {
+            Self::Text => Ok(shown.text(style)),
+            Self::Json => Ok(format!("{}\n", serde_json::to_string_pretty(shown)?)),
+            Self::Markdown => Ok(shown.markdown()),
+        }
+    }
+
+    /// The same where JSON is a line for each.
+    pub fn line<T: Show + ?Sized>(self, shown: &T) -> Result<String, serde_json::Error> {
+        match self {
+            Self::Json => Ok(format!("{}\n", serde_json::to_string(shown)?)),
+            Self::Text | Self::Markdown => self.render(shown, Style::default()),
+        }
+    }
+
+    /// A run as it goes on, in this format.
+    pub fn watch(self, out: impl std::io::Write + Send + 'static, state: &RunState) -> Box<dyn Watch> {
+        match self {
+            Self::Text | Self::Markdown => Box::new(Lines::new(out, state)),
+            Self::Json => Box::new(Json(out)),
+        }
+    }
+}
+
+/// What text may look like.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Style {
+    /// Whether colours may be used.
+    pub color: bool,
+    /// Whether all is told that is much of a kind.
+    pub verbose: bool,
+}
+
+/// Something that is shown. As JSON it is what it is; the rest it says itself.
+pub trait Show: Serialize {
+    /// For people.
+    fn text(&self, style: Style) -> String;
+
+    /// As Markdown; text in a block, unless it knows better.
+    fn markdown(&self) -> String {
+        format!("```text\n{}```\n", self.text(Style::default()))
+    }
+}
