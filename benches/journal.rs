@@ -42,6 +42,7 @@ fn events(records: usize) -> (Vec<Event>, Arc<Graph>) {
         run: "bench-1".into(),
         plan: "bench".into(),
         inputs: Vec::new(),
+        texts: Vec::new(),
         graph: Blob::default(),
         steps: count,
         by: Operator { user: "ada".into(), host: "desk".into(), pid: 1 },
@@ -124,7 +125,7 @@ fn large() {
     println!("{:<58} {:>8}", "  takes on disk, in chunks", text::bytes((kept.chunks.len() as u64) << 20));
     let (run, plan, version) = ("bench-1".into(), "bench".into(), "0".into());
     let by = Operator { user: "ada".into(), host: "desk".into(), pid: 1 };
-    let started = Started { run, plan, inputs: Vec::new(), graph: kept, steps, by, version };
+    let started = Started { run, plan, inputs: Vec::new(), texts: Vec::new(), graph: kept, steps, by, version };
     journal.append(Event::Started(Box::new(started))).unwrap();
     drop(journal);
     let state = timed("read and fold it", || file::load(&path).unwrap());

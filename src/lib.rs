@@ -31,6 +31,7 @@ pub mod engine;
 pub mod event;
 pub mod fields;
 pub mod gate;
+pub mod inventory;
 pub mod journal;
 pub mod lock;
 pub mod model;

@@ -6,9 +6,9 @@ use super::checkpoint::{self, Checkpoint, EVERY, LINK, Signed};
 use super::key::PublicKey;
 use super::report::{Finding, Kind, Outside, Report};
 use super::sealed::seals;
-use crate::event::{Record, RunState};
+use crate::event::{Event, Record, RunState};
 use crate::journal::format::{self, Decoded};
-use crate::journal::{self, BlobError, Chunks, JournalError};
+use crate::journal::{self, BlobError, Chunks, JournalError, blob};
 
 /// What is to be compared.
 pub struct Question<'a> {
@@ -251,12 +251,28 @@ impl<'a> Check<'a> {
             }
             Err(e) => return self.find(Kind::Changed, Some(0), None, format!("the graph of record 0: {e}")),
         };
+        self.texts(records);
         if self.findings.iter().any(|f| f.kind == Kind::Changed) {
             return;
         }
         if let Err(illegal) = RunState::fold(records.iter().cloned(), Arc::new(graph)) {
             let what = format!("record {} cannot follow: {}", illegal.seq, illegal.why);
             self.find(Kind::Changed, Some(illegal.seq), None, what);
+        }
+    }
+
+    /// What the run was made from must be what was kept.
+    fn texts(&mut self, records: &[Record]) {
+        let Some(Event::Started(started)) = records.first().map(|r| &r.event) else { return };
+        for (input, text) in started.inputs.iter().zip(&started.texts) {
+            let kind = match blob::fetch_bytes(self.question.chunks, text) {
+                Ok(_) => continue,
+                Err(BlobError::Missing { .. }) => Kind::Missing,
+                Err(BlobError::Changed { .. } | BlobError::Io { .. } | BlobError::Unreadable(_)) => Kind::Changed,
+            };
+            let path = crate::text::escape(input.path.to_string_lossy().as_bytes(), 200);
+            let what = format!("what {path} said when the run began is not kept any more as it was");
+            self.find(kind, Some(0), None, what);
         }
     }
 

@@ -11,6 +11,7 @@ use super::output;
 use super::runs::{self, Run};
 use super::{Exit, confirm, control, load, plan};
 use crate::event::{Event, Notice, RunState, Started};
+use crate::inventory::Document;
 use crate::lock::{self, Lease};
 use crate::model::Input;
 use crate::model::finding::Finding;
@@ -53,7 +54,9 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
         Some(saved) => (saved.plan.as_path(), saved.inventory.as_deref()),
         None => (args.plan.as_path(), args.inventory.as_deref()),
     };
-    let spec = load::load(plan, inventory, environment)?;
+    // What live sources said when an unfinished run began is what it goes on with.
+    let pinned = |plan: &str| unfinished(environment, plan);
+    let spec = load::load(plan, inventory, environment, &pinned).await?;
     if let Some(saved) = &saved {
         refuse_if("the files behind the saved plan have changed", &saved.changed_inputs(&spec.inputs))?;
     }
@@ -66,6 +69,13 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
         Some(run) => resume(args, environment, &spec, connections, lease, run).await,
         None => begin(args, environment, &spec, connections, lease, saved).await,
     }
+}
+
+/// What the sources of a run that is not finished said; nothing when there is none, or when it cannot be read, which is told later.
+fn unfinished(environment: &Environment, plan: &str) -> Vec<Document> {
+    let run = runs::latest(environment, plan).ok().flatten();
+    let state = run.and_then(|run| run.state(environment).ok()).filter(|state| !runs::has_ended(state));
+    state.and_then(|state| load::pinned_by(environment, &state.started).ok()).unwrap_or_default()
 }
 
 fn read_saved(path: &Path) -> anyhow::Result<Option<SavedPlan>> {
@@ -160,12 +170,13 @@ fn start(
     lease: Arc<Lease>,
 ) -> anyhow::Result<(OpenRun, RunState)> {
     let copy_to = &spec.plan.audit.copy_to;
-    let (mut run, kept) = open_run::create(environment, lease, &spec.plan.name, &graph, copy_to)?;
+    let (mut run, kept) = open_run::create(environment, lease, spec, &graph, copy_to)?;
     let started = Started {
         run: run.name.clone(),
         plan: spec.plan.name.clone(),
         inputs: spec.inputs.clone(),
-        graph: kept,
+        texts: kept.texts,
+        graph: kept.graph,
         steps: graph.steps.len(),
         by: environment.operator(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

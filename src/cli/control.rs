@@ -30,9 +30,10 @@ pub async fn work(
     let OpenRun { name, lease, mut log, notices, watching } = run;
     let path = environment.store.socket(&name);
     let (give, orders) = mpsc::channel(16);
-    let seen = LastSeen::default();
-    let socket =
-        control::serve(&path, give.clone(), seen.clone()).context("the run's control socket cannot be made")?;
+    let feed = Feed::default();
+    let store = Arc::clone(&environment.store);
+    let served = Served { orders: give.clone(), feed: feed.clone(), store, run: name.clone() };
+    let socket = control::serve(&path, served).context("the run's control socket cannot be made")?;
     if runs::stop_switch(environment).exists() && state.paused.is_none() {
         // Before the first step: afterwards there is no telling what has begun.
         let paused = Event::Paused { by: environment.operator(), why: switch_words(environment) };
@@ -42,10 +43,7 @@ pub async fn work(
     }
     let by_switch = state.paused.as_ref().is_some_and(|p| p.why == switch_words(environment));
     let switch = tokio::spawn(obey_switch(environment.clone(), by_switch, give));
-    let mut watchers = Watchers::default();
-    let watched = Watched { format, environment, state: &state, feed };
-    WATCHERS.iter().filter_map(|(_, watch)| watch(&watched)).for_each(|watch| watchers.add(watch));
-    drop(watched);
+    let watchers = Watched { format, environment, state: &state, feed }.watchers();
     let shown = tokio::task::spawn_blocking(move || watch(watchers, watching));
     let operator = environment.operator();
     let engine = Engine::new(world, log, state, operator, notices, signals::listen(signals::RUN)?, orders);
@@ -70,10 +68,11 @@ pub async fn work(
 }
 
 /// What a watcher may need to know of a run.
-struct Watched<'a> {
+pub(super) struct Watched<'a> {
     format: Format,
     environment: &'a Environment,
-    state: &'a RunState,
+    /// The run as it begins.
+    pub(super) state: &'a RunState,
     feed: Feed,
 }
 
@@ -82,20 +81,13 @@ impl Watched<'_> {
     fn has_bars(&self) -> bool {
         self.environment.terminal && self.format.is_for_people()
     }
+
+    fn watchers(&self) -> Watchers {
+        let mut watchers = Watchers::default();
+        WATCHERS.iter().filter_map(|(_, make)| make(self)).for_each(|watch| watchers.add(watch));
+        watchers
+    }
 }
-
-/// Makes a watcher, if it is wanted this time.
-type MakeWatcher = fn(&Watched<'_>) -> Option<Box<dyn Watch>>;
-
-/// Everything that watches a run, a line each.
-const WATCHERS: &[(&str, MakeWatcher)] = &[
-    ("bars", |run| {
-        let bars = || render::Bars::new(run.state, run.environment.color, ProgressDrawTarget::stdout());
-        run.has_bars().then(|| Box::new(bars()) as Box<dyn Watch>)
-    }),
-    ("lines", |run| (!run.has_bars()).then(|| run.format.watch(std::io::stdout(), run.state))),
-    ("followers", |run| Some(Box::new(run.feed.clone()))),
-];
 
 /// How long the end of a run waits for a watcher that takes nothing in.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -130,3 +122,18 @@ async fn obey_switch(environment: Environment, mut paused: bool, give: mpsc::Sen
 fn switch_words(environment: &Environment) -> String {
     format!("{} is there", runs::stop_switch(environment).display())
 }
+
+/// Makes a watcher, if it is wanted this time.
+type MakeWatcher = fn(&Watched<'_>) -> Option<Box<dyn Watch>>;
+
+/// Everything that watches a run, a line each.
+const WATCHERS: &[(&str, MakeWatcher)] = &[
+    ("bars", |run| {
+        let bars = || render::Bars::new(run.state, run.environment.color, ProgressDrawTarget::stdout());
+        run.has_bars().then(|| Box::new(bars()) as Box<dyn Watch>)
+    }),
+    ("lines", |run| (!run.has_bars()).then(|| run.format.watch(std::io::stdout(), run.state))),
+    ("followers", |run| Some(Box::new(run.feed.clone()))),
+    #[cfg(test)]
+    ("test", super::tests::watcher),
+];

@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::environment::Environment;
-use crate::config::{self, LoadOptions};
+use super::environment::{Environment, ProcessSecrets};
+use crate::config::{self, LoadOptions, Sources};
+use crate::event::Started;
+use crate::inventory::Document;
+use crate::journal::{BlobError, blob};
 use crate::spec::Spec;
 use crate::yaml::diagnostic::Diagnostics;
 
@@ -24,12 +27,41 @@ pub struct Files {
 #[error("{0}")]
 pub struct BadFiles(pub Diagnostics);
 
-/// Loads and validates; warnings go to standard error.
-pub fn load(plan: &Path, inventory: Option<&Path>, environment: &Environment) -> anyhow::Result<Spec> {
+/// What a run goes on with, by the name of its plan.
+pub type Pinned<'a> = &'a dyn Fn(&str) -> Vec<Document>;
+
+/// Loads and validates, asking sources of inventories where no run has pinned what they said; warnings go to standard error.
+pub async fn load(
+    plan: &Path,
+    inventory: Option<&Path>,
+    environment: &Environment,
+    pinned: Pinned<'_>,
+) -> anyhow::Result<Spec> {
     let options = LoadOptions { home: environment.home.clone() };
-    let (spec, warnings) = config::load(plan, inventory, &options).map_err(BadFiles)?;
+    let sources = Sources { secrets: &ProcessSecrets, pinned };
+    tell(config::load_from(plan, inventory, &options, &sources).await)
+}
+
+/// The same where nothing is contacted.
+pub fn load_offline(plan: &Path, inventory: Option<&Path>, environment: &Environment) -> anyhow::Result<Spec> {
+    tell(config::load(plan, inventory, &LoadOptions { home: environment.home.clone() }))
+}
+
+fn tell(loaded: Result<(Spec, Diagnostics), Diagnostics>) -> anyhow::Result<Spec> {
+    let (spec, warnings) = loaded.map_err(BadFiles)?;
     if !warnings.is_empty() {
         eprintln!("{warnings}");
     }
     Ok(spec)
+}
+
+/// What live sources said when a run began.
+pub fn pinned_by(environment: &Environment, state: &Started) -> Result<Vec<Document>, BlobError> {
+    let chunks = environment.store.chunks(&state.run);
+    let live = state.inputs.iter().zip(&state.texts).filter(|(input, _)| input.live);
+    live.map(|(input, text)| {
+        let bytes = blob::fetch_bytes(chunks.as_ref(), text)?;
+        Ok(Document { name: input.path.clone(), bytes, live: true })
+    })
+    .collect()
 }

@@ -145,3 +145,6 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
 fn block_on(future: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
 }
+
+#[cfg(test)]
+mod tests;

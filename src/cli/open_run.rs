@@ -10,9 +10,10 @@ use super::failure::advised;
 use super::runs::Run;
 use crate::audit::{AuditError, Copies, Key, Sealed};
 use crate::event::{Blob, Notice, RunState};
-use crate::journal::{JournalError, Log, blob};
+use crate::journal::{BlobError, Chunks, JournalError, Log, blob};
 use crate::lock::{self, Fenced, Lease};
 use crate::model::CheckpointCopy;
+use crate::spec::Spec;
 use crate::step::Graph;
 use crate::store::RunWriter;
 
@@ -39,19 +40,32 @@ pub fn lock(environment: &Environment, names: BTreeSet<String>, command: &str) -
     Ok(Arc::new(lease))
 }
 
-/// Makes a new run of a plan and keeps its graph; returns what the first record says of that.
+/// What the first record of a run names.
+pub struct Kept {
+    /// What will be done.
+    pub graph: Blob,
+    /// What each of its inputs said.
+    pub texts: Vec<Blob>,
+}
+
+/// Makes a new run of a plan and keeps its graph and what it was made from; returns what the first record says of that.
 pub fn create(
     environment: &Environment,
     lease: Arc<Lease>,
-    plan: &str,
+    spec: &Spec,
     graph: &Graph,
     copy_to: &[CheckpointCopy],
-) -> anyhow::Result<(OpenRun, Blob)> {
-    let writer = environment.store.create(plan, &lease)?;
+) -> anyhow::Result<(OpenRun, Kept)> {
+    let writer = environment.store.create(&spec.plan.name, &lease)?;
     lease.name_run(writer.run())?;
-    let kept = blob::keep(writer.chunks().as_mut(), graph);
+    let kept = keep(writer.chunks().as_mut(), spec, graph);
     let kept = kept.map_err(|source| JournalError::Blob { path: writer.place(), source })?;
     Ok((sealed(environment, lease, writer, copy_to)?, kept))
+}
+
+fn keep(chunks: &mut dyn Chunks, spec: &Spec, graph: &Graph) -> Result<Kept, BlobError> {
+    let texts: Result<_, _> = spec.texts.iter().map(|text| blob::keep_bytes(chunks, text.as_bytes())).collect();
+    Ok(Kept { graph: blob::keep(chunks, graph)?, texts: texts? })
 }
 
 /// Opens a run that was begun before.

@@ -51,7 +51,11 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
-    let spec = load::load(&args.files.plan, args.files.inventory.as_deref(), environment)?;
+    let (plan, inventory) = (&args.files.plan, args.files.inventory.as_deref());
+    let spec = match args.offline {
+        true => load::load_offline(plan, inventory, environment)?,
+        false => load::load(plan, inventory, environment, &|_| Vec::new()).await?,
+    };
     let observed = match args.offline {
         true => None,
         false => Some(look(&spec, &connect::connect(&spec, environment)?).await),

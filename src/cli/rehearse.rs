@@ -45,7 +45,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
-    let spec = load::load(&args.files.plan, args.files.inventory.as_deref(), environment)?;
+    let spec = load::load_offline(&args.files.plan, args.files.inventory.as_deref(), environment)?;
     let proposal = planner::propose(&spec, None);
     apply::refuse(&proposal)?;
     if proposal.is_empty() {

@@ -55,7 +55,7 @@ pub struct Args {
 pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     let run = runs::find(environment, &args.run)?;
     let (name, state) = (&run.name, run.state(environment)?);
-    let spec = load_as_it_was(args, environment, name, &state)?;
+    let spec = load_as_it_was(args, environment, name, &state).await?;
     let command = format!("migrate rollback {name}");
     let lease = open_run::lock(environment, lock::of_plan(&spec.plan), &command)?;
     let (mut open, mut state) = open_run::open(environment, lease, name, &spec.plan.audit.copy_to)?;
@@ -86,12 +86,13 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
 }
 
 /// The files that the run began with: a rollback with others would be another migration.
-fn load_as_it_was(args: &Args, environment: &Environment, run: &str, state: &RunState) -> anyhow::Result<Spec> {
+async fn load_as_it_was(args: &Args, environment: &Environment, run: &str, state: &RunState) -> anyhow::Result<Spec> {
     let recorded = state.started.inputs.first().map(|i| i.path.clone());
     let Some(plan) = args.plan.clone().or(recorded) else {
         return Err(advised("the journal does not name a plan file", "name it with --plan"));
     };
-    let spec = load::load(&plan, args.inventory.as_deref(), environment)?;
+    let pinned = load::pinned_by(environment, &state.started)?;
+    let spec = load::load(&plan, args.inventory.as_deref(), environment, &|_| pinned.clone()).await?;
     apply::refuse_other_files(run, &state.started.inputs, &spec.inputs)?;
     Ok(spec)
 }

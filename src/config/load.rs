@@ -1,14 +1,18 @@
-//! From paths to a [`Spec`].
+//! From paths and addresses to a [`Spec`].
 
 use std::cell::Cell;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+
 use super::read::inventory::InventoryDraft;
 use super::read::plan::PlanDraft;
 use super::read::{inventory, plan};
 use super::validate::{self, Atlas};
+use crate::inventory::{Document, SourceError, fetch, is_from};
 use crate::model::Input;
+use crate::secret::{Secret, SecretError, SecretRef, Secrets};
 use crate::spec::{Inventory, Spec};
 use crate::text::name::MAX_NAMES;
 use crate::yaml::diagnostic::{Diagnostic, Diagnostics, Sink};
@@ -23,30 +27,66 @@ pub struct LoadOptions {
     pub home: Option<PathBuf>,
 }
 
-/// Reads a plan with the inventories that it names, or with `inventory` instead of them. Touches nothing but these files.
+/// Where the inventories of a plan come from.
+pub struct Sources<'a> {
+    /// For sources that need them. They never get into a document.
+    pub secrets: &'a dyn Secrets,
+    /// What a run of the plan of this name goes on with, instead of asking its live sources again.
+    pub pinned: &'a dyn Fn(&str) -> Vec<Document>,
+}
+
+/// Reads a plan with the inventories that it names, or with `inventory` instead of them, from wherever they are. Changes nothing there.
 ///
 /// Returns the model with the warnings, or all problems.
-pub fn load(plan: &Path, inventory: Option<&Path>, options: &LoadOptions) -> Result<(Spec, Diagnostics), Diagnostics> {
-    let loader = Loader { sink: Sink::default(), options };
-    let out = loader.plan(plan, inventory);
+pub async fn load_from(
+    plan: &Path,
+    inventory: Option<&Path>,
+    options: &LoadOptions,
+    sources: &Sources<'_>,
+) -> Result<(Spec, Diagnostics), Diagnostics> {
+    let loader = Loader { sink: Sink::default(), options, sources };
+    let out = loader.plan(plan, inventory).await;
     loader.finish(out)
 }
 
-/// Reads inventories alone and merges them. Returns the model, the files and the warnings, or all problems.
+/// The same for plans whose inventories are files.
+pub fn load(plan: &Path, inventory: Option<&Path>, options: &LoadOptions) -> Result<(Spec, Diagnostics), Diagnostics> {
+    let sources = Sources { secrets: &NoSecrets, pinned: &|_| Vec::new() };
+    let loader = Loader { sink: Sink::default(), options, sources: &sources };
+    let out = loader.plan(plan, inventory).now_or_never();
+    if out.is_none() {
+        loader.not_now(plan);
+    }
+    loader.finish(out.flatten())
+}
+
+/// Reads inventories alone, which are files, and merges them. Returns the model, the files and the warnings, or all problems.
 pub fn load_inventory(
     paths: &[&Path],
     options: &LoadOptions,
 ) -> Result<(Inventory, Vec<Input>, Diagnostics), Diagnostics> {
-    let loader = Loader { sink: Sink::default(), options };
+    let sources = Sources { secrets: &NoSecrets, pinned: &|_| Vec::new() };
+    let loader = Loader { sink: Sink::default(), options, sources: &sources };
     let named: Vec<(PathBuf, Option<At>)> = paths.iter().map(|path| ((*path).to_owned(), None)).collect();
-    let (atlas, sources) = loader.inventories(named, 0);
-    let out = atlas.map(|atlas| (atlas.inventory, inputs(&sources)));
+    // Files do not keep anybody waiting.
+    let read = loader.inventories(named, &[], 0).now_or_never();
+    let out = read.and_then(|(atlas, read)| Some((atlas?.inventory, inputs(&read))));
     loader.finish(out).map(|((inventory, inputs), warnings)| (inventory, inputs, warnings))
+}
+
+/// Files need none.
+struct NoSecrets;
+
+impl Secrets for NoSecrets {
+    fn resolve(&self, _: &SecretRef) -> Result<Secret, SecretError> {
+        Err(SecretError { from: "nowhere".to_owned(), why: "nobody looks secrets up here".to_owned() })
+    }
 }
 
 struct Loader<'a> {
     sink: Sink,
     options: &'a LoadOptions,
+    sources: &'a Sources<'a>,
 }
 
 impl Loader<'_> {
@@ -58,20 +98,29 @@ impl Loader<'_> {
         }
     }
 
-    fn plan(&self, path: &Path, inventory: Option<&Path>) -> Option<Spec> {
-        let source = Source::read(path, 0, None, &self.sink);
+    /// A source wants to be waited for where nothing is contacted.
+    fn not_now(&self, plan: &Path) {
+        let message = "an inventory of this plan is fetched from elsewhere, and nothing is contacted here";
+        self.sink.push(Diagnostic::without_place(plan, 0, message).hint("`migrate plan` fetches it"));
+    }
+
+    async fn plan(&self, path: &Path, inventory: Option<&Path>) -> Option<Spec> {
+        let source = Source::read(path, 0, &self.sink);
         let draft = source.as_ref().and_then(|source| self.parse(source, plan::read));
         let named = match (inventory, &draft) {
             (Some(path), _) => vec![(path.to_owned(), None)],
             (None, Some(draft)) => self.named(source.as_ref()?, draft),
             (None, None) => Vec::new(),
         };
+        let name = draft.as_ref().and_then(|draft| draft.name.as_ref());
+        let pinned = name.map(|name| (self.sources.pinned)(&name.value)).unwrap_or_default();
         // Also when the plan could not be read: all problems of all files at once.
-        let (atlas, mut sources) = self.inventories(named, 1);
+        let (atlas, mut read) = self.inventories(named, &pinned, 1).await;
         let (source, draft, atlas) = (source?, draft?, atlas?);
         let plan = validate::plan(&draft, &atlas, &self.sink)?;
-        sources.insert(0, source);
-        Some(Spec { plan, inventory: atlas.inventory, inputs: inputs(&sources) })
+        read.insert(0, Read { source, live: false });
+        let texts = read.iter().map(|r| r.source.text.clone()).collect();
+        Some(Spec { plan, inventory: atlas.inventory, inputs: inputs(&read), texts })
     }
 
     /// The inventories that a plan names.
@@ -86,24 +135,65 @@ impl Loader<'_> {
         draft.inventories.iter().map(|i| (tidy(&i.value), Some(i.at.clone()))).collect()
     }
 
-    fn inventories(&self, named: Vec<(PathBuf, Option<At>)>, first: usize) -> (Option<Atlas>, Vec<Arc<Source>>) {
+    async fn inventories(
+        &self,
+        named: Vec<(PathBuf, Option<At>)>,
+        pinned: &[Document],
+        first: usize,
+    ) -> (Option<Atlas>, Vec<Read>) {
         let mut drafts: Vec<InventoryDraft> = Vec::new();
-        let mut sources: Vec<Arc<Source>> = Vec::new();
+        let mut read: Vec<Read> = Vec::new();
         let mut complete = !named.is_empty();
-        for (order, (path, at)) in named.into_iter().enumerate() {
-            if sources.iter().any(|read| same_file(&read.path, &path)) {
-                self.twice(&path, first + order, at.as_ref());
+        let (mut seen, mut order) = (Vec::<PathBuf>::new(), first);
+        for (address, at) in named {
+            if seen.iter().any(|earlier| same_file(earlier, &address)) {
+                self.twice(&address, order, at.as_ref());
+                order += 1;
                 continue;
             }
-            let source = Source::read(&path, first + order, at.as_ref(), &self.sink);
-            let draft = source.as_ref().and_then(|source| self.parse(source, inventory::read));
-            complete &= draft.is_some();
-            drafts.extend(draft);
-            sources.extend(source);
+            let documents = self.documents(&address, pinned, order, at.as_ref()).await;
+            let nothing = documents.as_ref().is_none_or(Vec::is_empty);
+            complete &= documents.is_some();
+            for Document { name, bytes, live } in documents.into_iter().flatten() {
+                let source = Source::from_bytes(&name, order, bytes, &self.sink);
+                order += 1;
+                let draft = source.as_ref().and_then(|source| self.parse(source, inventory::read));
+                complete &= draft.is_some();
+                drafts.extend(draft);
+                read.extend(source.map(|source| Read { source, live }));
+            }
+            // One that gave nothing has its place in the order, too.
+            order += usize::from(nothing);
+            seen.push(address);
         }
         // Half an inventory would make everything in the other half unknown.
         let atlas = complete.then(|| validate::inventory(drafts, &self.sink));
-        (atlas, sources)
+        (atlas, read)
+    }
+
+    /// What a source says, or what it said when the run began.
+    async fn documents(
+        &self,
+        address: &Path,
+        pinned: &[Document],
+        order: usize,
+        at: Option<&At>,
+    ) -> Option<Vec<Document>> {
+        let kept: Vec<Document> = pinned.iter().filter(|d| d.live && is_from(&d.name, address)).cloned().collect();
+        if !kept.is_empty() {
+            return Some(kept);
+        }
+        match fetch(address, self.sources.secrets).await {
+            Ok(documents) => Some(documents),
+            Err(SourceError { what, hint }) => {
+                let found = match at {
+                    Some(at) => Diagnostic::error(at, what),
+                    None => Diagnostic::without_place(address, order, what),
+                };
+                self.sink.push(found.maybe_hint(hint));
+                None
+            }
+        }
     }
 
     fn twice(&self, path: &Path, order: usize, at: Option<&At>) {
@@ -122,8 +212,15 @@ impl Loader<'_> {
     }
 }
 
-fn inputs(sources: &[Arc<Source>]) -> Vec<Input> {
-    sources.iter().map(|s| Input { path: s.path.clone(), digest: s.digest.clone() }).collect()
+/// A document that was read.
+struct Read {
+    source: Arc<Source>,
+    live: bool,
+}
+
+fn inputs(read: &[Read]) -> Vec<Input> {
+    let input = |r: &Read| Input { path: r.source.path.clone(), digest: r.source.digest.clone(), live: r.live };
+    read.iter().map(input).collect()
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -155,9 +252,10 @@ mod tests {
     /// Every key that reading a plan and an inventory asks for, with its concept.
     fn known_keys() -> BTreeSet<(&'static str, &'static str)> {
         let options = LoadOptions { home: Some("/home/user".into()) };
-        let loader = Loader { sink: Sink::default(), options: &options };
+        let sources = Sources { secrets: &NoSecrets, pinned: &|_| Vec::new() };
+        let loader = Loader { sink: Sink::default(), options: &options, sources: &sources };
         let plan = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spec/good/plan.yaml");
-        assert!(loader.plan(&plan, None).is_some());
+        assert!(loader.plan(&plan, None).now_or_never().flatten().is_some());
         // Kinds that only tests have are no part of the language.
         loader.sink.known_keys().into_iter().filter(|(_, key)| !key.starts_with("test_")).collect()
     }

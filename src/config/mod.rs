@@ -5,11 +5,11 @@
 //!           └────────┴── problems ──┘
 //! ```
 //!
-//! Must never contact anything and never resolve a secret.
+//! Must never contact anything by itself and never resolve a secret: sources of inventories do, which `inventory` owns.
 
 mod load;
 mod pairing;
 mod read;
 mod validate;
 
-pub use load::{LoadOptions, load, load_inventory};
+pub use load::{LoadOptions, Sources, load, load_from, load_inventory};

@@ -77,6 +77,7 @@ mod tests {
                 run: "web-1".into(),
                 plan: "web".into(),
                 inputs: Vec::new(),
+                texts: Vec::new(),
                 graph: Blob::default(),
                 steps: plan.steps.len(),
                 by: by(),

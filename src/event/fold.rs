@@ -361,7 +361,16 @@ mod tests {
     #[test]
     fn a_gate_that_was_gone_back_over_asks_again() {
         let (run, plan, version) = ("web-1".into(), "web".into(), "0".into());
-        let started = Started { run, plan, inputs: Vec::new(), graph: Blob::default(), steps: 1, by: ada(), version };
+        let started = Started {
+            run,
+            plan,
+            inputs: Vec::new(),
+            texts: Vec::new(),
+            graph: Blob::default(),
+            steps: 1,
+            by: ada(),
+            version,
+        };
         let done = || StepResult::Done { evidence: "open".into(), millis: 0 };
         let intent = |attempt, undo| Event::Intent { step: GATE.into(), attempt, undo, before: None };
         let outcome = |attempt, undo| Event::Outcome { step: GATE.into(), attempt, undo, result: done() };

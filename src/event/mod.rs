@@ -188,6 +188,9 @@ pub struct Started {
     pub plan: String,
     /// The files it came from.
     pub inputs: Vec<Input>,
+    /// Where what each of them said is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<Blob>,
     /// Where what will be done is kept: a graph may be larger than any record.
     pub graph: Blob,
     /// Number of its steps.

@@ -28,4 +28,7 @@ pub struct Input {
     pub path: PathBuf,
     /// BLAKE3 of its bytes, hex.
     pub digest: String,
+    /// Whether it may say something else at the next time without anybody having edited it: a run goes on with what it said at first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub live: bool,
 }

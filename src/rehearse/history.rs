@@ -75,6 +75,7 @@ impl Theatre {
             run: "rehearsal".into(),
             plan: spec.plan.name.clone(),
             inputs: Vec::new(),
+            texts: Vec::new(),
             graph: Blob::default(),
             steps: stage.script.graph.steps.len(),
             by: operator(),

@@ -19,8 +19,10 @@ pub struct Spec {
     pub plan: Plan,
     /// Where it moves from and to.
     pub inventory: Inventory,
-    /// Every file that was read, in reading order.
+    /// Every file and document that was read, in reading order.
     pub inputs: Vec<Input>,
+    /// What each of them said, for a run to keep.
+    pub texts: Vec<String>,
 }
 
 /// Sites, hosts, groups and directors.

@@ -58,6 +58,7 @@ fn begin(writer: &mut dyn RunWriter) {
         run: writer.run().to_owned(),
         plan: "web".into(),
         inputs: Vec::new(),
+        texts: Vec::new(),
         graph: blob::keep(writer.chunks().as_mut(), &graph).unwrap(),
         steps: graph.steps.len(),
         by: operator(),

@@ -82,20 +82,25 @@ impl Source {
         Arc::new(Self { path: path.into(), order, digest, text, lines, hidden: OnceLock::new() })
     }
 
-    /// Reads a file, or says into `sink` why not: at `named` if some other file named this one.
-    pub fn read(path: &Path, order: usize, named: Option<&At>, sink: &Sink) -> Option<Arc<Self>> {
-        let bytes = match read_bounded(path) {
-            Ok(bytes) => bytes,
+    /// Reads a file, or says into `sink` why not.
+    pub fn read(path: &Path, order: usize, sink: &Sink) -> Option<Arc<Self>> {
+        match read_file(path) {
+            Ok(bytes) => Self::from_bytes(path, order, bytes, sink),
             Err(Refused { why, hint }) => {
                 let message = format!("cannot read {}: {why}", path.display());
-                let found = match named {
-                    Some(at) => Diagnostic::error(at, message),
-                    None => Diagnostic::without_place(path, order, message),
-                };
-                sink.push(found.maybe_hint(hint));
-                return None;
+                sink.push(Diagnostic::without_place(path, order, message).maybe_hint(hint));
+                None
             }
-        };
+        }
+    }
+
+    /// Decodes what was read elsewhere, or says into `sink` why not.
+    pub fn from_bytes(path: &Path, order: usize, bytes: Vec<u8>, sink: &Sink) -> Option<Arc<Self>> {
+        if let Err(Refused { why, hint }) = check_size(bytes.len() as u64) {
+            let message = format!("cannot read {}: {why}", path.display());
+            sink.push(Diagnostic::without_place(path, order, message).maybe_hint(hint));
+            return None;
+        }
         let digest = blake3::hash(&bytes).to_hex().to_string();
         let (text, bad) = match String::from_utf8(bytes) {
             Ok(text) => (text, None),
@@ -162,13 +167,20 @@ impl Source {
     }
 }
 
-struct Refused {
-    why: String,
-    hint: Option<String>,
+/// Why a file is not read.
+pub struct Refused {
+    /// In a few words.
+    pub why: String,
+    /// What to do next.
+    pub hint: Option<String>,
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>, Refused> {
-    let refuse = |why: String, hint: &str| Refused { why, hint: Some(hint.to_owned()) };
+fn refuse(why: String, hint: &str) -> Refused {
+    Refused { why, hint: Some(hint.to_owned()) }
+}
+
+/// The bytes of a plan or an inventory, of which none is too large, and nothing else is read.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, Refused> {
     let failed = |e: std::io::Error| {
         let hint = match e.kind() {
             std::io::ErrorKind::NotFound => "check the path; a path in a file is relative to that file",
@@ -182,20 +194,20 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, Refused> {
     if !meta.is_file() {
         return Err(refuse("it is not a regular file".to_owned(), "name the YAML file itself"));
     }
-    let too_large = |size: u64| {
-        let why =
-            format!("it has {}, more than the limit of {}", crate::text::bytes(size), crate::text::bytes(MAX_BYTES));
-        refuse(why, "name a plan or an inventory; split a large inventory into several files")
-    };
-    if meta.len() > MAX_BYTES {
-        return Err(too_large(meta.len()));
-    }
+    check_size(meta.len())?;
     let mut bytes = Vec::new();
     File::open(path).map_err(failed)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    match bytes.len() as u64 {
-        size if size > MAX_BYTES => Err(too_large(size)),
-        _ => Ok(bytes),
+    check_size(bytes.len() as u64)?;
+    Ok(bytes)
+}
+
+fn check_size(size: u64) -> Result<(), Refused> {
+    if size <= MAX_BYTES {
+        return Ok(());
     }
+    let (size, limit) = (crate::text::bytes(size), crate::text::bytes(MAX_BYTES));
+    let hint = "name a plan or an inventory; split a large inventory into several files";
+    Err(refuse(format!("it has {size}, more than the limit of {limit}"), hint))
 }
 
 fn utf8_hint(bytes: &[u8]) -> &'static str {

@@ -48,6 +48,7 @@ fn begin(state: &Path) -> PathBuf {
         run: RUN.into(),
         plan: "web".into(),
         inputs: Vec::new(),
+        texts: Vec::new(),
         graph: kept,
         steps: graph.steps.len(),
         by: operator(),

@@ -52,6 +52,7 @@ pub fn started(steps: Vec<Step>) -> Event {
         run: RUN.into(),
         plan: "web".into(),
         inputs: Vec::new(),
+        texts: Vec::new(),
         graph,
         steps: count,
         by: operator(),

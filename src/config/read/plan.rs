@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::inventory;
 use crate::model::Audit;
 use crate::text::units::YEAR;
 use crate::yaml::diagnostic::Diagnostic;
@@ -82,7 +83,17 @@ pub fn read(root: Value<'_>) -> PlanDraft {
 
 fn inventories(value: Value<'_>) -> Vec<Located<PathBuf>> {
     let items = value.one_or_many();
-    items.iter().filter_map(|v| v.path().map(|value| Located { value, at: v.at() })).collect()
+    items.iter().filter_map(|v| address(*v)).collect()
+}
+
+/// A path relative to the plan, or the address of a source.
+fn address(value: Value<'_>) -> Option<Located<PathBuf>> {
+    let line = value.line("the path of a file", &format!("{}: ./file", value.name()))?;
+    let path = match inventory::is_address(&line.value) {
+        true => Some(PathBuf::from(line.value)),
+        false => value.resolve(&line.value),
+    };
+    path.map(|path| Located { value: path, at: value.at() })
 }
 
 fn waves(value: Value<'_>) -> Vec<Option<WaveDraft>> {

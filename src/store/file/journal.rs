@@ -267,6 +267,7 @@ mod tests {
             run: "r-1".into(),
             plan: "r".into(),
             inputs: Vec::new(),
+            texts: Vec::new(),
             graph: kept,
             steps: steps.len(),
             by: operator(),
