@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::key::{Key, PublicKey};
+use super::key::{AuditKey, PublicKey};
 use crate::event::Operator;
 use crate::journal::format;
 
@@ -65,7 +65,7 @@ impl Checkpoint {
     }
 
     /// The signed line, without a newline.
-    pub(super) fn sign(mut self, key: &Key) -> Result<String, std::io::Error> {
+    pub(super) fn sign(mut self, key: &AuditKey) -> Result<String, std::io::Error> {
         self.key = key.public().to_string();
         let mut body = serde_json::to_string(&self)?;
         let signature = key.sign(&message(&body));

@@ -49,9 +49,9 @@ pub enum KeyError {
 }
 
 /// A private key.
-pub struct Key(SigningKey);
+pub struct AuditKey(SigningKey);
 
-impl Key {
+impl AuditKey {
     /// Where the key of a state directory is.
     pub fn path(state_dir: &Path) -> PathBuf {
         state_dir.join(NAME)
@@ -159,11 +159,11 @@ mod tests {
     #[test]
     fn a_key_is_made_once_readable_by_its_owner_only_and_signs_from_then_on() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Key::load(dir.path()).unwrap().is_none());
-        let first = Key::load_or_make(dir.path()).unwrap();
-        let again = Key::load_or_make(dir.path()).unwrap();
+        assert!(AuditKey::load(dir.path()).unwrap().is_none());
+        let first = AuditKey::load_or_make(dir.path()).unwrap();
+        let again = AuditKey::load_or_make(dir.path()).unwrap();
         assert_eq!(first.public(), again.public());
-        assert_eq!(fs::metadata(Key::path(dir.path())).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(AuditKey::path(dir.path())).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "only the key itself is left");
         let signature = again.sign(b"message");
         assert!(first.public().signed(b"message", &signature));
@@ -173,26 +173,26 @@ mod tests {
     #[test]
     fn processes_that_make_it_at_once_get_the_same_key() {
         let dir = tempfile::tempdir().unwrap();
-        make(&Key::path(dir.path())).unwrap();
-        let first = Key::load_or_make(dir.path()).unwrap().public();
-        make(&Key::path(dir.path())).unwrap();
-        assert_eq!(Key::load_or_make(dir.path()).unwrap().public(), first);
+        make(&AuditKey::path(dir.path())).unwrap();
+        let first = AuditKey::load_or_make(dir.path()).unwrap().public();
+        make(&AuditKey::path(dir.path())).unwrap();
+        assert_eq!(AuditKey::load_or_make(dir.path()).unwrap().public(), first);
     }
 
     #[test]
     fn a_key_that_others_can_read_or_that_is_none_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        Key::load_or_make(dir.path()).unwrap();
-        fs::set_permissions(Key::path(dir.path()), fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(Key::load_or_make(dir.path()), Err(KeyError::Open { mode: 0o640, .. })));
-        fs::write(Key::path(dir.path()), "no key").unwrap();
-        fs::set_permissions(Key::path(dir.path()), fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(matches!(Key::load_or_make(dir.path()), Err(KeyError::NotAKey { .. })));
+        AuditKey::load_or_make(dir.path()).unwrap();
+        fs::set_permissions(AuditKey::path(dir.path()), fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(AuditKey::load_or_make(dir.path()), Err(KeyError::Open { mode: 0o640, .. })));
+        fs::write(AuditKey::path(dir.path()), "no key").unwrap();
+        fs::set_permissions(AuditKey::path(dir.path()), fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(matches!(AuditKey::load_or_make(dir.path()), Err(KeyError::NotAKey { .. })));
     }
 
     #[test]
     fn a_public_key_is_read_as_it_is_shown() {
-        let key = Key(SigningKey::from_bytes(&[7; 32])).public();
+        let key = AuditKey(SigningKey::from_bytes(&[7; 32])).public();
         assert_eq!(key.to_string().parse(), Ok(key));
         for bad in ["", "ed25519:", "ed25519:00", "rsa:00", &key.to_string().to_uppercase()] {
             assert!(bad.parse::<PublicKey>().is_err(), "{bad}");

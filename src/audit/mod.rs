@@ -16,7 +16,7 @@ mod verify;
 pub use checkpoint::{Checkpoint, EVERY};
 pub use copies::{Copies, Warn};
 pub use export::{Act, acts};
-pub use key::{Key, KeyError, PublicKey};
+pub use key::{AuditKey, KeyError, PublicKey};
 pub use report::{Finding, Kind, Outside, Report};
 pub use sealed::{AuditError, Sealed, seals};
 pub use verify::{Question, verify};

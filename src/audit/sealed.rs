@@ -2,7 +2,7 @@
 
 use super::checkpoint::{self, Checkpoint, EVERY};
 use super::copies::Copies;
-use super::key::Key;
+use super::key::AuditKey;
 use super::verify::{self, Question};
 use crate::event::{Event, Operator, Record};
 use crate::journal::{Chunks, JournalError, Log, format};
@@ -34,7 +34,7 @@ pub struct Sealed {
     journal: Box<dyn RunWriter>,
     run: String,
     by: Operator,
-    key: Key,
+    key: AuditKey,
     copies: Copies,
     /// Number of the next checkpoint.
     next: u64,
@@ -52,7 +52,7 @@ impl Sealed {
         mut journal: Box<dyn RunWriter>,
         run: &str,
         by: Operator,
-        key: Key,
+        key: AuditKey,
         copies: Copies,
     ) -> Result<Self, AuditError> {
         let (text, bytes) = (journal.open_checkpoints()?, journal.read()?);
@@ -103,7 +103,7 @@ fn refuse_changed(
     journal: &[u8],
     chunks: &dyn Chunks,
     checkpoints: &[u8],
-    key: &Key,
+    key: &AuditKey,
 ) -> Result<(), AuditError> {
     let expected = key.public();
     let question = Question { run, journal, chunks, checkpoints, expected: &expected, outside: None, live: true };

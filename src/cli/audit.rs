@@ -7,7 +7,7 @@ use super::environment::Environment;
 use super::failure::advised;
 use super::output;
 use super::{Exit, runs};
-use crate::audit::{self, Key, PublicKey, Question, Report};
+use crate::audit::{self, AuditKey, PublicKey, Question, Report};
 use crate::journal::JournalError;
 use crate::render::{Format, Show, Style, Topic};
 use crate::store::{self, StoreError};
@@ -73,7 +73,7 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
 }
 
 fn public_key(environment: &Environment) -> anyhow::Result<Option<PublicKey>> {
-    Ok(Key::load(&environment.state_dir)?.map(|key| key.public()))
+    Ok(AuditKey::load(&environment.state_dir)?.map(|key| key.public()))
 }
 
 fn verify(

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::environment::Environment;
 use super::output;
 use super::{Exit, confirm};
-use crate::lock::{Entry, Locks, Owner, Standing};
+use crate::lock::{Grant, Locks, Owner, Validity};
 use crate::render::{Format, Show, Style, Topic};
 use crate::text;
 
@@ -51,22 +51,22 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     }
 }
 
-/// An entry with what can be told about it from here.
+/// An grant with what can be told about it from here.
 #[derive(Serialize)]
 struct Shown {
-    standing: Standing,
+    standing: Validity,
     rest_ms: u64,
     #[serde(skip)]
     rest: Duration,
     #[serde(flatten)]
-    entry: Entry,
+    grant: Grant,
 }
 
 impl Shown {
-    fn new(entry: Entry, here: &Owner) -> Self {
-        let rest = entry.rest(here);
+    fn new(grant: Grant, here: &Owner) -> Self {
+        let rest = grant.rest(here);
         let rest_ms = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX);
-        Self { standing: entry.standing(here), rest_ms, rest, entry }
+        Self { standing: grant.validity(here), rest_ms, rest, grant }
     }
 }
 
@@ -86,34 +86,34 @@ impl Show for Leases {
 
 fn show(locks: &Locks, format: Format) -> anyhow::Result<Exit> {
     let here = locks.here();
-    let shown: Vec<Shown> = locks.show()?.into_iter().map(|entry| Shown::new(entry, here)).collect();
+    let shown: Vec<Shown> = locks.show()?.into_iter().map(|grant| Shown::new(grant, here)).collect();
     output::show(format, &Leases(shown), Style::default())?;
     Ok(Exit::Ok)
 }
 
 fn describe(shown: &Shown) -> String {
-    let Shown { entry, standing, rest, .. } = shown;
+    let Shown { grant, standing, rest, .. } = shown;
     let rest = text::duration(*rest);
     let standing = match standing {
-        Standing::Held => format!("in force, {rest} unless renewed"),
-        Standing::Dead => "its process is gone: the next run takes it over".to_owned(),
-        Standing::Expired => "has run out, its process hangs or is gone: the next run takes it over".to_owned(),
+        Validity::Held => format!("in force, {rest} unless renewed"),
+        Validity::Dead => "its process is gone: the next run takes it over".to_owned(),
+        Validity::Expired => "has run out, its process hangs or is gone: the next run takes it over".to_owned(),
     };
     let mut out = String::new();
-    let since = entry.since.strftime("%Y-%m-%d %H:%M:%S UTC");
-    let why = text::escape(entry.why.as_bytes(), 200);
-    let run = entry.run.as_ref().map(|r| format!(" (run {})", text::escape(r.as_bytes(), 80))).unwrap_or_default();
-    let _ = writeln!(out, "{} since {since} for `{why}`{run}", entry.owner);
-    let _ = writeln!(out, "  fence {}; {standing}", entry.fence);
-    for name in &entry.names {
+    let since = grant.since.strftime("%Y-%m-%d %H:%M:%S UTC");
+    let why = text::escape(grant.why.as_bytes(), 200);
+    let run = grant.run.as_ref().map(|r| format!(" (run {})", text::escape(r.as_bytes(), 80))).unwrap_or_default();
+    let _ = writeln!(out, "{} since {since} for `{why}`{run}", grant.owner);
+    let _ = writeln!(out, "  fence {}; {standing}", grant.fence);
+    for name in &grant.names {
         let _ = writeln!(out, "  {}", text::escape(name.as_bytes(), 200));
     }
     out
 }
 
 fn take(locks: &Locks, name: &str, yes: bool) -> anyhow::Result<Exit> {
-    if let Some(entry) = locks.show()?.into_iter().find(|e| e.names.contains(name)) {
-        eprint!("{}", describe(&Shown::new(entry, locks.here())));
+    if let Some(grant) = locks.show()?.into_iter().find(|e| e.names.contains(name)) {
+        eprint!("{}", describe(&Shown::new(grant, locks.here())));
         if !yes && !confirm::confirm("Take all of this from it?")? {
             eprintln!("nothing was changed");
             return Ok(Exit::Error);

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::environment::Environment;
 use super::failure::advised;
 use super::runs::Run;
-use crate::audit::{AuditError, Copies, Key, Sealed};
+use crate::audit::{AuditError, AuditKey, Copies, Sealed};
 use crate::event::{Blob, Notice, RunState};
 use crate::journal::{BlobError, Chunks, JournalError, Log, blob};
 use crate::lock::{self, Fenced, Lease};
@@ -96,7 +96,7 @@ fn sealed(
     writer: Box<dyn RunWriter>,
     copy_to: &[CheckpointCopy],
 ) -> anyhow::Result<OpenRun> {
-    let key = Key::load_or_make(&environment.state_dir)?;
+    let key = AuditKey::load_or_make(&environment.state_dir)?;
     let by = environment.operator();
     let (notices, watching) = unbounded_channel();
     let warn = notices.clone();

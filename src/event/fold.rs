@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::standing::{Approval, Direction, Pause, Status, StepRecord, StepState, Tuning};
+use super::status::{Approval, Direction, Pause, Status, StepRecord, StepState, Tuning};
 use super::{Before, Event, Operator, Record, Started, StepResult};
 use crate::step::{Graph, Step, StepKind};
 

@@ -4,7 +4,7 @@
 //! be lost. Must never hold a secret or unescaped remote bytes.
 
 pub mod fold;
-pub mod standing;
+pub mod status;
 mod watch;
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::model::Pool;
 use crate::text;
 
 pub use fold::{IllegalTransition, RunState};
-pub use standing::{Approval, Direction, Pause, Status, StepRecord, StepState, Tuning};
+pub use status::{Approval, Direction, Pause, Status, StepRecord, StepState, Tuning};
 pub use watch::{Watch, Watchers};
 
 /// One record of a journal.

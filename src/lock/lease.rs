@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::clock::Deadline;
-use super::table::{Entry, LockError, Locks};
+use super::table::{Grant, LockError, Locks};
 use crate::text;
 
 /// A lease is renewed that many times in its length.
@@ -49,7 +49,7 @@ fn because(why: &Option<String>) -> String {
 #[derive(Debug)]
 pub struct Lease {
     shared: Arc<Shared>,
-    taken_over: Vec<Entry>,
+    taken_over: Vec<Grant>,
     heart: Option<JoinHandle<()>>,
 }
 
@@ -57,12 +57,12 @@ pub struct Lease {
 struct Shared {
     locks: Locks,
     fence: u64,
-    standing: Mutex<Standing>,
+    term: Mutex<Term>,
     wake: Condvar,
 }
 
 #[derive(Debug)]
-struct Standing {
+struct Term {
     until: Deadline,
     /// Once lost it stays lost.
     lost: Option<LockLost>,
@@ -72,11 +72,11 @@ struct Standing {
 }
 
 impl Lease {
-    pub(super) fn start(locks: Locks, entry: Entry, taken_over: Vec<Entry>) -> Self {
+    pub(super) fn start(locks: Locks, grant: Grant, taken_over: Vec<Grant>) -> Self {
         // What the table says was written a moment ago; counting from now would be too long.
-        let rest = entry.rest(locks.here()).min(locks.length()).saturating_sub(Duration::from_millis(1));
-        let standing = Standing { until: Deadline::after(rest), lost: None, trouble: None, released: false };
-        let shared = Shared { locks, fence: entry.fence, standing: Mutex::new(standing), wake: Condvar::new() };
+        let rest = grant.rest(locks.here()).min(locks.length()).saturating_sub(Duration::from_millis(1));
+        let term = Term { until: Deadline::after(rest), lost: None, trouble: None, released: false };
+        let shared = Shared { locks, fence: grant.fence, term: Mutex::new(term), wake: Condvar::new() };
         let shared = Arc::new(shared);
         let heart = std::thread::Builder::new().name("lease".into()).spawn({
             let shared = Arc::clone(&shared);
@@ -93,12 +93,12 @@ impl Lease {
 
     /// How long it lasts unless it is renewed; zero once it is lost.
     pub fn remaining(&self) -> Duration {
-        let standing = self.shared.standing();
-        if standing.lost.is_some() { Duration::ZERO } else { standing.until.rest() }
+        let term = self.shared.term();
+        if term.lost.is_some() { Duration::ZERO } else { term.until.rest() }
     }
 
     /// Leases that stood in the way and were taken over because they had run out or their owner was dead.
-    pub fn taken_over(&self) -> &[Entry] {
+    pub fn taken_over(&self) -> &[Grant] {
         &self.taken_over
     }
 
@@ -128,7 +128,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.shared.standing().released = true;
+        self.shared.term().released = true;
         self.shared.wake.notify_all();
         if let Some(heart) = self.heart.take() {
             let _ = heart.join();
@@ -139,26 +139,26 @@ impl Drop for Lease {
 }
 
 impl Shared {
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn term(&self) -> MutexGuard<'_, Term> {
+        self.term.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check(&self, needed: Duration) -> Result<u64, LockLost> {
         let there = self.locks.find(self.fence);
-        let mut standing = self.standing();
-        if let Some(lost) = &standing.lost {
+        let mut term = self.term();
+        if let Some(lost) = &term.lost {
             return Err(lost.clone());
         }
         match there {
             Ok(Some(_)) => {}
-            Ok(None) => return Err(standing.lose(LockLost::Taken)),
+            Ok(None) => return Err(term.lose(LockLost::Taken)),
             Err(e) => return Err(LockLost::Unreadable { why: e.to_string() }),
         }
         // Last of all, so that time spent above counts.
-        match standing.until.rest() {
+        match term.until.rest() {
             rest if rest.is_zero() => {
-                let why = standing.trouble.take();
-                Err(standing.lose(LockLost::Expired { why }))
+                let why = term.trouble.take();
+                Err(term.lose(LockLost::Expired { why }))
             }
             rest if rest <= needed => Err(LockLost::Short { rest, needed }),
             _ => Ok(self.fence),
@@ -167,24 +167,24 @@ impl Shared {
 
     /// Renews until it is lost or given back.
     fn beat(&self) {
-        let mut standing = self.standing();
+        let mut term = self.term();
         loop {
             let pause = self.locks.length() / BEATS;
             // Asked before it waits: it may have been given back before this thread came to wait for the first time.
-            let waited = self.wake.wait_timeout_while(standing, pause, |s| !s.released);
-            standing = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if standing.released || standing.lost.is_some() {
+            let waited = self.wake.wait_timeout_while(term, pause, |s| !s.released);
+            term = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if term.released || term.lost.is_some() {
                 return;
             }
-            drop(standing);
+            drop(term);
             let renewed = self.renew();
-            standing = self.standing();
+            term = self.term();
             match renewed {
-                Ok(Ok(until)) => (standing.until, standing.trouble) = (until, None),
+                Ok(Ok(until)) => (term.until, term.trouble) = (until, None),
                 Ok(Err(lost)) => {
-                    standing.lose(lost);
+                    term.lose(lost);
                 }
-                Err(e) => standing.trouble = Some(e.to_string()),
+                Err(e) => term.trouble = Some(e.to_string()),
             }
         }
     }
@@ -194,20 +194,20 @@ impl Shared {
         // Counted from before the table is written: nobody else may see an end that lies before ours.
         let until = Deadline::after(length);
         self.locks.change(|table| {
-            let Some(entry) = table.held.iter_mut().find(|e| e.fence == self.fence) else {
+            let Some(grant) = table.held.iter_mut().find(|e| e.fence == self.fence) else {
                 return Ok(Err(LockLost::Taken));
             };
             // One that has run out stays so, even when nobody has taken it yet: this process was asleep and knows nothing.
-            if self.standing().until.rest().is_zero() {
+            if self.term().until.rest().is_zero() {
                 return Ok(Err(LockLost::Expired { why: None }));
             }
-            entry.renew(length);
+            grant.renew(length);
             Ok(Ok(until))
         })
     }
 }
 
-impl Standing {
+impl Term {
     fn lose(&mut self, lost: LockLost) -> LockLost {
         self.lost.get_or_insert(lost).clone()
     }

@@ -17,4 +17,4 @@ pub use guard::{Barred, Guard};
 pub use lease::{Lease, LockLost};
 pub use names::{of_plan, plan as plan_name};
 pub use owner::Owner;
-pub use table::{Change, Entry, LENGTH, LockError, LockTable, Locks, Standing, Table};
+pub use table::{Change, Grant, LENGTH, LockError, LockTable, Locks, Table, Validity};

@@ -25,13 +25,13 @@ pub enum LockError {
     /// Another controller works on it.
     #[error(
         "{name} is locked by {}, since {} for `{}`{}; {}",
-        entry.owner, shown(entry.since), text::escape(entry.why.as_bytes(), 200), entry.of_run(), entry.rest_in_words(here)
+        grant.owner, shown(grant.since), text::escape(grant.why.as_bytes(), 200), grant.of_run(), grant.rest_in_words(here)
     )]
     Held {
         /// The lock.
         name: String,
         /// Who has it.
-        entry: Box<Entry>,
+        grant: Box<Grant>,
         /// Who asks.
         here: Box<Owner>,
     },
@@ -89,7 +89,7 @@ impl LockError {
 
 /// A lease as it stands in the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct Grant {
     /// Its fence number: larger than that of every lease before.
     pub fence: u64,
     /// What it is over.
@@ -108,10 +108,10 @@ pub struct Entry {
     pub expires_since_boot: u64,
 }
 
-/// How a lease stands, as far as it can be known from here.
+/// Whether a lease is in force, as far as it can be known from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum Validity {
     /// In force.
     Held,
     /// Its owner is gone: the next run takes it over at once.
@@ -120,15 +120,15 @@ pub enum Standing {
     Expired,
 }
 
-impl Entry {
-    /// How it stands.
-    pub fn standing(&self, here: &Owner) -> Standing {
+impl Grant {
+    /// Whether it is in force.
+    pub fn validity(&self, here: &Owner) -> Validity {
         if self.owner.is_dead(here) {
-            Standing::Dead
+            Validity::Dead
         } else if self.rest(here).is_zero() {
-            Standing::Expired
+            Validity::Expired
         } else {
-            Standing::Held
+            Validity::Held
         }
     }
 
@@ -162,7 +162,7 @@ pub struct Table {
     format: u32,
     /// The number of the last lease.
     fence: u64,
-    pub(super) held: Vec<Entry>,
+    pub(super) held: Vec<Grant>,
     /// Lines for the history of what a change does; the keeper adds them to it before the change shows.
     #[serde(skip)]
     pub happened: Vec<String>,
@@ -190,7 +190,7 @@ impl Table {
     }
 
     /// Every lease that is held.
-    pub fn held(&self) -> &[Entry] {
+    pub fn held(&self) -> &[Grant] {
         &self.held
     }
 }
@@ -218,7 +218,7 @@ struct Happened<'a> {
     what: &'static str,
     by: &'a Owner,
     #[serde(flatten)]
-    entry: &'a Entry,
+    grant: &'a Grant,
 }
 
 /// The locks of a store, as one process sees them.
@@ -245,25 +245,25 @@ impl Locks {
     }
 
     /// Everything that is locked, oldest first. Writes nothing.
-    pub fn show(&self) -> Result<Vec<Entry>, LockError> {
+    pub fn show(&self) -> Result<Vec<Grant>, LockError> {
         Ok(self.table.read()?.map(|t| t.held).unwrap_or_default())
     }
 
     /// Gets all of these at once, or none. What dead owners and leases that have run out still hold is taken over.
     pub fn acquire(&self, names: BTreeSet<String>, why: &str) -> Result<Lease, LockError> {
-        let (entry, taken) = self.change(|table| {
-            let overlaps = |e: &Entry| e.names.intersection(&names).next().cloned();
-            for entry in &table.held {
-                if let Some(name) = overlaps(entry)
-                    && entry.standing(&self.here) == Standing::Held
+        let (grant, taken) = self.change(|table| {
+            let overlaps = |e: &Grant| e.names.intersection(&names).next().cloned();
+            for grant in &table.held {
+                if let Some(name) = overlaps(grant)
+                    && grant.validity(&self.here) == Validity::Held
                 {
-                    let (entry, here) = (Box::new(entry.clone()), Box::new(self.here.clone()));
-                    return Err(LockError::Held { name, entry, here });
+                    let (grant, here) = (Box::new(grant.clone()), Box::new(self.here.clone()));
+                    return Err(LockError::Held { name, grant, here });
                 }
             }
-            let taken: Vec<Entry> = table.held.extract_if(.., |e| overlaps(e).is_some()).collect();
+            let taken: Vec<Grant> = table.held.extract_if(.., |e| overlaps(e).is_some()).collect();
             table.fence = table.fence.saturating_add(1);
-            let mut entry = Entry {
+            let mut grant = Grant {
                 fence: table.fence,
                 names: names.clone(),
                 owner: self.here.clone(),
@@ -273,39 +273,39 @@ impl Locks {
                 expires: Timestamp::now(),
                 expires_since_boot: 0,
             };
-            entry.renew(self.length);
-            table.held.push(entry.clone());
+            grant.renew(self.length);
+            table.held.push(grant.clone());
             table.happened.extend(taken.iter().map(|old| self.line("taken over", old)));
-            table.happened.push(self.line("acquired", &entry));
-            Ok((entry, taken))
+            table.happened.push(self.line("acquired", &grant));
+            Ok((grant, taken))
         })?;
-        Ok(Lease::start(self.clone(), entry, taken))
+        Ok(Lease::start(self.clone(), grant, taken))
     }
 
     /// Takes a lock from its holder, whatever it does: all that its lease is over is free, and it does nothing more.
     /// The number that it had is no use any more.
-    pub fn break_lock(&self, name: &str) -> Result<Entry, LockError> {
+    pub fn break_lock(&self, name: &str) -> Result<Grant, LockError> {
         self.change(|table| {
             let Some(at) = table.held.iter().position(|e| e.names.contains(name)) else {
                 return Err(LockError::NotHeld { name: name.to_owned() });
             };
-            let entry = table.held.remove(at);
+            let grant = table.held.remove(at);
             table.fence = table.fence.saturating_add(1);
-            table.happened.push(self.line("broken", &entry));
-            Ok(entry)
+            table.happened.push(self.line("broken", &grant));
+            Ok(grant)
         })
     }
 
     pub(super) fn release(&self, fence: u64) -> Result<(), LockError> {
         self.change(|table| {
-            let released: Vec<Entry> = table.held.extract_if(.., |e| e.fence == fence).collect();
-            table.happened.extend(released.iter().map(|entry| self.line("released", entry)));
+            let released: Vec<Grant> = table.held.extract_if(.., |e| e.fence == fence).collect();
+            table.happened.extend(released.iter().map(|grant| self.line("released", grant)));
             Ok(())
         })
     }
 
     /// The lease of that number, if it is still there.
-    pub(super) fn find(&self, fence: u64) -> Result<Option<Entry>, LockError> {
+    pub(super) fn find(&self, fence: u64) -> Result<Option<Grant>, LockError> {
         Ok(self.table.read()?.and_then(|t| t.held.into_iter().find(|e| e.fence == fence)))
     }
 
@@ -322,8 +322,8 @@ impl Locks {
     }
 
     /// A line of the history, which is never cut.
-    fn line(&self, what: &'static str, entry: &Entry) -> String {
-        let happened = Happened { at: Timestamp::now(), what, by: &self.here, entry };
+    fn line(&self, what: &'static str, grant: &Grant) -> String {
+        let happened = Happened { at: Timestamp::now(), what, by: &self.here, grant };
         serde_json::to_string(&happened).unwrap_or_default()
     }
 }

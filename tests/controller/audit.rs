@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use migrate::audit::{Key, PublicKey, Question, Report, verify};
+use migrate::audit::{AuditKey, PublicKey, Question, Report, verify};
 use migrate::event::{Event, Record};
 use migrate::journal::{Log, format};
 use migrate::store::file::CHECKPOINTS;
@@ -32,7 +32,7 @@ fn read(dir: &Path, keys: &Path) -> Run {
     Run {
         journal: std::fs::read(dir.join("journal")).unwrap(),
         checkpoints: std::fs::read(dir.join(CHECKPOINTS)).unwrap(),
-        key: Key::load_or_make(keys).unwrap().public(),
+        key: AuditKey::load_or_make(keys).unwrap().public(),
     }
 }
 
@@ -348,7 +348,7 @@ fn a_changed_run_is_not_taken_up() {
     std::fs::write(&path, forged(&changed)).unwrap();
     let (journal, _) = Journal::open(&path).unwrap();
     let copies = migrate::audit::Copies::start(&[], &operator(), Box::new(|_| {}));
-    let key = Key::load_or_make(dir.path()).unwrap();
+    let key = AuditKey::load_or_make(dir.path()).unwrap();
     let refused =
         migrate::audit::Sealed::open(Box::new(journal), RUN, operator(), key, copies).err().unwrap().to_string();
     assert!(refused.contains("record 1 is not the one that checkpoint"), "{refused}");

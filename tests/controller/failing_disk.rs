@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use migrate::audit::{Copies, Key, Sealed};
+use migrate::audit::{AuditKey, Copies, Sealed};
 use migrate::event::{Event, Operator};
 use migrate::journal::{JournalError, Log};
 use migrate::lock::{Fenced, Locks};
@@ -39,7 +39,7 @@ fn controller_on_a_small_disk() {
         .acquire(["plan:web".into()].into(), "")
         .unwrap();
     let lease = std::sync::Arc::new(lease);
-    let key = Key::load_or_make(&state).unwrap();
+    let key = AuditKey::load_or_make(&state).unwrap();
     let copies = Copies::start(&[CheckpointCopy::File(outside.join("copies"))], &operator(), Box::new(|_| {}));
     let path = state.join("journal");
     let sealed = Sealed::open(Box::new(Journal::create(&path).unwrap()), RUN, operator(), key, copies).unwrap();
@@ -190,7 +190,8 @@ fn copies_that_cannot_be_written_hold_nothing() {
         Box::new(move |what| warn.lock().unwrap().push(what)),
     );
     let journal = Journal::create(&dir.path().join("journal")).unwrap();
-    let mut sealed = Sealed::open(Box::new(journal), RUN, by, Key::load_or_make(dir.path()).unwrap(), copies).unwrap();
+    let mut sealed =
+        Sealed::open(Box::new(journal), RUN, by, AuditKey::load_or_make(dir.path()).unwrap(), copies).unwrap();
     sealed.append(started(vec![step("a", &[])])).unwrap();
     sealed.append(intent("a", 1)).unwrap();
     sealed.append(outcome("a", 1)).unwrap();

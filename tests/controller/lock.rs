@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use migrate::lock::{Barred, Guard};
-use migrate::lock::{LENGTH, Lease, LockError, LockLost, Locks, Standing};
+use migrate::lock::{LENGTH, Lease, LockError, LockLost, Locks, Validity};
 use migrate::store::file::LockDir;
 use proptest::prelude::*;
 use rustix::process::Signal;
@@ -224,13 +224,13 @@ fn a_holder_that_was_killed_is_taken_over_at_once_and_a_living_one_is_not() {
     until("the other's lock", || !locks.show().unwrap().is_empty());
     assert!(matches!(locks.acquire(names(&["plan:web"]), ""), Err(LockError::Held { .. })));
     let first = locks.show().unwrap()[0].clone();
-    assert_eq!(first.standing(locks.here()), Standing::Held);
+    assert_eq!(first.validity(locks.here()), Validity::Held);
     // Stopped is not dead: its lease runs on.
     helper.signal(Signal::STOP);
     assert!(matches!(locks.acquire(names(&["plan:web"]), ""), Err(LockError::Held { .. })));
     helper.signal(Signal::KILL);
     // Not waited for yet, it is a zombie: dead all the same.
-    until("its death", || locks.show().unwrap()[0].standing(locks.here()) == Standing::Dead);
+    until("its death", || locks.show().unwrap()[0].validity(locks.here()) == Validity::Dead);
     helper.wait();
     let lease = locks.acquire(names(&["plan:web"]), "").unwrap();
     assert_eq!(lease.taken_over(), std::slice::from_ref(&first));

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use migrate::audit::{Copies, Key, Question, Sealed, verify};
+use migrate::audit::{AuditKey, Copies, Question, Sealed, verify};
 use migrate::event::Event;
 use migrate::journal::{JournalError, Log};
-use migrate::lock::{Fenced, Lease, Locks, Standing};
+use migrate::lock::{Fenced, Lease, Locks, Validity};
 use migrate::model::CheckpointCopy;
 use migrate::store::file::CHECKPOINTS;
 use migrate::store::file::LockDir;
@@ -30,7 +30,7 @@ fn acquire(dir: &Path) -> Arc<Lease> {
 /// The log as the command line puts it together.
 fn log(dir: &Path, journal: Journal, lease: &Arc<Lease>) -> Fenced<Sealed> {
     let copies = Copies::start(&[CheckpointCopy::File(dir.join("copies"))], &operator(), Box::new(|_| {}));
-    let key = Key::load_or_make(dir).unwrap();
+    let key = AuditKey::load_or_make(dir).unwrap();
     Fenced::new(Sealed::open(Box::new(journal), RUN, operator(), key, copies).unwrap(), Arc::clone(lease))
 }
 
@@ -86,7 +86,7 @@ fn a_controller_that_slept_past_its_lease_has_no_effect_and_the_journal_is_the_o
     until("some effects", || effects(dir).len() > 20);
     first.signal(Signal::STOP);
     let locks = Locks::new(Arc::new(LockDir::new(dir)), &operator(), LEASE);
-    until("the end of its lease", || locks.show().unwrap()[0].standing(locks.here()) == Standing::Expired);
+    until("the end of its lease", || locks.show().unwrap()[0].validity(locks.here()) == Validity::Expired);
 
     let lease = acquire(dir);
     assert_eq!(lease.taken_over().len(), 1);
@@ -120,7 +120,7 @@ fn a_controller_that_slept_past_its_lease_has_no_effect_and_the_journal_is_the_o
         journal: &std::fs::read(&path).unwrap(),
         chunks: &ChunkDir::beside(&path),
         checkpoints: &std::fs::read(dir.join(CHECKPOINTS)).unwrap(),
-        expected: &Key::load_or_make(dir).unwrap().public(),
+        expected: &AuditKey::load_or_make(dir).unwrap().public(),
         outside: Some(&std::fs::read(dir.join("copies")).unwrap()),
         live: false,
     });

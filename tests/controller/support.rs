@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use migrate::audit::{Copies, Key, Sealed};
+use migrate::audit::{AuditKey, Copies, Sealed};
 use migrate::event::{Event, Operator, Started, StepResult};
 use migrate::journal::{Chunks, Log, blob};
 use migrate::step::{Graph, Step, StepKind, WatchStep};
@@ -94,7 +94,7 @@ pub fn write(dir: &Path, keys: &Path, events: Vec<Event>) {
 
 pub fn seal(journal: Journal, keys: &Path) -> Sealed {
     let copies = Copies::start(&[], &operator(), Box::new(|_| {}));
-    Sealed::open(Box::new(journal), RUN, operator(), Key::load_or_make(keys).unwrap(), copies).unwrap()
+    Sealed::open(Box::new(journal), RUN, operator(), AuditKey::load_or_make(keys).unwrap(), copies).unwrap()
 }
 
 /// Another process that runs one ignored test of this program, with values in its environment. Killed on drop.
