@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use migrate::check::{Checker, Exec, Health, HealthCheck, Http, Outcome, Probe, Subject, Tcp, Verdict};
+use migrate::host::{Command, Output};
 use migrate::model::{Host, SshTarget, Template};
 use migrate::outside::{Error, Kind};
-use migrate::ssh::{Command, Output, Remote};
+use migrate::ssh::Remote;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

@@ -29,9 +29,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lab::sshd::Sshd;
+use migrate::host::{Command, Output};
 use migrate::model::Host;
 use migrate::outside::Error;
-use migrate::ssh::{Command, Environment, Options, Output, Pool, Remote};
+use migrate::ssh::{Environment, Options, Pool, Remote};
 
 /// What the tests know about the user: nothing of whoever runs them.
 fn environment(dir: &Path) -> Environment {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{Clients, ProbeKind, Subject, Verdict, first_line, quote};
 use crate::fields::kinds::Settings;
 use crate::fields::template::{self, Role, Sides, Use};
+use crate::host::{Command, Hosts, Output};
 use crate::model::{Host, Template};
 use crate::outside::Error;
-use crate::ssh::{Command, Output, Remote};
 use crate::text;
 use crate::yaml::map::Map;
 use crate::yaml::reader::Value;
@@ -35,7 +35,7 @@ impl Settings for Exec {
 impl ProbeKind for Exec {
     async fn probe(&self, subject: &Subject<'_>, timeout: Duration, clients: &Clients) -> Verdict {
         match subject {
-            Subject::Host(host) => run(&*clients.remote, &self.0, host, timeout).await,
+            Subject::Host(host) => run(&*clients.hosts, &self.0, host, timeout).await,
             Subject::Service(_) => {
                 Verdict::unknown(format!("run `{}` → a service is not a host to run it on", quote(&self.0.0)))
             }
@@ -43,14 +43,14 @@ impl ProbeKind for Exec {
     }
 }
 
-async fn run(remote: &dyn Remote, script: &Template, host: &Host, timeout: Duration) -> Verdict {
+async fn run(hosts: &dyn Hosts, script: &Template, host: &Host, timeout: Duration) -> Verdict {
     let script = match script.render_shell(&host.vars) {
         Ok(script) => script,
         Err(why) => return Verdict::unknown(format!("run `{}` → {}", quote(&script.0), quote(why.to_string()))),
     };
     let asked = format!("run `{}`", quote(&script));
     let command = Command { script, timeout: Some(timeout), ..Command::default() };
-    match tokio::time::timeout(timeout, remote.run(host, &command)).await {
+    match tokio::time::timeout(timeout, hosts.query(host, &command)).await {
         Ok(Ok(output)) => ended(&asked, &output),
         Ok(Err(error)) => Verdict::unknown(format!("{asked} → {}", trouble(&error))),
         Err(_) => Verdict::unknown(format!("{asked} → no result in {}", text::duration(timeout))),
@@ -82,6 +82,7 @@ mod tests {
     use crate::check::Outcome;
     use crate::model::SshTarget;
     use crate::outside::Kind;
+    use crate::ssh::Remote;
 
     /// Ends every command the way it was told to.
     struct Ends(Result<(i32, &'static str), Kind>);

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::fields::kinds::kinds;
-use crate::ssh::Remote;
+use crate::host::Hosts;
 use crate::text;
 
 pub use exec::Exec;
@@ -108,16 +108,16 @@ pub trait Health: Send + Sync {
 /// What kinds of checks ask with.
 pub struct Clients {
     http: http::Client,
-    remote: Arc<dyn Remote>,
+    hosts: Arc<dyn Hosts>,
 }
 
 /// Asks the real world.
 pub struct Checker(Clients);
 
 impl Checker {
-    /// A checker whose commands on hosts run through `remote`.
-    pub fn new(remote: Arc<dyn Remote>) -> Self {
-        Self(Clients { http: http::Client::default(), remote })
+    /// A checker whose commands on hosts run through `hosts`.
+    pub fn new(hosts: Arc<dyn Hosts>) -> Self {
+        Self(Clients { http: http::Client::default(), hosts })
     }
 }
 

@@ -11,18 +11,19 @@ use crate::clock::SystemClock;
 use crate::copy::{Copier, controller};
 use crate::engine::World;
 use crate::gate::Asker;
+use crate::host::Hosts;
 use crate::lock::Guard;
 use crate::model::Host;
 use crate::outside::Error;
 use crate::secret::Secrets;
 use crate::spec::Spec;
-use crate::ssh::{self, Pool, Remote};
+use crate::ssh::{self, Pool};
 use crate::traffic::{Context, Director, OnHosts, OverSsh};
 
 /// Everything that a plan needs to talk to.
 pub struct Connections {
-    /// Commands on hosts.
-    pub remote: Arc<dyn Remote>,
+    /// What can be asked of hosts.
+    pub remote: Arc<dyn Hosts>,
     /// Trees between hosts.
     pub copier: Arc<dyn Copier>,
     /// Checks.
@@ -37,7 +38,7 @@ impl Connections {
     /// The world that an engine acts on.
     pub fn into_world(self, hosts: BTreeMap<String, Host>, guard: Arc<dyn Guard>) -> World {
         World {
-            hosts,
+            hosts: Arc::new(hosts),
             remote: self.remote,
             copier: self.copier,
             health: self.health,
@@ -66,16 +67,16 @@ pub fn connect(spec: &Spec, environment: &Environment) -> anyhow::Result<Connect
     let secrets: Arc<dyn Secrets> = Arc::new(ProcessSecrets);
     let hosts = spec.inventory.hosts.clone();
     let pool = Pool::new(ssh(environment), hosts.clone(), ssh::Options::default());
-    let remote: Arc<dyn Remote> = Arc::new(pool.clone());
     let context = Context {
         secrets: Arc::clone(&secrets),
         dial: Arc::new(OverSsh::new(pool.clone(), hosts.clone())),
-        commands: Arc::new(OnHosts::new(Arc::clone(&remote), hosts)),
+        commands: Arc::new(OnHosts::new(Arc::new(pool.clone()), hosts)),
     };
     let directors = spec.inventory.directors.iter();
     let directors = directors.map(|(name, config)| (name.clone(), config.kind().connect(name, &context))).collect();
     let program = std::env::current_exe().context("this program cannot be found, and hosts need a copy of it")?;
-    let copier: Arc<dyn Copier> = Arc::new(controller::Engine::new(Arc::new(pool), program));
+    let copier: Arc<dyn Copier> = Arc::new(controller::Engine::new(Arc::new(pool.clone()), program));
+    let remote: Arc<dyn Hosts> = Arc::new(pool);
     let health: Arc<dyn Health> = Arc::new(Checker::new(Arc::clone(&remote)));
     Ok(Connections { remote, copier, health, directors, secrets })
 }

@@ -46,7 +46,7 @@ pub async fn work(
     let watchers = Watched { format, environment, state: &state, feed }.watchers();
     let shown = tokio::task::spawn_blocking(move || watch(watchers, watching));
     let operator = environment.operator();
-    let engine = Engine::new(world, log, state, operator, notices, signals::listen(signals::RUN)?, orders);
+    let engine = Engine::new(Arc::new(world), log, state, operator, notices, signals::listen(signals::RUN)?, orders);
     let ended = engine.run().await;
     socket.abort();
     switch.abort();

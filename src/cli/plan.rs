@@ -73,12 +73,12 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
 
 /// Looks at the live system.
 pub async fn look(spec: &Spec, connections: &Connections) -> Observed {
-    let sight = observe::Sight {
-        remote: connections.remote.as_ref(),
+    let live = observe::LiveSystem {
+        hosts: connections.remote.as_ref(),
         health: connections.health.as_ref(),
         directors: &connections.directors,
     };
-    observe::observe(spec, &sight).await
+    observe::observe(spec, &live).await
 }
 
 fn save(out: &Path, args: &Args, proposal: &Proposal, observed: Observed) -> anyhow::Result<()> {

@@ -214,15 +214,6 @@ pub struct VerifyReport {
     pub examples: Vec<String>,
 }
 
-/// Size of a tree.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TreeSize {
-    /// Entries of all kinds.
-    pub entries: u64,
-    /// Bytes of all regular files.
-    pub bytes: u64,
-}
-
 /// Receives progress.
 pub type OnProgress<'a> = &'a (dyn Fn(CopyProgress) + Send + Sync);
 

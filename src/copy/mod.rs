@@ -40,5 +40,5 @@ pub mod wire;
 
 pub use self::job::{
     Copier, CopyError, CopyJob, CopyProgress, DataRoute, OnProgress, PassReport, Preview, ScanMode, StreamError,
-    StreamJob, StreamReport, TreeSize, VerifyMode, VerifyReport,
+    StreamJob, StreamReport, VerifyMode, VerifyReport,
 };

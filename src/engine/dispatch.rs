@@ -6,8 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
-use super::World;
-use super::acting::acting_for;
+use super::Worlds;
 use super::ending::{Ending, EngineError, Stop, held_event};
 use super::execute::{self, Context, Effect, Found};
 use super::orders::Orders;
@@ -24,7 +23,7 @@ pub struct Engine {
     pub(super) state: RunState,
     operator: Operator,
     pub(super) steps: Arc<BTreeMap<String, Arc<Step>>>,
-    pub(super) context: Arc<Context>,
+    pub(super) context: Context,
     notices: mpsc::UnboundedSender<Notice>,
     pub(super) stop: watch::Receiver<Stop>,
     tasks: JoinSet<(String, Effect)>,
@@ -42,7 +41,7 @@ pub struct Engine {
 impl Engine {
     /// Takes over an open journal and what it folds to.
     pub fn new(
-        world: World,
+        worlds: Arc<dyn Worlds>,
         journal: Box<dyn Log>,
         state: RunState,
         operator: Operator,
@@ -52,7 +51,7 @@ impl Engine {
     ) -> Self {
         let steps = Arc::clone(state.plan());
         let undo = undo::left(&state);
-        let context = Arc::new(Context::new(world, &state, notices.clone(), stop.clone()));
+        let context = Context::new(worlds, &state, notices.clone(), stop.clone());
         Self {
             journal,
             state,
@@ -132,7 +131,7 @@ impl Engine {
         let Some(step) = self.undo.pop().and_then(|id| self.steps.get(&id).cloned()) else { return Ok(()) };
         let found = Found::new(&self.state, &step);
         self.intend(&step, true, None)?;
-        let context = Arc::clone(&self.context);
+        let context = self.context.for_step(&step.id);
         self.spawn(&step.id.clone(), async move { undo::undo(&context, &step, &found).await });
         Ok(())
     }
@@ -151,7 +150,7 @@ impl Engine {
         let clean_up = |s: &&Arc<Step>| matches!(s.kind, StepKind::CleanUp(_)) && s.pair.as_ref().is_some_and(visited);
         let steps: Vec<Arc<Step>> = self.steps.values().filter(clean_up).cloned().collect();
         for step in steps {
-            let (context, found) = (Arc::clone(&self.context), Found::new(&self.state, &step));
+            let (context, found) = (self.context.for_step(&step.id), Found::new(&self.state, &step));
             self.spawn(&step.id.clone(), async move {
                 match execute::execute(&context, &step, &found).await {
                     Effect::Ended(result) => Effect::Cleared(result),
@@ -178,7 +177,7 @@ impl Engine {
         if step.kind.looks().is_none() || self.state.step(id).before.is_some() {
             return self.act(step, None);
         }
-        let context = Arc::clone(&self.context);
+        let context = self.context.for_step(id);
         self.spawn(id, async move { execute::look(&context, &step).await });
         Ok(())
     }
@@ -189,7 +188,7 @@ impl Engine {
             self.intend(&step, false, before)?;
         }
         let found = Found::new(&self.state, &step);
-        let context = Arc::clone(&self.context);
+        let context = self.context.for_step(&step.id);
         self.spawn(&step.id.clone(), async move { execute::execute(&context, &step, &found).await });
         Ok(())
     }
@@ -202,7 +201,7 @@ impl Engine {
     fn spawn(&mut self, id: &str, effect: impl Future<Output = Effect> + Send + 'static) {
         self.active.insert(id.to_owned());
         let id = id.to_owned();
-        self.tasks.spawn(acting_for(id.clone(), async move { (id, effect.await) }));
+        self.tasks.spawn(async move { (id, effect.await) });
     }
 
     fn conclude(&mut self, ended: Result<(String, Effect), JoinError>) -> Result<(), EngineError> {

@@ -3,7 +3,6 @@
 //! Owns a run's state. One loop owns it and never awaits work inside its body; steps run beside it and only report. Must never begin
 //! a step whose intent is not on disk, and never guess what an unknown outcome was.
 
-mod acting;
 mod dispatch;
 mod ending;
 mod execute;
@@ -13,9 +12,8 @@ mod room;
 mod undo;
 pub mod world;
 
-pub use acting::with_current_step;
 pub use dispatch::Engine;
 pub use ending::{Ending, EngineError, Stop};
 pub(crate) use obey::aborted;
 pub use undo::{NoWayBack, rollback_steps};
-pub use world::World;
+pub use world::{World, Worlds};

@@ -7,18 +7,19 @@ use crate::check::Health;
 use crate::clock::Clock;
 use crate::copy::Copier;
 use crate::gate::Conditions;
+use crate::host::Hosts;
 use crate::lock::Guard;
 use crate::model::Host;
 use crate::secret::Secrets;
-use crate::ssh::Remote;
 use crate::traffic::Director;
 
 /// What a run acts on.
+#[derive(Clone)]
 pub struct World {
     /// Hosts by name.
-    pub hosts: BTreeMap<String, Host>,
-    /// Commands on hosts.
-    pub remote: Arc<dyn Remote>,
+    pub hosts: Arc<BTreeMap<String, Host>>,
+    /// What can be asked of hosts.
+    pub remote: Arc<dyn Hosts>,
     /// Trees between hosts.
     pub copier: Arc<dyn Copier>,
     /// Checks.
@@ -33,4 +34,23 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Leave to act.
     pub guard: Arc<dyn Guard>,
+}
+
+/// Gives each step the world that it acts on. The real one is the same for all; a simulated one wants to know whose call it is.
+pub trait Worlds: Send + Sync {
+    /// What the engine itself uses: the clock, and leave to act.
+    fn for_engine(&self) -> World;
+
+    /// What the step of that id acts on.
+    fn for_step(&self, id: &str) -> World;
+}
+
+impl Worlds for World {
+    fn for_engine(&self) -> World {
+        self.clone()
+    }
+
+    fn for_step(&self, _id: &str) -> World {
+        self.clone()
+    }
 }

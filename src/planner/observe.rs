@@ -2,31 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::observed::{Observed, Seen};
 use crate::check::{Health, Verdict};
-use crate::copy::TreeSize;
+use crate::host::{Facts, Hosts, TreeSize};
 use crate::model::Pool;
-use crate::model::{Host, State};
+use crate::model::State;
 use crate::outside::Error;
 use crate::spec::Spec;
-use crate::ssh::{Command, Remote, facts};
-use crate::text;
 use crate::traffic::Director;
 
 /// Hosts asked at the same time.
 const PARALLEL: usize = 16;
-/// Longest time that sizing a tree may take; beyond it the size stays unknown.
-const SIZING: Duration = Duration::from_secs(60);
 
 /// What can be asked.
-pub struct Sight<'a> {
+pub struct LiveSystem<'a> {
     /// Hosts.
-    pub remote: &'a dyn Remote,
+    pub hosts: &'a dyn Hosts,
     /// Checks.
     pub health: &'a dyn Health,
     /// Directors by name; those that could not be connected say why.
@@ -34,10 +29,10 @@ pub struct Sight<'a> {
 }
 
 /// Asks everything that the plan touches, at the same time.
-pub async fn observe(spec: &Spec, sight: &Sight<'_>) -> Observed {
+pub async fn observe(spec: &Spec, live: &LiveSystem<'_>) -> Observed {
     let paths = paths_by_host(spec);
     let (hosts, pools, trees, health) =
-        tokio::join!(hosts(spec, sight, &paths), pools(spec, sight), trees(spec, sight), health(spec, sight));
+        tokio::join!(hosts(spec, live, &paths), pools(spec, live), trees(spec, live), health(spec, live));
     Observed { hosts, pools, trees, health }
 }
 
@@ -62,13 +57,13 @@ fn paths_by_host(spec: &Spec) -> BTreeMap<String, BTreeSet<String>> {
 
 async fn hosts(
     spec: &Spec,
-    sight: &Sight<'_>,
+    live: &LiveSystem<'_>,
     paths: &BTreeMap<String, BTreeSet<String>>,
-) -> BTreeMap<String, Seen<facts::Facts>> {
+) -> BTreeMap<String, Seen<Facts>> {
     let known = paths.iter().filter_map(|(name, paths)| Some((spec.inventory.hosts.get(name)?, paths)));
     let asked = known.map(|(host, paths)| async move {
         let paths: Vec<String> = paths.iter().cloned().collect();
-        let facts = facts::facts(sight.remote, host, &paths).await;
+        let facts = live.hosts.facts(host, &paths).await;
         (host.name.clone(), facts.map_or_else(unreachable, Seen::Live))
     });
     stream::iter(asked).buffer_unordered(PARALLEL).collect().await
@@ -78,11 +73,11 @@ fn unreachable<T>(error: Error) -> Seen<T> {
     Seen::Failed { why: error.what, hint: error.hint }
 }
 
-async fn pools(spec: &Spec, sight: &Sight<'_>) -> BTreeMap<String, Seen<Pool>> {
+async fn pools(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Seen<Pool>> {
     let wanted: BTreeSet<(&str, &str)> =
         spec.plan.services.iter().filter_map(|s| s.traffic.as_ref()).map(|t| (&*t.director, &*t.pool)).collect();
     let asked = wanted.into_iter().map(|(director, pool)| async move {
-        let seen = match sight.directors.get(director) {
+        let seen = match live.directors.get(director) {
             Some(Ok(found)) => look_at(found.as_ref(), pool).await.map_or_else(|e| silent(&e), Seen::Live),
             Some(Err(e)) => silent(e),
             None => Seen::Failed { why: "is not in the inventory".into(), hint: None },
@@ -104,7 +99,7 @@ fn silent<T>(error: &Error) -> Seen<T> {
     Seen::Failed { why: error.to_string(), hint: error.hint.clone() }
 }
 
-async fn trees(spec: &Spec, sight: &Sight<'_>) -> BTreeMap<String, Seen<TreeSize>> {
+async fn trees(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Seen<TreeSize>> {
     let sources = spec.plan.services.iter().flat_map(|service| {
         service
             .pairs
@@ -116,38 +111,21 @@ async fn trees(spec: &Spec, sight: &Sight<'_>) -> BTreeMap<String, Seen<TreeSize
         Some((host, tree.from.render_plain(&host.vars).ok()?))
     });
     let asked = wanted.map(|(host, path)| async move {
-        let size = size(sight.remote, host, &path).await;
-        (Observed::tree_key(&host.name, &path), size)
+        // What is excluded from the copy is counted, too.
+        let size = live.hosts.tree_size(host, &path).await;
+        (Observed::tree_key(&host.name, &path), size.map_or_else(unreachable, Seen::Live))
     });
     stream::iter(asked).buffer_unordered(PARALLEL).collect().await
 }
 
-/// Sizes a tree with what every host has; what is excluded from the copy is counted, too.
-async fn size(remote: &dyn Remote, host: &Host, path: &str) -> Seen<TreeSize> {
-    let script = r#"nice find "$1" -xdev -printf '%y %s\n' | awk '{n++; if ($1 == "f") b += $2} END {printf "%d %.0f\n", n, b}'"#;
-    let command =
-        Command { script: script.into(), args: vec![path.into()], timeout: Some(SIZING), ..Command::default() };
-    let output = match remote.run(host, &command).await {
-        Ok(output) => output,
-        Err(e) => return unreachable(e),
-    };
-    let mut numbers = std::str::from_utf8(&output.stdout).unwrap_or_default().split_ascii_whitespace().map(str::parse);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(entries)), Some(Ok(bytes))) if output.status == 0 && output.stderr.is_empty() => {
-            Seen::Live(TreeSize { entries, bytes })
-        }
-        _ => Seen::Failed { why: format!("cannot be sized: {}", text::escape(&output.stderr, 200)), hint: None },
-    }
-}
-
-async fn health(spec: &Spec, sight: &Sight<'_>) -> BTreeMap<String, Vec<Verdict>> {
+async fn health(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Vec<Verdict>> {
     let asked = spec.plan.services.iter().flat_map(|service| {
         let checks = service.all_checks(service.pairs.iter().map(|p| &p.target));
         checks.each().map(|(subject, check)| (subject.clone(), check.clone())).collect::<Vec<_>>()
     });
     let asked = asked.map(|(name, check)| async move {
         let subject = name.known(&spec.inventory.hosts)?;
-        Some((name.to_string(), sight.health.probe(&check, &subject).await))
+        Some((name.to_string(), live.health.probe(&check, &subject).await))
     });
     let answers: Vec<_> = stream::iter(asked).buffered(PARALLEL).collect().await;
     let mut health: BTreeMap<String, Vec<Verdict>> = BTreeMap::new();

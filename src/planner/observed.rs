@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Verdict;
-use crate::copy::TreeSize;
+use crate::host::{Facts, TreeSize};
 use crate::model::Pool;
-use crate::ssh::facts::Facts;
 use crate::step::Live;
 
 /// The live system, as far as the plan touches it.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::observed::{Observed, Seen};
 use crate::check::Outcome;
+use crate::host::PathFacts;
 use crate::model::finding::Finding;
 use crate::model::{HookPoint, OnDeadline, State, Strategy};
 use crate::spec::{Service, Spec};
-use crate::ssh::facts::PathFacts;
 use crate::step::{CopyStep, Graph, Live, Step, StepKind, TreeStep};
 use crate::text;
 

@@ -1,182 +1,224 @@
-//! Commands on simulated hosts: the plan's hooks, with receipts and without, and questions about who is connected.
+//! Simulated hosts: commands under receipts, questions, and who is connected.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::cast::returned;
 use super::fault::{Call, Fault};
-use super::receipts::Receipt;
-use super::stage::{Script, Sim, Stage};
-use crate::engine;
+use super::receipts::{Key, Receipt};
+use super::simulation::{Caller, Turn};
 use crate::event::StepState;
+use crate::host::{
+    ClockSkew, Command, ConnectionCount, Facts, Hosts, Output, PathFacts, ReceiptKey, ReceiptStatus, TreeSize,
+};
 use crate::model::Host;
 use crate::outside::{Error, Kind};
-use crate::ssh::receipt::{self, Asked};
-use crate::ssh::{Command, Output, Remote};
 use crate::step::StepKind;
 
-/// Every simulated host.
-pub(super) struct SimRemote(pub Arc<Stage>);
-
 #[async_trait]
-impl Remote for SimRemote {
-    async fn run(&self, host: &Host, command: &Command) -> Result<Output, Error> {
-        let played = self.0.play(|script, sim| {
-            let place = script.places.get(&host.name).copied().unwrap_or(usize::MAX);
-            let step = engine::with_current_step(|id| script.index.get(id).copied()).flatten();
-            let mut shell = Shell { script, sim, host, place };
-            if !shell.sim.answers(place) {
-                return Err(shell.error(Kind::Unreachable, "cannot be reached"));
-            }
-            match (step.and_then(|s| Some((s, script.graph.steps.get(s)?))), receipt::asked(command)) {
-                (Some((step, _)), Some(asked)) => shell.receipts(step, &asked),
-                (Some((n, step)), None) => match &step.kind {
-                    StepKind::Hook(_) => shell.plain(n),
-                    _ => shell.count(),
-                },
-                (None, _) => shell.count(),
-            }
-        });
-        returned(played).await
-    }
-}
-
-/// One command on one host.
-struct Shell<'a> {
-    script: &'a Script,
-    sim: &'a mut Sim,
-    host: &'a Host,
-    place: usize,
-}
-
-type Ran = Result<Output, Error>;
-
-fn output(status: i32, stdout: &str) -> Output {
-    Output { status, stdout: stdout.into(), stderr: Vec::new(), truncated: false }
-}
-
-impl Shell<'_> {
-    fn error(&self, kind: Kind, what: &str) -> Error {
-        Error::new(self.host.name.as_str(), kind, what)
+impl Hosts for Caller {
+    /// All that a plan asks with a command is whether the step's work is done.
+    async fn query(&self, host: &Host, _: &Command) -> Result<Output, Error> {
+        self.call(|turn| {
+            turn.reach(host)?;
+            let done = turn.step.and_then(|s| turn.history.model.hooks.get(s)).is_some_and(|h| h.took > 0);
+            turn.ask(host, "asks whether it is done", |_| ended(i32::from(!done)))
+        })
+        .await
     }
 
-    fn cut(&self) -> Error {
-        self.error(Kind::Lost, "the connection broke while the command ran")
+    async fn start(
+        &self,
+        host: &Host,
+        key: &ReceiptKey,
+        fence: u64,
+        _: &Command,
+        _: Duration,
+    ) -> Result<ReceiptStatus, Error> {
+        self.call(|turn| match turn.look_up(host, key, fence)? {
+            Known::Fenced(fenced) => turn.ask(host, "asks for the receipt", |_| fenced),
+            Known::Receipt(_, Some(receipt)) => turn.ask(host, "asks for the receipt", |_| status(Some(receipt))),
+            Known::Receipt(key, None) => turn.start(host, key, fence),
+        })
+        .await
     }
 
-    /// Whether a step is being undone.
-    fn undoes(&self, step: usize) -> bool {
-        let id = self.script.graph.steps.get(step).map(|s| s.id.as_str()).unwrap_or_default();
-        self.sim.state.as_ref().is_some_and(|s| s.step(id).state == StepState::Undoing)
+    async fn fetch(&self, host: &Host, key: &ReceiptKey, fence: u64, _: Duration) -> Result<ReceiptStatus, Error> {
+        self.call(|turn| match turn.look_up(host, key, fence)? {
+            Known::Fenced(fenced) => turn.ask(host, "asks for the receipt", |_| fenced),
+            Known::Receipt(_, receipt) => turn.ask(host, "asks for the receipt", |_| status(receipt)),
+        })
+        .await
     }
 
-    /// A command without a receipt only asks.
-    fn plain(&mut self, step: usize) -> Ran {
-        let done = self.sim.model.hooks.get(step).is_some_and(|h| h.took > 0);
-        self.ask("asks whether it is done", |_| output(i32::from(!done), ""))
-    }
-
-    fn broke(&self, fault: Fault) -> Error {
-        match fault {
-            Fault::Before | Fault::Away | Fault::Gone => self.error(Kind::Unreachable, "cannot be reached"),
-            _ => self.cut(),
-        }
-    }
-
-    fn receipts(&mut self, step: usize, asked: &Asked<'_>) -> Ran {
-        let (Asked::Start { key, fence, .. } | Asked::Seal { key, fence } | Asked::Fetch { key, fence }) = asked else {
-            return self.ask("removes receipts", |shell| {
-                shell.sim.receipts.remove(shell.place);
-                output(0, "")
-            });
-        };
-        let key = (self.place, (*key).to_owned());
-        let (newest, known) = (self.sim.receipts.fence(self.place, *fence), self.sim.receipts.get(&key));
-        if newest > *fence {
-            return self.ask("asks for the receipt", |_| output(0, &format!("fenced {newest}\n")));
-        }
-        match (asked, known) {
-            (Asked::Start { .. }, None) => self.start(step, key, *fence),
-            (Asked::Seal { .. }, None) => self.ask("seals the receipt", |shell| {
-                shell.sim.receipts.decide(key.clone(), step, Receipt::Sealed);
-                output(0, &describe(shell.sim.receipts.get(&key)))
+    async fn seal(&self, host: &Host, key: &ReceiptKey, fence: u64) -> Result<ReceiptStatus, Error> {
+        self.call(|turn| match turn.look_up(host, key, fence)? {
+            Known::Fenced(fenced) => turn.ask(host, "asks for the receipt", |_| fenced),
+            Known::Receipt(_, Some(receipt)) => turn.ask(host, "asks for the receipt", |_| status(Some(receipt))),
+            Known::Receipt(key, None) => turn.ask(host, "seals the receipt", |turn| {
+                let receipts = &mut turn.history.receipts;
+                receipts.decide(key.clone(), turn.step.unwrap_or(usize::MAX), Receipt::Sealed);
+                status(receipts.get(&key))
             }),
-            _ => self.ask("asks for the receipt", |_| output(0, &describe(known))),
-        }
+        })
+        .await
     }
 
-    fn start(&mut self, step: usize, key: (usize, String), fence: u64) -> Ran {
-        let undo = self.undoes(step);
-        let probed = matches!(self.script.graph.steps.get(step).map(|s| &s.kind), Some(StepKind::Hook(h)) if h.done_when.is_some());
-        let fault = self.sim.point(
-            self.script,
-            Call::Hook { probed: probed && !undo },
-            if undo { "takes it back" } else { "runs its command" },
-        );
-        let receipts = &mut self.sim.receipts;
+    async fn forget(&self, host: &Host, _: &str) -> Result<(), Error> {
+        self.call(|turn| {
+            turn.reach(host)?;
+            turn.ask(host, "removes receipts", |turn| turn.history.receipts.remove(turn.place(&host.name)))
+        })
+        .await
+    }
+
+    async fn connections(&self, host: &Host, _: Option<IpAddr>, _: u16) -> Result<ConnectionCount, Error> {
+        self.call(|turn| {
+            turn.reach(host)?;
+            turn.ask(host, "counts connections", |turn| ConnectionCount {
+                count: u64::from(turn.history.model.has_users(&host.name, turn.history.now)),
+                peers: Vec::new(),
+            })
+        })
+        .await
+    }
+
+    /// Plans are made before a rehearsal, so that what hosts are and have is not asked for; every path is an empty directory.
+    async fn facts(&self, _: &Host, paths: &[String]) -> Result<Facts, Error> {
+        let directory = |path: &String| PathFacts { path: path.clone(), directory: true, ..PathFacts::default() };
+        Ok(Facts {
+            os: "simulated".into(),
+            kernel: "simulated".into(),
+            arch: "simulated".into(),
+            uid: 0,
+            user: "rehearsal".into(),
+            cpus: None,
+            memory: None,
+            rights: None,
+            sees_all: None,
+            clock: ClockSkew { millis: 0, error_millis: 0 },
+            paths: paths.iter().map(directory).collect(),
+        })
+    }
+
+    async fn tree_size(&self, _: &Host, _: &str) -> Result<TreeSize, Error> {
+        Ok(TreeSize::default())
+    }
+}
+
+/// What a host knows when it is asked about a key.
+enum Known {
+    Fenced(ReceiptStatus),
+    Receipt(Key, Option<Receipt>),
+}
+
+fn ended(status: i32) -> Output {
+    Output { status, stdout: Vec::new(), stderr: Vec::new(), truncated: false }
+}
+
+fn status(receipt: Option<Receipt>) -> ReceiptStatus {
+    match receipt {
+        None => ReceiptStatus::NotClaimed,
+        Some(Receipt::Finished(status)) => ReceiptStatus::Finished(ended(status)),
+        Some(Receipt::Lost) => ReceiptStatus::Unknown,
+        Some(Receipt::Sealed) => ReceiptStatus::NeverStarted,
+    }
+}
+
+fn unreachable(host: &Host) -> Error {
+    Error::new(host.name.as_str(), Kind::Unreachable, "cannot be reached")
+}
+
+fn cut(host: &Host) -> Error {
+    Error::new(host.name.as_str(), Kind::Lost, "the connection broke while the command ran")
+}
+
+fn broke(host: &Host, fault: Fault) -> Error {
+    match fault {
+        Fault::Before | Fault::Away | Fault::Gone => unreachable(host),
+        _ => cut(host),
+    }
+}
+
+impl Turn<'_> {
+    fn reach(&mut self, host: &Host) -> Result<(), Error> {
+        if self.answers(&host.name) { Ok(()) } else { Err(unreachable(host)) }
+    }
+
+    /// Leaves the fence, and tells what is known of a key.
+    fn look_up(&mut self, host: &Host, key: &ReceiptKey, fence: u64) -> Result<Known, Error> {
+        self.reach(host)?;
+        let place = self.place(&host.name);
+        let newest = self.history.receipts.fence(place, fence);
+        if newest > fence {
+            return Ok(Known::Fenced(ReceiptStatus::Fenced { newest }));
+        }
+        let key = (place, key.name().to_owned());
+        let receipt = self.history.receipts.get(&key);
+        Ok(Known::Receipt(key, receipt))
+    }
+
+    /// Whether the step is being undone.
+    fn undoes(&self) -> bool {
+        let id = self.step.and_then(|s| self.scenario.graph.steps.get(s)).map(|s| s.id.as_str()).unwrap_or_default();
+        self.history.state.as_ref().is_some_and(|s| s.step(id).state == StepState::Undoing)
+    }
+
+    /// Whether the effect of the step's command is asked for afterwards.
+    fn is_probed(&self) -> bool {
+        let kind = self.step.and_then(|s| self.scenario.graph.steps.get(s)).map(|s| &s.kind);
+        matches!(kind, Some(StepKind::Hook(hook)) if hook.done_when.is_some())
+    }
+
+    fn start(&mut self, host: &Host, key: Key, fence: u64) -> Result<ReceiptStatus, Error> {
+        let (undo, step) = (self.undoes(), self.step.unwrap_or(usize::MAX));
+        let what = if undo { "takes it back" } else { "runs its command" };
+        let fault = self.point(Call::Hook { probed: self.is_probed() && !undo }, what);
+        let receipts = &mut self.history.receipts;
         if let (None, Some(decided)) = (fault, receipts.get(&key)) {
             // A late start, or a fence before it, has just come first.
-            return Ok(output(0, &describe(Some(decided))));
+            return Ok(status(Some(decided)));
         }
         if receipts.get(&key).is_some() {
-            return Err(self.cut());
+            return Err(cut(host));
         }
         match fault {
             None | Some(Fault::ReplyLost | Fault::KilledAfter) => {
                 receipts.decide(key, step, Receipt::Finished(0));
-                self.sim.act(step, undo);
+                self.history.act(step, undo);
             }
             Some(Fault::Half) => {
                 receipts.decide(key, step, Receipt::Lost);
-                self.sim.act(step, undo);
+                self.history.act(step, undo);
             }
             Some(Fault::Died) => receipts.decide(key, step, Receipt::Lost),
             Some(Fault::Ineffective) => receipts.decide(key, step, Receipt::Finished(0)),
             Some(Fault::Refused) => receipts.decide(key, step, Receipt::Finished(1)),
             Some(fault @ (Fault::Late | Fault::KilledLate)) => {
-                self.sim.start_later(step, undo, (key, fence), fault);
+                self.history.start_later(step, undo, (key, fence), fault);
             }
-            Some(fault @ (Fault::Away | Fault::Gone)) => self.sim.lose(self.place, fault),
-            Some(_) => {}
+            Some(fault) => self.lose(&host.name, fault),
         }
         match fault {
-            None | Some(Fault::Ineffective) => Ok(output(0, "finished 0\n")),
-            Some(Fault::Refused) => Ok(output(0, "finished 1\n")),
-            Some(fault) => Err(self.broke(fault)),
+            None | Some(Fault::Ineffective) => Ok(status(Some(Receipt::Finished(0)))),
+            Some(Fault::Refused) => Ok(status(Some(Receipt::Finished(1)))),
+            Some(fault) => Err(broke(host, fault)),
         }
     }
 
-    fn count(&mut self) -> Ran {
-        self.ask("counts connections", |shell| {
-            let n = u8::from(shell.sim.model.has_users(&shell.host.name, shell.sim.now));
-            output(0, &format!("order 1\n{n} total\n"))
-        })
-    }
-
-    /// A command that changes nothing for the service.
-    fn ask(&mut self, what: &str, answer: impl FnOnce(&mut Self) -> Output) -> Ran {
-        match self.sim.point(self.script, Call::Ask, what) {
+    /// A question that changes nothing for the service.
+    fn ask<T>(&mut self, host: &Host, what: &str, answer: impl FnOnce(&mut Self) -> T) -> Result<T, Error> {
+        match self.point(Call::Ask, what) {
             None | Some(Fault::ClockJump) => Ok(answer(self)),
             Some(Fault::ReplyLost) => {
                 answer(self);
-                Err(self.cut())
+                Err(cut(host))
             }
             Some(fault) => {
-                if matches!(fault, Fault::Away | Fault::Gone) {
-                    self.sim.lose(self.place, fault);
-                }
-                Err(self.broke(fault))
+                self.lose(&host.name, fault);
+                Err(broke(host, fault))
             }
         }
-    }
-}
-
-fn describe(receipt: Option<Receipt>) -> String {
-    match receipt {
-        None => "free\n".into(),
-        Some(Receipt::Finished(status)) => format!("finished {status}\n"),
-        Some(Receipt::Lost) => "unknown\n".into(),
-        Some(Receipt::Sealed) => "sealed\n".into(),
     }
 }

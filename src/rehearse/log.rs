@@ -1,28 +1,30 @@
 //! The simulated journal: what is durable, and what a new controller would read.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::fault::{Call, Fault};
-use super::promise::Broken;
-use super::stage::{Script, Sim, Stage};
-use crate::event::{Event, Record, RunState, StepResult};
+use super::invariants::Violation;
+use super::simulation::{History, Scenario, Simulation};
+use super::transcript::hash_debug;
+use crate::event::{Event, Record, RunState, StepResult, StepState};
 use crate::journal::{JournalError, Log};
 
 /// A controller's hold on the journal.
-pub(super) struct SimLog(pub Arc<Stage>);
+pub(super) struct SimLog(pub Arc<Simulation>);
 
 impl Log for SimLog {
     fn append(&mut self, event: Event) -> Result<Record, JournalError> {
-        let mut sim = self.0.lock();
-        if sim.dead || sim.disk_full {
+        let mut history = self.0.lock();
+        if history.dead || history.disk_full {
             return Err(full());
         }
-        let appended = sim.append(&self.0.script, event);
-        sim.settle();
-        if sim.dead { Err(full()) } else { appended }
+        let appended = history.append(&self.0.scenario, event);
+        history.settle();
+        if history.dead { Err(full()) } else { appended }
     }
 }
 
@@ -37,17 +39,17 @@ fn step_of(event: &Event) -> Option<&str> {
     }
 }
 
-impl Sim {
-    fn append(&mut self, script: &Script, event: Event) -> Result<Record, JournalError> {
-        let step = step_of(&event).and_then(|s| script.index.get(s)).copied();
-        let what = if self.tale.is_some() { describe(&event) } else { String::new() };
+impl History {
+    fn append(&mut self, scenario: &Scenario, event: Event) -> Result<Record, JournalError> {
+        let step = step_of(&event).and_then(|s| scenario.index.get(s)).copied();
+        let what = if self.transcript.is_some() { describe(&event) } else { String::new() };
         let turn = matches!(event, Event::Outcome { undo: false, .. } | Event::Held { .. });
-        let fault = self.point_of(script, Call::Append { turn }, step, &what);
+        let fault = self.point(scenario, Call::Append { turn }, step, &what);
         if matches!(fault, Some(Fault::DiskFull | Fault::KilledBefore)) {
             self.disk_full = fault == Some(Fault::DiskFull);
             return Err(full());
         }
-        let record = self.keep_record(script, event, step);
+        let record = self.keep_record(scenario, event, step);
         if fault == Some(Fault::SyncFailed) {
             self.disk_full = true;
             return Err(full());
@@ -55,12 +57,12 @@ impl Sim {
         if fault == Some(Fault::RollBack) {
             self.ask_to_stop();
         }
-        self.merge(script, &record.event);
+        self.merge(scenario, &record.event);
         Ok(record)
     }
 
     /// Makes a record durable. Also for what is recorded outside of the engine.
-    pub fn keep_record(&mut self, script: &Script, event: Event, step: Option<usize>) -> Record {
+    pub fn keep_record(&mut self, scenario: &Scenario, event: Event, step: Option<usize>) -> Record {
         let at = Timestamp::from_second(self.now.as_secs() as i64).unwrap_or_default();
         let record = Record { seq: self.state.as_ref().map_or(0, |s| s.records), at, event };
         let intent = matches!(record.event, Event::Intent { .. });
@@ -68,7 +70,7 @@ impl Sim {
             !matches!(&record.event, Event::Outcome { result, .. } if !matches!(result, StepResult::Done { .. }));
         let folded = match &mut self.state {
             Some(state) => state.apply(record.clone()),
-            None => RunState::begin(record.clone(), Arc::clone(&script.graph)).map(|s| self.state = Some(s)),
+            None => RunState::begin(record.clone(), Arc::clone(&scenario.graph)).map(|s| self.state = Some(s)),
         };
         if let (Event::Outcome { undo: true, result: StepResult::Done { .. }, .. }, Some(step)) = (&record.event, step)
             && let Some(hook) = self.model.hooks.get_mut(step)
@@ -77,19 +79,19 @@ impl Sim {
             hook.took = 0;
         }
         if let Err(e) = folded {
-            self.fail(Broken::DoesNotFold { why: e.to_string() });
+            self.fail(Violation::DoesNotFold { why: e.to_string() });
         }
         self.recorded(step, intent);
         record
     }
 
     /// Ends a history whose state was reached before, when no fault is left to strike.
-    fn merge(&mut self, script: &Script, event: &Event) {
+    fn merge(&mut self, scenario: &Scenario, event: &Event) {
         let ended = matches!(event, Event::Outcome { .. });
-        if !ended || self.struck < self.strikes.len() || self.tale.is_some() {
+        if !ended || self.struck < self.strikes.len() || self.transcript.is_some() {
             return;
         }
-        let Some(print) = self.fingerprint(script) else { return };
+        let Some(print) = self.fingerprint(scenario) else { return };
         let left = self.left + 1;
         let seen = self.seen.entry(print).or_default();
         if *seen >= left {
@@ -100,6 +102,41 @@ impl Sim {
         if self.left > 0 || self.may_turn() {
             self.keep_quiet();
         }
+    }
+}
+
+impl History {
+    /// A number for everything that decides how it goes on; `None` while something is under way.
+    pub fn fingerprint(&mut self, scenario: &Scenario) -> Option<u64> {
+        let may_turn = self.may_turn();
+        let state = self.state.as_ref().filter(|_| self.clean && self.looking.is_empty() && self.late.is_empty())?;
+        let mut all = DefaultHasher::new();
+        for (step, known) in scenario.graph.steps.iter().zip(&mut self.hashes) {
+            let known = known.unwrap_or_else(|| {
+                let record = state.step(&step.id);
+                let mut hash = DefaultHasher::new();
+                (record.state as u8, record.failures, record.in_flight).hash(&mut hash);
+                hash_debug(&record.before, &mut hash);
+                // The lowest bit says that it is under way.
+                let under_way = matches!(record.state, StepState::Running | StepState::Undoing);
+                *known.insert(hash.finish() & !1 | u64::from(under_way))
+            });
+            if known & 1 == 1 {
+                return None;
+            }
+            known.hash(&mut all);
+        }
+        self.model.fingerprint(self.now, &mut all);
+        self.reach.hash(&mut all);
+        let open = |step: usize| {
+            let id = scenario.graph.steps.get(step).map(|s| s.id.as_str()).unwrap_or_default();
+            matches!(state.step(id).state, StepState::Failed | StepState::Unknown)
+        };
+        self.receipts.fingerprint(open, &mut all);
+        (self.turn, may_turn).hash(&mut all);
+        hash_debug(&state.direction, &mut all);
+        self.disk_full.hash(&mut all);
+        Some(all.finish())
     }
 }
 

@@ -4,24 +4,26 @@
 //! user's own. Contacts nobody. Must never know what a step means to the engine, only what it does to the world.
 
 mod build;
-mod cast;
+mod copier;
+mod director;
 mod fault;
-mod history;
 mod hosts;
+mod invariants;
 mod log;
 mod model;
 mod pool;
-mod promise;
 mod receipts;
 mod report;
 mod search;
-mod stage;
-mod tell;
+mod simulation;
+mod simulator;
 #[cfg(test)]
 mod tests;
+mod transcript;
+mod world;
 
 pub use fault::Fault;
-pub use promise::Broken;
+pub use invariants::Violation;
 pub use report::{Finding, Level, Report};
 
 use crate::spec::Spec;
@@ -77,5 +79,5 @@ pub(crate) fn there_and_back(
     directors: std::collections::BTreeMap<String, std::sync::Arc<dyn crate::traffic::Director>>,
     there: impl FnOnce(),
 ) {
-    history::Theatre::new(spec, search::script(spec, graph)).unwrap().there_and_back(directors, there);
+    simulator::Simulator::new(spec, search::scenario(spec, graph)).unwrap().there_and_back(directors, there);
 }

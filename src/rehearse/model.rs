@@ -5,8 +5,8 @@
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+use super::invariants::Violation;
 use super::pool::{MemberModel, PoolModel};
-use super::promise::Broken;
 use crate::model::{Change, Mode};
 
 /// Time users need to leave a member that gets nothing new.
@@ -133,21 +133,21 @@ impl Model {
     }
 
     /// Users write wherever they are sent and may.
-    pub fn users_write(&mut self, now: Duration) -> Result<(), Broken> {
+    pub fn users_write(&mut self, now: Duration) -> Result<(), Violation> {
         for n in 0..self.pairs.len() {
             let Some(pair) = self.pairs.get(n).filter(|p| p.cutover && !p.trees.is_empty()) else { continue };
             let ((at_source, at_target), (source, target)) = (self.reached(pair, now), self.writable(pair, now));
             let Some(pair) = self.pairs.get_mut(n) else { continue };
             if at_source && source {
                 if pair.source_has < pair.acked {
-                    return Err(Broken::WriteLost { host: pair.source.clone() });
+                    return Err(Violation::WriteLost { host: pair.source.clone() });
                 }
                 pair.acked += 1;
                 pair.source_has = pair.acked;
             }
             if at_target && target {
                 if !pair.target_is_whole() {
-                    return Err(Broken::WriteLost { host: pair.target.clone() });
+                    return Err(Violation::WriteLost { host: pair.target.clone() });
                 }
                 pair.acked += 1;
                 pair.trees.iter_mut().for_each(|t| t.has = pair.acked);
@@ -157,17 +157,17 @@ impl Model {
     }
 
     /// What must hold at every instant.
-    pub fn check(&self, now: Duration) -> Result<(), Broken> {
+    pub fn check(&self, now: Duration) -> Result<(), Violation> {
         for pair in self.pairs.iter().filter(|p| p.cutover) {
             if self.writable(pair, now) == (true, true) {
-                return Err(Broken::TwoWriters { old: pair.source.clone(), new: pair.target.clone() });
+                return Err(Violation::TwoWriters { old: pair.source.clone(), new: pair.target.clone() });
             }
             let Some((source, target)) = self.members(pair) else { continue };
             if pair.is_frozen() && pair.waits_for_empty && source.has_users(now) {
-                return Err(Broken::UsersCutOff { host: pair.source.clone() });
+                return Err(Violation::UsersCutOff { host: pair.source.clone() });
             }
             if pair.thaws && !pair.thawed && target.serves() {
-                return Err(Broken::UsersCutOff { host: pair.target.clone() });
+                return Err(Violation::UsersCutOff { host: pair.target.clone() });
             }
         }
         match self.pools.iter().find(|pool| !pool.members.iter().any(MemberModel::serves)) {
@@ -197,7 +197,13 @@ impl Model {
     }
 
     /// Sets members, the first `count` of the changes.
-    pub fn set_weights(&mut self, pool: usize, changes: &[Change], count: usize, now: Duration) -> Result<(), Broken> {
+    pub fn set_weights(
+        &mut self,
+        pool: usize,
+        changes: &[Change],
+        count: usize,
+        now: Duration,
+    ) -> Result<(), Violation> {
         let served = self.has_healthy(pool);
         let before = self.pools.get(pool).map_or(0, PoolModel::serving);
         self.set_members(pool, changes, count, now)?;
@@ -209,14 +215,14 @@ impl Model {
         }
     }
 
-    fn set_members(&mut self, pool: usize, changes: &[Change], count: usize, now: Duration) -> Result<(), Broken> {
+    fn set_members(&mut self, pool: usize, changes: &[Change], count: usize, now: Duration) -> Result<(), Violation> {
         for change in changes.iter().take(count) {
             let Some(found) = self.pools.get(pool) else { return Ok(()) };
             let Some(m) = found.members.iter().position(|m| m.name == change.member) else { continue };
             let before = found.members.get(m).map_or(0, |m| if m.serves() { m.weight } else { 0 });
             let raised = change.mode == Mode::Ready && change.weight > before;
             if raised && self.is_sick(pool, m) {
-                return Err(Broken::WeightOnSick { member: change.member.clone() });
+                return Err(Violation::WeightOnSick { member: change.member.clone() });
             }
             let Some(pool) = self.pools.get_mut(pool) else { return Ok(()) };
             let cached = pool.ttl.map_or(now + LEAVING, |ttl| (now + ttl).max(pool.stale_until));
@@ -237,11 +243,11 @@ impl Model {
     }
 
     /// A hook takes hold.
-    pub fn run_hook(&mut self, hook: usize) -> Result<(), Broken> {
+    pub fn run_hook(&mut self, hook: usize) -> Result<(), Violation> {
         let Some(hook) = self.hooks.get_mut(hook) else { return Ok(()) };
         (hook.took, hook.taken_back) = (hook.took + 1, 0);
         if hook.took > 1 && !hook.repeatable {
-            return Err(Broken::RanTwice);
+            return Err(Violation::RanTwice);
         }
         let (does, pair) = (hook.does, hook.pair);
         if let Some(pair) = pair.and_then(|p| self.pairs.get_mut(p)) {
@@ -255,11 +261,11 @@ impl Model {
     }
 
     /// A hook is taken back.
-    pub fn take_back(&mut self, hook: usize) -> Result<(), Broken> {
+    pub fn take_back(&mut self, hook: usize) -> Result<(), Violation> {
         let Some(hook) = self.hooks.get_mut(hook) else { return Ok(()) };
         (hook.took, hook.taken_back) = (0, hook.taken_back + 1);
         if hook.taken_back > 1 && !hook.repeatable {
-            return Err(Broken::RanTwice);
+            return Err(Violation::RanTwice);
         }
         let (does, pair) = (hook.does, hook.pair);
         if let Some(pair) = pair.and_then(|p| self.pairs.get_mut(p)) {
@@ -273,12 +279,12 @@ impl Model {
     }
 
     /// Brings a tree up to what the source has.
-    pub fn copy(&mut self, pair: usize, job: &str, whole: bool) -> Result<(), Broken> {
+    pub fn copy(&mut self, pair: usize, job: &str, whole: bool) -> Result<(), Violation> {
         let Some(pair) = self.pairs.get_mut(pair) else { return Ok(()) };
         let (has, target) = (pair.source_has, pair.target.clone());
         let Some(tree) = pair.trees.iter_mut().find(|t| t.job == job) else { return Ok(()) };
         if tree.has > has {
-            return Err(Broken::WriteLost { host: target });
+            return Err(Violation::WriteLost { host: target });
         }
         tree.traces = true;
         tree.torn = !whole;

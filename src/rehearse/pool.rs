@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::promise::Broken;
+use super::invariants::Violation;
 use crate::model::Mode;
 
 /// A pool of a director.
@@ -27,10 +27,10 @@ impl PoolModel {
     }
 
     /// Judges a write that found `before` serving.
-    pub fn keeps_floor(&self, before: u64) -> Result<(), Broken> {
+    pub fn keeps_floor(&self, before: u64) -> Result<(), Violation> {
         let serves = self.serving();
         match serves < before.min(self.floor) {
-            true => Err(Broken::BelowFloor { pool: self.title(), serves, floor: self.floor }),
+            true => Err(Violation::BelowFloor { pool: self.title(), serves, floor: self.floor }),
             false => Ok(()),
         }
     }
@@ -39,8 +39,8 @@ impl PoolModel {
         format!("{} {}", self.director, self.name)
     }
 
-    pub fn without_anybody(&self) -> Broken {
-        Broken::NobodyServes { pool: self.title() }
+    pub fn without_anybody(&self) -> Violation {
+        Violation::NobodyServes { pool: self.title() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::promise::Broken;
+use super::invariants::Violation;
 use crate::text;
 
 /// Lines of a history shown before its first fault.
@@ -31,7 +31,7 @@ pub struct Report {
     pub rolled_back: u64,
     /// Histories that came to a state in which another one had been, with no less still to come.
     pub merged: u64,
-    /// Broken promises, each with the shortest history found.
+    /// Violation promises, each with the shortest history found.
     pub broken: Vec<Finding>,
 }
 
@@ -51,7 +51,7 @@ pub struct Level {
 pub struct Finding {
     /// Which and how.
     #[serde(flatten)]
-    pub broken: Broken,
+    pub broken: Violation,
     /// How many histories broke it.
     pub times: u64,
     /// The shortest of them, one line a call or record.

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::fault::{Call, Fault};
-use super::history::{End, Theatre};
-use super::promise::Broken;
+use super::invariants::Violation;
 use super::report::{Finding, Level, Report};
-use super::stage::{Point, Script, Snapshot, Strike};
+use super::simulation::{Point, Scenario, Snapshot, Strike};
+use super::simulator::{End, Simulator};
 use super::{Options, Progress, RehearseError, build};
 use crate::spec::Spec;
 use crate::step::{Graph, StepKind};
@@ -31,17 +31,17 @@ pub(super) fn search(
     options: &Options,
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, RehearseError> {
-    let theatre = Theatre::new(spec, script(spec, graph)).map_err(RehearseError::Runtime)?;
-    let mut search = Search { theatre, options, tally: Tally::new(spec, graph, options), parents: Vec::new() };
+    let simulator = Simulator::new(spec, scenario(spec, graph)).map_err(RehearseError::Runtime)?;
+    let mut search = Search { simulator, options, tally: Tally::new(spec, graph, options), parents: Vec::new() };
     let mut open = search.undisturbed();
     for faults in 0..=options.faults {
         open = search.level(faults, open, on_progress);
     }
-    Ok(search.tally.finish(&search.theatre))
+    Ok(search.tally.finish(&search.simulator))
 }
 
 struct Search<'a> {
-    theatre: Theatre,
+    simulator: Simulator,
     options: &'a Options,
     tally: Tally,
     parents: Vec<Parent>,
@@ -73,8 +73,8 @@ struct Open {
 impl Search<'_> {
     /// Plays the history without a fault, by which all others are judged.
     fn undisturbed(&mut self) -> Open {
-        let end = self.theatre.play(None, &[], self.left(0));
-        self.theatre.after = Some(self.theatre.facts());
+        let end = self.simulator.play(None, &[], self.left(0));
+        self.simulator.after = Some(self.simulator.facts());
         self.tally.report.levels.push(Level { faults: 0, histories: 1, played: 1 });
         self.tally.count(&[], &end);
         let mut open = Open::default();
@@ -117,16 +117,16 @@ impl Search<'_> {
         let Some(parent) = self.parents.get(candidate.parent as usize) else { return };
         let strikes = [&parent.strikes[..], &[candidate.strike]].concat();
         let from = parent.before(candidate.strike.0).cloned();
-        let end = self.theatre.play(from.as_deref(), &strikes, self.left(faults));
+        let end = self.simulator.play(from.as_deref(), &strikes, self.left(faults));
         self.tally.count(&strikes, &end);
-        if !matches!(end, End::Broken(_)) {
+        if !matches!(end, End::Violation(_)) {
             self.continue_from(strikes, from, next);
         }
     }
 
     /// Every way to go on from the history played last behind its last fault; how many points that had.
     fn continue_from(&mut self, strikes: Vec<Strike>, began: Option<Arc<Snapshot>>, open: &mut Open) -> usize {
-        let (offset, trace, reached) = self.theatre.trace();
+        let (offset, trace, reached) = self.simulator.trace();
         let from = strikes.last().map_or(0, |(at, _)| at + 1);
         let turned = strikes.iter().any(|(_, f)| *f == Fault::RollBack);
         let more = strikes.len() - usize::from(turned) < self.options.faults;
@@ -152,13 +152,13 @@ impl Search<'_> {
 }
 
 /// What is the same in all histories of a plan.
-pub(super) fn script(spec: &Spec, graph: &Graph) -> Script {
+pub(super) fn scenario(spec: &Spec, graph: &Graph) -> Scenario {
     let names = spec.inventory.hosts.keys().chain(spec.inventory.directors.keys());
     let verified = graph.steps.iter().filter_map(|s| match &s.kind {
         StepKind::Compare(compare) => Some(compare.tree.job.clone()),
         _ => None,
     });
-    Script {
+    Scenario {
         index: graph.steps.iter().zip(0..).map(|(s, n)| (s.id.clone(), n)).collect(),
         model: build::build(spec, graph),
         places: names.cloned().zip(0..).collect(),
@@ -211,8 +211,8 @@ fn sample(next: &mut Vec<Next>, limit: u64, seed: u64) {
 /// Counts how histories end.
 struct Tally {
     report: Report,
-    /// Broken promises by what they say, in the order in which they were found.
-    broken: BTreeMap<String, (Broken, u64, Vec<Strike>)>,
+    /// Violation promises by what they say, in the order in which they were found.
+    broken: BTreeMap<String, (Violation, u64, Vec<Strike>)>,
 }
 
 impl Tally {
@@ -251,16 +251,16 @@ impl Tally {
             End::Done { .. } => self.report.held += 1,
             End::RolledBack { .. } => self.report.rolled_back += 1,
             End::Merged => self.report.merged += 1,
-            End::Broken(broken) => {
+            End::Violation(broken) => {
                 let entry = self.broken.entry(broken.to_string());
                 entry.or_insert_with(|| (broken.clone(), 0, strikes.to_vec())).1 += 1;
             }
         }
     }
 
-    fn finish(mut self, theatre: &Theatre) -> Report {
+    fn finish(mut self, simulator: &Simulator) -> Report {
         let found = self.broken.into_values().map(|(broken, times, strikes)| {
-            let history = theatre.tell(&strikes);
+            let history = simulator.tell(&strikes);
             Finding { broken, times, history }
         });
         self.report.broken = found.collect();

@@ -12,7 +12,7 @@ fn rehearsed(plan: &str, faults: usize) -> Report {
 }
 
 /// What a mistake breaks in a plan with one pair.
-fn found(mutant: Mutant, plan: &str, faults: usize) -> Vec<Broken> {
+fn found(mutant: Mutant, plan: &str, faults: usize) -> Vec<Violation> {
     let report = mutant::with(mutant, || rehearsed(plan, faults));
     println!("{}", report.text());
     report.broken.into_iter().map(|f| f.broken).collect()
@@ -26,7 +26,7 @@ fn without_a_mistake_nothing_is_found() {
 
 #[test]
 fn an_intent_that_is_written_after_the_effect_is_found() {
-    assert!(found(Mutant::IntentAfterEffect, &plans::one("", ""), 0).contains(&Broken::NoIntent));
+    assert!(found(Mutant::IntentAfterEffect, &plans::one("", ""), 0).contains(&Violation::NoIntent));
 }
 
 #[test]
@@ -37,13 +37,13 @@ fn an_unknown_outcome_that_is_taken_for_done_is_found() {
 #[test]
 fn a_stream_that_is_poured_again_while_nobody_knows_what_became_of_it_is_found() {
     let broken = found(Mutant::PourAgain, plans::STREAM, 1);
-    assert!(broken.iter().any(|b| matches!(b, Broken::RanTwice)), "{broken:?}");
+    assert!(broken.iter().any(|b| matches!(b, Violation::RanTwice)), "{broken:?}");
 }
 
 #[test]
 fn a_start_that_is_not_prevented_is_found() {
     let broken = found(Mutant::NoSeal, &plans::one("on_failure: rollback", ""), 2);
-    assert!(broken.iter().any(|b| matches!(b, Broken::TwoWriters { .. })), "{broken:?}");
+    assert!(broken.iter().any(|b| matches!(b, Violation::TwoWriters { .. })), "{broken:?}");
 }
 
 #[test]
@@ -115,8 +115,8 @@ fn kinds_of_checks_and_of_conditions_that_others_add_go_all_the_way() {
     ] {
         assert!(lines.iter().any(|l| l == line), "{line}: {lines:#?}");
     }
-    let theatre = history::Theatre::new(&spec, search::script(&spec, &graph)).unwrap();
-    let told = theatre.tell(&[]);
+    let simulator = simulator::Simulator::new(&spec, search::scenario(&spec, &graph)).unwrap();
+    let told = simulator.tell(&[]);
     let count = |line: &str| told.iter().filter(|l| *l == line).count();
     for line in [
         "web/dal-1/gate-before_shift: asks whether it is quieter than 5",

@@ -4,9 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde::{Deserialize, Serialize};
-
-use super::{Command, Output, Remote};
+use super::Remote;
+use crate::host::{Command, ConnectionCount, Output};
 use crate::model::Host;
 use crate::outside::{Error, Kind};
 use crate::text::escape;
@@ -29,15 +28,6 @@ echo "order $order"
   }
   END { print n + 0, "total"; for (p in count) print count[p], p }' | sort -rn | head -n 12
 "#;
-
-/// Established connections to a service.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConnectionCount {
-    /// How many.
-    pub count: u64,
-    /// Up to ten peers with most of them: `10.0.0.7 (3)`.
-    pub peers: Vec<String>,
-}
 
 /// Counts the established connections to a local port of a host; `address` limits them to one local address.
 pub async fn connections(

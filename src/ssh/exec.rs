@@ -14,15 +14,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::Remote;
 use super::pool::Pool;
 use super::quote;
 use super::stream::{Ending, Exit, Reader, Stream};
-use super::{Command, Output, Remote};
+use crate::host::{Command, Output};
 use crate::model::Host;
 use crate::outside::{Error, Kind};
 use crate::text::{duration, escape};
 
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is kept of standard output: its beginning.
 const STDOUT_KEPT: usize = 64 << 10;
 /// What a login shell may print before the script starts.
@@ -54,7 +54,7 @@ impl Remote for Pool {
             Parcel::new(command).map_err(|what| Error::new(escape(host.name.as_bytes(), 80), Kind::Config, what))?;
         let stream = self.start(host, &parcel.line).await?;
         let label = self.endpoint(host).await?.to_string();
-        deliver(stream, parcel, &label, command.timeout.unwrap_or(DEFAULT_TIMEOUT)).await
+        deliver(stream, parcel, &label, command.limit()).await
     }
 }
 
@@ -63,7 +63,7 @@ impl Parcel {
         let payload = payload(command)?;
         let marker = random_word()?;
         let hash: String = Sha256::digest(payload.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
-        let limit = command.timeout.unwrap_or(DEFAULT_TIMEOUT) + REMOTE_GRACE;
+        let limit = command.limit() + REMOTE_GRACE;
         let (seconds, length) = (limit.as_secs().to_string(), payload.len().to_string());
         let argv = ["/bin/sh", "-c", GUARD, "sh", &seconds, LOADER, &length, &hash, &marker];
         let line = quote::command_line(&argv).ok_or("the command line holds a NUL byte")?;

@@ -4,17 +4,13 @@
 //! is `None` or an error.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
-
-use super::{Command, Output, Remote};
+use super::Remote;
+use crate::host::{ClockSkew, Command, FIRST_PIDS, Facts, Output, PathFacts, TreeSize};
 use crate::model::Host;
 use crate::outside::{Error, Kind};
 use crate::text::escape;
-
-/// The namespace in which all processes of a machine are visible has this number on every Linux.
-pub const FIRST_PIDS: &str = "pid:[4026531836]";
 
 /// Arguments: paths. Answers one `key value` a line; the lines of a path start with its number.
 const SCRIPT: &str = r#"
@@ -55,75 +51,12 @@ done
 say end yes
 "#;
 
-/// What a host is and has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
-    /// `Debian GNU/Linux 12 (bookworm)`; `unknown` where the host does not say.
-    pub os: String,
-    /// `Linux 6.1.0-18-amd64`.
-    pub kernel: String,
-    /// Machine type: `x86_64`, `aarch64`.
-    pub arch: String,
-    /// User id of the login.
-    pub uid: u32,
-    /// Name of the login.
-    pub user: String,
-    /// Processors.
-    pub cpus: Option<u32>,
-    /// Main memory in bytes.
-    pub memory: Option<u64>,
-    /// What the login's processes may do beyond others: a bit for each Linux capability that is effective.
-    #[serde(default)]
-    pub rights: Option<u64>,
-    /// Whether the login sees all processes, and not only those of a container.
-    #[serde(default)]
-    pub sees_all: Option<bool>,
-    /// The host's clock against this machine's.
-    pub clock: ClockSkew,
-    /// The paths asked for, in that order.
-    pub paths: Vec<PathFacts>,
-}
+/// Longest time that sizing a tree may take; beyond it the size stays unknown.
+const SIZING: Duration = Duration::from_secs(60);
 
-/// How far a host's clock is ahead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClockSkew {
-    /// Milliseconds ahead of this machine; negative when behind.
-    pub millis: i64,
-    /// The true value is at most this many milliseconds away: half the time the question took.
-    pub error_millis: u64,
-}
-
-/// What is at a path.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PathFacts {
-    /// The path as asked for.
-    pub path: String,
-    /// Whether there is anything (where a symlink leads to, if it is one).
-    pub exists: bool,
-    /// Whether it is a directory.
-    pub directory: bool,
-    /// Whether the login may read it.
-    pub readable: bool,
-    /// Whether the login may write to it.
-    pub writable: bool,
-    /// The path itself, or the nearest parent that exists.
-    pub nearest: String,
-    /// Whether the login may write there, so that the path could be made.
-    pub nearest_writable: bool,
-    /// Free bytes of its file system for this login.
-    pub free_bytes: Option<u64>,
-    /// Free inodes; `None` where the file system does not count them.
-    pub free_inodes: Option<u64>,
-    /// Kind of its file system: the number that `statfs` has for it.
-    #[serde(default)]
-    pub filesystem: Option<u64>,
-    /// File systems that are mounted below it.
-    #[serde(default)]
-    pub mounts: Option<u64>,
-    /// Layers of overlays that are written to in it.
-    #[serde(default)]
-    pub layers: Option<u64>,
-}
+/// `$1` path. Uses what every host has, and stays on its file system. Answers the number of entries and the bytes of files.
+const SIZE: &str =
+    r#"nice find "$1" -xdev -printf '%y %s\n' | awk '{n++; if ($1 == "f") b += $2} END {printf "%d %.0f\n", n, b}'"#;
 
 /// Looks at a host. `paths` are absolute or start with `~/`.
 pub async fn facts(remote: &dyn Remote, host: &Host, paths: &[String]) -> Result<Facts, Error> {
@@ -242,6 +175,23 @@ fn df_row(line: &str) -> Option<DfRow> {
         used.parse::<u64>().ok().filter(|_| is_percent)?;
         Some(DfRow { total: total.parse().ok()?, free: free.parse().ok()? })
     })
+}
+
+/// Sizes a tree.
+pub async fn tree_size(remote: &dyn Remote, host: &Host, path: &str) -> Result<TreeSize, Error> {
+    let command =
+        Command { script: SIZE.to_owned(), args: vec![path.to_owned()], timeout: Some(SIZING), ..Command::default() };
+    let output = remote.run(host, &command).await?;
+    let mut numbers = std::str::from_utf8(&output.stdout).unwrap_or_default().split_ascii_whitespace().map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(entries)), Some(Ok(bytes))) if output.status == 0 && output.stderr.is_empty() => {
+            Ok(TreeSize { entries, bytes })
+        }
+        _ => {
+            let what = format!("cannot be sized: {}", escape(&output.stderr, 200));
+            Err(Error::new(host.name.clone(), Kind::Refused, what))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,11 +10,10 @@
 
 use std::time::Duration;
 
+use super::Remote;
 use super::exec::payload;
-use super::{Command, Output, Remote};
-use crate::clock::Clock;
+use crate::host::{Command, Output, ReceiptKey, ReceiptStatus};
 use crate::model::Host;
-use crate::mutant::{self, Mutant};
 use crate::outside::{Error, Kind};
 use crate::text::escape;
 
@@ -22,146 +21,48 @@ use crate::text::escape;
 const POLL: Duration = Duration::from_secs(20);
 /// Time that a question takes beside its waiting.
 const MARGIN: Duration = Duration::from_secs(20);
-/// How much longer than the command may take its result is waited for.
-const GRACE: Duration = Duration::from_secs(15);
-/// Pause before a host that was cut off is asked again.
-const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// What is kept of each output.
 const KEPT: usize = 64_000;
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The name of one execution: a run and a step in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
-    run: String,
-    step: String,
-}
-
-impl Key {
-    /// Letters, digits, `.`, `_` and `-`, at most 100, not starting with `.` or `-`; for both.
-    pub fn new(run: impl Into<String>, step: impl Into<String>) -> Result<Self, String> {
-        let key = Self { run: run.into(), step: step.into() };
-        for part in [&key.run, &key.step] {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-            if part.is_empty() || part.len() > 100 || !part.chars().all(plain) || part.starts_with(['.', '-']) {
-                return Err(format!("`{}` cannot be part of a receipt's key", escape(part.as_bytes(), 120)));
-            }
-        }
-        Ok(key)
-    }
-}
-
-/// What a host knows about a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyedOutcome {
-    /// It ran to its end. Status 124: it was stopped at its timeout.
-    Finished(Output),
-    /// It still runs.
-    Running,
-    /// Nothing has started, but a start may be on its way: seal the key to prevent it.
-    NotClaimed,
-    /// It never started, and never will under this key: sealed, or stopped by a newer fence.
-    NeverStarted,
-    /// It started and is gone without a result: it was killed, or the host was.
-    Unknown,
-    /// The host has seen a newer fence; nothing was done.
-    Fenced {
-        /// The newest fence on the host.
-        newest: u64,
-    },
-}
-
-/// Runs a command under a key, unless it ran before, and waits for its result. Safe to call again after any error.
-pub async fn run_keyed(
+/// Starts a command under a key, unless its start is decided, and waits up to `wait` for its end.
+pub async fn start(
     remote: &dyn Remote,
-    clock: &dyn Clock,
     host: &Host,
-    key: &Key,
+    key: &ReceiptKey,
     fence: u64,
     command: &Command,
-) -> Result<KeyedOutcome, Error> {
+    wait: Duration,
+) -> Result<ReceiptStatus, Error> {
     let script = payload(command).map_err(|what| Error::new(host.name.clone(), Kind::Config, what))?;
-    let limit = command.timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let (seconds, length) = (limit.as_secs().max(1).to_string(), script.len().to_string());
-    let question = Question { host, key, fence };
-    let until = clock.now() + limit + GRACE;
-    // Asked first: that makes the run's directory, which a start must find.
-    let (mut starts, mut sent) = (false, false);
-    loop {
-        let args = [RUNNER, script.as_str(), length.as_str(), seconds.as_str()];
-        let wait = if starts { POLL.min(until.saturating_duration_since(clock.now())) } else { Duration::ZERO };
-        let (act, args) = if starts { (START, args.as_slice()) } else { ("", [].as_slice()) };
-        let answer = question.ask(remote, act, wait, args).await;
-        sent |= starts;
-        match answer {
-            Ok(KeyedOutcome::Running | KeyedOutcome::NotClaimed) if clock.now() < until => starts = true,
-            // The key makes asking again safe; whether it can be asked shows when connecting.
-            Err(e) if e.kind == Kind::Lost && clock.now() < until => {
-                clock.sleep(RETRY_PAUSE).await;
-            }
-            // That this question did not arrive says nothing of the ones before.
-            Err(e) if sent && !mutant::is(Mutant::NoSeal) => {
-                return Err(Error { kind: Kind::Lost, ..e });
-            }
-            answer => return answer,
-        }
-    }
+    let (seconds, length) = (command.limit().as_secs().max(1).to_string(), script.len().to_string());
+    let args = [RUNNER, script.as_str(), length.as_str(), seconds.as_str()];
+    Question { host, key, fence }.ask(remote, START, wait.min(POLL), &args).await
 }
 
 /// Asks for the result, and waits up to `wait` for a command that runs.
 pub async fn fetch(
     remote: &dyn Remote,
     host: &Host,
-    key: &Key,
+    key: &ReceiptKey,
     fence: u64,
     wait: Duration,
-) -> Result<KeyedOutcome, Error> {
+) -> Result<ReceiptStatus, Error> {
     Question { host, key, fence }.ask(remote, "", wait.min(POLL), &[]).await
 }
 
 /// Sees to it that a command which has not started never does; tells what is known about it.
-pub async fn seal(remote: &dyn Remote, host: &Host, key: &Key, fence: u64) -> Result<KeyedOutcome, Error> {
+pub async fn seal(remote: &dyn Remote, host: &Host, key: &ReceiptKey, fence: u64) -> Result<ReceiptStatus, Error> {
     Question { host, key, fence }.ask(remote, SEAL, Duration::ZERO, &[]).await
 }
 
 /// Removes all receipts of a run; refused while one of its commands runs.
-pub async fn remove(remote: &dyn Remote, host: &Host, run: &str) -> Result<(), Error> {
-    let key = Key::new(run, "x").map_err(|what| Error::new(host.name.clone(), Kind::Config, what))?;
-    let args = vec![work_dir(host), key.run];
+pub async fn forget(remote: &dyn Remote, host: &Host, run: &str) -> Result<(), Error> {
+    let key = ReceiptKey::new(run, "x").map_err(|what| Error::new(host.name.clone(), Kind::Config, what))?;
+    let args = vec![work_dir(host), key.run().to_owned()];
     let output = remote.run(host, &Command { script: format!("{COMMON}{REMOVE}"), args, ..Command::default() }).await?;
     match output.status {
         0 => Ok(()),
         _ => Err(failed(host, &format!("its receipts were not removed: {}", escape(&output.stderr, 300)))),
-    }
-}
-
-/// What one of these scripts asks a host to do: for hosts that are simulated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked<'a> {
-    /// To run this payload under a key, unless its start is decided.
-    Start { key: &'a str, fence: u64, payload: &'a str },
-    /// To let nothing start under a key.
-    Seal { key: &'a str, fence: u64 },
-    /// To tell what is known of a key.
-    Fetch { key: &'a str, fence: u64 },
-    /// To forget all keys.
-    Remove,
-}
-
-/// Understands a command of this module.
-pub(crate) fn asked(command: &Command) -> Option<Asked<'_>> {
-    let rest = command.script.strip_prefix(COMMON)?;
-    match command.args.as_slice() {
-        [_, _] => Some(Asked::Remove),
-        [_, _, key, fence, _, more @ ..] => {
-            let fence = fence.parse().ok()?;
-            Some(match more {
-                [_, payload, ..] => Asked::Start { key, fence, payload },
-                _ if rest.contains(SEAL) => Asked::Seal { key, fence },
-                _ => Asked::Fetch { key, fence },
-            })
-        }
-        _ => None,
     }
 }
 
@@ -176,12 +77,12 @@ fn failed(host: &Host, what: &str) -> Error {
 /// A question about one key.
 struct Question<'a> {
     host: &'a Host,
-    key: &'a Key,
+    key: &'a ReceiptKey,
     fence: u64,
 }
 
 impl Question<'_> {
-    async fn ask(&self, remote: &dyn Remote, act: &str, wait: Duration, more: &[&str]) -> Result<KeyedOutcome, Error> {
+    async fn ask(&self, remote: &dyn Remote, act: &str, wait: Duration, more: &[&str]) -> Result<ReceiptStatus, Error> {
         // Shells count with signed 64-bit numbers.
         if i64::try_from(self.fence).is_err() {
             return Err(Error::new(
@@ -191,7 +92,7 @@ impl Question<'_> {
             ));
         }
         let ticks = wait.as_millis() / 100;
-        let mut args = vec![work_dir(self.host), self.key.run.clone(), self.key.step.clone()];
+        let mut args = vec![work_dir(self.host), self.key.run().to_owned(), self.key.name().to_owned()];
         args.extend([self.fence.to_string(), ticks.to_string()]);
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let enter = if act == START { ENTER_TO_START } else { ENTER };
@@ -203,7 +104,7 @@ impl Question<'_> {
 }
 
 /// The first line says what is known; a result's outputs follow on both outputs.
-fn read(output: Output) -> Result<KeyedOutcome, String> {
+fn read(output: Output) -> Result<ReceiptStatus, String> {
     let (line, stdout) = match output.stdout.iter().position(|b| *b == b'\n') {
         Some(end) if output.status == 0 => output.stdout.split_at(end),
         _ => return Err(format!("its receipts cannot be used: {}", escape(&output.stderr, 300))),
@@ -217,13 +118,13 @@ fn read(output: Output) -> Result<KeyedOutcome, String> {
             let truncated = full(&stdout) || full(&output.stderr);
             let status =
                 status.parse().map_err(|_| format!("its receipt holds status `{}`", escape(status.as_bytes(), 80)))?;
-            Ok(KeyedOutcome::Finished(Output { status, stdout, stderr: output.stderr, truncated }))
+            Ok(ReceiptStatus::Finished(Output { status, stdout, stderr: output.stderr, truncated }))
         }
-        ("running", _) => Ok(KeyedOutcome::Running),
-        ("free", _) => Ok(KeyedOutcome::NotClaimed),
-        ("sealed", _) => Ok(KeyedOutcome::NeverStarted),
-        ("unknown", _) => Ok(KeyedOutcome::Unknown),
-        ("fenced", newest) => Ok(KeyedOutcome::Fenced { newest: number(newest)? }),
+        ("running", _) => Ok(ReceiptStatus::Running),
+        ("free", _) => Ok(ReceiptStatus::NotClaimed),
+        ("sealed", _) => Ok(ReceiptStatus::NeverStarted),
+        ("unknown", _) => Ok(ReceiptStatus::Unknown),
+        ("fenced", newest) => Ok(ReceiptStatus::Fenced { newest: number(newest)? }),
         (odd, _) => Err(format!("its receipt holds `{}`", escape(odd.as_bytes(), 80))),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::copy::TreeSize;
+use crate::host::TreeSize;
 use crate::model::Pool;
 
 /// The live system as it was seen; `None` for what was not seen.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::ROUND;
 use super::{Live, Step};
-use crate::copy::TreeSize;
+use crate::host::TreeSize;
 use crate::model::{DataPath, Throttle, TreeRules};
 
 /// Assumed rate of a copy, bytes per second: a gigabit link.

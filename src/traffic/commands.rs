@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::host::{Command, Output};
 use crate::model::Host;
 use crate::outside::{Error, Kind};
-use crate::ssh::{Command, Output, Remote};
+use crate::ssh::Remote;
 
 /// Runs commands on hosts by their inventory name.
 #[async_trait]

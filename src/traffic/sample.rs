@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::{Context, Director, DirectorKind, Intent};
 use crate::fields::template::{Unfit, Use};
 use crate::fields::{kinds, secret};
+use crate::host::{Command, Output};
 use crate::model::finding::Finding;
 use crate::model::{Capabilities, Change, Member, Mode, Pool, Weights};
 use crate::outside::{Error, Kind};
 use crate::secret::SecretRef;
-use crate::ssh::{Command, Output};
 use crate::yaml::map::Map;
 use crate::yaml::reader::Value;
 

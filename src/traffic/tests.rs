@@ -10,6 +10,7 @@ use super::dial::Local;
 use super::sample::{Table, Tables};
 use super::*;
 use crate::config::{LoadOptions, load, load_inventory};
+use crate::host::{Command, Output};
 use crate::model::Mode;
 use crate::model::finding::Finding;
 use crate::outside::Kind;
@@ -18,7 +19,6 @@ use crate::planner::observed::{Observed, Seen};
 use crate::rehearse;
 use crate::secret::{Secret, SecretError, SecretRef};
 use crate::spec::Spec;
-use crate::ssh::{Command, Output};
 
 /// Every host is this machine.
 struct Here;

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use migrate::copy::watch::{ExpectedScan, WATCHING, expected_scan};
-use migrate::ssh::{connections, facts};
+use migrate::host::Hosts;
 
 use super::*;
 
@@ -17,7 +17,7 @@ async fn a_host_tells_what_it_is_and_what_is_at_paths() {
     let missing = dir.join("not/there/yet");
     let paths = [&dir, &missing].map(|path| path.to_str().unwrap().to_owned());
     let paths = [paths.to_vec(), vec!["~/.ssh/authorized_keys".to_owned(), "relative".to_owned()]].concat();
-    let got = facts(&lab.pool, &lab.host, &paths).await.unwrap();
+    let got = lab.pool.facts(&lab.host, &paths).await.unwrap();
     assert_eq!(got.user, lab::sshd::user());
     assert_eq!(got.uid, rustix::process::getuid().as_raw());
     assert!(got.kernel.starts_with("Linux ") && got.cpus.unwrap() > 0 && got.memory.unwrap() > 1 << 20);
@@ -57,7 +57,7 @@ async fn what_facts_promise_of_a_watch_is_what_it_says_when_it_starts() {
     std::fs::create_dir(&dir).unwrap();
     let dir = dir.to_str().unwrap();
     let roots = [dir, "/dev/shm", "/proc/self"].map(str::to_owned);
-    let got = facts(&lab.pool, &lab.host, &roots).await.unwrap();
+    let got = lab.pool.facts(&lab.host, &roots).await.unwrap();
     for (root, seen) in roots.iter().zip(&got.paths) {
         let said = started(lab.dir.path().to_str().unwrap(), root);
         match expected_scan(&got, seen) {
@@ -67,7 +67,7 @@ async fn what_facts_promise_of_a_watch_is_what_it_says_when_it_starts() {
         }
     }
     // What only a pass finds out.
-    let all = facts(&lab.pool, &lab.host, &["/".to_owned(), "/dev".to_owned()]).await.unwrap();
+    let all = lab.pool.facts(&lab.host, &["/".to_owned(), "/dev".to_owned()]).await.unwrap();
     assert!(all.paths.iter().all(|path| path.mounts > Some(0)), "{:?}", all.paths);
 }
 
@@ -78,8 +78,8 @@ async fn connections_to_a_service_are_counted_by_its_own_address() {
     let listener = TcpListener::bind((ours, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let elsewhere = TcpListener::bind((other, port)).unwrap();
-    let count = async |address| connections(&lab.pool, &lab.host, address, port).await.unwrap();
-    assert_eq!(count(Some(ours)).await, migrate::ssh::ConnectionCount::default());
+    let count = async |address| lab.pool.connections(&lab.host, address, port).await.unwrap();
+    assert_eq!(count(Some(ours)).await, migrate::host::ConnectionCount::default());
     let mut open: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect((ours, port)).unwrap()).collect();
     open.push(TcpStream::connect((other, port)).unwrap());
     open.iter_mut().for_each(|stream| stream.write_all(b"x").unwrap());
@@ -97,5 +97,5 @@ async fn a_service_on_an_ipv6_socket_is_counted_by_its_ipv4_address() {
     let port = listener.local_addr().unwrap().port();
     let ours = lab::sshd::next_address();
     let _open = TcpStream::connect((ours, port)).unwrap();
-    assert_eq!(connections(&lab.pool, &lab.host, Some(ours), port).await.unwrap().count, 1);
+    assert_eq!(lab.pool.connections(&lab.host, Some(ours), port).await.unwrap().count, 1);
 }

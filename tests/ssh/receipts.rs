@@ -3,21 +3,20 @@
 use std::time::Duration;
 
 use migrate::clock::SystemClock;
-use migrate::ssh::receipt::{fetch, remove, run_keyed, seal};
-use migrate::ssh::{Key, KeyedOutcome};
+use migrate::host::{Hosts, ReceiptKey, ReceiptStatus, run_once};
 
 use super::*;
 
-fn key(step: &str) -> Key {
-    Key::new("run-1", step).unwrap()
+fn key(step: &str) -> ReceiptKey {
+    ReceiptKey::new("run-1", step).unwrap()
 }
 
 fn command(script: &str) -> Command {
     Command { script: script.to_owned(), ..Command::default() }
 }
 
-fn finished(outcome: KeyedOutcome) -> Output {
-    let KeyedOutcome::Finished(output) = outcome else { panic!("{outcome:?}") };
+fn finished(outcome: ReceiptStatus) -> Output {
+    let ReceiptStatus::Finished(output) = outcome else { panic!("{outcome:?}") };
     output
 }
 
@@ -35,14 +34,14 @@ async fn a_key_runs_once_and_gives_its_first_result_again() {
         ..command("echo ran >>$HOME/count; printf '%s|%s' \"$1\" \"$TOKEN\"; echo err >&2; exit 3")
     };
     for _ in 0..3 {
-        let output = finished(run_keyed(&lab.pool, &SystemClock, &lab.host, &key("one"), 1, &command).await.unwrap());
+        let output = finished(run_once(&lab.pool, &SystemClock, &lab.host, &key("one"), 1, &command).await.unwrap());
         assert_eq!(
             (output.status, text(&output.stdout), text(&output.stderr)),
             (3, "a 'b'\nc|hunter2".into(), "err\n".into())
         );
     }
     assert_eq!(count(&lab, "count"), 1);
-    let fetched = fetch(&lab.pool, &lab.host, &key("one"), 1, Duration::ZERO).await.unwrap();
+    let fetched = lab.pool.fetch(&lab.host, &key("one"), 1, Duration::ZERO).await.unwrap();
     assert_eq!(finished(fetched).status, 3);
 }
 
@@ -70,38 +69,38 @@ async fn a_receipt_holds_no_secret_and_is_removed_with_its_run() {
         (files_with(&lab.sshd.home(), secret), arguments_with(secret))
     };
     let (outcome, (files, arguments)) =
-        tokio::join!(run_keyed(&lab.pool, &SystemClock, &lab.host, &one, 1, &command), look);
+        tokio::join!(run_once(&lab.pool, &SystemClock, &lab.host, &one, 1, &command), look);
     assert_eq!((files, arguments), (String::new(), Vec::<String>::new()), "while it ran");
     assert_eq!(finished(outcome.unwrap()).status, 0);
     assert_eq!(files_with(&lab.sshd.home(), secret), "", "afterwards");
-    remove(&lab.pool, &lab.host, "run-1").await.unwrap();
+    lab.pool.forget(&lab.host, "run-1").await.unwrap();
     assert!(!lab.sshd.home().join(".migrate").exists());
 }
 
 #[tokio::test]
 async fn a_sealed_key_never_runs() {
     let lab = lab();
-    assert_eq!(fetch(&lab.pool, &lab.host, &key("s"), 1, Duration::ZERO).await.unwrap(), KeyedOutcome::NotClaimed);
-    assert_eq!(seal(&lab.pool, &lab.host, &key("s"), 1).await.unwrap(), KeyedOutcome::NeverStarted);
+    assert_eq!(lab.pool.fetch(&lab.host, &key("s"), 1, Duration::ZERO).await.unwrap(), ReceiptStatus::NotClaimed);
+    assert_eq!(lab.pool.seal(&lab.host, &key("s"), 1).await.unwrap(), ReceiptStatus::NeverStarted);
     let late =
-        run_keyed(&lab.pool, &SystemClock, &lab.host, &key("s"), 1, &command("echo ran >>$HOME/count")).await.unwrap();
-    assert_eq!((late, count(&lab, "count")), (KeyedOutcome::NeverStarted, 0));
+        run_once(&lab.pool, &SystemClock, &lab.host, &key("s"), 1, &command("echo ran >>$HOME/count")).await.unwrap();
+    assert_eq!((late, count(&lab, "count")), (ReceiptStatus::NeverStarted, 0));
 }
 
 #[tokio::test]
 async fn a_key_that_ran_cannot_be_sealed() {
     let lab = lab();
-    run_keyed(&lab.pool, &SystemClock, &lab.host, &key("r"), 1, &command("exit 4")).await.unwrap();
-    assert_eq!(finished(seal(&lab.pool, &lab.host, &key("r"), 1).await.unwrap()).status, 4);
+    run_once(&lab.pool, &SystemClock, &lab.host, &key("r"), 1, &command("exit 4")).await.unwrap();
+    assert_eq!(finished(lab.pool.seal(&lab.host, &key("r"), 1).await.unwrap()).status, 4);
 }
 
 #[tokio::test]
 async fn an_older_fence_does_nothing() {
     let lab = lab();
-    assert_eq!(fetch(&lab.pool, &lab.host, &key("x"), 10, Duration::ZERO).await.unwrap(), KeyedOutcome::NotClaimed);
+    assert_eq!(lab.pool.fetch(&lab.host, &key("x"), 10, Duration::ZERO).await.unwrap(), ReceiptStatus::NotClaimed);
     let stale =
-        run_keyed(&lab.pool, &SystemClock, &lab.host, &key("y"), 9, &command("echo ran >>$HOME/count")).await.unwrap();
-    assert_eq!((stale, count(&lab, "count")), (KeyedOutcome::Fenced { newest: 10 }, 0));
+        run_once(&lab.pool, &SystemClock, &lab.host, &key("y"), 9, &command("echo ran >>$HOME/count")).await.unwrap();
+    assert_eq!((stale, count(&lab, "count")), (ReceiptStatus::Fenced { newest: 10 }, 0));
 }
 
 /// A connection that is so slow that the run is over, and cleaned up, when a start arrives.
@@ -111,7 +110,7 @@ struct TooLate<'a>(&'a Pool);
 impl Remote for TooLate<'_> {
     async fn run(&self, host: &Host, command: &Command) -> Result<Output, Error> {
         if command.args.iter().any(|arg| arg.contains("count")) {
-            remove(self.0, host, "run-1").await?;
+            self.0.forget(host, "run-1").await?;
         }
         self.0.run(host, command).await
     }
@@ -121,7 +120,7 @@ impl Remote for TooLate<'_> {
 async fn a_start_that_comes_after_the_clean_up_does_nothing() {
     let lab = lab();
     let command = command("echo ran >>$HOME/count");
-    let late = run_keyed(&TooLate(&lab.pool), &SystemClock, &lab.host, &key("late"), 1, &command).await.unwrap_err();
+    let late = run_once(&TooLate(&lab.pool), &SystemClock, &lab.host, &key("late"), 1, &command).await.unwrap_err();
     assert!(late.what.contains("taken away: nothing was started"), "{late}");
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(count(&lab, "count"), 0);
@@ -139,31 +138,31 @@ async fn a_command_that_outlives_the_wait_is_running_and_one_that_was_killed_is_
         }
     };
     tokio::select! {
-        ended = run_keyed(&lab.pool, &SystemClock, &lab.host, &one, 1, &slow) => panic!("it cannot have ended: {ended:?}"),
+        ended = run_once(&lab.pool, &SystemClock, &lab.host, &one, 1, &slow) => panic!("it cannot have ended: {ended:?}"),
         () = runs => {}
     }
-    let ask = async || fetch(&lab.pool, &lab.host, &key("k"), 1, Duration::ZERO).await.unwrap();
-    assert_eq!(ask().await, KeyedOutcome::Running);
-    let refused = remove(&lab.pool, &lab.host, "run-1").await.unwrap_err();
+    let ask = async || lab.pool.fetch(&lab.host, &key("k"), 1, Duration::ZERO).await.unwrap();
+    assert_eq!(ask().await, ReceiptStatus::Running);
+    let refused = lab.pool.forget(&lab.host, "run-1").await.unwrap_err();
     insta::assert_snapshot!(refused.what, @"its receipts were not removed: k still runs");
     for pid in lab.sshd.session_processes() {
         let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).output();
     }
-    assert_eq!(ask().await, KeyedOutcome::Unknown);
+    assert_eq!(ask().await, ReceiptStatus::Unknown);
 }
 
 #[tokio::test]
 async fn a_command_is_stopped_at_its_timeout() {
     let lab = lab();
     let slow = Command { timeout: Some(Duration::from_secs(1)), ..command("sleep 600") };
-    assert_eq!(finished(run_keyed(&lab.pool, &SystemClock, &lab.host, &key("t"), 1, &slow).await.unwrap()).status, 124);
+    assert_eq!(finished(run_once(&lab.pool, &SystemClock, &lab.host, &key("t"), 1, &slow).await.unwrap()).status, 124);
 }
 
 #[tokio::test]
 async fn a_daemon_that_a_command_leaves_behind_does_not_delay_its_result() {
     let lab = lab();
     let output = finished(
-        run_keyed(&lab.pool, &SystemClock, &lab.host, &key("d"), 1, &command("sleep 600 & echo up; echo w >&2"))
+        run_once(&lab.pool, &SystemClock, &lab.host, &key("d"), 1, &command("sleep 600 & echo up; echo w >&2"))
             .await
             .unwrap(),
     );
@@ -174,7 +173,7 @@ async fn a_daemon_that_a_command_leaves_behind_does_not_delay_its_result() {
 async fn output_is_bounded() {
     let lab = lab();
     let loud = command("head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2; echo end >&2");
-    let output = finished(run_keyed(&lab.pool, &SystemClock, &lab.host, &key("o"), 1, &loud).await.unwrap());
+    let output = finished(run_once(&lab.pool, &SystemClock, &lab.host, &key("o"), 1, &loud).await.unwrap());
     assert_eq!((output.stdout.len(), output.stderr.len(), output.truncated), (64_000, 64_000, true));
     assert!(output.stderr.ends_with(b"end\n"));
 }
@@ -190,7 +189,7 @@ async fn run_steps(lab: &Lab, worker: u32, runs: u32) -> u32 {
         let script = command(&format!("echo {n} >>$HOME/count; sleep 0.0$(({n} % 9))"));
         loop {
             asked += 1;
-            match run_keyed(&lab.pool, &SystemClock, &lab.host, &step, 1, &script).await {
+            match run_once(&lab.pool, &SystemClock, &lab.host, &step, 1, &script).await {
                 Ok(outcome) => break assert_eq!(finished(outcome).status, 0),
                 Err(error) => assert_ne!(error.kind, migrate::outside::Kind::Refused, "{error}"),
             }

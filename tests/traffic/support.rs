@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use migrate::host::{Command, Output};
 use migrate::model::{Change, Mode};
 use migrate::outside::{Error, Kind};
 use migrate::secret::SecretRef;
 use migrate::secret::{Secret, SecretError, Secrets};
-use migrate::ssh::{Command, Output};
 use migrate::traffic::dial::Local;
 use migrate::traffic::{Commands, Context};
 

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FILESYSTEMS, LAYER, MOUNTS, NO_FILESYSTEM, NO_PROCESSES, NO_ROOT, OLD_KERNEL};
-use crate::ssh::facts::{Facts, PathFacts};
+use crate::host::{Facts, PathFacts};
 
 /// `CAP_SYS_ADMIN` for events of a whole filesystem, `CAP_SYS_PTRACE` for what other users' processes have open.
 const RIGHTS: u64 = 1 << 21 | 1 << 19;
@@ -68,7 +68,7 @@ fn kernel(words: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ssh::facts::ClockSkew;
+    use crate::host::ClockSkew;
 
     fn host() -> Facts {
         Facts {

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::{LAYER, MOUNTS, NO_PROCESSES};
 use crate::copy::fs::walk::dev_of;
-use crate::ssh::facts::FIRST_PIDS;
+use crate::host::FIRST_PIDS;
 
 /// Inodes of the filesystem `dev` that somebody can write to, or why that is not known. `root` is the tree.
 pub fn writers(root: &Path, dev: u64) -> Result<Vec<u64>, String> {

@@ -6,7 +6,6 @@ use super::pace::Pace;
 use super::{Context, Effect, done, failed};
 use crate::copy::{CopyError, CopyJob, CopyProgress, PassReport, VerifyMode, VerifyReport};
 use crate::event::Notice;
-use crate::ssh::receipt;
 use crate::step::{CompareStep, Comparison, CopyPass, CopyStep, Step, TreeStep};
 use crate::text;
 
@@ -211,7 +210,7 @@ pub async fn clean_up(context: &Context, hosts: &[String], jobs: &[String]) -> E
         if let Err(e) = context.world.copier.clean_up(host, jobs).await {
             left.push(e.to_string());
         }
-        if let Err(e) = receipt::remove(context.world.remote.as_ref(), host, &context.run).await {
+        if let Err(e) = context.world.remote.forget(host, &context.run).await {
             left.push(e.to_string());
         }
     }

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use super::{Context, Effect, Found, done, failed, unknown};
 use crate::event::StepResult;
+use crate::host::{self, Command, Output, ReceiptKey, ReceiptStatus};
 use crate::model::Host;
 use crate::mutant::{self, Mutant};
 use crate::outside::Error;
-use crate::ssh::receipt::{self, Key, KeyedOutcome};
-use crate::ssh::{Command, Output};
 use crate::step::{Class, HookStep, Step};
 use crate::text;
 
@@ -91,20 +90,20 @@ async fn bring_to_an_end(
     context.leave_to_act().await?;
     let remote = context.world.remote.as_ref();
     let began = context.world.clock.now();
-    let mut outcome = receipt::seal(remote, host, &key, context.fence).await;
-    while let Ok(KeyedOutcome::Running) = outcome {
+    let mut outcome = remote.seal(host, &key, context.fence).await;
+    while let Ok(ReceiptStatus::Running) = outcome {
         context.waiting(step, format!("the command on {} to end, which is to be undone", host.name));
         if context.world.clock.now().saturating_duration_since(began) > hook.timeout + GRACE {
             return Err(unknown(format!("{}: the command still runs", host.name), Some(look(context, step, host))));
         }
-        outcome = receipt::fetch(remote, host, &key, context.fence, FETCH).await;
+        outcome = remote.fetch(host, &key, context.fence, FETCH).await;
     }
     match outcome {
-        Ok(KeyedOutcome::NeverStarted) => Ok(false),
+        Ok(ReceiptStatus::NeverStarted) => Ok(false),
         // Killed before its end, it may have done a part of its work.
-        Ok(KeyedOutcome::Finished(_) | KeyedOutcome::Unknown) => Ok(true),
-        Ok(KeyedOutcome::Fenced { .. }) => Err(fenced(host)),
-        Ok(KeyedOutcome::Running | KeyedOutcome::NotClaimed) => {
+        Ok(ReceiptStatus::Finished(_) | ReceiptStatus::Unknown) => Ok(true),
+        Ok(ReceiptStatus::Fenced { .. }) => Err(fenced(host)),
+        Ok(ReceiptStatus::Running | ReceiptStatus::NotClaimed) => {
             Err(unknown(format!("{}: nobody can tell whether the command runs", host.name), None))
         }
         Err(e) => Err(unknown(e.to_string(), e.hint)),
@@ -127,7 +126,7 @@ fn command(context: &Context, step: &Step, hook: &HookStep, script: &str, found:
 
 async fn already_done(context: &Context, host: &Host, probe: &str, hook: &HookStep) -> Result<bool, Error> {
     let probe = Command { script: probe.to_owned(), timeout: Some(hook.timeout), ..Command::default() };
-    Ok(context.world.remote.run(host, &probe).await?.status == 0)
+    Ok(context.world.remote.query(host, &probe).await?.status == 0)
 }
 
 /// Runs a command once for its key, of which the host keeps a receipt.
@@ -141,26 +140,26 @@ async fn keyed(context: &Context, step: &Step, host: &Host, command: &Command, n
     }
     let look = Some(look(context, step, host));
     let (remote, clock) = (context.world.remote.as_ref(), context.world.clock.as_ref());
-    match receipt::run_keyed(remote, clock, host, &key, context.fence, command).await {
-        Ok(KeyedOutcome::Finished(output)) => ended(&host.name, &output),
-        Ok(KeyedOutcome::Running) => unknown(format!("{}: the command still runs", host.name), look),
-        Ok(KeyedOutcome::NotClaimed) => {
+    match host::run_once(remote, clock, host, &key, context.fence, command).await {
+        Ok(ReceiptStatus::Finished(output)) => ended(&host.name, &output),
+        Ok(ReceiptStatus::Running) => unknown(format!("{}: the command still runs", host.name), look),
+        Ok(ReceiptStatus::NotClaimed) => {
             unknown(format!("{}: nobody can tell whether the command starts", host.name), look)
         }
-        Ok(KeyedOutcome::NeverStarted) => {
+        Ok(ReceiptStatus::NeverStarted) => {
             failed(format!("{}: the command never started, and never will", host.name), None)
         }
-        Ok(KeyedOutcome::Unknown) => unknown(format!("{}: the command was killed before its end", host.name), look),
-        Ok(KeyedOutcome::Fenced { .. }) => fenced(host),
+        Ok(ReceiptStatus::Unknown) => unknown(format!("{}: the command was killed before its end", host.name), look),
+        Ok(ReceiptStatus::Fenced { .. }) => fenced(host),
         // An earlier question may have started it, in this session or in one before: the next one asks for the same key.
         Err(e) => unknown(e.to_string(), e.hint),
     }
 }
 
-fn key(context: &Context, step: &Step, nth: &str) -> Result<Key, Effect> {
+fn key(context: &Context, step: &Step, nth: &str) -> Result<ReceiptKey, Effect> {
     let digest = blake3::hash(step.id.as_bytes()).to_hex();
     let name = format!("{}.{}.{nth}", step.kind.phase(), digest.get(..16).unwrap_or_default());
-    Key::new(context.run.as_str(), name).map_err(|why| failed(why, None))
+    ReceiptKey::new(context.run.as_str(), name).map_err(|why| failed(why, None))
 }
 
 fn look(context: &Context, step: &Step, host: &Host) -> String {

@@ -13,11 +13,12 @@ pub(super) mod wait;
 pub(super) use hook::undo as undo_hook;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::{Stop, World};
+use super::{Stop, World, Worlds};
 use crate::check::{Subject, SubjectName};
 use crate::event::{Approval, Before, Direction, Notice, RunState, StepResult, Tuning};
 use crate::lock::Barred;
@@ -28,9 +29,11 @@ use crate::step::{Look, Step, StepKind};
 /// How long a lease that is too short or cannot be read is waited for: it is renewed meanwhile, or lost.
 const LEAVE_PATIENCE: u32 = 30;
 
-/// What every step of a run shares.
+/// What a step works with: its world, and what all steps of a run share.
+#[derive(Clone)]
 pub struct Context {
     pub world: World,
+    worlds: Arc<dyn Worlds>,
     pub run: String,
     /// Higher than that of every controller that had this run before.
     pub fence: u64,
@@ -149,19 +152,24 @@ fn timed(effect: Effect, began: Instant, ended: Instant) -> Effect {
 impl Context {
     /// For one controller's work on a run.
     pub fn new(
-        world: World,
+        worlds: Arc<dyn Worlds>,
         state: &RunState,
         notices: mpsc::UnboundedSender<Notice>,
         stop: watch::Receiver<Stop>,
     ) -> Self {
-        let run = state.started.run.clone();
+        let (world, run) = (worlds.for_engine(), state.started.run.clone());
         let fence = if mutant::is(Mutant::NoFence) { 0 } else { state.records };
         let (approvals, _) = watch::channel(state.approvals.clone());
         let (tuning, _) = watch::channel(state.tuning);
         let (interrupted, _) = watch::channel(false);
         let (copies, _) = watch::channel(0);
         let total_bandwidth = state.graph.total_bandwidth;
-        Self { world, run, fence, notices, stop, approvals, tuning, total_bandwidth, copies, interrupted }
+        Self { world, worlds, run, fence, notices, stop, approvals, tuning, total_bandwidth, copies, interrupted }
+    }
+
+    /// The same for one step.
+    pub fn for_step(&self, id: &str) -> Self {
+        Self { world: self.worlds.for_step(id), ..self.clone() }
     }
 
     /// Lets steps under way see what operators have said.

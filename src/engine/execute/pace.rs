@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Context;
+use crate::host::Command;
 use crate::model::{Host, Throttle};
-use crate::ssh::Command;
 use crate::step::{Step, TreeStep};
 use crate::text;
 
@@ -122,7 +122,7 @@ impl<'a> Pace<'a> {
         let unknown = |why: String| Some(format!("a load of {name} that is known: {why}"));
         let script = throttle.command.0.clone();
         let command = Command { script, timeout: Some(TIMEOUT), ..Command::default() };
-        let output = match self.context.world.remote.run(self.source, &command).await {
+        let output = match self.context.world.remote.query(self.source, &command).await {
             Ok(output) => output,
             Err(e) => return unknown(e.to_string()),
         };

@@ -8,7 +8,6 @@ use super::traffic::not_done;
 use super::{Context, Effect, done, failed, unknown};
 use crate::check::{Checks, HealthCheck, Outcome, Standing, Steady, Subject};
 use crate::model::OnDeadline;
-use crate::ssh::connections::connections;
 use crate::step::{EmptyStep, Step};
 use crate::text;
 
@@ -211,7 +210,7 @@ async fn count(context: &Context, empty: &EmptyStep) -> Result<Held, Effect> {
         let by = if seen == Some(0) { Vec::new() } else { director.blockers(pool, member).await.unwrap_or_default() };
         return Ok(Held { count: seen, by });
     };
-    match connections(context.world.remote.as_ref(), host, host.address.parse().ok(), port).await {
+    match context.world.remote.connections(host, host.address.parse().ok(), port).await {
         Ok(on_host) => Ok(Held { count: Some(on_host.count.max(seen.unwrap_or(0))), by: on_host.peers }),
         Err(e) => Ok(Held { count: None, by: vec![e.to_string()] }),
     }

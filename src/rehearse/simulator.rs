@@ -2,7 +2,6 @@
 //!
 //! Everything runs on one thread, and nobody waits for real time: tasks take turns in the order in which they become ready.
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -10,17 +9,14 @@ use std::task::Poll;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
-use super::cast::{Alone, SimClock, SimConditions, SimCopier, SimDirector, SimHealth, SimSecrets};
-use super::hosts::SimRemote;
+use super::invariants::Violation;
 use super::log::SimLog;
-use super::promise::Broken;
-use super::stage::{Point, Script, Snapshot, Stage, Strike};
-use crate::engine::{self, Ending, Engine, EngineError, Stop, World};
+use super::simulation::{Point, Scenario, Simulation, Snapshot, Strike};
+use super::world::SimWorlds;
+use crate::engine::{self, Ending, Engine, EngineError, Stop, Worlds};
 use crate::event::{Blob, Direction, Event, Operator, Started, Status, StepState};
-use crate::model::Host;
 use crate::spec::Spec;
 use crate::step::Class;
-use crate::traffic::Director;
 
 /// Controllers that one history may need, beyond three for each fault.
 const CONTROLLERS: usize = 4;
@@ -35,15 +31,14 @@ pub(super) enum End {
     /// It came to where another history had been.
     Merged,
     /// A promise broke.
-    Broken(Broken),
+    Violation(Violation),
 }
 
-/// A theatre: everything that histories are played with, made once.
-pub(super) struct Theatre {
-    stage: Arc<Stage>,
+/// A simulator: everything that histories are played with, made once.
+pub(super) struct Simulator {
+    simulation: Arc<Simulation>,
     runtime: Runtime,
-    hosts: BTreeMap<String, Host>,
-    directors: BTreeMap<String, Arc<dyn Director>>,
+    worlds: Arc<dyn Worlds>,
     started: Started,
     /// Where everything stands at the start.
     before: Vec<String>,
@@ -58,70 +53,54 @@ enum Session {
     Killed,
 }
 
-impl Theatre {
-    pub fn new(spec: &Spec, script: Script) -> std::io::Result<Self> {
-        let before = script.model.facts(false);
-        let stage = Arc::new(Stage::new(script));
-        let parked = Arc::clone(&stage);
+impl Simulator {
+    pub fn new(spec: &Spec, scenario: Scenario) -> std::io::Result<Self> {
+        let before = scenario.model.facts(false);
+        let simulation = Arc::new(Simulation::new(scenario));
+        let parked = Arc::clone(&simulation);
         let runtime = tokio::runtime::Builder::new_current_thread().on_thread_park(move || parked.idle()).build()?;
-        let directors = spec.inventory.directors.iter().map(|(name, config)| {
-            let place = stage.script.places.get(name).copied().unwrap_or(usize::MAX);
-            let director =
-                SimDirector { stage: Arc::clone(&stage), name: name.clone(), can: config.kind().capabilities(), place };
-            (name.clone(), Arc::new(director) as Arc<dyn Director>)
-        });
-        let directors = directors.collect();
+        let directors = spec.inventory.directors.iter().map(|(name, d)| (name.clone(), d.kind().capabilities()));
+        let worlds = SimWorlds {
+            simulation: Arc::clone(&simulation),
+            hosts: Arc::new(spec.inventory.hosts.clone()),
+            directors: Arc::new(directors.collect()),
+        };
+        let worlds = Arc::new(worlds);
         let started = Started {
             run: "rehearsal".into(),
             plan: spec.plan.name.clone(),
             inputs: Vec::new(),
             texts: Vec::new(),
             graph: Blob::default(),
-            steps: stage.script.graph.steps.len(),
+            steps: simulation.scenario.graph.steps.len(),
             by: operator(),
             version: env!("CARGO_PKG_VERSION").into(),
         };
-        let hosts = spec.inventory.hosts.clone();
-        Ok(Self { stage, runtime, hosts, directors, started, before, after: None })
-    }
-
-    fn world(&self) -> World {
-        let stage = || Arc::clone(&self.stage);
-        World {
-            hosts: self.hosts.clone(),
-            remote: Arc::new(SimRemote(stage())),
-            copier: Arc::new(SimCopier(stage())),
-            health: Arc::new(SimHealth(stage())),
-            conditions: Arc::new(SimConditions(stage())),
-            directors: self.directors.clone(),
-            secrets: Arc::new(SimSecrets),
-            clock: Arc::new(SimClock(stage())),
-            guard: Arc::new(Alone),
-        }
+        Ok(Self { simulation, runtime, worlds, started, before, after: None })
     }
 
     /// Plays a history with these faults, from the start or from where another one was, of which `left` more could follow.
     pub fn play(&self, from: Option<&Snapshot>, strikes: &[Strike], left: u8) -> End {
-        self.stage.reset(from, strikes, left, false);
+        self.simulation.reset(from, strikes, left, false);
         self.perform(from.is_none(), strikes)
     }
 
     /// Plays a history again and tells it.
     pub fn tell(&self, strikes: &[Strike]) -> Vec<String> {
-        self.stage.reset(None, strikes, 0, true);
+        self.simulation.reset(None, strikes, 0, true);
         self.perform(true, strikes);
-        self.stage.lock().tale.take().unwrap_or_default().into_lines()
+        self.simulation.lock().transcript.take().unwrap_or_default().into_lines()
     }
 
     /// The points of the history played last, with the number of the first, and the quiet states that it was the first to reach.
     pub fn trace(&self) -> (u32, Vec<Point>, Vec<Arc<Snapshot>>) {
-        let mut sim = self.stage.lock();
-        (sim.offset, sim.trace.clone(), std::mem::take(&mut sim.quiet))
+        let mut history = self.simulation.lock();
+        (history.offset, history.trace.clone(), std::mem::take(&mut history.quiet))
     }
 
     /// Where everything stands now.
     pub fn facts(&self) -> Vec<String> {
-        self.stage.lock().model.facts(true)
+        self.simulation.lock().model.facts(true)
     }
 
     fn perform(&self, begins: bool, strikes: &[Strike]) -> End {
@@ -130,13 +109,13 @@ impl Theatre {
         }
         let mut told = strikes.is_empty();
         for _ in 0..CONTROLLERS + 3 * strikes.len() {
-            self.stage.revive();
+            self.simulation.revive();
             let (struck, ailing) = {
-                let sim = self.stage.lock();
-                (sim.struck, sim.is_ailing())
+                let history = self.simulation.lock();
+                (history.struck, history.is_ailing())
             };
             let session = match self.controller() {
-                Err(broken) => return End::Broken(broken),
+                Err(broken) => return End::Violation(broken),
                 Ok(None) => return End::Merged,
                 Ok(Some(session)) => session,
             };
@@ -149,23 +128,23 @@ impl Theatre {
                 Session::Killed | Session::Ended(Ending::Stopped) => None,
                 Session::Ended(Ending::Held { step, why, .. }) => Some((step, why)),
                 Session::Failed(EngineError::Journal(e)) => Some((None, e.to_string())),
-                Session::Failed(e) => return self.broke(Broken::Internal { why: e.to_string() }),
+                Session::Failed(e) => return self.broke(Violation::Internal { why: e.to_string() }),
             };
             if let Some((step, why)) = held {
-                let calm = !ailing && self.stage.lock().struck == struck;
+                let calm = !ailing && self.simulation.lock().struck == struck;
                 // What is in the journal or in a receipt from before may be told once more.
                 if calm && std::mem::replace(&mut told, true) {
-                    return self.broke(Broken::HeldForGood { why });
+                    return self.broke(Violation::HeldForGood { why });
                 }
                 told &= calm;
-                self.stage.lock().looks += 1;
+                self.simulation.lock().looks += 1;
                 self.look(step.as_deref());
             } else {
                 // A controller that was killed may have left something new to be told.
-                told &= self.stage.lock().struck == struck;
+                told &= self.simulation.lock().struck == struck;
                 self.say("another controller takes the run up");
             }
-            let status = self.stage.lock().state.as_ref().map(|s| s.status.clone());
+            let status = self.simulation.lock().state.as_ref().map(|s| s.status.clone());
             match status {
                 Some(Status::Finished) => return self.ended(false),
                 Some(Status::RolledBack) => return self.ended(true),
@@ -173,22 +152,22 @@ impl Theatre {
             }
             self.record(Event::Resumed { by: operator() });
         }
-        self.broke(Broken::Endless)
+        self.broke(Violation::Endless)
     }
 
     /// Whether the operator wanted to go back and now does, where there is a way back.
     fn turns_back(&self, session: &Session) -> bool {
-        let mut sim = self.stage.lock();
-        if !sim.turn || matches!(session, Session::Failed(_) | Session::Killed) {
+        let mut history = self.simulation.lock();
+        if !history.turn || matches!(session, Session::Failed(_) | Session::Killed) {
             return false;
         }
-        sim.turn = false;
-        let way = sim.state.as_ref().map(|s| (s.direction.clone(), engine::rollback_steps(s, None)));
+        history.turn = false;
+        let way = history.state.as_ref().map(|s| (s.direction.clone(), engine::rollback_steps(s, None)));
         let (Some((Direction::Forward, Ok(steps))), Session::Ended(ending)) = (way, session) else { return false };
         if steps.is_empty() || *ending == Ending::RolledBack {
             return false;
         }
-        drop(sim);
+        drop(history);
         self.say("the operator rolls back");
         self.record(Event::RollbackBegan { by: operator(), to: None, why: "rehearsal".into() });
         true
@@ -197,56 +176,56 @@ impl Theatre {
     /// The operator looks at what is held, says what became of it where only looking can tell, and mends what is broken.
     fn look(&self, step: Option<&str>) {
         self.say("the operator looks, mends what is broken, and applies again");
-        let mut sim = self.stage.lock();
-        sim.mend();
-        let Some((step, index)) = step.and_then(|s| Some((s, *self.stage.script.index.get(s)?))) else { return };
-        let opaque = self.stage.script.graph.step(step).is_some_and(|s| s.kind.class() == Class::Opaque);
-        let lost = opaque || sim.receipts.is_lost(index);
-        let (Some(hook), Some(state)) = (sim.model.hooks.get(index), &sim.state) else { return };
+        let mut history = self.simulation.lock();
+        history.mend();
+        let Some((step, index)) = step.and_then(|s| Some((s, *self.simulation.scenario.index.get(s)?))) else { return };
+        let opaque = self.simulation.scenario.graph.step(step).is_some_and(|s| s.kind.class() == Class::Opaque);
+        let lost = opaque || history.receipts.is_lost(index);
+        let (Some(hook), Some(state)) = (history.model.hooks.get(index), &history.state) else { return };
         let took = hook.took > 0;
         let done = match state.step(step).state {
             StepState::Unknown if lost => took,
             StepState::Undoing if lost => !took,
             _ => return,
         };
-        drop(sim);
+        drop(history);
         let (step, why) = (step.to_owned(), "looked at it".to_owned());
         self.record(Event::Resolved { step, done, by: operator(), why });
     }
 
-    fn broke(&self, broken: Broken) -> End {
-        let mut sim = self.stage.lock();
-        sim.fail(broken.clone());
-        End::Broken(sim.broken.clone().unwrap_or(broken))
+    fn broke(&self, broken: Violation) -> End {
+        let mut history = self.simulation.lock();
+        history.fail(broken.clone());
+        End::Violation(history.broken.clone().unwrap_or(broken))
     }
 
     fn say(&self, what: &str) {
-        if let Some(tale) = &mut self.stage.lock().tale {
-            tale.say(what);
+        if let Some(transcript) = &mut self.simulation.lock().transcript {
+            transcript.say(what);
         }
     }
 
     fn record(&self, event: Event) {
         let step = match &event {
-            Event::Resolved { step, .. } => self.stage.script.index.get(step).copied(),
+            Event::Resolved { step, .. } => self.simulation.scenario.index.get(step).copied(),
             _ => None,
         };
-        self.stage.lock().keep_record(&self.stage.script, event, step);
+        self.simulation.lock().keep_record(&self.simulation.scenario, event, step);
     }
 
     /// One controller at work. `Ok(None)`: there is nothing more to learn from this history.
-    fn controller(&self) -> Result<Option<Session>, Broken> {
-        let state = self.stage.lock().state.clone().ok_or(Broken::Waits)?;
+    fn controller(&self) -> Result<Option<Session>, Violation> {
+        let state = self.simulation.lock().state.clone().ok_or(Violation::Waits)?;
         let (notices, _) = mpsc::unbounded_channel();
         let (_nobody, orders) = mpsc::channel(1);
         let (ask, stop) = watch::channel(Stop::No);
-        self.stage.lock().stop = Some(ask);
-        let log = Box::new(SimLog(Arc::clone(&self.stage)));
-        let engine = Engine::new(self.world(), log, state, operator(), notices, stop, orders);
+        self.simulation.lock().stop = Some(ask);
+        let log = Box::new(SimLog(Arc::clone(&self.simulation)));
+        let engine = Engine::new(Arc::clone(&self.worlds), log, state, operator(), notices, stop, orders);
         let session = self.runtime.block_on(async {
             let mut run = pin!(engine.run());
             std::future::poll_fn(|cx| {
-                if self.stage.watch(cx.waker()) {
+                if self.simulation.watch(cx.waker()) {
                     return Poll::Ready(Session::Killed);
                 }
                 run.as_mut().poll(cx).map(|ended| match ended {
@@ -256,14 +235,14 @@ impl Theatre {
             })
             .await
         });
-        let sim = self.stage.lock();
-        match (&sim.broken, sim.waits_for_ever, sim.merged, sim.dead) {
+        let history = self.simulation.lock();
+        match (&history.broken, history.waits_for_ever, history.merged, history.dead) {
             (Some(broken), ..) => Err(broken.clone()),
             (None, true, ..) => {
-                drop(sim);
-                match self.broke(Broken::Waits) {
-                    End::Broken(broken) => Err(broken),
-                    _ => Err(Broken::Waits),
+                drop(history);
+                match self.broke(Violation::Waits) {
+                    End::Violation(broken) => Err(broken),
+                    _ => Err(Violation::Waits),
                 }
             }
             (None, false, true, _) => Ok(None),
@@ -273,18 +252,18 @@ impl Theatre {
     }
 
     fn ended(&self, back: bool) -> End {
-        self.stage.lock().start_the_rest();
-        if let Some(broken) = self.stage.lock().broken.clone() {
-            return End::Broken(broken);
+        self.simulation.lock().start_the_rest();
+        if let Some(broken) = self.simulation.lock().broken.clone() {
+            return End::Violation(broken);
         }
-        let looks = self.stage.lock().looks;
+        let looks = self.simulation.lock().looks;
         let (expected, facts) = match back {
-            true => (Some(&self.before), self.stage.lock().model.facts(false)),
+            true => (Some(&self.before), self.simulation.lock().model.facts(false)),
             false => (self.after.as_ref(), self.facts()),
         };
         match expected.and_then(|expected| difference(expected, &facts)) {
-            Some((found, expected)) if back => self.broke(Broken::NotBack { found, expected }),
-            Some((found, expected)) => self.broke(Broken::EndsOtherwise { found, expected }),
+            Some((found, expected)) if back => self.broke(Violation::NotBack { found, expected }),
+            Some((found, expected)) => self.broke(Violation::EndsOtherwise { found, expected }),
             None if back => End::RolledBack { looks },
             None => End::Done { looks },
         }
@@ -302,11 +281,11 @@ fn operator() -> Operator {
 }
 
 #[cfg(test)]
-impl Theatre {
+impl Simulator {
     /// Runs the plan to its end and takes it back, undisturbed, with these directors in the place of simulated ones.
-    pub fn there_and_back(mut self, directors: BTreeMap<String, Arc<dyn Director>>, there: impl FnOnce()) {
-        self.directors = directors;
-        self.stage.reset(None, &[], 0, true);
+    pub fn there_and_back(mut self, directors: Directors, there: impl FnOnce()) {
+        self.worlds = Arc::new(Instead { worlds: self.worlds, directors });
+        self.simulation.reset(None, &[], 0, true);
         self.record(Event::Started(Box::new(self.started.clone())));
         self.works_until(&Ending::Finished);
         there();
@@ -315,11 +294,32 @@ impl Theatre {
     }
 
     fn works_until(&self, wanted: &Ending) {
-        self.stage.revive();
+        self.simulation.revive();
         match self.controller() {
             Ok(Some(Session::Ended(ending))) => assert_eq!(ending, *wanted),
             Ok(Some(Session::Failed(error))) => panic!("{error}"),
             Ok(Some(Session::Killed) | None) | Err(_) => panic!("it did not come to {wanted:?}"),
         }
+    }
+}
+
+#[cfg(test)]
+type Directors = std::collections::BTreeMap<String, Arc<dyn crate::traffic::Director>>;
+
+/// Simulated worlds with other directors.
+#[cfg(test)]
+struct Instead {
+    worlds: Arc<dyn Worlds>,
+    directors: Directors,
+}
+
+#[cfg(test)]
+impl Worlds for Instead {
+    fn for_engine(&self) -> engine::World {
+        self.worlds.for_engine()
+    }
+
+    fn for_step(&self, id: &str) -> engine::World {
+        engine::World { directors: self.directors.clone(), ..self.worlds.for_step(id) }
     }
 }

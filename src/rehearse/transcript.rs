@@ -4,17 +4,17 @@ use std::fmt::{Debug, Write};
 use std::hash::Hasher;
 
 use super::fault::Fault;
-use super::promise::Broken;
+use super::invariants::Violation;
 
 /// Lines told so far.
 #[derive(Debug, Default)]
-pub(super) struct Tale {
+pub(super) struct Transcript {
     lines: Vec<String>,
     /// How often the last line was told again.
     again: usize,
 }
 
-impl Tale {
+impl Transcript {
     /// Everything told.
     pub fn into_lines(mut self) -> Vec<String> {
         self.count();
@@ -49,7 +49,7 @@ impl Tale {
         self.tell(format!("— {what}"));
     }
 
-    pub fn broken(&mut self, broken: &Broken) {
+    pub fn broken(&mut self, broken: &Violation) {
         self.tell(format!("✗ {broken}"));
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// A promise that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case", tag = "promise")]
-pub enum Broken {
+pub enum Violation {
     /// Both sides of a pair would take a write.
     #[error("two writers: {old} and {new} would both take a write")]
     TwoWriters {

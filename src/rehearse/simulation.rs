@@ -4,23 +4,19 @@
 //! same each time, because all steps run on one thread that takes turns in a fixed way. Must never let anything happen once the controller is dead.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-mod late;
-mod merge;
-
 use super::fault::{Call, Fault};
+use super::invariants::Violation;
 use super::model::Model;
-use super::promise::Broken;
 use super::receipts::{Key, Receipts};
-use super::tell::Tale;
-use crate::engine::{self, Stop};
-use crate::event::{Direction, RunState, StepState};
+use super::transcript::Transcript;
+use crate::engine::Stop;
+use crate::event::{RunState, StepState};
 use crate::step::Graph;
 
 /// Points of a history beyond which it counts as endless, on top of what an undisturbed run needs.
@@ -28,14 +24,14 @@ const ENDLESS: u32 = 20_000;
 /// Calls for which a place stays away.
 const AWAY: u32 = 3;
 /// Points after which a late command starts: while the same controller tries again, or when another one has gone on.
-const LATE: u32 = 8;
-const MUCH_LATER: u32 = 18;
+pub(super) const LATE: u32 = 8;
+pub(super) const MUCH_LATER: u32 = 18;
 
 /// A fault and the point at which it strikes.
 pub(super) type Strike = (u32, Fault);
 
 /// What does not change from history to history.
-pub(super) struct Script {
+pub(super) struct Scenario {
     pub graph: Arc<Graph>,
     pub index: BTreeMap<String, usize>,
     pub model: Model,
@@ -46,10 +42,10 @@ pub(super) struct Script {
 }
 
 /// The shared half of every simulated part.
-pub(super) struct Stage {
-    pub script: Script,
+pub(super) struct Simulation {
+    pub scenario: Scenario,
     epoch: Instant,
-    sim: Mutex<Sim>,
+    history: Mutex<History>,
 }
 
 /// One point of a history, as far as the search needs it.
@@ -68,7 +64,8 @@ pub(super) struct Late {
     pub undo: bool,
     /// Under which key and fence.
     pub key: (Key, u64),
-    left: u32,
+    /// Points until then.
+    pub left: u32,
 }
 
 /// Whether a host or director answers.
@@ -97,7 +94,7 @@ pub(super) struct Snapshot {
 
 /// Everything that changes.
 #[derive(Default)]
-pub(super) struct Sim {
+pub(super) struct History {
     pub model: Model,
     pub reach: Vec<Reach>,
     /// Commands that start later.
@@ -116,8 +113,8 @@ pub(super) struct Sim {
     pub trace: Vec<Point>,
     /// Quiet states that this history was the first to reach.
     pub quiet: Vec<Arc<Snapshot>>,
-    pub tale: Option<Tale>,
-    pub broken: Option<Broken>,
+    pub transcript: Option<Transcript>,
+    pub broken: Option<Violation>,
     /// The controller does nothing any more, because it was killed, or because there is nothing more to learn.
     pub dead: bool,
     /// Its state was reached before, with at least as many faults still to come.
@@ -130,8 +127,8 @@ pub(super) struct Sim {
     /// Nothing ended badly since this controller began.
     pub clean: bool,
     /// Steps that have asked something before their intent.
-    looking: Vec<u32>,
-    hashes: Vec<Option<u64>>,
+    pub looking: Vec<u32>,
+    pub hashes: Vec<Option<u64>>,
     /// States reached before, with the most faults that were still to come; shared by all histories of a search.
     pub seen: HashMap<u64, u8>,
     /// Faults still to come after those of this history.
@@ -139,30 +136,36 @@ pub(super) struct Sim {
     pub disk_full: bool,
 }
 
-impl Stage {
-    pub fn new(script: Script) -> Self {
-        Self { script, epoch: Instant::now(), sim: Mutex::default() }
+impl Simulation {
+    pub fn new(scenario: Scenario) -> Self {
+        Self { scenario, epoch: Instant::now(), history: Mutex::default() }
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Sim> {
-        self.sim.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn lock(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a history, at the start or where another one was.
-    pub fn reset(&self, from: Option<&Snapshot>, strikes: &[Strike], left: u8, tale: bool) {
-        let mut sim = self.lock();
-        let (mut trace, seen) = (std::mem::take(&mut sim.trace), std::mem::take(&mut sim.seen));
+    pub fn reset(&self, from: Option<&Snapshot>, strikes: &[Strike], left: u8, transcript: bool) {
+        let mut history = self.lock();
+        let (mut trace, seen) = (std::mem::take(&mut history.trace), std::mem::take(&mut history.seen));
         trace.clear();
-        let new =
-            Sim { strikes: strikes.to_vec(), tale: tale.then(Tale::default), trace, seen, left, ..Sim::default() };
-        *sim = match from {
-            None => Sim {
-                model: self.script.model.clone(),
-                reach: vec![Reach::Here; self.script.places.len()],
-                hashes: vec![None; self.script.graph.steps.len()],
+        let new = History {
+            strikes: strikes.to_vec(),
+            transcript: transcript.then(Transcript::default),
+            trace,
+            seen,
+            left,
+            ..History::default()
+        };
+        *history = match from {
+            None => History {
+                model: self.scenario.model.clone(),
+                reach: vec![Reach::Here; self.scenario.places.len()],
+                hashes: vec![None; self.scenario.graph.steps.len()],
                 ..new
             },
-            Some(from) => Sim {
+            Some(from) => History {
                 model: from.model.clone(),
                 reach: from.reach.clone(),
                 receipts: from.receipts.clone(),
@@ -183,15 +186,15 @@ impl Stage {
     }
 
     /// One call on the world. `None`: the controller is dead, and its call never returns.
-    pub fn play<T>(&self, act: impl FnOnce(&Script, &mut Sim) -> T) -> Option<T> {
-        let mut sim = self.lock();
-        if sim.dead {
+    fn play<T>(&self, step: Option<usize>, act: impl FnOnce(&mut Turn<'_>) -> T) -> Option<T> {
+        let mut history = self.lock();
+        if history.dead {
             return None;
         }
-        let done = act(&self.script, &mut sim);
-        sim.settle();
-        if sim.dead {
-            sim.wake_main();
+        let done = act(&mut Turn { scenario: &self.scenario, history: &mut history, step });
+        history.settle();
+        if history.dead {
+            history.wake_main();
             return None;
         }
         Some(done)
@@ -199,63 +202,63 @@ impl Stage {
 
     /// Lets a future sleep until an instant of the simulated clock.
     pub fn poll_sleep(&self, until: Duration, waker: &Waker) -> bool {
-        let mut sim = self.lock();
-        let over = !sim.dead && sim.now >= until;
+        let mut history = self.lock();
+        let over = !history.dead && history.now >= until;
         if !over {
-            sim.sleepers.push((until, waker.clone()));
+            history.sleepers.push((until, waker.clone()));
         }
         over
     }
 
     /// Called when nobody can go on: time passes to the next that waits for it.
     pub fn idle(&self) {
-        let mut sim = self.lock();
-        if sim.dead {
-            sim.wake_main();
+        let mut history = self.lock();
+        if history.dead {
+            history.wake_main();
             return;
         }
-        let Some(next) = sim.sleepers.iter().map(|(until, _)| *until).min() else {
-            sim.waits_for_ever = true;
-            sim.dead = true;
-            sim.wake_main();
+        let Some(next) = history.sleepers.iter().map(|(until, _)| *until).min() else {
+            history.waits_for_ever = true;
+            history.dead = true;
+            history.wake_main();
             return;
         };
-        sim.now = sim.now.max(next);
-        let now = sim.now;
-        for (_, waker) in sim.sleepers.extract_if(.., |(until, _)| *until <= now) {
+        history.now = history.now.max(next);
+        let now = history.now;
+        for (_, waker) in history.sleepers.extract_if(.., |(until, _)| *until <= now) {
             waker.wake();
         }
     }
 
     /// Remembers who waits for the controller; whether it is dead.
     pub fn watch(&self, waker: &Waker) -> bool {
-        let mut sim = self.lock();
-        if sim.main.as_ref().is_none_or(|m| !m.will_wake(waker)) {
-            sim.main = Some(waker.clone());
+        let mut history = self.lock();
+        if history.main.as_ref().is_none_or(|m| !m.will_wake(waker)) {
+            history.main = Some(waker.clone());
         }
-        sim.dead
+        history.dead
     }
 
     /// A new controller can begin.
     pub fn revive(&self) {
-        let mut sim = self.lock();
-        (sim.dead, sim.clean) = (sim.broken.is_some() || sim.merged, true);
-        sim.sleepers.clear();
-        sim.looking.clear();
+        let mut history = self.lock();
+        (history.dead, history.clean) = (history.broken.is_some() || history.merged, true);
+        history.sleepers.clear();
+        history.looking.clear();
     }
 }
 
-impl Sim {
+impl History {
     fn wake_main(&self) {
         if let Some(main) = &self.main {
             main.wake_by_ref();
         }
     }
 
-    pub fn fail(&mut self, broken: Broken) {
+    pub fn fail(&mut self, broken: Violation) {
         if self.broken.is_none() {
-            if let Some(tale) = &mut self.tale {
-                tale.broken(&broken);
+            if let Some(transcript) = &mut self.transcript {
+                transcript.broken(&broken);
             }
             self.broken = Some(broken);
         }
@@ -263,42 +266,37 @@ impl Sim {
     }
 
     /// Takes in what the model says of something that was done.
-    pub fn keep(&mut self, result: Result<(), Broken>) {
+    pub fn keep(&mut self, result: Result<(), Violation>) {
         if let Err(broken) = result {
             self.fail(broken);
         }
     }
 
-    /// Numbers a call; the fault that strikes it, if one does.
-    pub fn point(&mut self, script: &Script, call: Call, what: &str) -> Option<Fault> {
-        self.point_of(script, call, current_step(script), what)
-    }
-
-    /// The same for a step that is known.
-    pub fn point_of(&mut self, script: &Script, call: Call, step: Option<usize>, what: &str) -> Option<Fault> {
+    /// Numbers a call of a step; the fault that strikes it, if one does.
+    pub fn point(&mut self, scenario: &Scenario, call: Call, step: Option<usize>, what: &str) -> Option<Fault> {
         let n = self.offset + self.trace.len() as u32;
         let record =
-            step.zip(self.state.as_ref()).and_then(|(s, state)| Some(state.step(&script.graph.steps.get(s)?.id)));
+            step.zip(self.state.as_ref()).and_then(|(s, state)| Some(state.step(&scenario.graph.steps.get(s)?.id)));
         let (attempt, open) =
             record.map_or((0, false), |r| (r.attempts, matches!(r.state, StepState::Running | StepState::Undoing)));
         let id = step.map_or(u32::MAX, |s| s as u32);
         self.trace.push(Point { call, step: id, attempt });
         if !matches!(call, Call::Append { .. }) && !open {
             if call.writes() && !self.sweeps(call) {
-                self.fail(Broken::NoIntent);
+                self.fail(Violation::NoIntent);
             } else if !self.looking.contains(&id) {
                 self.looking.push(id);
             }
         }
         if n > self.offset + ENDLESS {
-            self.fail(Broken::Endless);
+            self.fail(Violation::Endless);
         }
         self.start_late();
         let fault = self.strikes.get(self.struck).filter(|(at, _)| *at == n).map(|(_, fault)| *fault);
         self.struck += usize::from(fault.is_some());
-        if let Some(tale) = &mut self.tale {
-            let step = step.and_then(|s| script.graph.steps.get(s)).map_or("", |s| &s.id);
-            tale.point(step, what, fault);
+        if let Some(transcript) = &mut self.transcript {
+            let step = step.and_then(|s| scenario.graph.steps.get(s)).map_or("", |s| &s.id);
+            transcript.point(step, what, fault);
         }
         if fault == Some(Fault::ClockJump) {
             self.now += Duration::from_secs(3600);
@@ -330,26 +328,6 @@ impl Sim {
         self.keep(held);
     }
 
-    /// Whether a place answers; counts the call.
-    pub fn answers(&mut self, place: usize) -> bool {
-        let Some(reach) = self.reach.get_mut(place) else { return true };
-        match *reach {
-            Reach::Here => true,
-            Reach::Gone => false,
-            Reach::Away(left) => {
-                *reach = if left > 1 { Reach::Away(left - 1) } else { Reach::Here };
-                false
-            }
-        }
-    }
-
-    /// Takes a place out of reach.
-    pub fn lose(&mut self, place: usize, fault: Fault) {
-        if let Some(reach) = self.reach.get_mut(place) {
-            *reach = if fault == Fault::Away { Reach::Away(AWAY - 1) } else { Reach::Gone };
-        }
-    }
-
     /// The operator mends what is broken.
     pub fn mend(&mut self) {
         self.reach.fill(Reach::Here);
@@ -375,7 +353,7 @@ impl Sim {
     }
 }
 
-impl Sim {
+impl History {
     /// Keeps a quiet state for the histories that go on from it.
     pub fn keep_quiet(&mut self) {
         let Some(state) = self.state.clone() else { return };
@@ -393,7 +371,65 @@ impl Sim {
     }
 }
 
-/// The step whose task is running.
-pub(super) fn current_step(script: &Script) -> Option<usize> {
-    engine::with_current_step(|id| script.index.get(id).copied()).flatten()
+/// Who calls: a step of the run, or the engine itself.
+pub(super) struct Caller {
+    pub simulation: Arc<Simulation>,
+    pub step: Option<usize>,
+}
+
+impl Caller {
+    /// One call on the world. Never returns when the controller that makes it is dead.
+    pub async fn call<T>(&self, act: impl FnOnce(&mut Turn<'_>) -> T) -> T {
+        match self.simulation.play(self.step, act) {
+            Some(played) => played,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A call while it is played: nothing else happens meanwhile.
+pub(super) struct Turn<'a> {
+    pub scenario: &'a Scenario,
+    pub history: &'a mut History,
+    /// The step whose call it is.
+    pub step: Option<usize>,
+}
+
+impl Turn<'_> {
+    /// Numbers it; the fault that strikes it, if one does.
+    pub fn point(&mut self, call: Call, what: &str) -> Option<Fault> {
+        self.history.point(self.scenario, call, self.step, what)
+    }
+
+    /// The index of a host or director that can be out of reach.
+    pub fn place(&self, name: &str) -> usize {
+        self.scenario.places.get(name).copied().unwrap_or(usize::MAX)
+    }
+
+    /// Whether a host or director answers; counts the call.
+    pub fn answers(&mut self, name: &str) -> bool {
+        let place = self.place(name);
+        let Some(reach) = self.history.reach.get_mut(place) else { return true };
+        match *reach {
+            Reach::Here => true,
+            Reach::Gone => false,
+            Reach::Away(left) => {
+                *reach = if left > 1 { Reach::Away(left - 1) } else { Reach::Here };
+                false
+            }
+        }
+    }
+
+    /// Takes a host or director out of reach, if the fault is of that kind.
+    pub fn lose(&mut self, name: &str, fault: Fault) {
+        let lost = match fault {
+            Fault::Away => Reach::Away(AWAY - 1),
+            Fault::Gone => Reach::Gone,
+            _ => return,
+        };
+        let place = self.place(name);
+        if let Some(reach) = self.history.reach.get_mut(place) {
+            *reach = lost;
+        }
+    }
 }

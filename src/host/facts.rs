@@ -1,0 +1,78 @@
+//! What is known of a host: what it is, what it has, and what is at paths. Plain data.
+//!
+//! Must never hold a guess: what the host did not say is `None`.
+
+use serde::{Deserialize, Serialize};
+
+/// The namespace in which all processes of a machine are visible has this number on every Linux.
+pub const FIRST_PIDS: &str = "pid:[4026531836]";
+
+/// What a host is and has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// `Debian GNU/Linux 12 (bookworm)`; `unknown` where the host does not say.
+    pub os: String,
+    /// `Linux 6.1.0-18-amd64`.
+    pub kernel: String,
+    /// Machine type: `x86_64`, `aarch64`.
+    pub arch: String,
+    /// User id of the login.
+    pub uid: u32,
+    /// Name of the login.
+    pub user: String,
+    /// Processors.
+    pub cpus: Option<u32>,
+    /// Main memory in bytes.
+    pub memory: Option<u64>,
+    /// What the login's processes may do beyond others: a bit for each Linux capability that is effective.
+    #[serde(default)]
+    pub rights: Option<u64>,
+    /// Whether the login sees all processes, and not only those of a container.
+    #[serde(default)]
+    pub sees_all: Option<bool>,
+    /// The host's clock against this machine's.
+    pub clock: ClockSkew,
+    /// The paths asked for, in that order.
+    pub paths: Vec<PathFacts>,
+}
+
+/// How far a host's clock is ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockSkew {
+    /// Milliseconds ahead of this machine; negative when behind.
+    pub millis: i64,
+    /// The true value is at most this many milliseconds away: half the time the question took.
+    pub error_millis: u64,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathFacts {
+    /// The path as asked for.
+    pub path: String,
+    /// Whether there is anything (where a symlink leads to, if it is one).
+    pub exists: bool,
+    /// Whether it is a directory.
+    pub directory: bool,
+    /// Whether the login may read it.
+    pub readable: bool,
+    /// Whether the login may write to it.
+    pub writable: bool,
+    /// The path itself, or the nearest parent that exists.
+    pub nearest: String,
+    /// Whether the login may write there, so that the path could be made.
+    pub nearest_writable: bool,
+    /// Free bytes of its file system for this login.
+    pub free_bytes: Option<u64>,
+    /// Free inodes; `None` where the file system does not count them.
+    pub free_inodes: Option<u64>,
+    /// Kind of its file system: the number that `statfs` has for it.
+    #[serde(default)]
+    pub filesystem: Option<u64>,
+    /// File systems that are mounted below it.
+    #[serde(default)]
+    pub mounts: Option<u64>,
+    /// Layers of overlays that are written to in it.
+    #[serde(default)]
+    pub layers: Option<u64>,
+}

@@ -1,0 +1,112 @@
+//! Hosts, at the level of what is meant: the trait that planner, checks and engine use, and the plain data it speaks in.
+//!
+//! Must never know how a host is reached, what a script looks like or what it prints: that is `ssh`, or a simulation.
+
+mod facts;
+mod receipt;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::model::Host;
+use crate::outside::Error;
+
+pub use facts::{ClockSkew, FIRST_PIDS, Facts, PathFacts};
+pub use receipt::{ReceiptKey, ReceiptStatus, run_once};
+
+/// A command for a POSIX shell on a host.
+#[derive(Debug, Clone, Default)]
+pub struct Command {
+    /// The script. It runs whole, or not at all when it arrives cut.
+    pub script: String,
+    /// Positional parameters `$1`…; any bytes but NUL survive.
+    pub args: Vec<String>,
+    /// Environment of the script: the place for secrets. It is never in a command line or a file there.
+    pub env: BTreeMap<String, String>,
+    /// How long it may take. `None`: [`Command::DEFAULT_TIMEOUT`].
+    pub timeout: Option<Duration>,
+}
+
+impl Command {
+    /// How long a command may take that names no limit.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// How long it may take.
+    pub fn limit(&self) -> Duration {
+        self.timeout.unwrap_or(Self::DEFAULT_TIMEOUT)
+    }
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Exit status; 128 + n for signal n.
+    pub status: i32,
+    /// The first 64 KiB of standard output, raw.
+    pub stdout: Vec<u8>,
+    /// The last 64 KiB of standard error, raw.
+    pub stderr: Vec<u8>,
+    /// Whether any output was dropped.
+    pub truncated: bool,
+}
+
+/// Established connections to a service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionCount {
+    /// How many.
+    pub count: u64,
+    /// Up to ten peers with most of them: `10.0.0.7 (3)`.
+    pub peers: Vec<String>,
+}
+
+/// Size of a tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeSize {
+    /// Entries of all kinds.
+    pub entries: u64,
+    /// Bytes of all regular files.
+    pub bytes: u64,
+}
+
+/// What can be asked of hosts.
+///
+/// What changes something there runs under a receipt, which the host keeps: the same key can be asked for again and again, and its command
+/// runs once. Fences keep older controllers out: a host that has seen a newer fence answers [`ReceiptStatus::Fenced`] and does nothing.
+#[async_trait]
+pub trait Hosts: Send + Sync {
+    /// Runs a command that only reads, to its end: a probe, a question whether something is done, a load.
+    async fn query(&self, host: &Host, command: &Command) -> Result<Output, Error>;
+
+    /// Starts a command under a key unless it is decided already whether that one starts, and waits up to `wait` for its end. Refused
+    /// where the run has no place for receipts, because it was never made or was taken away again.
+    async fn start(
+        &self,
+        host: &Host,
+        key: &ReceiptKey,
+        fence: u64,
+        command: &Command,
+        wait: Duration,
+    ) -> Result<ReceiptStatus, Error>;
+
+    /// Asks what became of a key, and waits up to `wait` for the end of a command that runs. Makes the place for the run's receipts.
+    async fn fetch(&self, host: &Host, key: &ReceiptKey, fence: u64, wait: Duration) -> Result<ReceiptStatus, Error>;
+
+    /// Sees to it that a command which has not started never does; tells what is known about it.
+    async fn seal(&self, host: &Host, key: &ReceiptKey, fence: u64) -> Result<ReceiptStatus, Error>;
+
+    /// Removes all receipts of a run; refused while one of its commands runs.
+    async fn forget(&self, host: &Host, run: &str) -> Result<(), Error>;
+
+    /// Counts the established connections to a local port; `address` limits them to one local address. Never zero because it could not look.
+    async fn connections(&self, host: &Host, address: Option<IpAddr>, port: u16) -> Result<ConnectionCount, Error>;
+
+    /// What a host is and has, and what is at paths, which are absolute or start with `~/`.
+    async fn facts(&self, host: &Host, paths: &[String]) -> Result<Facts, Error>;
+
+    /// Counts what is below a path on its file system, and how large it is.
+    async fn tree_size(&self, host: &Host, path: &str) -> Result<TreeSize, Error>;
+}
