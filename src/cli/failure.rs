@@ -1,7 +1,6 @@
 //! The one place that turns errors into text for people.
 
 use super::load::BadFiles;
-use crate::copy::CopyError;
 use crate::engine::EngineError;
 use crate::journal::JournalError;
 use crate::lock::LockError;
@@ -42,11 +41,10 @@ pub fn print(error: &anyhow::Error) {
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     let own = cause.downcast_ref::<Advised>().map(|e| e.hint.clone());
     let outside = || cause.downcast_ref::<Error>().and_then(|e| e.hint.clone());
-    let copy = || cause.downcast_ref::<CopyError>().and_then(|e| e.hint.clone());
     let lock = || cause.downcast_ref::<LockError>().and_then(LockError::hint);
     let store = || cause.downcast_ref::<StoreError>().and_then(StoreError::hint);
     let journal = || journal_error(cause).and_then(JournalError::hint);
-    own.or_else(outside).or_else(copy).or_else(lock).or_else(store).or_else(journal)
+    own.or_else(outside).or_else(lock).or_else(store).or_else(journal)
 }
 
 /// Errors that are shown as the one they hold hide it from the chain.

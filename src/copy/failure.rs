@@ -5,6 +5,7 @@
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::outside::{Certainty, Error, Kind};
 use crate::text;
 
 /// The host of a pair on which something happened.
@@ -58,6 +59,24 @@ impl Failure {
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
+}
+
+impl Failure {
+    /// The same as an error of that host. Running a pass or a comparison again is always safe; of a stream, its controller knows more.
+    pub fn at(self, host: &str) -> Error {
+        let error = Error { hint: self.hint, ..failed(host, self.what) };
+        if self.retryable { transient(error) } else { error }
+    }
+}
+
+/// What could not be done for a copy on a host, and cannot be until somebody mends something.
+pub fn failed(host: &str, what: impl Into<String>) -> Error {
+    Error::new(host, Kind::Refused, what).certainty(Certainty::NotDone)
+}
+
+/// The same where trying again by itself makes sense.
+pub fn transient(error: Error) -> Error {
+    Error { kind: Kind::Lost, transient: true, ..error }
 }
 
 /// A path for people.

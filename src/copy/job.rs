@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{DataPath, Host, TreeRules};
+use crate::outside::Error;
 
 /// One tree to carry from one host to another. The same job always means the same manifest.
 #[derive(Debug, Clone)]
@@ -130,16 +131,6 @@ pub struct StreamReport {
     pub millis: u64,
 }
 
-/// Why a stream did not come to its end.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{error}")]
-pub struct StreamError {
-    /// What happened.
-    pub error: CopyError,
-    /// Whether nobody can tell what the command on the target has done: it may have got everything.
-    pub unknown: bool,
-}
-
 /// What a pass would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preview {
@@ -220,40 +211,23 @@ pub type OnProgress<'a> = &'a (dyn Fn(CopyProgress) + Send + Sync);
 /// Carries trees.
 #[async_trait]
 pub trait Copier: Send + Sync {
-    /// Brings the target up to what the source has: the first pass sends everything, later ones what changed.
-    async fn pass(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<PassReport, CopyError>;
+    /// Brings the target up to what the source has: the first pass sends everything, later ones what changed. Running it again is
+    /// always safe.
+    async fn pass(&self, job: &CopyJob, progress: OnProgress<'_>) -> Result<PassReport, Error>;
 
     /// Compares every entry by its content on both disks.
-    async fn verify(
-        &self,
-        job: &CopyJob,
-        when: VerifyMode,
-        progress: OnProgress<'_>,
-    ) -> Result<VerifyReport, CopyError>;
+    async fn verify(&self, job: &CopyJob, when: VerifyMode, progress: OnProgress<'_>) -> Result<VerifyReport, Error>;
 
     /// Changes how fast the passes of a job go that are under way, in bytes per second: `None` for no limit, 0 to stand still. The next
     /// pass begins as its job says.
     fn limit(&self, job: &str, bandwidth: Option<u64>);
 
-    /// Pours a stream. No success when either command fails or the stream was cut.
-    async fn stream(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, StreamError>;
+    /// Pours a stream. No success when either command fails or the stream was cut. The error's certainty is about the command on the
+    /// target, which may have got everything.
+    async fn stream(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, Error>;
 
     /// Removes what the engine put on a host: agents, manifests of these jobs.
-    async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError>;
-}
-
-/// Why a pass or a comparison did not come to its end. Running it again is always safe.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{host}: {what}")]
-pub struct CopyError {
-    /// The host where it happened.
-    pub host: String,
-    /// What happened, where (path) and why, in one sentence, escaped.
-    pub what: String,
-    /// What to do next.
-    pub hint: Option<String>,
-    /// Whether trying again by itself makes sense (a broken connection).
-    pub retryable: bool,
+    async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), Error>;
 }
 
 /// Whether `id` can identify a job: letters, digits, `-`, `_` and `.`, so that it can be a file name.

@@ -39,6 +39,6 @@ pub mod watch;
 pub mod wire;
 
 pub use self::job::{
-    Copier, CopyError, CopyJob, CopyProgress, DataRoute, OnProgress, PassReport, Preview, ScanMode, StreamError,
-    StreamJob, StreamReport, VerifyMode, VerifyReport,
+    Copier, CopyJob, CopyProgress, DataRoute, OnProgress, PassReport, Preview, ScanMode, StreamJob, StreamReport,
+    VerifyMode, VerifyReport,
 };

@@ -27,7 +27,9 @@ pub(super) async fn undo(context: &Context, step: &Step, found: &Found) -> Effec
         (Undo::Members(traffic), Some(Before::Pool(before))) => {
             restore(context, step, traffic, before, found.ramped).await
         }
-        (Undo::Ttl { director, pool }, Some(Before::Ttl(ttl))) => traffic::set_ttl(context, director, pool, *ttl).await,
+        (Undo::Ttl { director, pool }, Some(Before::Ttl(ttl))) => {
+            traffic::set_ttl(context, step, director, pool, *ttl).await
+        }
         (Undo::Command(hook), _) => execute::undo_hook(context, step, hook, found).await,
         (Undo::Nothing | Undo::Members(_) | Undo::Ttl { .. }, _) => ended("there is nothing to put back"),
     }
@@ -40,7 +42,7 @@ async fn restore(context: &Context, step: &Step, back: &TrafficStep, before: &Po
         Effect::Ended(StepResult::Done { .. }) => {}
         other => return other,
     }
-    let applied = traffic::apply(context, director, pool, &traffic::back(changes, before), None).await;
+    let applied = traffic::apply(context, step, director, pool, &traffic::back(changes, before), None).await;
     if !matches!(applied, Effect::Ended(StepResult::Done { .. })) || !ramped {
         return applied;
     }

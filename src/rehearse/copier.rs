@@ -4,16 +4,22 @@ use async_trait::async_trait;
 
 use super::fault::{Call, Fault};
 use super::simulation::{Caller, Turn};
-use crate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, VerifyMode, VerifyReport};
-use crate::copy::{StreamError, StreamJob, StreamReport};
+use crate::copy::{Copier, CopyJob, OnProgress, PassReport, VerifyMode, VerifyReport};
+use crate::copy::{StreamJob, StreamReport};
 use crate::model::Host;
+use crate::outside::{Certainty, Error, Kind};
 
-fn error(host: &Host, what: &str, retryable: bool) -> CopyError {
-    CopyError { host: host.name.clone(), what: what.to_owned(), hint: None, retryable }
+/// Running it again is safe.
+fn error(host: &Host, kind: Kind, what: &str) -> Error {
+    Error::new(host.name.as_str(), kind, what).certainty(Certainty::NotDone)
 }
 
-fn broke(host: &Host) -> CopyError {
-    error(host, "the connection broke", true)
+fn broke(host: &Host) -> Error {
+    error(host, Kind::Lost, "the connection broke")
+}
+
+fn unreachable(host: &Host) -> Error {
+    error(host, Kind::Unreachable, "cannot be reached")
 }
 
 impl Turn<'_> {
@@ -32,9 +38,9 @@ impl Turn<'_> {
         self.history.keep(copied);
     }
 
-    fn send(&mut self, job: &CopyJob) -> Result<PassReport, CopyError> {
+    fn send(&mut self, job: &CopyJob) -> Result<PassReport, Error> {
         if !self.reach_both(&[&job.source, &job.target]) {
-            return Err(error(&job.source, "cannot be reached", true));
+            return Err(unreachable(&job.source));
         }
         let pair = self.pair_of(&job.id);
         let fault = self.point(Call::Pass { verified: self.scenario.verified.contains(&job.id) }, "copies");
@@ -49,7 +55,7 @@ impl Turn<'_> {
                 self.history.model.leave_out(pair, &job.id);
                 Ok(PassReport::default())
             }
-            Some(Fault::Refused) => Err(error(&job.target, "no space left", false)),
+            Some(Fault::Refused) => Err(error(&job.target, Kind::Refused, "no space left")),
             Some(fault) => {
                 self.lose(&job.target.name, fault);
                 Err(broke(&job.target))
@@ -57,9 +63,9 @@ impl Turn<'_> {
         }
     }
 
-    fn compare(&mut self, job: &CopyJob, when: VerifyMode) -> Result<VerifyReport, CopyError> {
+    fn compare(&mut self, job: &CopyJob, when: VerifyMode) -> Result<VerifyReport, Error> {
         if !self.reach_both(&[&job.source, &job.target]) {
-            return Err(error(&job.source, "cannot be reached", true));
+            return Err(unreachable(&job.source));
         }
         match self.point(Call::Verify, "compares") {
             None => {
@@ -69,7 +75,7 @@ impl Turn<'_> {
                 let different = u64::from(!same);
                 Ok(VerifyReport { files: 10, bytes: 1 << 20, different, examples, ..VerifyReport::default() })
             }
-            Some(Fault::Refused) => Err(error(&job.source, "a file cannot be read", false)),
+            Some(Fault::Refused) => Err(error(&job.source, Kind::Refused, "a file cannot be read")),
             Some(fault) => {
                 self.lose(&job.source.name, fault);
                 Err(broke(&job.source))
@@ -78,10 +84,9 @@ impl Turn<'_> {
     }
 
     /// Takes hold once at its end, or not at all; what arrived before a cut is the operator's to clear away.
-    fn pour(&mut self, job: &StreamJob) -> Result<StreamReport, StreamError> {
-        let failed = |unknown: bool, what: &str| Err(StreamError { error: error(&job.target, what, unknown), unknown });
+    fn pour(&mut self, job: &StreamJob) -> Result<StreamReport, Error> {
         if !self.reach_both(&[&job.source, &job.target]) {
-            return failed(false, "cannot be reached");
+            return Err(unreachable(&job.target));
         }
         let pair = self.pair_of(&job.id);
         let fault = self.point(Call::Stream, "streams");
@@ -97,18 +102,18 @@ impl Turn<'_> {
         }
         match fault {
             None => Ok(StreamReport { bytes: 1 << 20, ..StreamReport::default() }),
-            Some(Fault::Refused) => failed(false, "the command ended with status 1"),
-            Some(Fault::Before) => failed(false, "the connection could not be made"),
+            Some(Fault::Refused) => Err(error(&job.target, Kind::Refused, "the command ended with status 1")),
+            Some(Fault::Before) => Err(unreachable(&job.target)),
             Some(fault) => {
                 self.lose(&job.target.name, fault);
-                failed(true, "the connection broke")
+                Err(broke(&job.target).certainty(Certainty::Unknown))
             }
         }
     }
 
-    fn sweep(&mut self, host: &Host, jobs: &[String]) -> Result<(), CopyError> {
+    fn sweep(&mut self, host: &Host, jobs: &[String]) -> Result<(), Error> {
         if !self.answers(&host.name) {
-            return Err(error(host, "cannot be reached", true));
+            return Err(unreachable(host));
         }
         let fault = self.point(Call::CleanUp, "removes what the copy left");
         if matches!(fault, None | Some(Fault::ReplyLost | Fault::KilledAfter)) {
@@ -123,22 +128,22 @@ impl Turn<'_> {
 
 #[async_trait]
 impl Copier for Caller {
-    async fn pass(&self, job: &CopyJob, _: OnProgress<'_>) -> Result<PassReport, CopyError> {
+    async fn pass(&self, job: &CopyJob, _: OnProgress<'_>) -> Result<PassReport, Error> {
         self.call(|turn| turn.send(job)).await
     }
 
-    async fn verify(&self, job: &CopyJob, when: VerifyMode, _: OnProgress<'_>) -> Result<VerifyReport, CopyError> {
+    async fn verify(&self, job: &CopyJob, when: VerifyMode, _: OnProgress<'_>) -> Result<VerifyReport, Error> {
         self.call(|turn| turn.compare(job, when)).await
     }
 
     /// A simulated pass takes no time that a limit could change.
     fn limit(&self, _job: &str, _bandwidth: Option<u64>) {}
 
-    async fn stream(&self, job: &StreamJob, _: OnProgress<'_>) -> Result<StreamReport, StreamError> {
+    async fn stream(&self, job: &StreamJob, _: OnProgress<'_>) -> Result<StreamReport, Error> {
         self.call(|turn| turn.pour(job)).await
     }
 
-    async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), CopyError> {
+    async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), Error> {
         self.call(|turn| turn.sweep(host, jobs)).await
     }
 }

@@ -116,7 +116,7 @@ async fn cut_all_channels(path: DataPath) {
     };
     let (result, ()) = tokio::join!(engine.pass(&job, &|_| {}), cut);
     let error = result.unwrap_err();
-    assert!(error.retryable, "{error:?}");
+    assert!(error.transient, "{error:?}");
     assert!(!to.join("large").exists(), "half a file has its final name");
     job.bandwidth = None;
     engine.pass(&job, &|_| {}).await.unwrap();

@@ -192,7 +192,7 @@ fn a_full_disk_is_told_ahead_and_when_it_fills_up_meanwhile() {
     fs::write(pair.source().join("too large"), noise(1, 20 << 20)).unwrap();
     let ahead = pair.try_pass().unwrap_err();
     assert!(ahead.what.contains("has room for 8.0 MiB, but 20.0 MiB"), "{ahead:?}");
-    assert_eq!((ahead.host.as_str(), ahead.retryable), ("new", false));
+    assert_eq!((ahead.at.as_str(), ahead.transient), ("new", false));
     assert_eq!(walk(&pair.target()), Vec::<std::path::PathBuf>::new(), "nothing was sent");
     // Fits when it is looked at, but another writer is faster.
     fs::write(pair.source().join("too large"), noise(1, 6 << 20)).unwrap();
@@ -224,7 +224,7 @@ fn a_read_only_target_is_named() {
     mount.remount("ro");
     let error = pair.try_pass().unwrap_err();
     assert!(error.what.contains("Read-only file system"), "{error:?}");
-    assert_eq!(error.host, "new");
+    assert_eq!(error.at, "new");
 }
 
 /// A filesystem of its own, unmounted when dropped.
@@ -257,11 +257,11 @@ fn a_missing_source_and_a_missing_parent_of_the_target_change_nothing() {
     fs::remove_dir(pair.source()).unwrap();
     let error = pair.try_pass().unwrap_err();
     assert!(error.what.contains("cannot open the source directory"), "{error:?}");
-    assert!(error.what.contains("No such file") && error.host == "old", "{error:?}");
+    assert!(error.what.contains("No such file") && error.at == "old", "{error:?}");
     fs::create_dir(pair.source()).unwrap();
     pair.job.to = pair.dir.path().join("no/where").to_str().unwrap().to_owned();
     let error = pair.try_pass().unwrap_err();
-    assert!(error.what.contains("the parent of the target directory") && error.host == "new", "{error:?}");
+    assert!(error.what.contains("the parent of the target directory") && error.at == "new", "{error:?}");
     fs::write(pair.dir.path().join("file"), b"x").unwrap();
     pair.job.to = pair.dir.path().join("file").to_str().unwrap().to_owned();
     let error = pair.try_pass().unwrap_err();
@@ -317,7 +317,7 @@ fn a_file_that_cannot_be_read_is_named_and_everything_else_arrives_but_nothing_i
     fs::write(pair.source().join("open"), b"1").unwrap();
     let error = pair.try_pass().unwrap_err();
     assert!(error.what.contains("cannot open closed: Permission denied"), "{error:?}");
-    assert!(error.hint.is_some() && !error.retryable);
+    assert!(error.hint.is_some() && !error.transient);
     assert!(pair.target().join("open").exists() && pair.target().join("old").exists());
     fs::set_permissions(pair.source().join("closed"), fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(pair.pass().deleted, 1);

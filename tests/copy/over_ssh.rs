@@ -214,7 +214,7 @@ async fn a_connection_cut_on_the_direct_path_is_worth_another_try() {
     };
     let (result, ()) = tokio::join!(engine.pass(&job, &|_| {}), cut);
     let error = result.unwrap_err();
-    assert!(error.retryable, "{error:?}");
+    assert!(error.transient, "{error:?}");
     job.bandwidth = None;
     engine.pass(&job, &|_| {}).await.unwrap();
     assert_eq!(differences(&from, &to, &[]), "");
@@ -228,8 +228,8 @@ async fn a_host_that_is_down_is_named_and_worth_another_try() {
     fs::create_dir(&job.from).unwrap();
     hosts.target.stop();
     let error = engine.pass(&job, &|_| {}).await.unwrap_err();
-    assert_eq!(error.host, "new");
-    assert!(error.retryable, "{error:?}");
+    assert_eq!(error.at, "new");
+    assert!(error.transient, "{error:?}");
     hosts.target.start_again();
     engine.pass(&job, &|_| {}).await.unwrap();
 }
@@ -249,7 +249,7 @@ async fn a_target_that_dies_at_any_instant_of_the_direct_path_never_leaves_anyon
         let both = async { tokio::join!(engine.pass(&job, &|_| {}), cut) };
         let (result, ()) = tokio::time::timeout(crate::lab::process::PATIENCE, both).await.expect("someone waits");
         if let Err(error) = result {
-            assert!(error.retryable, "{error:?}");
+            assert!(error.transient, "{error:?}");
         }
         fs::write(from.join("plain"), format!("{delay}")).unwrap();
     }

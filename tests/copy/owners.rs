@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use async_trait::async_trait;
-use migrate::copy::CopyError;
 use migrate::copy::controller::{Channel, Local, Transport};
 use migrate::model::{Host, Owners};
+use migrate::outside::Error;
 
 use crate::lab::packages::program;
 use crate::pair::Pair;
@@ -24,7 +24,7 @@ const OTHER_HOST: &str = r#"mount --bind "$0" /etc/passwd && mount --bind "$1" /
 
 #[async_trait]
 impl Transport for OtherUsers {
-    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError> {
+    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, Error> {
         if host.name != "new" {
             return Local.open(host, argv).await;
         }

@@ -5,8 +5,9 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use migrate::copy::controller::{Engine, Local, Transport};
-use migrate::copy::{Copier, CopyError, CopyJob, OnProgress, PassReport, Preview, VerifyMode, VerifyReport};
+use migrate::copy::{Copier, CopyJob, OnProgress, PassReport, Preview, VerifyMode, VerifyReport};
 use migrate::model::{Host, SshTarget, TreeRules};
+use migrate::outside::Error;
 use tempfile::TempDir;
 
 use crate::lab::packages::program;
@@ -101,15 +102,15 @@ impl Pair {
         self.dir.path().join("target")
     }
 
-    pub fn try_pass(&self) -> Result<PassReport, CopyError> {
+    pub fn try_pass(&self) -> Result<PassReport, Error> {
         self.try_pass_with(&|_| {})
     }
 
-    pub fn try_pass_with(&self, progress: OnProgress<'_>) -> Result<PassReport, CopyError> {
+    pub fn try_pass_with(&self, progress: OnProgress<'_>) -> Result<PassReport, Error> {
         self.runtime.block_on(self.engine.pass(&self.job, progress))
     }
 
-    pub fn try_preview(&self) -> Result<Preview, CopyError> {
+    pub fn try_preview(&self) -> Result<Preview, Error> {
         self.runtime.block_on(self.engine.preview(&self.job, true, &|_| {}))
     }
 
@@ -117,7 +118,7 @@ impl Pair {
         self.try_pass().unwrap_or_else(|e| panic!("{e:?}"))
     }
 
-    pub fn try_verify(&self) -> Result<VerifyReport, CopyError> {
+    pub fn try_verify(&self) -> Result<VerifyReport, Error> {
         self.runtime.block_on(self.engine.verify(&self.job, VerifyMode::Frozen, &|_| {}))
     }
 

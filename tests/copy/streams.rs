@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use migrate::copy::{Copier, StreamError, StreamJob, StreamReport};
+use migrate::copy::{Copier, StreamJob, StreamReport};
+use migrate::outside::Error;
 use serde_json::Value;
 
 use crate::command::{Desk, ran, until};
@@ -25,7 +26,7 @@ fn job(hosts: &Hosts, from: &str, to: &str) -> StreamJob {
     }
 }
 
-async fn pour(hosts: &Hosts, relay: bool, job: &StreamJob) -> Result<StreamReport, StreamError> {
+async fn pour(hosts: &Hosts, relay: bool, job: &StreamJob) -> Result<StreamReport, Error> {
     let engine = if relay { hosts.engine().relaying() } else { hosts.engine() };
     let poured = engine.stream(job, &|_| {}).await;
     let keys = fs::read_to_string(hosts.target.home().join(".ssh/authorized_keys")).unwrap();
@@ -72,9 +73,9 @@ async fn a_command_that_fails_on_either_side_is_no_success_and_its_end_is_known(
             ("echo all", "cat >/dev/null; echo no commit; exit 5", "new", "ended with status 5: no commit"),
         ] {
             let failed = pour(&hosts, relay, &job(&hosts, from, to)).await.unwrap_err();
-            assert!(!failed.unknown, "{from}: {failed:?}");
-            assert_eq!(failed.error.host, host, "{from}: {failed:?}");
-            assert!(failed.error.what.contains(says), "{from}: {failed:?}");
+            assert!(!failed.is_unknown(), "{from}: {failed:?}");
+            assert_eq!(failed.at, host, "{from}: {failed:?}");
+            assert!(failed.what.contains(says), "{from}: {failed:?}");
         }
         assert!(!seen.exists(), "a part was taken for the whole");
     }
@@ -98,7 +99,7 @@ async fn a_stream_that_is_cut_never_looks_whole_to_its_command_and_its_end_is_un
         };
         let (poured, ()) = tokio::join!(pour(&hosts, relay, &job), cut);
         let failed = poured.unwrap_err();
-        assert!(failed.unknown, "{relay} {cut_source}: {failed:?}");
+        assert!(failed.is_unknown(), "{relay} {cut_source}: {failed:?}");
         let running = || hosts.target.session_processes().len() + hosts.source.session_processes().len();
         while running() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -120,8 +121,8 @@ async fn a_stream_that_takes_too_long_is_ended_on_both_sides_and_its_end_is_know
         let job = StreamJob { timeout: Some(Duration::from_secs(seconds)), ..job(&hosts, from, to) };
         let error = pour(&hosts, relay, &job).await.unwrap_err();
         let says = format!("took longer than its timeout of {seconds} s");
-        assert!(error.error.what.contains(&says), "{from}: {error:?}");
-        assert_eq!((error.unknown, error.error.host.as_str()), (unknown, "new"), "{from}: {error:?}");
+        assert!(error.what.contains(&says), "{from}: {error:?}");
+        assert_eq!((error.is_unknown(), error.at.as_str()), (unknown, "new"), "{from}: {error:?}");
         assert!(!seen.exists(), "{from}");
         let running = || hosts.target.session_processes().len() + hosts.source.session_processes().len();
         until("both commands to end", || running() == 0);

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use migrate::copy::CopyError;
 use migrate::copy::controller::{Channel, Local, Transport};
 use migrate::model::Host;
+use migrate::outside::Error;
 use tempfile::TempDir;
 
 use crate::pair::Pair;
@@ -26,7 +26,7 @@ struct Mount {
 
 #[async_trait]
 impl Transport for Mount {
-    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError> {
+    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, Error> {
         if host.name != "old" || !self.mounted.load(Ordering::SeqCst) {
             return Local.open(host, argv).await;
         }
@@ -70,7 +70,7 @@ fn a_root_that_is_not_mounted_any_more_is_refused_though_it_is_not_empty() {
         source.mounted.store(false, Ordering::SeqCst);
         let error = source.pair.try_pass().unwrap_err();
         assert!(error.what.contains("is on another filesystem than at the last pass"), "{error:?}");
-        assert!(error.hint.as_ref().unwrap().contains("allow_moved: true") && !error.retryable, "{error:?}");
+        assert!(error.hint.as_ref().unwrap().contains("allow_moved: true") && !error.transient, "{error:?}");
         assert!(target.join("a").exists() && !target.join("below").exists());
         let previewed = source.pair.try_preview().unwrap_err();
         assert_eq!((previewed.what, previewed.hint), (error.what, error.hint));

@@ -13,19 +13,20 @@ use crate::cli::connect;
 use crate::cli::environment::Environment;
 use crate::cli::failure::advised;
 use crate::cli::load::BadFiles;
+use crate::clock::SystemClock;
 use crate::config::{self, LoadOptions};
 use crate::copy::controller::{self, Engine, LocalOrSsh};
 use crate::copy::fs::filter::Filter;
 use crate::copy::location::{self, BadLocation, CopyRoots, Location, Login};
-use crate::copy::{Copier, CopyError, CopyJob, PassReport, VerifyMode, VerifyReport};
+use crate::copy::{Copier, CopyJob, PassReport, VerifyMode, VerifyReport};
 use crate::engine::Stop;
 use crate::model::{DataPath, Host, SshTarget, TreeRules};
+use crate::outside::Error;
+use crate::retry::{Policy, Retry};
 use crate::ssh::{self, Pool};
 
 /// This machine; no inventory has a host of such a name.
 const HERE: &str = "this machine";
-/// Tries of a pass whose connection broke; with `--watch` there is no end to them.
-const TRIES: u32 = 5;
 /// How long cleaning up after a failure may take: the hosts may be out of reach.
 const GOODBYE: Duration = Duration::from_secs(20);
 
@@ -117,7 +118,7 @@ impl AdHocCopy {
 
     async fn once(&self, args: &Args, show: &Show) -> anyhow::Result<()> {
         self.prepare().await?;
-        let report = self.pass(show, &self.job, TRIES).await?;
+        let report = self.pass(show, &self.job, Policy::LONG.tries).await?;
         show.passed(1, false, &report);
         self.conclude(args, show, report).await
     }
@@ -141,7 +142,7 @@ impl AdHocCopy {
         let CopyJob { source, target, from, to, .. } = &self.job;
         let there =
             controller::is_directory(self.transport.as_ref(), source, from).await.map_err(|e| match e.hint {
-                None => CopyError { hint: Some("`migrate copy` carries directories; look at SRC".to_owned()), ..e },
+                None => e.hint("`migrate copy` carries directories; look at SRC"),
                 Some(_) => e,
             })?;
         if !there {
@@ -158,18 +159,14 @@ impl AdHocCopy {
         Ok(())
     }
 
-    /// A pass whose connection breaks is worth another try, which goes on where it stopped.
-    async fn pass(&self, show: &Show, job: &CopyJob, tries: u32) -> Result<PassReport, CopyError> {
-        let mut nth = 1;
+    /// A pass whose connection breaks is worth another try, which goes on where it stopped; with `--watch` there is no end to them.
+    async fn pass(&self, show: &Show, job: &CopyJob, tries: u32) -> Result<PassReport, Error> {
+        let mut retry = Retry::new(&SystemClock, Policy { tries, ..Policy::LONG });
         loop {
             show.begin("copying");
             match self.engine.pass(job, &|now| show.progress(now)).await {
-                Err(e) if e.retryable && nth < tries => {
-                    show.note(&format!("{e}; trying again"));
-                    tokio::time::sleep(Duration::from_secs(1 << nth.min(5))).await;
-                    nth += 1;
-                }
-                ended => return ended,
+                Ok(report) => return Ok(report),
+                Err(e) => retry.after(e, |what| show.note(&what)).await?,
             }
         }
     }
@@ -186,7 +183,7 @@ impl AdHocCopy {
             show.note(&format!("{} differ; sending them again", crate::text::grouped(report.different)));
             examples = report.examples;
             let again = CopyJob { checksum: true, ..self.job.clone() };
-            add(total, &self.pass(show, &again, TRIES).await?);
+            add(total, &self.pass(show, &again, Policy::LONG.tries).await?);
         }
         let what = format!("source and target still differ after sending again: {}", examples.join("; "));
         Err(advised(what, "something writes to one of the two trees: stop it, then run the same command again"))

@@ -11,8 +11,10 @@ use async_trait::async_trait;
 use super::deploy::Installed;
 use super::transport::{Channel, Connection, Transport};
 use crate::copy::authorized_keys::tag;
-use crate::copy::job::{CopyError, CopyJob, StreamJob};
+use crate::copy::failure::{failed, transient};
+use crate::copy::job::{CopyJob, StreamJob};
 use crate::model::{DataPath, Host};
+use crate::outside::Error;
 use crate::ssh::command_line;
 
 /// How long the key may log in. Connections last longer; sshd reads the date in its own time zone.
@@ -26,7 +28,7 @@ pub trait TargetAccess: Send + Sync {
     /// Revokes the key. Connections that are open stay open.
     async fn withdraw(&self);
     /// Starts a receiving agent for the controller to relay to; `reason` is why the source cannot reach it itself.
-    async fn receiver(&self, reason: &str) -> Result<Channel, CopyError>;
+    async fn receiver(&self, reason: &str) -> Result<Channel, Error>;
     /// Starts one more on the same connection, for content only; `None` when there can be no more.
     async fn extra_channel(&self, connection: &dyn Connection) -> Option<Channel>;
 }
@@ -83,14 +85,11 @@ impl<'a> KeyAccess<'a> {
 }
 
 /// The plan wants the data to go from host to host, and it cannot.
-pub fn not_direct(job: &CopyJob, why: &str) -> CopyError {
-    let (source, target) = (&job.source.name, job.target.name.clone());
-    CopyError {
-        what: format!("{source} cannot send to {target} itself, as `path: direct` wants: {why}"),
-        host: target,
-        hint: Some("let the source reach the target's sshd, or say `path: auto` to relay where it cannot".to_owned()),
-        retryable: true,
-    }
+pub fn not_direct(job: &CopyJob, why: &str) -> Error {
+    let (source, target) = (&job.source.name, &job.target.name);
+    let what = format!("{source} cannot send to {target} itself, as `path: direct` wants: {why}");
+    transient(failed(target, what))
+        .hint("let the source reach the target's sshd, or say `path: auto` to relay where it cannot")
 }
 
 /// A line of `authorized_keys`. `None` when part of it could be read as another option.
@@ -129,7 +128,7 @@ impl TargetAccess for KeyAccess<'_> {
         }
     }
 
-    async fn receiver(&self, reason: &str) -> Result<Channel, CopyError> {
+    async fn receiver(&self, reason: &str) -> Result<Channel, Error> {
         self.withdraw().await;
         if let Some(job) = self.only_direct {
             return Err(not_direct(job, reason));

@@ -11,8 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::transport::{Channel, Ended, Transport};
-use crate::copy::job::CopyError;
+use crate::copy::failure::{failed, transient};
 use crate::model::Host;
+use crate::outside::Error;
 
 /// Where the agent lives unless the host says otherwise.
 const WORK_DIR: &str = "~/.migrate";
@@ -73,7 +74,7 @@ impl Deployer {
     }
 
     /// Makes sure that the agent is on a host.
-    pub async fn install(&self, transport: &dyn Transport, host: &Host) -> Result<Installed, CopyError> {
+    pub async fn install(&self, transport: &dyn Transport, host: &Host) -> Result<Installed, Error> {
         let key = (host.name.clone(), work_dir(host).to_owned());
         let slot = Arc::clone(self.ready.lock().await.entry(key).or_default());
         slot.get_or_try_init(|| self.deploy(transport, host)).await.cloned()
@@ -85,7 +86,7 @@ impl Deployer {
     }
 
     /// Removes the traces of jobs and the agent itself from a host.
-    pub async fn clean_up(&self, transport: &dyn Transport, host: &Host, jobs: &[String]) -> Result<(), CopyError> {
+    pub async fn clean_up(&self, transport: &dyn Transport, host: &Host, jobs: &[String]) -> Result<(), Error> {
         let (_, hash) = self.load(host).await?;
         let mut args = vec![work_dir(host), hash];
         args.extend(jobs.iter().map(String::as_str));
@@ -94,27 +95,28 @@ impl Deployer {
         Ok(())
     }
 
-    async fn deploy(&self, transport: &dyn Transport, host: &Host) -> Result<Installed, CopyError> {
+    async fn deploy(&self, transport: &dyn Transport, host: &Host) -> Result<Installed, Error> {
         let (bytes, hash) = self.load(host).await?;
         let said = run(transport, host, LOOK, &[work_dir(host), hash], &[]).await?;
         let find = |what: &str| said.iter().find_map(|line| line.strip_prefix(what)).map(str::to_owned);
-        let work = find("dir:").ok_or_else(|| failed(host, "the host did not say where its work directory is"))?;
+        let work =
+            find("dir:").ok_or_else(|| failed(&host.name, "the host did not say where its work directory is"))?;
         let home = find("home:").unwrap_or_default();
         if !said.iter().any(|line| line == "there") {
             let said = run(transport, host, UPLOAD, &[&work, hash], bytes).await?;
             if !said.iter().any(|line| line == "there") {
-                return Err(failed(host, "the agent could not be put on the host"));
+                return Err(failed(&host.name, "the agent could not be put on the host"));
             }
         }
         Ok(Installed { agent: format!("{work}/agent-{hash}"), work, home })
     }
 
-    async fn load(&self, host: &Host) -> Result<&(Arc<Vec<u8>>, String), CopyError> {
+    async fn load(&self, host: &Host) -> Result<&(Arc<Vec<u8>>, String), Error> {
         let load = || async {
             let bytes = tokio::fs::read(&self.program).await.map_err(|e| {
                 failed(
-                    host,
-                    &format!("cannot read this program ({}) to put it on the host: {e}", self.program.display()),
+                    &host.name,
+                    format!("cannot read this program ({}) to put it on the host: {e}", self.program.display()),
                 )
             })?;
             let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
@@ -126,7 +128,7 @@ impl Deployer {
 
 impl Installed {
     /// Runs the agent to its end; what it says on failure is the error.
-    pub async fn run(&self, transport: &dyn Transport, host: &Host, args: &[&str]) -> Result<(), CopyError> {
+    pub async fn run(&self, transport: &dyn Transport, host: &Host, args: &[&str]) -> Result<(), Error> {
         let mut argv = vec![&*self.agent, "agent"];
         argv.extend_from_slice(args);
         let Channel { mut reader, writer, ended, .. } = transport.open(host, &argv).await?;
@@ -134,7 +136,7 @@ impl Installed {
         let mut output = Vec::new();
         let _ = (&mut reader).take(OUTPUT).read_to_end(&mut output).await;
         let Ended { status, stderr } = ended.await?;
-        if status == Some(0) { Ok(()) } else { Err(failed(host, &stderr)) }
+        if status == Some(0) { Ok(()) } else { Err(failed(&host.name, &stderr)) }
     }
 }
 
@@ -149,7 +151,7 @@ async fn run(
     script: &str,
     args: &[&str],
     input: &[u8],
-) -> Result<Vec<String>, CopyError> {
+) -> Result<Vec<String>, Error> {
     let mut argv = vec!["/bin/sh", "-c", script, "sh"];
     argv.extend_from_slice(args);
     let mut channel = transport.open(host, &argv).await?;
@@ -165,19 +167,12 @@ async fn run(
     let (_, read, ended) = tokio::join!(send, receive, channel.ended);
     let Ended { status, stderr } = ended?;
     if let Err(e) = read {
-        return Err(CopyError { retryable: true, ..failed(host, &format!("the connection broke: {e}")) });
+        return Err(transient(failed(&host.name, format!("the connection broke: {e}"))));
     }
     if status != Some(0) {
         let hint = "set `work_dir` of the host to a directory that can be written and from which programs may run";
-        return Err(CopyError {
-            hint: Some(hint.into()),
-            ..failed(host, &format!("cannot prepare the host: {stderr}"))
-        });
+        return Err(failed(&host.name, format!("cannot prepare the host: {stderr}")).hint(hint));
     }
     let lines = String::from_utf8_lossy(&output).into_owned();
     Ok(lines.lines().filter_map(|line| line.strip_prefix(MARK)).map(str::to_owned).collect())
-}
-
-fn failed(host: &Host, what: &str) -> CopyError {
-    CopyError { host: host.name.clone(), what: what.to_owned(), hint: None, retryable: false }
 }

@@ -3,8 +3,9 @@
 use tokio::io::AsyncReadExt;
 
 use super::transport::{Channel, Ended, Transport};
-use crate::copy::job::CopyError;
+use crate::copy::failure::failed;
 use crate::model::Host;
+use crate::outside::Error;
 use crate::text;
 
 /// What is read of the output of a script that has none to give.
@@ -20,25 +21,25 @@ if [ -e "$1" ] || [ -h "$1" ]; then echo "it is there and is no directory" >&2; 
 const MAKE: &str = r#"[ -d "$1" ] || mkdir -- "$1""#;
 
 /// Whether there is a directory at `path`; what is there and is none is an error.
-pub async fn is_directory(transport: &dyn Transport, host: &Host, path: &str) -> Result<bool, CopyError> {
+pub async fn is_directory(transport: &dyn Transport, host: &Host, path: &str) -> Result<bool, Error> {
     let ended = run(transport, host, LOOK, path).await?;
     match ended.status {
         Some(0) => Ok(true),
         Some(NOTHING) => Ok(false),
-        _ => Err(failed(host, &format!("cannot use {}: {}", shown(path), ended.stderr))),
+        _ => Err(failed(&host.name, format!("cannot use {}: {}", shown(path), ended.stderr))),
     }
 }
 
 /// Makes a directory unless it is there; its parent must exist.
-pub async fn make_directory(transport: &dyn Transport, host: &Host, path: &str) -> Result<(), CopyError> {
+pub async fn make_directory(transport: &dyn Transport, host: &Host, path: &str) -> Result<(), Error> {
     let ended = run(transport, host, MAKE, path).await?;
     match ended.status {
         Some(0) => Ok(()),
-        _ => Err(failed(host, &format!("cannot make {}: {}", shown(path), ended.stderr))),
+        _ => Err(failed(&host.name, format!("cannot make {}: {}", shown(path), ended.stderr))),
     }
 }
 
-async fn run(transport: &dyn Transport, host: &Host, script: &str, path: &str) -> Result<Ended, CopyError> {
+async fn run(transport: &dyn Transport, host: &Host, script: &str, path: &str) -> Result<Ended, Error> {
     let Channel { mut reader, writer, ended, .. } =
         transport.open(host, &["/bin/sh", "-c", script, "sh", path]).await?;
     drop(writer);
@@ -49,8 +50,4 @@ async fn run(transport: &dyn Transport, host: &Host, script: &str, path: &str) -
 
 fn shown(path: &str) -> String {
     text::escape(path.as_bytes(), 200)
-}
-
-fn failed(host: &Host, what: &str) -> CopyError {
-    CopyError { host: host.name.clone(), what: what.to_owned(), hint: None, retryable: false }
 }

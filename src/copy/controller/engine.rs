@@ -11,10 +11,12 @@ use super::rate_limits::Limits;
 use super::relay::{Completed, HostNames, run_task};
 use super::transport::Transport;
 use super::watches::Watches;
+use crate::copy::failure::failed;
 use crate::copy::fs::filter::Filter;
-use crate::copy::job::{CopyError, CopyJob, OnProgress, Preview, is_job_id};
+use crate::copy::job::{CopyJob, OnProgress, Preview, is_job_id};
 use crate::copy::wire::task::{Dial, Task, TreeTask};
 use crate::model::{DataPath, Host};
+use crate::outside::Error;
 
 /// Carries trees between hosts with agents.
 pub struct Engine {
@@ -44,7 +46,7 @@ impl Engine {
     }
 
     /// Says what a pass would do. `target`: whether its root is there; where it is not, everything would be sent.
-    pub async fn preview(&self, job: &CopyJob, target: bool, progress: OnProgress<'_>) -> Result<Preview, CopyError> {
+    pub async fn preview(&self, job: &CopyJob, target: bool, progress: OnProgress<'_>) -> Result<Preview, Error> {
         match self.perform(job, |tree| Task::Preview { tree, target }, progress).await? {
             Completed::Previewed(preview) => Ok(preview),
             _ => Err(mixed_up(job)),
@@ -52,7 +54,7 @@ impl Engine {
     }
 
     /// Takes back the key of a copy that was broken off, if it is still there.
-    pub async fn withdraw(&self, job: &CopyJob) -> Result<(), CopyError> {
+    pub async fn withdraw(&self, job: &CopyJob) -> Result<(), Error> {
         let transport = self.transport.as_ref();
         let on_target = self.deployer.install(transport, &job.target).await?;
         let Installed { work, home, .. } = &on_target;
@@ -75,7 +77,7 @@ impl Engine {
         job: &CopyJob,
         task: impl FnOnce(TreeTask) -> Task + Send,
         progress: OnProgress<'_>,
-    ) -> Result<Completed, CopyError> {
+    ) -> Result<Completed, Error> {
         let limit = self.limits.of(&job.id, job.bandwidth);
         check(job)?;
         let transport = self.transport.as_ref();
@@ -129,9 +131,8 @@ fn tree_task(job: &CopyJob, dial: Option<Dial>) -> TreeTask {
 }
 
 /// Refuses what could never work before any host is touched.
-fn check(job: &CopyJob) -> Result<(), CopyError> {
-    let refuse =
-        |host: &Host, what: String| Err(CopyError { host: host.name.clone(), what, hint: None, retryable: false });
+fn check(job: &CopyJob) -> Result<(), Error> {
+    let refuse = |host: &Host, what: String| Err(failed(&host.name, what));
     if !is_job_id(&job.id) {
         return refuse(
             &job.source,
@@ -150,7 +151,7 @@ fn check(job: &CopyJob) -> Result<(), CopyError> {
     }
 }
 
-pub(super) fn mixed_up(job: &CopyJob) -> CopyError {
+pub(super) fn mixed_up(job: &CopyJob) -> Error {
     let what = "the copy agent sent an unexpected result".to_owned();
-    CopyError { host: job.source.name.clone(), what, hint: None, retryable: false }
+    failed(&job.source.name, what)
 }

@@ -16,9 +16,11 @@ use super::frames::{Broken, Reader, Writer, next, skip_noise, stream, write};
 use super::rate_limits::Limit;
 use super::transport::{Channel, Connection, Ended};
 use crate::copy::failure::{Failure, Side};
-use crate::copy::job::{CopyError, DataRoute, OnProgress, PassReport, Preview, StreamReport, VerifyReport};
+use crate::copy::failure::{failed, transient};
+use crate::copy::job::{DataRoute, OnProgress, PassReport, Preview, StreamReport, VerifyReport};
 use crate::copy::wire::frame::{Frame, HEADER, OutFrame, Route};
 use crate::copy::wire::task::{ControllerMessage, SenderMessage, Task};
+use crate::outside::Error;
 
 /// How long an agent may take to end once its streams are closed.
 const GOODBYE: Duration = Duration::from_secs(10);
@@ -75,7 +77,7 @@ pub async fn run_task(
     names: &HostNames,
     limit: &Limit<'_>,
     progress: OnProgress<'_>,
-) -> Result<Completed, CopyError> {
+) -> Result<Completed, Error> {
     let Channel { reader: mut from_source, writer: mut to_source, ended: source_ended, .. } = source;
     let receiver = async {
         start(&mut from_source, &mut to_source, task).await?;
@@ -309,10 +311,10 @@ async fn forward_down(from_target: &mut Reader, to_source: &ToSource) -> std::io
     }
 }
 
-type AgentEnd = Option<Result<Ended, CopyError>>;
+type AgentEnd = Option<Result<Ended, Error>>;
 
 /// The most telling reason for a failure: what an agent said, else how it or its connection ended.
-fn explain(broken: Broken, names: &HostNames, source: AgentEnd, target: AgentEnd) -> CopyError {
+fn explain(broken: Broken, names: &HostNames, source: AgentEnd, target: AgentEnd) -> Error {
     let (side, failure) = match broken {
         Broken::Failed(failure) if !failure.retryable => return error(names, failure),
         Broken::Failed(failure) => (failure.side, failure),
@@ -327,17 +329,17 @@ fn explain(broken: Broken, names: &HostNames, source: AgentEnd, target: AgentEnd
         Some(Ok(Ended { status, stderr })) if !stderr.is_empty() => {
             let status = status.map_or("without a status".to_owned(), |s| format!("with status {s}"));
             let what = format!("the copy agent ended {status}: {stderr}");
-            CopyError { host: names.of(side).to_owned(), what, hint: failure.hint, retryable: failure.retryable }
+            error(names, Failure { what, ..failure })
         }
         Some(Ok(Ended { status: Some(status @ 129..), .. })) => {
             let what = format!("the copy agent was ended by signal {}", status - 128);
-            CopyError { host: names.of(side).to_owned(), what, hint: None, retryable: true }
+            transient(failed(names.of(side), what))
         }
         _ => error(names, failure),
     }
 }
 
-pub(super) fn error(names: &HostNames, failure: Failure) -> CopyError {
-    let Failure { side, what, hint, retryable, .. } = failure;
-    CopyError { host: names.of(side).to_owned(), what, hint, retryable }
+pub(super) fn error(names: &HostNames, failure: Failure) -> Error {
+    let host = names.of(failure.side);
+    failure.at(host)
 }

@@ -8,18 +8,16 @@ use super::access::{KeyAccess, TargetAccess};
 use super::engine::Engine;
 use super::relay::{Completed, HostNames, error, run_task};
 use super::transport::{Channel, Connection};
-use crate::copy::job::{CopyError, OnProgress, StreamError, StreamJob, StreamReport, is_job_id};
+use crate::copy::failure::failed;
+use crate::copy::job::{OnProgress, StreamJob, StreamReport, is_job_id};
 use crate::copy::wire::task::{StreamTask, Task};
 use crate::model::DataPath;
+use crate::outside::{Certainty, Error};
 
 impl Engine {
     /// Pours a stream.
-    pub(super) async fn stream_data(
-        &self,
-        job: &StreamJob,
-        progress: OnProgress<'_>,
-    ) -> Result<StreamReport, StreamError> {
-        let certain = |error: CopyError| StreamError { error, unknown: false };
+    pub(super) async fn stream_data(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, Error> {
+        let certain = |error: Error| error.certainty(Certainty::NotDone);
         let names = HostNames { source: job.source.name.clone(), target: job.target.name.clone() };
         if !is_job_id(&job.id) {
             return Err(certain(failed(&names.source, "an invalid job id")));
@@ -45,27 +43,22 @@ impl Engine {
         match run_task(source, &task, relay, &access, &names, &limit, progress).await {
             Ok(Completed::Streamed(report)) => Ok(report),
             Ok(Completed::NotStreamed(failure)) => Err(certain(error(&names, failure))),
-            Ok(_) => {
-                Err(StreamError { error: failed(&names.source, "the agent sent an unexpected result"), unknown: true })
-            }
+            Ok(_) => Err(failed(&names.source, "the agent sent an unexpected result").certainty(Certainty::Unknown)),
             Err(e) => {
                 // Where the agent on the target was never reached, its command has never started.
                 let unknown = !access.refused.load(Ordering::Acquire);
-                Err(StreamError { error: self.forgetting(job, e).await, unknown })
+                let certainty = if unknown { Certainty::Unknown } else { Certainty::NotDone };
+                Err(self.forgetting(job, e).await.certainty(certainty))
             }
         }
     }
 
     /// Perhaps someone removed the agents: look again next time.
-    async fn forgetting(&self, job: &StreamJob, error: CopyError) -> CopyError {
+    async fn forgetting(&self, job: &StreamJob, error: Error) -> Error {
         self.deployer.forget(&job.source).await;
         self.deployer.forget(&job.target).await;
         error
     }
-}
-
-fn failed(host: &str, what: &str) -> CopyError {
-    CopyError { host: host.to_owned(), what: what.to_owned(), hint: None, retryable: false }
 }
 
 /// Remembers that the agent on the target could not be started.
@@ -84,7 +77,7 @@ impl TargetAccess for TrackedAccess<'_> {
         self.inner.withdraw().await;
     }
 
-    async fn receiver(&self, reason: &str) -> Result<Channel, CopyError> {
+    async fn receiver(&self, reason: &str) -> Result<Channel, Error> {
         let opened = self.inner.receiver(reason).await;
         self.refused.store(opened.is_err(), Ordering::Release);
         opened

@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use crate::copy::job::CopyError;
+use crate::copy::failure::failed;
 use crate::copy::wire::task::Dial;
 use crate::model::Host;
-use crate::outside::Error;
+use crate::outside::{Certainty, Error};
 use crate::ssh::beside::Beside;
 use crate::ssh::config::Endpoint;
 use crate::ssh::{Pool, Stream, known_hosts};
@@ -25,7 +25,7 @@ const STDERR_KEPT: usize = 16 << 10;
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// Starts `argv` and gives its streams.
-    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError>;
+    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, Error>;
 
     /// How another host could log in to this one by itself, or why it cannot.
     async fn dial(&self, _host: &Host) -> Result<Dial, String> {
@@ -40,7 +40,7 @@ pub struct Channel {
     /// Its standard input.
     pub writer: Box<dyn AsyncWrite + Send + Unpin>,
     /// Its end.
-    pub ended: BoxFuture<'static, Result<Ended, CopyError>>,
+    pub ended: BoxFuture<'static, Result<Ended, Error>>,
     /// The connection that it uses; none where the host is this machine.
     pub connection: Option<Box<dyn Connection>>,
 }
@@ -65,7 +65,7 @@ pub struct Ended {
 
 #[async_trait]
 impl Transport for Pool {
-    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError> {
+    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, Error> {
         Pool::open(self, host, argv).await.map(|stream| channel(host, stream)).map_err(|e| ssh_failed(host, e))
     }
 
@@ -113,8 +113,8 @@ impl Connection for Shared {
     }
 }
 
-fn ssh_failed(host: &Host, e: Error) -> CopyError {
-    CopyError { host: host.name.clone(), what: e.what, hint: e.hint, retryable: e.transient }
+fn ssh_failed(host: &Host, e: Error) -> Error {
+    Error { at: host.name.clone(), ..e }.certainty(Certainty::NotDone)
 }
 
 /// Every host is this machine.
@@ -123,9 +123,8 @@ pub struct Local;
 
 #[async_trait]
 impl Transport for Local {
-    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError> {
-        let failed = |what: String| CopyError { host: host.name.clone(), what, hint: None, retryable: false };
-        let (program, args) = argv.split_first().ok_or_else(|| failed("no program was named".into()))?;
+    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, Error> {
+        let (program, args) = argv.split_first().ok_or_else(|| failed(&host.name, "no program was named"))?;
         let mut child = tokio::process::Command::new(program)
             .args(args)
             .stdin(Stdio::piped())
@@ -135,20 +134,16 @@ impl Transport for Local {
             // A Ctrl-C on the terminal is for the controller, which ends its agents in its own time.
             .process_group(0)
             .spawn()
-            .map_err(|e| failed(format!("cannot start {program}: {e}")))?;
+            .map_err(|e| failed(&host.name, format!("cannot start {program}: {e}")))?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
-            return Err(failed(format!("{program} was started without its streams")));
+            return Err(failed(&host.name, format!("{program} was started without its streams")));
         };
         let host = host.clone();
         let ended = Box::pin(async move {
             let stderr = tail(stderr).await;
-            let status = child.wait().await.map_err(|e| CopyError {
-                host: host.name.clone(),
-                what: format!("cannot wait for a child process: {e}"),
-                hint: None,
-                retryable: false,
-            })?;
+            let status =
+                child.wait().await.map_err(|e| failed(&host.name, format!("cannot wait for a child process: {e}")))?;
             let signal = std::os::unix::process::ExitStatusExt::signal(&status).map(|n| 128 + n);
             Ok(Ended { status: status.code().or(signal), stderr })
         });
@@ -175,7 +170,7 @@ impl LocalOrSsh {
 
 #[async_trait]
 impl Transport for LocalOrSsh {
-    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, CopyError> {
+    async fn open(&self, host: &Host, argv: &[&str]) -> Result<Channel, Error> {
         Transport::open(self.on(host), host, argv).await
     }
 

@@ -1,16 +1,12 @@
 //! Steps that carry and compare trees.
 
-use std::time::Duration;
-
 use super::pace::Pace;
 use super::{Context, Effect, done, failed};
-use crate::copy::{CopyError, CopyJob, CopyProgress, PassReport, VerifyMode, VerifyReport};
+use crate::copy::{CopyJob, CopyProgress, PassReport, VerifyMode, VerifyReport};
 use crate::event::Notice;
+use crate::retry::Policy;
 use crate::step::{CompareStep, Comparison, CopyPass, CopyStep, Step, TreeStep};
 use crate::text;
-
-/// Tries of a pass or a comparison whose connection broke: each goes on where the one before ended.
-const TRIES: u32 = 5;
 
 impl Context {
     fn job(&self, step: &Step, tree: &TreeStep) -> Result<CopyJob, Effect> {
@@ -27,17 +23,6 @@ impl Context {
             checksum: false,
             fresh: false,
         })
-    }
-
-    /// Lets some time pass after a connection has broken; anything else is the end, and so is one that breaks again and again.
-    async fn try_again(&self, step: &Step, e: CopyError, attempt: &mut u32) -> Result<(), Effect> {
-        if !e.retryable || *attempt >= TRIES {
-            return Err(failed(e.to_string(), e.hint));
-        }
-        self.waiting(step, format!("{e}; trying again"));
-        self.world.clock.sleep(Duration::from_secs(1 << *attempt)).await;
-        *attempt += 1;
-        Ok(())
     }
 
     pub(super) fn on_progress(&self, step: &Step) -> impl Fn(CopyProgress) + Send + Sync + use<> {
@@ -81,13 +66,14 @@ async fn pass(
 ) -> Result<PassReport, Effect> {
     let progress = context.on_progress(step);
     let pace = Pace::of_tree(context, step, tree, live, &job.source);
-    let mut attempt = 1;
+    // Each try goes on where the one before ended.
+    let mut retry = context.retry(Policy::LONG);
     loop {
         context.leave_to_act().await?;
         let job = CopyJob { bandwidth: pace.now(), ..job.clone() };
         let pass = context.world.copier.pass(&job, &progress);
         match pace.keep(pass, |now| context.world.copier.limit(&job.id, now)).await {
-            Err(e) => context.try_again(step, e, &mut attempt).await?,
+            Err(e) => context.try_again(&mut retry, step, e).await?,
             Ok(report) => return Ok(report),
         }
     }
@@ -102,12 +88,13 @@ async fn verify(
 ) -> Result<VerifyReport, Effect> {
     let progress = context.on_progress(step);
     let pace = Pace::of_comparison(context, step, tree, when == VerifyMode::Ahead, &job.source);
-    let mut attempt = 1;
+    // Each try goes on where the one before ended.
+    let mut retry = context.retry(Policy::LONG);
     loop {
         let job = CopyJob { bandwidth: pace.now(), ..job.clone() };
         let verify = context.world.copier.verify(&job, when, &progress);
         match pace.keep(verify, |now| context.world.copier.limit(&job.id, now)).await {
-            Err(e) => context.try_again(step, e, &mut attempt).await?,
+            Err(e) => context.try_again(&mut retry, step, e).await?,
             Ok(report) => return Ok(report),
         }
     }

@@ -24,6 +24,8 @@ use crate::event::{Approval, Before, Direction, Notice, RunState, StepResult, Tu
 use crate::lock::Barred;
 use crate::model::Host;
 use crate::mutant::{self, Mutant};
+use crate::outside::{Certainty, Error};
+use crate::retry::{Policy, Retry};
 use crate::step::{Look, Step, StepKind};
 
 /// How long a lease that is too short or cannot be read is waited for: it is renewed meanwhile, or lost.
@@ -126,11 +128,11 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
         StepKind::Stream(pour) => stream::pour(context, step, pour, found).await,
         StepKind::CleanUp(clean_up) => copy::clean_up(context, &clean_up.hosts, &clean_up.jobs).await,
         StepKind::Traffic(set) => {
-            traffic::apply(context, &set.director, &set.pool, &set.changes, found.before.as_ref()).await
+            traffic::apply(context, step, &set.director, &set.pool, &set.changes, found.before.as_ref()).await
         }
-        StepKind::LowerTtl(lower) => traffic::set_ttl(context, &lower.director, &lower.pool, lower.ttl).await,
+        StepKind::LowerTtl(lower) => traffic::set_ttl(context, step, &lower.director, &lower.pool, lower.ttl).await,
         StepKind::RestoreTtl(restore) => match found.ttl {
-            Some(ttl) => traffic::set_ttl(context, &restore.director, &restore.pool, ttl).await,
+            Some(ttl) => traffic::set_ttl(context, step, &restore.director, &restore.pool, ttl).await,
             None => failed("the TTL from before the move is not in the journal", None),
         },
         StepKind::Gate(gate) => gate::wait(context, step, &gate.asks).await,
@@ -202,6 +204,16 @@ impl Context {
         }
     }
 
+    /// The tries of a piece of this step's work.
+    fn retry(&self, policy: Policy) -> Retry<'_> {
+        Retry::new(self.world.clock.as_ref(), policy)
+    }
+
+    /// Lets some time pass where another try helps, and tells that; ends the step otherwise.
+    async fn try_again(&self, retry: &mut Retry<'_>, step: &Step, error: Error) -> Result<(), Effect> {
+        retry.after(error, |what| self.waiting(step, what)).await.map_err(not_done)
+    }
+
     /// The host of that name. The plan was checked against the inventory, so a missing one is a damaged journal.
     fn host(&self, name: &str) -> Result<&Host, Effect> {
         self.world.hosts.get(name).ok_or_else(|| failed(format!("host {name} is not in the inventory any more"), None))
@@ -251,6 +263,15 @@ fn done(evidence: impl Into<String>) -> Effect {
 
 fn failed(why: impl Into<String>, hint: Option<String>) -> Effect {
     Effect::Ended(StepResult::Failed { why: why.into(), hint })
+}
+
+/// How a step ends with an error: failed, when it is certain that its work is not done.
+fn not_done(error: Error) -> Effect {
+    let why = error.to_string();
+    match error.certainty {
+        Certainty::Refused | Certainty::NotDone => failed(why, error.hint),
+        Certainty::Unknown => unknown(why, error.hint),
+    }
 }
 
 fn unknown(why: impl Into<String>, hint: Option<String>) -> Effect {

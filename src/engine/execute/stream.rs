@@ -2,17 +2,13 @@
 //!
 //! Must never pour a second time while nobody knows what became of the first, unless the plan says that this does no harm.
 
-use std::time::Duration;
-
 use super::pace::Pace;
 use super::{Context, Effect, Found, done, failed, unknown};
 use crate::copy::StreamJob;
 use crate::mutant::{self, Mutant};
+use crate::retry::Policy;
 use crate::step::{Step, StreamStep};
 use crate::text;
-
-/// Tries of a stream that may be poured twice.
-const TRIES: u32 = 5;
 
 /// Pours it. The host keeps no receipt of it: where the end is not known, people have to look.
 pub async fn pour(context: &Context, step: &Step, stream: &StreamStep, found: &Found) -> Effect {
@@ -33,7 +29,7 @@ pub async fn pour(context: &Context, step: &Step, stream: &StreamStep, found: &F
     }
     let progress = context.on_progress(step);
     let pace = Pace::of_stream(context, step, stream.bandwidth, &job.source);
-    let mut attempt = 1;
+    let mut retry = context.retry(Policy::LONG);
     loop {
         if let Err(barred) = context.leave_to_act().await {
             return barred;
@@ -48,14 +44,12 @@ pub async fn pour(context: &Context, step: &Step, stream: &StreamStep, found: &F
                     text::bytes(report.bytes)
                 ));
             }
-            Err(e) if !e.unknown => return failed(e.error.to_string(), e.error.hint),
-            Err(e) if stream.idempotent && attempt < TRIES => {
-                context.waiting(step, format!("{e}; trying again"));
-                context.world.clock.sleep(Duration::from_secs(1 << attempt)).await;
-                attempt += 1;
+            Err(e) if e.is_unknown() && !stream.idempotent => return unknown(e.to_string(), look()),
+            Err(e) => {
+                if let Err(ended) = context.try_again(&mut retry, step, e).await {
+                    return ended;
+                }
             }
-            Err(e) if stream.idempotent => return unknown(e.error.to_string(), e.error.hint),
-            Err(e) => return unknown(e.error.to_string(), look()),
         }
     }
 }

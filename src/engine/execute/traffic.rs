@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Context, Effect, done, failed, unknown};
+use super::{Context, Effect, done, failed, not_done};
 use crate::event::Before;
 use crate::model::{Change, Member, Mode, Pool};
-use crate::outside::{Certainty, Error};
+use crate::outside::Error;
+use crate::retry::Policy;
+use crate::step::Step;
 use crate::traffic::Director;
-
-/// Tries of an absolute write whose outcome is unknown, before an operator is asked.
-const TRIES: u32 = 3;
 
 impl Context {
     /// The director of that name.
@@ -43,6 +42,7 @@ pub async fn look_at_ttl(context: &Context, director: &str, pool: &str) -> Effec
 /// Applies changes and says what became of each member.
 pub async fn apply(
     context: &Context,
+    step: &Step,
     director: &str,
     pool: &str,
     changes: &[Change],
@@ -52,19 +52,25 @@ pub async fn apply(
         Ok(director) => director,
         Err(effect) => return effect,
     };
-    for attempt in 1.. {
-        if let Err(barred) = context.leave_to_act().await {
-            return barred;
-        }
-        match director.apply(pool, changes).await {
-            Ok(after) => return done(evidence(pool, changes, before, &after)),
-            Err(e) if e.transient && attempt < TRIES => {
-                context.world.clock.sleep(Duration::from_secs(attempt.into())).await;
-            }
-            Err(e) => return not_done(e),
+    match write(context, step, || director.apply(pool, changes)).await {
+        Ok(after) => done(evidence(pool, changes, before, &after)),
+        Err(effect) => effect,
+    }
+}
+
+/// Makes an absolute write, again where trying again helps.
+async fn write<F>(context: &Context, step: &Step, write: impl Fn() -> F) -> Result<Pool, Effect>
+where
+    F: Future<Output = Result<Pool, Error>>,
+{
+    let mut retry = context.retry(Policy::CALL);
+    loop {
+        context.leave_to_act().await?;
+        match write().await {
+            Ok(after) => return Ok(after),
+            Err(e) => context.try_again(&mut retry, step, e).await?,
         }
     }
-    failed("no attempt was made", None)
 }
 
 fn evidence(pool: &str, changes: &[Change], before: Option<&Before>, after: &Pool) -> String {
@@ -97,25 +103,13 @@ pub fn back(changes: &[Change], before: &Pool) -> Vec<Change> {
 }
 
 /// Sets a TTL.
-pub async fn set_ttl(context: &Context, director: &str, pool: &str, ttl: Duration) -> Effect {
+pub async fn set_ttl(context: &Context, step: &Step, director: &str, pool: &str, ttl: Duration) -> Effect {
     let director = match context.director(director) {
         Ok(director) => director,
         Err(effect) => return effect,
     };
-    if let Err(barred) = context.leave_to_act().await {
-        return barred;
-    }
-    match director.set_ttl(pool, ttl).await {
+    match write(context, step, || director.set_ttl(pool, ttl)).await {
         Ok(_) => done(format!("{pool} TTL is {} s", ttl.as_secs())),
-        Err(e) => not_done(e),
-    }
-}
-
-/// A refusal changed nothing; everything else leaves it open what the director has now.
-pub(super) fn not_done(error: Error) -> Effect {
-    let why = error.to_string();
-    match error.certainty {
-        Certainty::Refused | Certainty::NotDone => failed(why, error.hint),
-        Certainty::Unknown => unknown(why, error.hint),
+        Err(effect) => effect,
     }
 }

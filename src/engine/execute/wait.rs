@@ -4,8 +4,7 @@
 
 use std::time::Duration;
 
-use super::traffic::not_done;
-use super::{Context, Effect, done, failed, unknown};
+use super::{Context, Effect, done, failed, not_done, unknown};
 use crate::check::{Checks, HealthCheck, Outcome, Standing, Steady, Subject};
 use crate::model::OnDeadline;
 use crate::step::{EmptyStep, Step};
