@@ -61,7 +61,7 @@ async fn a_script_that_arrives_cut_is_refused() {
     let command = Command { script: format!("touch $HOME/ran; : {}", "x".repeat(400)), ..Command::default() };
     let error = lab.pool.run(&lab.host, &command).await.unwrap_err();
     assert_snapshot!(lab.shown(&error), @r#"
-    Failed: dal-1 (USER@ADDRESS:PORT): the script arrived cut or changed, so the host refused it: nothing was run
+    Refused: dal-1 (USER@ADDRESS:PORT): the script arrived cut or changed, so the host refused it: nothing was run
     hint: -
     "#);
     assert!(!lab.sshd.home().join("ran").exists());
@@ -71,7 +71,7 @@ async fn a_script_that_arrives_cut_is_refused() {
 async fn a_host_that_does_not_start_commands_says_what_it_printed() {
     let lab = lab_with(&["ForceCommand echo This account is not available; exit 1"], Options::default());
     assert_snapshot!(lab.shown(&lab.error(&lab.host).await), @r#"
-    Failed: dal-1 (USER@ADDRESS:PORT): the login worked, but the account's shell did not start the command (exit status 1); it printed: This account is not available
+    Refused: dal-1 (USER@ADDRESS:PORT): the login worked, but the account's shell did not start the command (exit status 1); it printed: This account is not available
     hint: the account needs a working login shell, /bin/sh, and a key without a forced command
     "#);
 }
@@ -99,7 +99,7 @@ async fn a_command_that_takes_too_long_is_given_up_and_its_slot_is_free_again() 
     let slow =
         Command { script: "sleep 600".to_owned(), timeout: Some(Duration::from_millis(300)), ..Command::default() };
     assert_snapshot!(lab.shown(&lab.pool.run(&lab.host, &slow).await.unwrap_err()), @r#"
-    Interrupted: dal-1 (USER@ADDRESS:PORT): the command did not end within 300 ms: whether it did its work is unknown
+    Lost: dal-1 (USER@ADDRESS:PORT): the command did not end within 300 ms: whether it did its work is unknown
     hint: it was told to stop; see on the host whether it still runs
     "#);
     assert_eq!(text(&lab.run("echo next").await.stdout), "next\n");
@@ -159,7 +159,7 @@ async fn a_host_that_freezes_is_noticed_and_its_command_is_not_called_done() {
     };
     let (outcome, ()) = tokio::join!(run, freeze);
     assert_snapshot!(lab.shown(&outcome.unwrap_err()), @r#"
-    Interrupted: dal-1 (USER@ADDRESS:PORT): the connection broke while a command ran: the host stopped answering; whether it did its work is unknown
+    Lost: dal-1 (USER@ADDRESS:PORT): the connection broke while a command ran: the host stopped answering; whether it did its work is unknown
     hint: see on the host what it did before it is run again
     "#);
     lab.sshd.thaw();
@@ -189,7 +189,7 @@ async fn a_connection_cut_while_a_command_runs_leaves_its_outcome_unknown() {
     };
     let (outcome, ()) = tokio::join!(run, cut);
     assert_snapshot!(lab.shown(&outcome.unwrap_err()), @r#"
-    Interrupted: dal-1 (USER@ADDRESS:PORT): the connection broke while a command ran: the connection was closed; whether it did its work is unknown
+    Lost: dal-1 (USER@ADDRESS:PORT): the connection broke while a command ran: the connection was closed; whether it did its work is unknown
     hint: see on the host what it did before it is run again
     "#);
 }
@@ -209,7 +209,7 @@ async fn a_file_is_uploaded_whole_and_only_once() {
     assert_eq!(std::fs::read_dir(to.parent().unwrap()).unwrap().count(), 1);
     let error = lab.pool.upload(&lab.host, &Upload::File(&file), "/proc/nope/x").await.unwrap_err();
     assert_snapshot!(lab.shown(&error), @r#"
-    Failed: dal-1 (USER@ADDRESS:PORT): cannot write /proc/nope/x: mkdir: cannot create directory '/proc/nope': No such file or directory
+    Refused: dal-1 (USER@ADDRESS:PORT): cannot write /proc/nope/x: mkdir: cannot create directory '/proc/nope': No such file or directory
     hint: is there room, and may the login user write there?
     "#);
     let error = lab.pool.upload(&lab.host, &Upload::File(&lab.dir.path().join("no")), "/tmp/x").await.unwrap_err();
