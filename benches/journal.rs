@@ -37,7 +37,7 @@ fn step(n: usize) -> Step {
 fn events(records: usize) -> (Vec<Event>, Arc<Graph>) {
     let steps: Vec<Step> = (0..(records - 2) / 2).map(step).collect();
     let ids: Vec<String> = steps.iter().map(|s| s.id.clone()).collect();
-    let (count, graph) = (steps.len(), Arc::new(Graph { steps, ..Graph::default() }));
+    let (count, graph) = (steps.len(), Arc::new(Graph { steps: steps.into(), ..Graph::default() }));
     let started = Started {
         run: "bench-1".into(),
         plan: "bench".into(),

@@ -45,6 +45,7 @@ pub mod retry;
 pub mod secret;
 pub mod spec;
 pub mod ssh;
+pub mod state;
 pub mod step;
 pub mod store;
 pub mod text;

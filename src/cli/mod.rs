@@ -16,6 +16,8 @@ mod exit;
 mod explain;
 mod failure;
 mod follow;
+#[cfg(test)]
+mod growth;
 mod load;
 mod lock;
 mod open_run;
@@ -28,6 +30,8 @@ mod rollback;
 mod runs;
 mod signals;
 mod status;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use std::path::PathBuf;
@@ -145,6 +149,3 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
 fn block_on(future: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,7 +14,7 @@ use crate::lock;
 use crate::planner;
 use crate::render::Format;
 use crate::spec::Spec;
-use crate::step::{Graph, StepKind};
+use crate::step::{Graph, Step, StepKind};
 use crate::store;
 
 /// What the watcher has seen, by the name of the run.
@@ -62,8 +62,9 @@ fn plan(dir: &std::path::Path, source: &str, port: u16) -> std::path::PathBuf {
 /// The steps that need no host.
 fn checks(spec: &Spec) -> Graph {
     let mut graph = planner::propose(spec, None).graph;
-    graph.steps.retain(|s| matches!(s.kind, StepKind::Check(_) | StepKind::Watch(_)));
-    graph.steps.iter_mut().for_each(|s| s.after.clear());
+    let alone = |s: &Step| matches!(s.kind, StepKind::Check(_) | StepKind::Watch(_));
+    let steps = graph.steps.iter().filter(|s| alone(s)).map(|s| Step { after: Vec::new(), ..s.clone() });
+    graph.steps = steps.collect();
     assert!(!graph.steps.is_empty());
     graph
 }

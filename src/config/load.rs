@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use super::read::inventory::InventoryDraft;
 use super::read::plan::PlanDraft;
 use super::read::{inventory, plan};
-use super::validate::{self, Atlas};
+use super::validate::{self, Inventories};
 use crate::inventory::{Document, SourceError, fetch, is_from};
 use crate::model::Input;
 use crate::secret::{Secret, SecretError, SecretRef, Secrets};
@@ -70,7 +70,7 @@ pub fn load_inventory(
     let named: Vec<(PathBuf, Option<At>)> = paths.iter().map(|path| ((*path).to_owned(), None)).collect();
     // Files do not keep anybody waiting.
     let read = loader.inventories(named, &[], 0).now_or_never();
-    let out = read.and_then(|(atlas, read)| Some((atlas?.inventory, inputs(&read))));
+    let out = read.and_then(|(inventories, read)| Some((inventories?.inventory, inputs(&read))));
     loader.finish(out).map(|((inventory, inputs), warnings)| (inventory, inputs, warnings))
 }
 
@@ -115,12 +115,12 @@ impl Loader<'_> {
         let name = draft.as_ref().and_then(|draft| draft.name.as_ref());
         let pinned = name.map(|name| (self.sources.pinned)(&name.value)).unwrap_or_default();
         // Also when the plan could not be read: all problems of all files at once.
-        let (atlas, mut read) = self.inventories(named, &pinned, 1).await;
-        let (source, draft, atlas) = (source?, draft?, atlas?);
-        let plan = validate::plan(&draft, &atlas, &self.sink)?;
+        let (inventories, mut read) = self.inventories(named, &pinned, 1).await;
+        let (source, draft, inventories) = (source?, draft?, inventories?);
+        let plan = validate::plan(&draft, &inventories, &self.sink)?;
         read.insert(0, Read { source, live: false });
         let texts = read.iter().map(|r| r.source.text.clone()).collect();
-        Some(Spec { plan, inventory: atlas.inventory, inputs: inputs(&read), texts })
+        Some(Spec { plan, inventory: inventories.inventory, inputs: inputs(&read), texts })
     }
 
     /// The inventories that a plan names.
@@ -140,7 +140,7 @@ impl Loader<'_> {
         named: Vec<(PathBuf, Option<At>)>,
         pinned: &[Document],
         first: usize,
-    ) -> (Option<Atlas>, Vec<Read>) {
+    ) -> (Option<Inventories>, Vec<Read>) {
         let mut drafts: Vec<InventoryDraft> = Vec::new();
         let mut read: Vec<Read> = Vec::new();
         let mut complete = !named.is_empty();
@@ -167,8 +167,8 @@ impl Loader<'_> {
             seen.push(address);
         }
         // Half an inventory would make everything in the other half unknown.
-        let atlas = complete.then(|| validate::inventory(drafts, &self.sink));
-        (atlas, read)
+        let inventories = complete.then(|| validate::inventory(drafts, &self.sink));
+        (inventories, read)
     }
 
     /// What a source says, or what it said when the run began.

@@ -10,26 +10,29 @@ use super::Worlds;
 use super::ending::{Ending, EngineError, Stop, held_event};
 use super::execute::{self, Context, Effect, Found};
 use super::orders::Orders;
-use super::{room, undo};
+use super::ready::{Limits, Ready};
+use super::undo;
 use crate::event::{Before, Direction, Event, Notice, Operator, Record, RunState, StepResult, StepState};
 use crate::journal::Log;
-use crate::model::OnFailure;
+use crate::model::{OnFailure, Pair};
 use crate::mutant::{self, Mutant};
-use crate::step::{Step, StepKind};
+use crate::step::{Step, StepKind, Steps};
 
 /// One controller at work on one run.
 pub struct Engine {
     journal: Box<dyn Log>,
     pub(super) state: RunState,
     operator: Operator,
-    pub(super) steps: Arc<BTreeMap<String, Arc<Step>>>,
+    steps: Steps,
+    ready: Ready,
     pub(super) context: Context,
     notices: mpsc::UnboundedSender<Notice>,
     pub(super) stop: watch::Receiver<Stop>,
     tasks: JoinSet<(String, Effect)>,
-    pub(super) active: BTreeSet<String>,
+    active: BTreeSet<String>,
     /// Steps that ended badly in this session: they are not begun again before an operator looks.
     given_up: BTreeSet<String>,
+    failures: Failures,
     pub(super) hold: Option<Ending>,
     /// Failures that the plan's budgets allow: other pairs go on meanwhile.
     tolerated: Vec<Ending>,
@@ -49,7 +52,8 @@ impl Engine {
         stop: watch::Receiver<Stop>,
         orders: Orders,
     ) -> Self {
-        let steps = Arc::clone(state.plan());
+        let steps = state.graph.steps.clone();
+        let ready = Ready::new(&state);
         let undo = undo::left(&state);
         let context = Context::new(worlds, &state, notices.clone(), stop.clone());
         Self {
@@ -57,12 +61,14 @@ impl Engine {
             state,
             operator,
             steps,
+            ready,
             context,
             notices,
             stop,
             tasks: JoinSet::new(),
             active: BTreeSet::new(),
             given_up: BTreeSet::new(),
+            failures: Failures::default(),
             hold: None,
             tolerated: Vec::new(),
             undo,
@@ -95,7 +101,13 @@ impl Engine {
     pub(super) fn record(&mut self, event: Event) -> Result<(), EngineError> {
         // Folded first: a record that cannot follow must not get into the journal.
         let next = Record { seq: self.state.records, at: self.context.world.clock.wall(), event };
+        let about = next.event.step().and_then(|id| self.steps.position(id));
+        let was_done = about.is_some_and(|at| self.is_done(at));
         self.state.apply(next.clone())?;
+        if let Some(at) = about {
+            let free = self.ready.recorded(&self.state, at, was_done);
+            free.into_iter().for_each(|at| self.offer(at));
+        }
         let record = self.journal.append(next.event)?;
         // A watcher that has gone away does not stop a run.
         let _ = self.notices.send(Notice::Recorded(record));
@@ -113,13 +125,31 @@ impl Engine {
         if self.state.direction != Direction::Forward {
             return Ok(());
         }
-        let ready: Vec<String> = self.steps.keys().filter(|id| self.is_ready(id)).cloned().collect();
-        for id in ready {
-            if self.has_room(&id) {
-                self.begin(&id)?;
-            }
+        let limits = Limits { stopping: self.stopping(), out_of_service: self.state.tuning.max_unavailable };
+        while let Some(step) = self.ready.take(limits).and_then(|at| self.steps.get(at).cloned()) {
+            self.begin(step)?;
         }
         Ok(())
+    }
+
+    fn is_done(&self, at: usize) -> bool {
+        self.state.at(at).is_some_and(|r| r.state == StepState::Done)
+    }
+
+    /// Lets a step begin when it can, unless it is under way or ended badly.
+    fn offer(&mut self, at: usize) {
+        let Some(step) = self.steps.get(at) else { return };
+        if !self.active.contains(&step.id) && !self.given_up.contains(&step.id) {
+            self.ready.offer(&self.state, at);
+        }
+    }
+
+    /// A step is not begun again before an operator has looked.
+    fn give_up(&mut self, step: &Step) {
+        self.given_up.insert(step.id.clone());
+        if let Some(at) = self.steps.position(&step.id) {
+            self.ready.withdraw(at);
+        }
     }
 
     /// One step back at a time, and none while anything is under way. A stop ends a whole way back between two of them.
@@ -128,7 +158,7 @@ impl Engine {
         if !self.tasks.is_empty() || (going_back && self.stopping()) {
             return Ok(());
         }
-        let Some(step) = self.undo.pop().and_then(|id| self.steps.get(&id).cloned()) else { return Ok(()) };
+        let Some(step) = self.undo.pop().and_then(|id| self.steps.by_id(&id).cloned()) else { return Ok(()) };
         let found = Found::new(&self.state, &step);
         self.intend(&step, true, None)?;
         let context = self.context.for_step(&step.id);
@@ -144,11 +174,12 @@ impl Engine {
             return false;
         }
         self.cleaned = true;
-        let visited = |pair: &_| {
-            self.steps.values().any(|s| s.pair.as_ref() == Some(pair) && self.state.step(&s.id).attempts > 0)
-        };
-        let clean_up = |s: &&Arc<Step>| matches!(s.kind, StepKind::CleanUp(_)) && s.pair.as_ref().is_some_and(visited);
-        let steps: Vec<Arc<Step>> = self.steps.values().filter(clean_up).cloned().collect();
+        let begun = self.steps.iter().filter(|s| self.state.step(&s.id).attempts > 0);
+        let visited: BTreeSet<&Pair> = begun.filter_map(|s| s.pair.as_ref()).collect();
+        let clean_up =
+            |s: &Step| matches!(s.kind, StepKind::CleanUp(_)) && s.pair.as_ref().is_some_and(|p| visited.contains(p));
+        let steps = (0..self.steps.len()).filter_map(|at| self.steps.get(at)).filter(|s| clean_up(s));
+        let steps: Vec<Arc<Step>> = steps.cloned().collect();
         for step in steps {
             let (context, found) = (self.context.for_step(&step.id), Found::new(&self.state, &step));
             self.spawn(&step.id.clone(), async move {
@@ -161,24 +192,13 @@ impl Engine {
         !self.tasks.is_empty()
     }
 
-    fn is_ready(&self, id: &str) -> bool {
-        let Some(step) = self.steps.get(id) else { return false };
-        let open = self.state.step(id).state != StepState::Done;
-        open && room::has_slot(&self.state, step)
-            && !self.active.contains(id)
-            && !self.given_up.contains(id)
-            && (step.urgent || !self.stopping())
-            && step.after.iter().all(|a| self.state.step(a).state == StepState::Done)
-    }
-
     /// Looks first, where the step's undo will need what is there; else acts.
-    fn begin(&mut self, id: &str) -> Result<(), EngineError> {
-        let Some(step) = self.steps.get(id).cloned() else { return Ok(()) };
-        if step.kind.looks().is_none() || self.state.step(id).before.is_some() {
+    fn begin(&mut self, step: Arc<Step>) -> Result<(), EngineError> {
+        if step.kind.looks().is_none() || self.state.step(&step.id).before.is_some() {
             return self.act(step, None);
         }
-        let context = self.context.for_step(id);
-        self.spawn(id, async move { execute::look(&context, &step).await });
+        let context = self.context.for_step(&step.id);
+        self.spawn(&step.id.clone(), async move { execute::look(&context, &step).await });
         Ok(())
     }
 
@@ -200,6 +220,9 @@ impl Engine {
 
     fn spawn(&mut self, id: &str, effect: impl Future<Output = Effect> + Send + 'static) {
         self.active.insert(id.to_owned());
+        if let Some(at) = self.steps.position(id) {
+            self.ready.under_way(at, true);
+        }
         let id = id.to_owned();
         self.tasks.spawn(async move { (id, effect.await) });
     }
@@ -213,13 +236,18 @@ impl Engine {
             }
         };
         self.active.remove(&id);
-        let Some(step) = self.steps.get(&id).cloned() else { return Ok(()) };
+        let Some(at) = self.steps.position(&id) else { return Ok(()) };
+        self.ready.under_way(at, false);
+        let Some(step) = self.steps.get(at).cloned() else { return Ok(()) };
         match effect {
             // Interrupted while it only waited: the intent stays open and is taken up again.
-            Effect::Interrupted => Ok(()),
+            Effect::Interrupted => {
+                self.offer(at);
+                Ok(())
+            }
             Effect::Barred(why) => Err(EngineError::Barred(why)),
             Effect::Cleared(result) => self.record(Event::Cleared { step: id, result }),
-            Effect::Looked(before) => self.act_if_still_wanted(step, before),
+            Effect::Looked(before) => self.act_if_still_wanted(at, step, before),
             Effect::Ended(result) => {
                 let undo = self.state.step(&id).state == StepState::Undoing;
                 if !matches!(self.state.step(&id).state, StepState::Running | StepState::Undoing) {
@@ -235,9 +263,13 @@ impl Engine {
     }
 
     /// A stop, a hold or the way back may have come while a step looked: nothing has happened yet, so it need not.
-    fn act_if_still_wanted(&mut self, step: Arc<Step>, before: Before) -> Result<(), EngineError> {
+    fn act_if_still_wanted(&mut self, at: usize, step: Arc<Step>, before: Before) -> Result<(), EngineError> {
         let unwanted = self.state.direction != Direction::Forward || (self.stopping() && !step.urgent);
-        if unwanted { Ok(()) } else { self.act(step, Some(before)) }
+        if !unwanted {
+            return self.act(step, Some(before));
+        }
+        self.offer(at);
+        Ok(())
     }
 
     /// Records an outcome, and what it makes the run do next.
@@ -254,8 +286,11 @@ impl Engine {
         };
         let attempt = self.state.step(&step.id).attempts;
         self.record(Event::Outcome { step: step.id.clone(), attempt, undo, result })?;
+        // What was put back stays so until an operator has looked, too.
+        if trouble.is_some() || undo {
+            self.give_up(step);
+        }
         let Some((why, hint)) = trouble else { return Ok(()) };
-        self.given_up.insert(step.id.clone());
         let held = Ending::Held { step: Some(step.id.clone()), why: why.clone(), hint, stuck: undo };
         if undo {
             self.undo.clear();
@@ -279,22 +314,14 @@ impl Engine {
     }
 
     /// Whether the pair of a failed step is one that may fail while others go on.
-    fn within_budget(&self, step: &Step) -> bool {
+    fn within_budget(&mut self, step: &Step) -> bool {
         let budgets = &self.state.graph.budgets;
-        let failed: BTreeSet<_> = self
-            .given_up
-            .iter()
-            .filter_map(|id| self.steps.get(id))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|s| (&s.wave, &s.service, s.pair.as_ref().map(|p| &p.source)))
-            .collect();
-        let in_wave = failed.iter().filter(|(wave, _, _)| **wave == step.wave).count();
+        let (in_wave, in_all) = self.failures.count(step);
         let wave = budgets.waves.get(&step.wave).copied().unwrap_or(0);
         step.pair.is_some()
             && step.on_failure == OnFailure::Hold
             && in_wave <= wave
-            && budgets.all.is_none_or(|all| failed.len() <= all)
+            && budgets.all.is_none_or(|all| in_all <= all)
     }
 
     /// The plan's policy. Where there is no way back, the run holds as if it had none.
@@ -329,5 +356,22 @@ impl Engine {
         };
         self.record(event)?;
         Ok(ending)
+    }
+}
+
+/// Pairs that failed in this session, and services where that was a step of no pair.
+#[derive(Default)]
+struct Failures {
+    waves: BTreeMap<String, BTreeSet<(String, Option<String>)>>,
+    all: usize,
+}
+
+impl Failures {
+    /// Counts a failed step; how many pairs have failed in its wave and in all.
+    fn count(&mut self, step: &Step) -> (usize, usize) {
+        let wave = self.waves.entry(step.wave.clone()).or_default();
+        let new = wave.insert((step.service.clone(), step.pair.as_ref().map(|p| p.source.clone())));
+        self.all += usize::from(new);
+        (wave.len(), self.all)
     }
 }

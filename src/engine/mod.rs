@@ -8,7 +8,7 @@ mod ending;
 mod execute;
 mod obey;
 pub mod orders;
-mod room;
+mod ready;
 mod undo;
 pub mod world;
 

@@ -9,7 +9,7 @@ use crate::event::{Before, Direction, RunState, StepResult, StepState};
 use crate::model::Pool;
 use crate::model::{OnDeadline, OnFailure};
 use crate::mutant::{self, Mutant};
-use crate::step::{EmptyStep, Step, StepKind, TrafficStep, Undo};
+use crate::step::{EmptyStep, Purpose, Step, StepKind, TrafficStep, Undo};
 
 /// Why a run cannot go back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,7 @@ pub(super) async fn undo(context: &Context, step: &Step, found: &Found) -> Effec
         (Undo::Ttl { director, pool }, Some(Before::Ttl(ttl))) => {
             traffic::set_ttl(context, step, director, pool, *ttl).await
         }
+        (Undo::SetAside(set_aside), _) => execute::undo_set_aside(context, step, set_aside, found).await,
         (Undo::Command(hook), _) => execute::undo_hook(context, step, hook, found).await,
         (Undo::Nothing | Undo::Members(_) | Undo::Ttl { .. }, _) => ended("there is nothing to put back"),
     }
@@ -64,61 +65,64 @@ fn ended(evidence: &str) -> Effect {
 /// What a failed step makes the run put back, for popping from the end.
 pub(super) fn on_failure(state: &RunState, failed: &Step) -> Vec<String> {
     if let StepKind::Empty(EmptyStep { on_deadline: OnDeadline::Restore, drained_by, .. }) = &failed.kind {
-        return back_to(state, drained_by);
+        return state.graph.steps.position(drained_by).map(|at| back_to(state, at)).unwrap_or_default();
     }
     if failed.on_failure != OnFailure::StepBack {
         return Vec::new();
     }
-    last_shift(state, failed).map(|shift| back_to(state, &shift)).unwrap_or_default()
+    last_shift(state, failed).map(|shift| back_to(state, shift)).unwrap_or_default()
 }
 
 /// The shift that came right before a step, for the same pairs.
-fn last_shift(state: &RunState, step: &Step) -> Option<String> {
+fn last_shift(state: &RunState, failed: &Step) -> Option<usize> {
     let steps = &state.graph.steps;
-    let earlier = steps.iter().take_while(|s| s.id != step.id);
-    let same = earlier.filter(|s| s.service == step.service && s.pair == step.pair);
-    let shifts = same.filter(|s| matches!(&s.kind, StepKind::Traffic(traffic) if traffic.purpose.share().is_some()));
-    shifts.filter(|s| state.step(&s.id).state == StepState::Done && s.no_return.is_none()).last().map(|s| s.id.clone())
+    let same = |at: &usize| steps.get(*at).is_some_and(|s| s.service == failed.service && s.pair == failed.pair);
+    let shifted = |at: &usize| {
+        let is_shift = |s: &Step| s.kind.purpose().and_then(Purpose::share).is_some() && s.no_return.is_none();
+        steps.get(*at).is_some_and(|s| is_shift(s)) && state.at(*at).is_some_and(|r| r.state == StepState::Done)
+    };
+    let mut reached = BTreeSet::new();
+    let mut open = vec![steps.position(&failed.id)?];
+    while let Some(at) = open.pop() {
+        open.extend(steps.waits_for(at).filter(same).filter(|earlier| reached.insert(*earlier)));
+    }
+    reached.into_iter().rev().find(shifted)
 }
 
 /// Everything that has begun and depends on `first`, and `first` itself.
-fn back_to(state: &RunState, first: &str) -> Vec<String> {
-    let reached = dependents(state, first);
-    begun(state).filter(|s| reached.contains(s.id.as_str())).map(|s| s.id.clone()).collect()
+fn back_to(state: &RunState, first: usize) -> Vec<String> {
+    begun(state, state.graph.steps.dependents(first)).map(|s| s.id.clone()).collect()
 }
 
-fn dependents<'a>(state: &'a RunState, first: &'a str) -> BTreeSet<&'a str> {
-    let mut reached: BTreeSet<&str> = BTreeSet::from([first]);
-    for step in &state.graph.steps {
-        if step.after.iter().any(|a| reached.contains(a.as_str())) {
-            reached.insert(&step.id);
-        }
-    }
-    reached
-}
-
-/// Steps that are in effect, or may be.
-fn begun(state: &RunState) -> impl Iterator<Item = &Step> {
-    let begun =
+/// Of the steps at these positions those that are in effect, or may be.
+fn begun(state: &RunState, positions: impl IntoIterator<Item = usize>) -> impl Iterator<Item = &Step> {
+    let is =
         |s: StepState| if mutant::is(Mutant::UndoOnlyDone) { s == StepState::Done } else { s != StepState::Waiting };
-    state.graph.steps.iter().filter(move |s| begun(state.step(&s.id).state))
+    let begun = positions.into_iter().filter(move |at| state.at(*at).is_some_and(|r| is(r.state)));
+    begun.filter_map(|at| state.graph.steps.get(at).map(AsRef::as_ref))
 }
 
 /// What is left to undo of a run that goes back, for popping from the end; also what an interrupted step back has left over.
 pub(super) fn left(state: &RunState) -> Vec<String> {
     match &state.direction {
         Direction::Forward => {
-            begun(state).filter(|s| state.step(&s.id).state == StepState::Undoing).map(|s| s.id.clone()).collect()
+            let all = begun(state, 0..state.graph.steps.len());
+            all.filter(|s| state.step(&s.id).state == StepState::Undoing).map(|s| s.id.clone()).collect()
         }
         Direction::Back { to } => way_back(state, to.as_deref()).map(|s| s.id.clone()).collect(),
     }
 }
 
-fn way_back<'a>(state: &'a RunState, to: Option<&'a str>) -> impl Iterator<Item = &'a Step> {
-    let reached = to.map(|to| dependents(state, to));
-    begun(state).filter(move |s| {
-        reached.as_ref().is_none_or(|reached| Some(s.id.as_str()) != to && reached.contains(s.id.as_str()))
-    })
+fn way_back<'a>(state: &'a RunState, to: Option<&str>) -> impl Iterator<Item = &'a Step> {
+    let steps = &state.graph.steps;
+    let positions = match to {
+        None => (0..steps.len()).collect(),
+        Some(to) => {
+            let behind = steps.position(to).map(|at| steps.dependents(at)).unwrap_or_default();
+            behind.into_iter().skip(1).collect::<Vec<usize>>()
+        }
+    };
+    begun(state, positions)
 }
 
 /// The steps that going back would undo, last first; an error when a point of no return lies among them.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::status::{Approval, Direction, Pause, Status, StepRecord, StepState, Tuning};
 use super::{Before, Event, Operator, Record, Started, StepResult};
-use crate::step::{Graph, Step, StepKind};
+use crate::step::{Graph, StepKind};
 
 /// Where a run stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,9 +34,8 @@ pub struct RunState {
     pub approvals: BTreeMap<String, Vec<Approval>>,
     /// What has been set while it went on.
     pub tuning: Tuning,
-    steps: BTreeMap<String, StepRecord>,
-    /// The steps of the graph by id, shared by all who work on them.
-    plan: Arc<BTreeMap<String, Arc<Step>>>,
+    /// What is known of each step, in the order of the graph.
+    steps: Vec<StepRecord>,
 }
 
 /// A record that cannot follow what is there.
@@ -59,14 +58,11 @@ impl RunState {
         let Event::Started(started) = first.event else {
             return Err(illegal("a journal begins with `started`"));
         };
-        let steps: BTreeMap<_, _> = graph.steps.iter().map(|s| (s.id.clone(), StepRecord::default())).collect();
-        let plan = graph.steps.iter().map(|s| (s.id.clone(), Arc::new(s.clone()))).collect();
-        if steps.len() != graph.steps.len() {
-            return Err(illegal("two steps have the same id"));
-        }
-        if steps.len() != started.steps {
+        graph.steps.check().map_err(|why| illegal(&why))?;
+        if graph.steps.len() != started.steps {
             return Err(illegal("its graph has another number of steps than it says"));
         }
+        let steps = vec![StepRecord::default(); graph.steps.len()];
         Ok(Self {
             started: Arc::new(*started),
             graph,
@@ -79,7 +75,6 @@ impl RunState {
             approvals: BTreeMap::new(),
             tuning: Tuning::default(),
             steps,
-            plan: Arc::new(plan),
         })
     }
 
@@ -115,13 +110,17 @@ impl RunState {
             Event::Outcome { step, attempt, undo, result } => {
                 self.conclude(&step, attempt, undo, result, record.at).map_err(illegal)?;
             }
-            Event::Held { step, why, hint, stuck } => self.status = Status::Held { step, why, hint, stuck },
+            Event::Held { step, why, hint, stuck } => {
+                step.as_deref().map_or(Ok(()), |id| self.position(id).map(drop)).map_err(illegal)?;
+                self.status = Status::Held { step, why, hint, stuck };
+            }
             Event::Stopped { by } => self.status = Status::Stopped { by },
             Event::RollbackBegan { to, .. } => {
+                to.as_deref().map_or(Ok(()), |id| self.position(id).map(drop)).map_err(illegal)?;
                 self.status = Status::Running;
                 self.direction = Direction::Back { to };
             }
-            Event::Cleared { step, .. } => match (&self.direction, self.plan.get(&step).map(|s| &s.kind)) {
+            Event::Cleared { step, .. } => match (&self.direction, self.graph.step(&step).map(|s| &s.kind)) {
                 (Direction::Back { to: None }, Some(StepKind::CleanUp(_))) => {}
                 _ => return Err(illegal(format!("{step} clears nothing here"))),
             },
@@ -134,7 +133,7 @@ impl RunState {
             Event::Approved { step, by, why } => self.approve(step, by, why).map_err(illegal)?,
             Event::Tuned { setting, .. } => self.tuning.set(setting),
             Event::Finished => {
-                if let Some((id, _)) = self.steps.iter().find(|(_, s)| s.state != StepState::Done) {
+                if let Some(id) = self.find(|s| s.state != StepState::Done) {
                     return Err(illegal(format!("{id} is not done")));
                 }
                 self.status = Status::Finished;
@@ -162,7 +161,7 @@ impl RunState {
             }
             self.check_order(id)?;
         }
-        let step = self.steps.get_mut(id).ok_or_else(|| format!("there is no step {id}"))?;
+        let step = self.step_mut(id)?;
         if attempt != step.attempts + 1 {
             return Err(format!("{id}: attempt {attempt} after {}", step.attempts));
         }
@@ -187,10 +186,10 @@ impl RunState {
 
     /// Why nobody, or not this user, can say yes to a step.
     pub fn check_approval(&self, step: &str, by: &Operator) -> Result<(), String> {
-        match self.plan.get(step).map(|s| &s.kind) {
+        match self.graph.step(step).map(|s| &s.kind) {
             Some(StepKind::Gate(_)) => {}
             Some(_) => return Err(format!("{step} is not a gate")),
-            None => return Err(format!("there is no step {step}")),
+            None => return Err(no_step(step)),
         }
         match self.approvals.get(step).into_iter().flatten().any(|a| a.by.user == by.user) {
             true => Err(format!("{} has approved {step} already", by.user)),
@@ -213,8 +212,8 @@ impl RunState {
                 let why = format!("it was rolled back to {step}");
                 Status::Held { step: Some(step), why, hint: None, stuck: false }
             }
-            None => match self.steps.iter().find(|(_, s)| s.state != StepState::Waiting) {
-                Some((id, _)) => return Err(format!("{id} is not undone")),
+            None => match self.find(|s| s.state != StepState::Waiting) {
+                Some(id) => return Err(format!("{id} is not undone")),
                 None => Status::RolledBack,
             },
         };
@@ -222,7 +221,7 @@ impl RunState {
     }
 
     fn resolve(&mut self, id: &str, done: bool, why: String, at: Timestamp) -> Result<(), String> {
-        let step = self.steps.get_mut(id).ok_or_else(|| format!("there is no step {id}"))?;
+        let step = self.step_mut(id)?;
         step.state = match (step.state, done) {
             (StepState::Undoing, true) | (StepState::Unknown | StepState::Running | StepState::Failed, false) => {
                 StepState::Waiting
@@ -248,7 +247,7 @@ impl RunState {
 
     /// A step may only begin when all it waits for is done: a journal that says otherwise was not written by us.
     fn check_order(&self, id: &str) -> Result<(), String> {
-        let Some(step) = self.plan.get(id) else { return Err(format!("there is no step {id}")) };
+        let Some(step) = self.graph.step(id) else { return Err(no_step(id)) };
         match step.after.iter().find(|a| self.step(a).state != StepState::Done) {
             Some(a) => Err(format!("{id} begins before {a} is done")),
             None => Ok(()),
@@ -263,7 +262,7 @@ impl RunState {
         result: StepResult,
         at: Timestamp,
     ) -> Result<(), String> {
-        let step = self.steps.get_mut(id).ok_or_else(|| format!("there is no step {id}"))?;
+        let step = self.step_mut(id)?;
         let expected = if undo { StepState::Undoing } else { StepState::Running };
         if step.state != expected || step.attempts != attempt {
             return Err(format!("{id}: an outcome of attempt {attempt} without its intent"));
@@ -291,11 +290,6 @@ impl RunState {
         Ok(())
     }
 
-    /// The steps of the graph by id.
-    pub fn plan(&self) -> &Arc<BTreeMap<String, Arc<Step>>> {
-        &self.plan
-    }
-
     /// What is known of a step; an unknown id reads as waiting.
     pub fn step(&self, id: &str) -> &StepRecord {
         static WAITING: StepRecord = StepRecord {
@@ -310,18 +304,41 @@ impl RunState {
             before: None,
             says: String::new(),
         };
-        self.steps.get(id).unwrap_or(&WAITING)
+        self.graph.steps.position(id).and_then(|at| self.at(at)).unwrap_or(&WAITING)
+    }
+
+    /// What is known of the step at a position of the graph.
+    pub fn at(&self, position: usize) -> Option<&StepRecord> {
+        self.steps.get(position)
+    }
+
+    fn step_mut(&mut self, id: &str) -> Result<&mut StepRecord, String> {
+        let at = self.position(id)?;
+        self.steps.get_mut(at).ok_or_else(|| no_step(id))
+    }
+
+    fn position(&self, id: &str) -> Result<usize, String> {
+        self.graph.steps.position(id).ok_or_else(|| no_step(id))
+    }
+
+    /// The first step of which something holds.
+    fn find(&self, holds: impl Fn(&StepRecord) -> bool) -> Option<&str> {
+        self.graph.steps.iter().zip(&self.steps).find(|(_, record)| holds(record)).map(|(step, _)| step.id.as_str())
     }
 
     /// Number of steps in a state.
     pub fn count(&self, state: StepState) -> usize {
-        self.steps.values().filter(|s| s.state == state).count()
+        self.steps.iter().filter(|s| s.state == state).count()
     }
 
     /// Whether every step is done.
     pub fn all_done(&self) -> bool {
-        self.steps.values().all(|s| s.state == StepState::Done)
+        self.steps.iter().all(|s| s.state == StepState::Done)
     }
+}
+
+fn no_step(id: &str) -> String {
+    format!("there is no step {id}")
 }
 
 #[cfg(test)]
@@ -330,7 +347,7 @@ mod tests {
     use crate::event::Blob;
     use crate::gate::Gate;
     use crate::model::{HookPoint, OnFailure};
-    use crate::step::GateStep;
+    use crate::step::{GateStep, Step};
 
     const GATE: &str = "web/no-return";
 
@@ -355,7 +372,7 @@ mod tests {
 
     fn folded(events: impl IntoIterator<Item = Event>) -> RunState {
         let records = (0..).zip(events).map(|(seq, event)| Record { seq, at: Timestamp::UNIX_EPOCH, event });
-        RunState::fold(records, Arc::new(Graph { steps: vec![gate()], ..Graph::default() })).unwrap()
+        RunState::fold(records, Arc::new(Graph { steps: vec![gate()].into(), ..Graph::default() })).unwrap()
     }
 
     #[test]

@@ -151,6 +151,28 @@ pub enum Event {
     Finished,
 }
 
+impl Event {
+    /// The step whose standing it changes.
+    pub fn step(&self) -> Option<&str> {
+        match self {
+            Self::Intent { step, .. } | Self::Outcome { step, .. } | Self::Resolved { step, .. } => Some(step),
+            Self::Started(_)
+            | Self::Resumed { .. }
+            | Self::Held { .. }
+            | Self::RollbackBegan { .. }
+            | Self::Cleared { .. }
+            | Self::RolledBack
+            | Self::Paused { .. }
+            | Self::Unpaused { .. }
+            | Self::Aborted { .. }
+            | Self::Approved { .. }
+            | Self::Tuned { .. }
+            | Self::Stopped { .. }
+            | Self::Finished => None,
+        }
+    }
+}
+
 /// A setting that can be changed while a run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

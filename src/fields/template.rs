@@ -75,12 +75,6 @@ impl Use {
         let template = Located { value: Template(name.value), at: name.at };
         Self { template, role: Role::Host, sides: Sides::Both }
     }
-
-    /// The same template for other sides.
-    #[must_use]
-    pub fn on(&self, sides: Sides) -> Self {
-        Self { sides, ..self.clone() }
-    }
 }
 
 /// Reads a template; `None` when its syntax is wrong, which is reported.

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Template;
+use super::finding::Finding;
+
 /// A place that hosts stand in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
@@ -31,6 +34,18 @@ pub struct Host {
     pub cost_per_month: Option<Money>,
     /// Values for `{{ name }}` in paths, URLs and commands. Holds `name` and `address` too.
     pub vars: BTreeMap<String, String>,
+}
+
+impl Host {
+    /// Fills a template with the host's values.
+    pub fn fill(&self, template: &Template) -> Result<String, Finding> {
+        template.render_plain(&self.vars).map_err(|e| Finding::refused(&self.name, e.to_string()))
+    }
+
+    /// Fills the template of a shell command; each value becomes one word.
+    pub fn fill_command(&self, template: &Template) -> Result<String, Finding> {
+        template.render_shell(&self.vars).map_err(|e| Finding::refused(&self.name, e.to_string()))
+    }
 }
 
 /// How to reach a host by SSH. What is `None` comes from `~/.ssh/config`, then OpenSSH's defaults.

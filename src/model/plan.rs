@@ -1,11 +1,11 @@
-//! The words that services are described in: pairs, strategies, states, checks.
+//! The words that services are described in: pairs, strategies, trees, checks.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Template;
+use super::{Side, Template};
 
 /// How runs can be accounted for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +44,16 @@ pub struct Pair {
     pub target: String,
 }
 
+impl Pair {
+    /// The host on a side.
+    pub fn on(&self, side: Side) -> &str {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+}
+
 /// How a service moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -52,66 +62,6 @@ pub enum Strategy {
     Ramp,
     /// One writer at a time; pair by pair, with a freeze.
     Cutover,
-}
-
-/// What must be carried over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// A directory tree.
-    Directory(DirectoryState),
-    /// What a command writes, to another command.
-    Stream(StreamState),
-}
-
-impl State {
-    /// The tree, if it is one.
-    pub fn directory(&self) -> Option<&DirectoryState> {
-        match self {
-            Self::Directory(tree) => Some(tree),
-            Self::Stream(_) => None,
-        }
-    }
-}
-
-/// What a command on the source writes, and a command on the target takes, once, after the freeze.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StreamState {
-    /// The shell command on the source.
-    pub from: Template,
-    /// The shell command on the target.
-    pub to: Template,
-    /// How long both may take, `None` for no limit.
-    pub timeout: Option<Duration>,
-    /// Bytes per second, `None` for no limit.
-    pub bandwidth: Option<u64>,
-    /// Whether pouring it twice is the same as once.
-    pub idempotent: bool,
-}
-
-/// A directory tree on the source that must be the same on the target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DirectoryState {
-    /// Root on the source.
-    pub from: Template,
-    /// Root on the target.
-    pub to: Template,
-    /// What the target is to have of the source.
-    pub rules: TreeRules,
-    /// Compare BLAKE3 of every file on both sides before the thaw; true unless given.
-    pub verify: bool,
-    /// Bytes per second, `None` for no limit.
-    pub bandwidth: Option<u64>,
-    /// Which way the data takes.
-    pub path: DataPath,
-    /// What the source must not suffer while it serves.
-    pub throttle: Option<Throttle>,
-    /// Catch-up passes end when less than this many bytes are left.
-    pub settle_below: u64,
-    /// At most this many catch-up passes before the freeze.
-    pub max_passes: u32,
-    /// What becomes of the root on the target when the run goes back.
-    pub on_rollback: OnRollback,
 }
 
 /// What the target is to have of a tree. These rules mean the same in the plan, in the step, in the copy engine and on the wire. By default
@@ -128,17 +78,6 @@ pub struct TreeRules {
     pub allow_moved: bool,
     /// What makes an owner the same on both hosts.
     pub owners: Owners,
-}
-
-/// What becomes of a target's directory when a run goes back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnRollback {
-    /// What was copied stays.
-    #[default]
-    Leave,
-    /// What was there before the run is there again; what was copied is moved beside it.
-    Restore,
 }
 
 /// What makes a user or group the same on two hosts.

@@ -2,6 +2,7 @@
 //!
 //! Must never hold anything that only one kind of director knows.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,11 @@ impl Pool {
     /// The member of that name.
     pub fn member(&self, name: &str) -> Option<&Member> {
         self.members.iter().find(|m| m.name == name)
+    }
+
+    /// All members by name, for whoever looks up many.
+    pub fn by_name(&self) -> HashMap<&str, &Member> {
+        self.members.iter().map(|m| (m.name.as_str(), m)).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::observed::Observed;
-use crate::step::{CopyPass, CopyStep, Graph, Live, StepKind};
+use crate::step::{AtMost, Graph};
 
 /// What a plan costs, as far as can be told before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,13 +61,11 @@ pub fn estimate(graph: &Graph, observed: &Observed) -> Estimate {
         if let (true, Some(pair)) = (step.urgent, &step.pair) {
             *freezes.entry(&pair.source).or_default() += takes;
         }
-        if let (StepKind::Stream(stream), Some(pair)) = (&step.kind, &step.pair) {
+        if let (Some(AtMost(limit)), Some(pair)) = (step.kind.takes_unknown_time(), &step.pair) {
             let known = streams.entry(&pair.source).or_default();
-            *known = known.and(stream.timeout);
+            *known = known.and(limit);
         }
-        if let StepKind::Copy(CopyStep { pass: CopyPass::Seed, tree, .. }) = &step.kind
-            && let Some(size) = step.pair.as_ref().and_then(|p| observed.tree(&p.source, &tree.from))
-        {
+        if let Some(size) = step.kind.volume(step, observed) {
             total.bytes += size.bytes;
             total.entries += size.entries;
         }

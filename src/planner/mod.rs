@@ -2,9 +2,9 @@
 //!
 //! Everything but [`observe`] is pure: no I/O, no clock. Must never write anything anywhere.
 
+mod change_detection;
 mod compile;
 pub mod estimate;
-mod lookout;
 pub mod observe;
 pub mod observed;
 mod preflight;
@@ -23,7 +23,7 @@ pub fn propose(spec: &Spec, observed: Option<&Observed>) -> Proposal {
     let seen = observed.unwrap_or(&nothing);
     let (graph, mut findings) = compile::compile(spec, seen);
     if observed.is_some() {
-        findings.extend(preflight::check(spec, seen, &graph));
+        findings.extend(preflight::check(spec, seen));
     }
     findings.extend(preflight::by_reading(spec));
     findings.extend(preflight::no_return(&graph));

@@ -10,9 +10,10 @@ use super::observed::{Observed, Seen};
 use crate::check::{Health, Verdict};
 use crate::host::{Facts, Hosts, TreeSize};
 use crate::model::Pool;
-use crate::model::State;
+use crate::model::{Host, Pair};
 use crate::outside::Error;
 use crate::spec::Spec;
+use crate::state::Ask;
 use crate::traffic::Director;
 
 /// Hosts asked at the same time.
@@ -44,15 +45,19 @@ fn paths_by_host(spec: &Spec) -> BTreeMap<String, BTreeSet<String>> {
             for name in [&pair.source, &pair.target] {
                 paths.entry(name.clone()).or_default();
             }
-            for tree in service.state.iter().filter_map(State::directory) {
-                for (name, template) in [(&pair.source, &tree.from), (&pair.target, &tree.to)] {
-                    let filled = spec.inventory.hosts.get(name).and_then(|h| template.render_plain(&h.vars).ok());
-                    paths.entry(name.clone()).or_default().extend(filled);
-                }
+            for ask in service.state.iter().flat_map(|state| state.kind().asks()) {
+                let filled = asked_on(spec, pair, ask);
+                paths.entry(pair.on(ask.side).to_owned()).or_default().extend(filled.map(|(_, path)| path));
             }
         }
     }
     paths
+}
+
+/// The host and the path that a state wants to know about.
+fn asked_on<'a>(spec: &'a Spec, pair: &Pair, ask: Ask<'_>) -> Option<(&'a Host, String)> {
+    let host = spec.inventory.hosts.get(pair.on(ask.side))?;
+    Some((host, ask.path.render_plain(&host.vars).ok()?))
 }
 
 async fn hosts(
@@ -100,16 +105,9 @@ fn silent<T>(error: &Error) -> Seen<T> {
 }
 
 async fn trees(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Seen<TreeSize>> {
-    let sources = spec.plan.services.iter().flat_map(|service| {
-        service
-            .pairs
-            .iter()
-            .flat_map(move |pair| service.state.iter().filter_map(State::directory).map(move |d| (pair, d)))
-    });
-    let wanted = sources.filter_map(|(pair, tree)| {
-        let host = spec.inventory.hosts.get(&pair.source)?;
-        Some((host, tree.from.render_plain(&host.vars).ok()?))
-    });
+    let pairs = spec.plan.services.iter().flat_map(|s| s.pairs.iter().map(move |pair| (s, pair)));
+    let asks = pairs.flat_map(|(s, pair)| s.state.iter().flat_map(|s| s.kind().asks()).map(move |ask| (pair, ask)));
+    let wanted = asks.filter(|(_, ask)| ask.size).filter_map(|(pair, ask)| asked_on(spec, pair, ask));
     let asked = wanted.map(|(host, path)| async move {
         // What is excluded from the copy is counted, too.
         let size = live.hosts.tree_size(host, &path).await;

@@ -57,14 +57,13 @@ impl Observed {
     pub fn tree_key(host: &str, path: &str) -> String {
         format!("{host}:{path}")
     }
-
-    /// A host's facts, if they were seen.
-    pub fn host(&self, name: &str) -> Option<&Facts> {
-        self.hosts.get(name).and_then(Seen::live)
-    }
 }
 
 impl Live for Observed {
+    fn host(&self, host: &str) -> Option<&Facts> {
+        self.hosts.get(host).and_then(Seen::live)
+    }
+
     fn tree(&self, host: &str, path: &str) -> Option<&TreeSize> {
         self.trees.get(&Self::tree_key(host, path)).and_then(Seen::live)
     }
@@ -75,9 +74,5 @@ impl Live for Observed {
 
     fn health(&self, subject: &str) -> Option<&str> {
         self.health.get(subject).and_then(|verdicts| verdicts.first()).map(|verdict| verdict.evidence.as_str())
-    }
-
-    fn answers(&self, host: &str) -> bool {
-        self.hosts.get(host).and_then(Seen::live).is_some()
     }
 }

@@ -1,30 +1,25 @@
 //! What speaks against a plan: by what was seen, and by reading it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::observed::{Observed, Seen};
 use crate::check::Outcome;
-use crate::host::PathFacts;
 use crate::model::finding::Finding;
-use crate::model::{HookPoint, OnDeadline, State, Strategy};
+use crate::model::{HookPoint, OnDeadline, Strategy};
 use crate::spec::{Service, Spec};
-use crate::step::{CopyStep, Graph, Live, Step, StepKind, TreeStep};
+use crate::step::Graph;
 use crate::text;
 
 /// Clocks further apart than this make logs and certificates lie.
 const SKEW_MILLIS: u64 = 2000;
 
 /// Everything that the live system speaks against.
-pub fn check(spec: &Spec, observed: &Observed, graph: &Graph) -> Vec<Finding> {
+pub fn check(spec: &Spec, observed: &Observed) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(silent("cannot be reached", &observed.hosts));
     findings.extend(silent("cannot be used", &observed.pools));
     findings.extend(clocks(observed));
-    for step in &graph.steps {
-        if let StepKind::Copy(CopyStep { tree, .. }) = &step.kind {
-            findings.extend(tree_findings(observed, step, tree));
-        }
-    }
     for service in &spec.plan.services {
         findings.extend(health(observed, service));
     }
@@ -52,58 +47,6 @@ fn clocks(observed: &Observed) -> Vec<Finding> {
                 .hint("start time synchronisation there before the move")
         })
         .collect()
-}
-
-fn tree_findings(observed: &Observed, step: &Step, tree: &TreeStep) -> Vec<Finding> {
-    let Some(pair) = &step.pair else { return Vec::new() };
-    let mut findings = Vec::new();
-    let path = |host: &str, path: &str| observed.host(host)?.paths.iter().find(|p| p.path == path).cloned();
-    if let Some(from) = path(&pair.source, &tree.from) {
-        findings.extend(source_tree(&pair.source, &from));
-    }
-    let size = observed.tree(&pair.source, &tree.from);
-    if let Some(to) = path(&pair.target, &tree.to) {
-        findings.extend(target_tree(&pair.target, &to, size.map(|s| s.bytes)));
-    }
-    if let (Some(source), Some(target)) = (observed.host(&pair.source), observed.host(&pair.target))
-        && source.uid != target.uid
-    {
-        let what = format!("logs in as {} while {} logs in as {}", pair.source, pair.target, target.user);
-        findings.push(Finding::note(&pair.source, what).hint("only root can keep owners"));
-    }
-    findings
-}
-
-fn source_tree(host: &str, path: &PathFacts) -> Option<Finding> {
-    let about = format!("{host}:{}", path.path);
-    if !path.exists {
-        return Some(
-            Finding::refused(about, "is not there: there is nothing to copy").hint("correct `state` in the plan"),
-        );
-    }
-    if !path.directory {
-        return Some(Finding::refused(about, "is not a directory"));
-    }
-    let hint = "log in as a user who may read all of it";
-    (!path.readable).then(|| Finding::refused(about, "cannot be read by the login user").hint(hint))
-}
-
-fn target_tree(host: &str, path: &PathFacts, bytes: Option<u64>) -> Option<Finding> {
-    let about = format!("{host}:{}", path.path);
-    if path.exists && !path.directory {
-        return Some(Finding::refused(about, "is there and is not a directory"));
-    }
-    if !(if path.exists { path.writable } else { path.nearest_writable }) {
-        let what = if path.exists { "cannot be written by the login user" } else { "cannot be made by the login user" };
-        return Some(Finding::refused(about, what).hint("log in as a user who may, or make it there first"));
-    }
-    let (Some(free), Some(bytes)) = (path.free_bytes, bytes) else { return None };
-    let numbers = format!("{} are free and the source has {}", text::bytes(free), text::bytes(bytes));
-    if path.exists && free < bytes {
-        // Some of it may be there already, from an earlier run.
-        return Some(Finding::risk(about, numbers).hint("make room, unless most of it is there already"));
-    }
-    (free < bytes).then(|| Finding::refused(about, numbers).hint("make room on the target"))
 }
 
 fn health(observed: &Observed, service: &Service) -> Vec<Finding> {
@@ -152,27 +95,19 @@ fn service_findings(service: &Service) -> Vec<Finding> {
         "proceeds when its drain misses the deadline: connections that are left break",
         "use `on_deadline: hold`",
     );
-    risk(
-        service.state.iter().filter_map(State::directory).any(|d| !d.verify),
-        "has state that is not verified: a damaged copy would be noticed by its users",
-        "leave `verify` on",
-    );
-    if service.state.iter().any(|state| matches!(state, State::Stream(stream) if stream.timeout.is_none())) {
-        let what = "is frozen for as long as its stream takes, which nobody can estimate: it begins after the freeze";
-        let hint = "rehearse it by hand, measure how long it takes, and give it a `timeout`";
-        findings.push(Finding::risk(&service.name, what).hint(hint));
+    for found in service.state.iter().flat_map(|state| state.kind().risks()) {
+        risk(true, found.what, found.hint);
     }
     findings
 }
 
 /// Where the way back ends. Pairs of a service are alike: the first of each kind stands for all.
 pub fn no_return(graph: &Graph) -> Vec<Finding> {
-    let mut named: Vec<(&str, &str)> = Vec::new();
+    let mut named: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut findings = Vec::new();
     for step in &graph.steps {
         let (Some(why), kind) = (&step.no_return, (step.service.as_str(), step.kind.phase())) else { continue };
-        if !named.contains(&kind) {
-            named.push(kind);
+        if named.insert(kind) {
             findings.push(Finding::note(&step.id, format!("is a point of no return: {why}")));
         }
     }

@@ -4,8 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::change_detection::ChangeDetection;
 use super::estimate::{self, Estimate};
-use super::lookout::Lookout;
 use super::observed::Observed;
 use crate::copy::watch::ExpectedScan;
 use crate::model::finding::{Finding, Severity};
@@ -96,21 +96,21 @@ impl Proposal {
 /// Puts everything together.
 pub fn build(spec: &Spec, observed: Option<&Observed>, graph: Graph, findings: Vec<Finding>) -> Proposal {
     let nothing = Observed::default();
-    let lookout = Lookout::new(observed, &graph);
+    let changes = ChangeDetection::new(observed, &graph);
     let directors = spec.inventory.directors.iter();
     let by_presence = directors.filter(|(_, config)| config.kind().capabilities().weights == Weights::Presence);
     let played = Played::new(by_presence.map(|(name, _)| name.clone()).collect());
-    let mut viewer = Viewer { observed: observed.unwrap_or(&nothing), lookout, played };
-    let waves = spec.plan.waves.iter().filter_map(|wave| {
-        let steps: Vec<&Step> = graph.steps.iter().filter(|s| s.wave == wave.name).collect();
-        let groups = viewer.groups(&steps);
-        (!groups.is_empty()).then(|| WaveView {
-            name: wave.name.clone(),
-            max_unavailable: wave.max_unavailable,
-            groups,
-        })
-    });
-    let waves = waves.collect();
+    let mut viewer = Viewer { observed: observed.unwrap_or(&nothing), changes, played };
+    // Waves follow each other in the graph as they do in the plan.
+    let mut steps = graph.steps.iter().peekable();
+    let mut waves = Vec::new();
+    for wave in &spec.plan.waves {
+        let own = std::iter::from_fn(|| steps.next_if(|s| s.wave == wave.name));
+        let groups = viewer.groups(own);
+        if !groups.is_empty() {
+            waves.push(WaveView { name: wave.name.clone(), max_unavailable: wave.max_unavailable, groups });
+        }
+    }
     Proposal {
         plan: spec.plan.name.clone(),
         description: spec.plan.description.clone(),
@@ -126,20 +126,25 @@ pub fn build(spec: &Spec, observed: Option<&Observed>, graph: Graph, findings: V
 /// Plays the plan through, so that each line can say what it will find.
 struct Viewer<'a> {
     observed: &'a Observed,
-    lookout: Lookout<'a>,
+    changes: ChangeDetection<'a>,
     played: Played,
 }
 
 impl Viewer<'_> {
-    fn groups(&mut self, steps: &[&Step]) -> Vec<GroupView> {
+    fn groups<'s>(&mut self, steps: impl Iterator<Item = &'s Step>) -> Vec<GroupView> {
         let mut groups: Vec<GroupView> = Vec::new();
+        let mut last = None;
         for step in steps {
-            let pair = step.pair.as_ref().map(|p| format!("{} → {}", p.source, p.target));
             let line = self.line(step);
-            match groups.last_mut().filter(|g| g.service == step.service && g.pair == pair) {
+            let whom = Some((&step.service, &step.pair));
+            match groups.last_mut().filter(|_| last == whom) {
                 Some(group) => group.lines.push(line),
-                None => groups.push(GroupView { service: step.service.clone(), pair, lines: vec![line] }),
+                None => {
+                    let pair = step.pair.as_ref().map(|p| format!("{} → {}", p.source, p.target));
+                    groups.push(GroupView { service: step.service.clone(), pair, lines: vec![line] });
+                }
             }
+            last = whom;
         }
         groups
     }
@@ -151,7 +156,7 @@ impl Viewer<'_> {
             phase: step.kind.phase().to_owned(),
             what: step.kind.describe(),
             seen,
-            changes: self.lookout.of(step),
+            changes: self.changes.of(step),
             mark,
             class: step.kind.class(),
         }

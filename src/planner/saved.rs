@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::observed::{Observed, Seen};
 use crate::model::Input;
 use crate::model::{Mode, Pool};
-use crate::step::Graph;
+use crate::step::{Graph, Live};
 
 /// The format written, and the only one read.
 pub const FORMAT: u32 = 2;
@@ -129,8 +129,9 @@ fn pool_changes(key: &str, then: &Pool, now: &Pool) -> Vec<String> {
         Mode::Drain => "drain".to_owned(),
         Mode::Maint => "maintenance".to_owned(),
     };
+    let (known, there) = (then.by_name(), now.by_name());
     for member in &then.members {
-        match now.member(&member.name) {
+        match there.get(member.name.as_str()) {
             None => changed.push(format!("{key}: {} is not there any more", member.name)),
             Some(n) if (n.mode, n.weight) != (member.mode, member.weight) => changed.push(format!(
                 "{key}: {} {} → {}",
@@ -141,7 +142,7 @@ fn pool_changes(key: &str, then: &Pool, now: &Pool) -> Vec<String> {
             Some(_) => {}
         }
     }
-    let new = now.members.iter().filter(|n| then.member(&n.name).is_none());
+    let new = now.members.iter().filter(|n| !known.contains_key(n.name.as_str()));
     changed.extend(new.map(|n| format!("{key}: {} is new", n.name)));
     if then.ttl != now.ttl {
         changed.push(format!("{key}: its TTL has changed"));

@@ -10,7 +10,7 @@ use super::lines::record_line;
 use super::paint::Paint;
 use crate::copy::CopyProgress;
 use crate::event::{Event, Notice, Record, RunState, StepResult, StepState, Watch};
-use crate::step::{Step, StepKind};
+use crate::step::{Graph, StepKind};
 use crate::text;
 
 /// Shows a run with indicatif.
@@ -20,7 +20,7 @@ pub struct Bars {
     steps: BTreeMap<String, ProgressBar>,
     /// What gates were last said to wait for.
     asked: BTreeMap<String, String>,
-    plan: Arc<BTreeMap<String, Arc<Step>>>,
+    graph: Arc<Graph>,
     paint: Paint,
 }
 
@@ -34,15 +34,15 @@ impl Bars {
         whole.set_prefix(state.started.plan.clone());
         whole.set_position(state.count(StepState::Done) as u64);
         whole.enable_steady_tick(Duration::from_millis(250));
-        let plan = Arc::clone(state.plan());
-        Self { all, whole, steps: BTreeMap::new(), asked: BTreeMap::new(), plan, paint: Paint(color) }
+        let graph = Arc::clone(&state.graph);
+        Self { all, whole, steps: BTreeMap::new(), asked: BTreeMap::new(), graph, paint: Paint(color) }
     }
 
     fn begin(&mut self, step: &str) {
         let bar = self.all.insert_before(&self.whole, ProgressBar::new_spinner());
         bar.set_style(style("  {spinner} {prefix}  {wide_msg}  {elapsed}"));
         bar.set_prefix(step.to_owned());
-        if let Some(step) = self.plan.get(step) {
+        if let Some(step) = self.graph.step(step) {
             bar.set_message(step.kind.describe());
         }
         bar.enable_steady_tick(Duration::from_millis(120));
@@ -51,7 +51,7 @@ impl Bars {
 
     /// What a gate waits for is for people to act on: a bar would cut it short.
     fn ask(&mut self, step: &str, what: &str) {
-        let is_gate = self.plan.get(step).is_some_and(|s| matches!(s.kind, StepKind::Gate(_)));
+        let is_gate = self.graph.step(step).is_some_and(|s| matches!(s.kind, StepKind::Gate(_)));
         if is_gate && self.asked.get(step).is_none_or(|said| said != what) {
             self.asked.insert(step.to_owned(), what.to_owned());
             let _ = self.all.println(format!("         {step}: waits for {what}"));
@@ -93,12 +93,12 @@ impl Bars {
                     Event::Outcome { result: StepResult::Done { .. }, undo: true, .. } => self.whole.dec(1),
                     _ => {}
                 }
-                if let Some(line) = record_line(&self.plan, record, self.paint) {
+                if let Some(line) = record_line(&self.graph, record, self.paint) {
                     let _ = self.all.println(line);
                 }
             }
             _ => {
-                if let Some(line) = record_line(&self.plan, record, self.paint) {
+                if let Some(line) = record_line(&self.graph, record, self.paint) {
                     let _ = self.all.println(line);
                 }
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::paint::Paint;
 use crate::event::{Event, Notice, Record, RunState, StepResult, Watch};
-use crate::step::Step;
+use crate::step::Graph;
 use crate::text;
 
 /// Progress of one step is told at most this often.
@@ -16,14 +16,14 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Writes one line for each thing that happens.
 pub struct Lines<W> {
     out: W,
-    steps: Arc<BTreeMap<String, Arc<Step>>>,
+    graph: Arc<Graph>,
     said: BTreeMap<String, Instant>,
 }
 
 impl<W: Write + Send> Lines<W> {
     /// For a run that stands at `state`.
     pub fn new(out: W, state: &RunState) -> Self {
-        Self { out, steps: Arc::clone(state.plan()), said: BTreeMap::new() }
+        Self { out, graph: Arc::clone(&state.graph), said: BTreeMap::new() }
     }
 
     fn say(&mut self, line: &str) {
@@ -44,7 +44,7 @@ impl<W: Write + Send> Watch for Lines<W> {
     fn see(&mut self, notice: &Notice) {
         match notice {
             Notice::Recorded(record) => {
-                if let Some(line) = record_line(&self.steps, record, Paint(false)) {
+                if let Some(line) = record_line(&self.graph, record, Paint(false)) {
                     self.say(&line);
                 }
                 if let Event::Intent { step, .. } = &record.event {
@@ -74,11 +74,11 @@ impl<W: Write + Send> Watch for Lines<W> {
 }
 
 /// One record as a line; `None` for what need not be told.
-pub fn record_line(steps: &BTreeMap<String, Arc<Step>>, record: &Record, paint: Paint) -> Option<String> {
+pub fn record_line(graph: &Graph, record: &Record, paint: Paint) -> Option<String> {
     let at = record.at.strftime("%H:%M:%S");
     let line = match &record.event {
         Event::Intent { step, undo, .. } => {
-            let kind = &steps.get(step)?.kind;
+            let kind = &graph.step(step)?.kind;
             let what = if *undo { format!("putting back {}", kind.describe()) } else { kind.describe() };
             format!("{at}   {step}: {what}")
         }

@@ -1,5 +1,6 @@
 //! A plan as text.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::format::{Show, Style};
@@ -46,7 +47,7 @@ fn plan_text(proposal: &Proposal, verbose: bool, color: bool) -> String {
 fn wave_text(out: &mut String, wave: &WaveView, verbose: bool, paint: Paint) {
     let at_once = text::count(wave.max_unavailable as u64, "pair");
     let _ = writeln!(out, "\n{}, at most {at_once} out of service at once", paint.bold(&format!("Wave {}", wave.name)));
-    let mut shown: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut shown: BTreeSet<(&str, Vec<&str>)> = BTreeSet::new();
     for group in &wave.groups {
         let shape = (group.service.as_str(), group.lines.iter().map(|l| l.phase.as_str()).collect());
         if !verbose && group.pair.is_some() && shown.contains(&shape) {
@@ -57,7 +58,7 @@ fn wave_text(out: &mut String, wave: &WaveView, verbose: bool, paint: Paint) {
         for line in &group.lines {
             line_text(out, line, paint);
         }
-        shown.push(shape);
+        shown.insert(shape);
     }
 }
 

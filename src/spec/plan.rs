@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Checks, HealthCheck, PoolRef, ServiceRef, SubjectName};
 use crate::gate::Gate;
-use crate::model::{Audit, Hook, OnDeadline, OnFailure, Pair, State, Strategy, Template};
+use crate::model::{Audit, Hook, OnDeadline, OnFailure, Pair, Strategy, Template};
+use crate::state::State;
 
 /// What moves where, and under which rules.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Class, Ends, Kind, Lane, Live, Mark, Played, Preview, Step, TreeStep};
+use crate::host::TreeSize;
 use crate::text;
 
 /// A pass over a tree, or passes until little is left.
@@ -73,8 +74,21 @@ impl Kind for CopyStep {
         Some(&self.tree.job)
     }
 
-    fn lane(&self) -> Option<Lane<'_>> {
+    fn lane(&self) -> Option<Lane> {
         (self.pass == CopyPass::Seed).then_some(Lane::Seeds)
+    }
+
+    fn finds_changes_of(&self) -> Option<&TreeStep> {
+        match self.pass {
+            // It looks at everything anyway.
+            CopyPass::Seed => None,
+            CopyPass::CatchUp | CopyPass::Last => Some(&self.tree),
+        }
+    }
+
+    fn volume(&self, step: &Step, live: &dyn Live) -> Option<TreeSize> {
+        let pair = step.pair.as_ref().filter(|_| self.pass == CopyPass::Seed)?;
+        live.tree(&pair.source, &self.tree.from).cloned()
     }
 
     fn takes(&self, step: &Step, live: &dyn Live) -> Duration {
@@ -87,8 +101,7 @@ impl Kind for CopyStep {
     }
 
     fn preview(&self, step: &Step, live: &dyn Live, _: &mut Played) -> Preview {
-        let seen = step.pair.as_ref().and_then(|p| live.tree(&p.source, &self.tree.from));
-        match seen.filter(|_| self.pass == CopyPass::Seed) {
+        match self.volume(step, live) {
             Some(size) => {
                 let seen = format!("{} entries, {}", text::grouped(size.entries), text::bytes(size.bytes));
                 Preview { seen: Some(seen), mark: Mark::Verified }

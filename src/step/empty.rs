@@ -58,9 +58,8 @@ impl Kind for EmptyStep {
         self.interval * 2
     }
 
-    fn preview(&self, _: &Step, live: &dyn Live, _: &mut Played) -> Preview {
-        let now =
-            live.pool(&self.director, &self.pool).and_then(|p| p.member(&self.member)).and_then(|m| m.connections);
+    fn preview(&self, _: &Step, live: &dyn Live, played: &mut Played) -> Preview {
+        let now = played.connections(live, &self.director, &self.pool, &self.member);
         Preview { seen: now.map(|n| format!("{} now", text::count(n, "connection"))), mark: Mark::Assumed }
     }
 }

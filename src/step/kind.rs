@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HookStep, Live, Mark, Played, Preview, Step, TrafficStep};
+use super::{HookStep, Live, Mark, Played, Preview, Purpose, SetAsideStep, Step, TrafficStep, TreeStep};
+use crate::host::TreeSize;
 
 /// Time of anything that is one round of commands.
 pub(super) const ROUND: Duration = Duration::from_millis(200);
@@ -40,8 +41,28 @@ pub trait Kind {
         None
     }
 
+    /// The tree whose changes since an earlier pass it has to find.
+    fn finds_changes_of(&self) -> Option<&TreeStep> {
+        None
+    }
+
+    /// What it carries over for the first time, where that was sized.
+    fn volume(&self, _step: &Step, _live: &dyn Live) -> Option<TreeSize> {
+        None
+    }
+
+    /// That it takes a time which nobody knows before.
+    fn takes_unknown_time(&self) -> Option<AtMost> {
+        None
+    }
+
     /// What it shares with other steps, so that only some of them may be under way.
-    fn lane(&self) -> Option<Lane<'_>> {
+    fn lane(&self) -> Option<Lane> {
+        None
+    }
+
+    /// What it is for, where it moves traffic.
+    fn purpose(&self) -> Option<Purpose> {
         None
     }
 
@@ -87,6 +108,10 @@ pub enum Class {
     Opaque,
 }
 
+/// The longest that something takes, `None` where not even that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AtMost(pub Option<Duration>);
+
 /// What ends a step, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ends {
@@ -118,17 +143,17 @@ impl Ends {
 }
 
 /// Something that steps share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane<'a> {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
     /// The links and disks that trees are copied over for the first time.
     Seeds,
     /// Writes to a director: what one reads before it writes must not be changed by another one in between.
-    Director(&'a str),
+    Director(String),
 }
 
-impl Lane<'_> {
+impl Lane {
     /// How many of the steps that share it may be under way.
-    pub fn limit(self) -> usize {
+    pub fn limit(&self) -> usize {
         match self {
             Self::Seeds => 4,
             Self::Director(_) => 1,
@@ -169,6 +194,8 @@ pub enum Undo<'a> {
         /// The pool.
         pool: &'a str,
     },
+    /// What was put aside gets its place again.
+    SetAside(&'a SetAsideStep),
     /// The plan has a command for it, or says that there is nothing to put back.
     Command(&'a HookStep),
 }
@@ -178,7 +205,7 @@ impl Undo<'_> {
     pub fn does_something(&self) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Members(_) | Self::Ttl { .. } => true,
+            Self::Members(_) | Self::Ttl { .. } | Self::SetAside(_) => true,
             Self::Command(hook) => hook.undo.is_some(),
         }
     }

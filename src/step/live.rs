@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::Facts;
 use crate::host::TreeSize;
 use crate::model::Pool;
 
@@ -10,14 +11,14 @@ pub trait Live {
     /// The size of a tree on a host.
     fn tree(&self, host: &str, path: &str) -> Option<&TreeSize>;
 
+    /// A host.
+    fn host(&self, host: &str) -> Option<&Facts>;
+
     /// A pool.
     fn pool(&self, director: &str, pool: &str) -> Option<&Pool>;
 
     /// What the first check of a host or a service says now.
     fn health(&self, subject: &str) -> Option<&str>;
-
-    /// Whether a host answered.
-    fn answers(&self, host: &str) -> bool;
 }
 
 /// What a step will find.

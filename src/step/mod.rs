@@ -13,6 +13,8 @@ mod graph;
 mod hook;
 mod kind;
 mod live;
+mod moment;
+mod set_aside;
 mod settle;
 mod stream;
 mod traffic;
@@ -30,10 +32,14 @@ pub use compare::{CompareStep, Comparison};
 pub use copy::{CopyPass, CopyStep};
 pub use empty::EmptyStep;
 pub use gate::GateStep;
-pub use graph::{Budgets, Graph};
+#[cfg(test)]
+pub use graph::counting;
+pub use graph::{Budgets, Graph, Steps};
 pub use hook::HookStep;
-pub use kind::{Class, Ends, Kind, Lane, Look, Undo};
+pub use kind::{AtMost, Class, Ends, Kind, Lane, Look, Undo};
 pub use live::{Live, Mark, Preview};
+pub use moment::{Draft, Moment};
+pub use set_aside::SetAsideStep;
 pub use settle::SettleStep;
 pub use stream::StreamStep;
 pub use traffic::{Played, Purpose, TrafficStep, WayBack};
@@ -83,6 +89,8 @@ pub enum StepKind {
     Copy(CopyStep),
     /// Compares one tree on both sides by content.
     Compare(CompareStep),
+    /// Puts what is at a path aside.
+    SetAside(SetAsideStep),
     /// Pours what a command on the source writes into a command on the target.
     Stream(StreamStep),
     /// Sets members of one pool.
@@ -113,6 +121,7 @@ impl std::ops::Deref for StepKind {
             Self::Check(step) => step,
             Self::Copy(step) => step,
             Self::Compare(step) => step,
+            Self::SetAside(step) => step,
             Self::Stream(step) => step,
             Self::Traffic(step) => step,
             Self::LowerTtl(step) => step,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Class, Ends, Kind, Live, Mark, Played, Preview, Step};
+use super::{AtMost, Class, Ends, Kind, Live, Mark, Played, Preview, Step};
 use crate::text;
 
 /// A stream with its commands filled in.
@@ -45,6 +45,10 @@ impl Kind for StreamStep {
 
     fn carries(&self) -> Option<&str> {
         Some(&self.job)
+    }
+
+    fn takes_unknown_time(&self) -> Option<AtMost> {
+        Some(AtMost(self.timeout))
     }
 
     fn preview(&self, _: &Step, _: &dyn Live, _: &mut Played) -> Preview {

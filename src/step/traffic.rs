@@ -1,13 +1,13 @@
 //! Setting members of a pool.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Class, Kind, Lane, Live, Look, Mark, Preview, Step, Undo};
 use crate::check::Checks;
-use crate::model::{Change, Member, Mode, Pool};
+use crate::model::{Change, Mode, Pool};
 
 /// Absolute settings of members of one pool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,13 +61,52 @@ pub struct WayBack {
 #[derive(Debug, Default)]
 pub struct Played {
     by_presence: BTreeSet<String>,
-    pools: BTreeMap<(String, String), Pool>,
+    pools: BTreeMap<(String, String), PlayedPool>,
+}
+
+/// The members of a pool.
+#[derive(Debug)]
+struct PlayedPool {
+    /// Mode and weight by name.
+    members: HashMap<String, (Mode, u16)>,
+    /// Connections by name, as they were seen.
+    connections: HashMap<String, u64>,
+    /// A member is there or not.
+    by_presence: bool,
 }
 
 impl Played {
     /// Nothing played yet; members of the directors of these names are there or not, whatever their weight.
     pub fn new(by_presence: BTreeSet<String>) -> Self {
         Self { by_presence, pools: BTreeMap::new() }
+    }
+
+    fn pool(&mut self, live: &dyn Live, director: &str, pool: &str) -> Option<&mut PlayedPool> {
+        let seen = live.pool(director, pool)?;
+        let by_presence = self.by_presence.contains(director);
+        let key = (director.to_owned(), pool.to_owned());
+        Some(self.pools.entry(key).or_insert_with(|| PlayedPool::new(seen, by_presence)))
+    }
+
+    /// Connections of a member, as they were seen.
+    pub(super) fn connections(&mut self, live: &dyn Live, director: &str, pool: &str, member: &str) -> Option<u64> {
+        self.pool(live, director, pool)?.connections.get(member).copied()
+    }
+}
+
+impl PlayedPool {
+    fn new(seen: &Pool, by_presence: bool) -> Self {
+        let members = seen.members.iter().map(|m| (m.name.clone(), (m.mode, m.weight))).collect();
+        let connections = seen.members.iter().filter_map(|m| Some((m.name.clone(), m.connections?))).collect();
+        Self { members, connections, by_presence }
+    }
+
+    fn play(&mut self, change: &Change) {
+        if self.by_presence && change.weight == 0 {
+            self.members.remove(&change.member);
+        } else {
+            self.members.insert(change.member.clone(), (change.mode, change.weight));
+        }
     }
 }
 
@@ -89,8 +128,12 @@ impl Kind for TrafficStep {
         format!("{} {}: {}", self.director, self.pool, changes.join(", "))
     }
 
-    fn lane(&self) -> Option<Lane<'_>> {
-        Some(Lane::Director(&self.director))
+    fn lane(&self) -> Option<Lane> {
+        Some(Lane::Director(self.director.clone()))
+    }
+
+    fn purpose(&self) -> Option<Purpose> {
+        Some(self.purpose)
     }
 
     fn looks(&self) -> Option<Look<'_>> {
@@ -102,21 +145,16 @@ impl Kind for TrafficStep {
     }
 
     fn preview(&self, _: &Step, live: &dyn Live, played: &mut Played) -> Preview {
-        let Some(seen) = live.pool(&self.director, &self.pool) else {
+        let Some(now) = played.pool(live, &self.director, &self.pool) else {
             return Preview { seen: None, mark: Mark::Assumed };
         };
-        let key = (self.director.clone(), self.pool.clone());
-        let by_presence = played.by_presence.contains(&self.director);
-        let now = played.pools.entry(key).or_insert_with(|| seen.clone());
-        let before = |change: &Change| match now.member(&change.member) {
-            Some(m) => setting(m.mode, m.weight),
+        let before = |change: &Change| match now.members.get(&change.member) {
+            Some((mode, weight)) => setting(*mode, *weight),
             None => "absent".to_owned(),
         };
         let lines: Vec<String> =
-            self.changes.iter().map(|c| format!("{} → {}", before(c), after(c, by_presence))).collect();
-        for change in &self.changes {
-            play(now, change, by_presence);
-        }
+            self.changes.iter().map(|c| format!("{} → {}", before(c), after(c, now.by_presence))).collect();
+        self.changes.iter().for_each(|change| now.play(change));
         Preview { seen: Some(lines.join(", ")), mark: Mark::Verified }
     }
 }
@@ -139,18 +177,4 @@ fn setting(mode: Mode, weight: u16) -> String {
 
 fn after(change: &Change, by_presence: bool) -> String {
     if by_presence && change.weight == 0 { "absent".into() } else { setting(change.mode, change.weight) }
-}
-
-fn play(pool: &mut Pool, change: &Change, by_presence: bool) {
-    match pool.members.iter_mut().find(|m| m.name == change.member) {
-        Some(_) if by_presence && change.weight == 0 => pool.members.retain(|m| m.name != change.member),
-        Some(member) => (member.mode, member.weight) = (change.mode, change.weight),
-        None => pool.members.push(Member {
-            name: change.member.clone(),
-            weight: change.weight,
-            mode: change.mode,
-            connections: None,
-            up: None,
-        }),
-    }
 }

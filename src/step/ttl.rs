@@ -42,8 +42,8 @@ impl Kind for LowerTtlStep {
         format!("{} {}: TTL {}", self.director, self.pool, text::duration(self.ttl))
     }
 
-    fn lane(&self) -> Option<Lane<'_>> {
-        Some(Lane::Director(&self.director))
+    fn lane(&self) -> Option<Lane> {
+        Some(Lane::Director(self.director.clone()))
     }
 
     fn looks(&self) -> Option<Look<'_>> {
@@ -78,8 +78,8 @@ impl Kind for RestoreTtlStep {
         format!("{} {}: TTL as it was before", self.director, self.pool)
     }
 
-    fn lane(&self) -> Option<Lane<'_>> {
-        Some(Lane::Director(&self.director))
+    fn lane(&self) -> Option<Lane> {
+        Some(Lane::Director(self.director.clone()))
     }
 
     fn looks(&self) -> Option<Look<'_>> {

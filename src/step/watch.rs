@@ -28,6 +28,9 @@ impl Kind for WatchStep {
 
     fn describe(&self) -> String {
         let hold = text::duration(self.hold);
+        if self.checks.is_empty() && self.hold.is_zero() {
+            return "until all before it is done".to_owned();
+        }
         if self.checks.is_empty() {
             return format!("for {hold}");
         }

@@ -49,7 +49,7 @@ fn graph() -> Graph {
         on_failure: OnFailure::Hold,
         no_return: None,
     };
-    Graph { steps: vec![step("a"), step("b")], ..Graph::default() }
+    Graph { steps: vec![step("a"), step("b")].into(), ..Graph::default() }
 }
 
 fn begin(writer: &mut dyn RunWriter) {

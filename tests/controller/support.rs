@@ -47,7 +47,7 @@ pub fn keep_chunks(dir: &Path) {
 
 pub fn started(steps: Vec<Step>) -> Event {
     let count = steps.len();
-    let graph = blob::keep(&mut *CHUNKS.lock().unwrap(), &Graph { steps, ..Graph::default() }).unwrap();
+    let graph = blob::keep(&mut *CHUNKS.lock().unwrap(), &Graph { steps: steps.into(), ..Graph::default() }).unwrap();
     Event::Started(Box::new(Started {
         run: RUN.into(),
         plan: "web".into(),

@@ -2,7 +2,6 @@
 //! undisturbed run ends, nobody has noticed, and every command ran exactly once.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use migrate::event::{Event, Record};
@@ -101,9 +100,9 @@ fn has_ended(fleet: &Fleet, run: &str) -> bool {
 #[track_caller]
 fn assert_everywhere(fleet: &Fleet, run: &str, undo: bool, kills: &Kills) {
     let records = records(fleet, run);
-    let plan = Arc::clone(file::load(&journal(fleet, run)).unwrap().plan());
+    let graph = file::load(&journal(fleet, run)).unwrap().graph;
     let acts = |id: &String| {
-        let kind = &plan[id].kind;
+        let kind = &graph.step(id).unwrap().kind;
         if undo { kind.undo().does_something() } else { kind.class() != Class::Reading }
     };
     let steps: BTreeSet<String> = begun(&records, undo).into_iter().filter(acts).collect();

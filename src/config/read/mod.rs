@@ -12,5 +12,4 @@ pub mod inventory;
 pub mod moves;
 pub mod plan;
 pub mod service;
-pub mod state;
 pub mod traffic;

@@ -7,16 +7,16 @@ use crate::fields::template::Use;
 use crate::gate::Gate;
 use crate::model::{OnDeadline, OnFailure, Strategy};
 use crate::spec::{Drain, Shift};
+use crate::state::State;
 use crate::text::units::YEAR;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::map::Map;
 use crate::yaml::reader::Value;
-use crate::yaml::source::Located;
+use crate::yaml::source::{At, Located};
 
 use super::gate;
 use super::hook::{self, HookDraft};
 use super::moves::{self, MoveDraft};
-use super::state::{self, StateDraft};
 use super::traffic::{self, TrafficDraft};
 use crate::yaml::map::one_of;
 
@@ -92,7 +92,7 @@ pub fn settings(m: &Map<'_>) -> Settings {
         has_traffic: traffic.is_some(),
         traffic: traffic.and_then(traffic::read),
         has_state: state.is_some(),
-        state: state.map(|v| several(v, state::read)).unwrap_or_default(),
+        state: state.map(|v| several(v, read_state)).unwrap_or_default(),
         drain: m.get("drain").and_then(drain).unwrap_or_else(default_drain),
         has_health: health.is_some(),
         health: health.map(|v| several(v, |check| HealthCheck::read(check, &mut asked_with))).unwrap_or_default(),
@@ -123,6 +123,25 @@ fn several<'a, T>(value: Value<'a>, read: impl FnMut(Value<'a>) -> Option<T>) ->
         value.error(format!("`{}` is an empty list", value.name()), "leave it out");
     }
     items.into_iter().take(MAX).filter_map(read).collect()
+}
+
+/// State and the templates in it.
+#[derive(Debug, Clone)]
+pub struct StateDraft {
+    pub state: State,
+    /// All of them; one that is for both sides once.
+    pub templates: Vec<Use>,
+    /// Where it is.
+    pub at: At,
+}
+
+/// Reads one entry of `state`.
+fn read_state(value: Value<'_>) -> Option<StateDraft> {
+    value.map("state", "directory: /srv/uploads", |m| {
+        let mut templates = Vec::new();
+        let state = State::read(m, &mut templates)?;
+        Some(StateDraft { state, templates, at: m.at().clone() })
+    })?
 }
 
 fn default_drain() -> DrainDraft {

@@ -3,18 +3,18 @@
 use crate::config::read::service::ServiceDraft;
 use crate::spec::{Plan, Service, Traffic};
 
-use super::{Atlas, Draft, members, services};
+use super::{Draft, Inventories, members, services};
 
 /// The plan. `None` only if a pass let something through that it should have reported.
 pub fn plan(draft: Draft<'_>) -> Option<Plan> {
-    let Draft { plan, atlas, pairs, waves } = draft;
+    let Draft { plan, inventories, pairs, waves } = draft;
     let services = plan.services.iter().zip(pairs).map(|(service, pairs)| {
         let settings = &service.settings;
         Some(Service {
             name: service.name.value.clone(),
             strategy: services::strategy(service),
             pairs: pairs?,
-            traffic: traffic(service, atlas),
+            traffic: traffic(service, inventories),
             state: settings.state.iter().map(|s| s.state.clone()).collect(),
             drain: settings.drain.drain.clone(),
             health: settings.health.clone(),
@@ -37,9 +37,9 @@ pub fn plan(draft: Draft<'_>) -> Option<Plan> {
     })
 }
 
-fn traffic(service: &ServiceDraft, atlas: &Atlas) -> Option<Traffic> {
+fn traffic(service: &ServiceDraft, inventories: &Inventories) -> Option<Traffic> {
     let draft = service.settings.traffic.as_ref()?;
-    let director = atlas.inventory.directors.get(&draft.director.value)?.kind();
+    let director = inventories.inventory.directors.get(&draft.director.value)?.kind();
     let given = draft.member.as_ref().map(|m| m.template.value.clone());
     Some(Traffic {
         director: draft.director.value.clone(),

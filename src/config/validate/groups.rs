@@ -5,44 +5,44 @@ use std::collections::BTreeSet;
 use crate::config::read::group::Members;
 use crate::yaml::diagnostic::{Diagnostic, Sink};
 
-use super::{Atlas, unknown};
+use super::{Inventories, unknown};
 
 const MAX_GROUPS: usize = 1000;
 const MAX_MEMBERS: usize = 200_000;
 
 /// Every group has members, every name in it is a host, and no host is in it twice.
-pub fn resolve(atlas: &mut Atlas, sink: &Sink) {
+pub fn resolve(inventories: &mut Inventories, sink: &Sink) {
     let mut resolved = Vec::new();
     let mut left = MAX_MEMBERS;
-    for (number, (name, (at, members))) in atlas.groups.iter().enumerate() {
+    for (number, (name, (at, members))) in inventories.groups.iter().enumerate() {
         if number >= MAX_GROUPS || left == 0 {
             let message =
                 format!("there are more than {MAX_GROUPS} groups, or more than {MAX_MEMBERS} members in them");
             sink.push(Diagnostic::error(at, message).hint("leave groups out that no plan uses"));
             break;
         }
-        if let Some(host) = atlas.hosts.get(name) {
+        if let Some(host) = inventories.hosts.get(name) {
             let found = Diagnostic::error(at, format!("group `{name}` has the name of a host"))
                 .note(format!("the host is at {}", host.name.at.short()))
                 .hint("rename the group: `from` and `to` take both");
             sink.push(found);
         }
         let names = match members {
-            Some(Members::Names(names)) => by_name(atlas, names, sink),
+            Some(Members::Names(names)) => by_name(inventories, names, sink),
             Some(Members::Selected { selector, sites, except }) => {
                 let mut complete = true;
                 let mut known = |kind, name: &crate::yaml::source::Located<String>, there: bool| {
                     complete &= there;
-                    if !there && !atlas.broken.contains(&name.value) {
+                    if !there && !inventories.broken.contains(&name.value) {
                         match kind {
-                            "site" => unknown(sink, name, kind, atlas.sites.keys()),
-                            _ => unknown(sink, name, kind, atlas.hosts.keys()),
+                            "site" => unknown(sink, name, kind, inventories.sites.keys()),
+                            _ => unknown(sink, name, kind, inventories.hosts.keys()),
                         }
                     }
                 };
-                sites.iter().for_each(|site| known("site", site, atlas.sites.contains_key(&site.value)));
-                except.iter().for_each(|host| known("host", host, atlas.hosts.contains_key(&host.value)));
-                complete.then(|| selector.pick(atlas.inventory.hosts.values()))
+                sites.iter().for_each(|site| known("site", site, inventories.sites.contains_key(&site.value)));
+                except.iter().for_each(|host| known("host", host, inventories.hosts.contains_key(&host.value)));
+                complete.then(|| selector.pick(inventories.inventory.hosts.values()))
             }
             None => None,
         };
@@ -53,25 +53,29 @@ pub fn resolve(atlas: &mut Atlas, sink: &Sink) {
                 _ => "every condition of a selector must hold; check `site`, `tags`, `name` and `except`",
             };
             // A host that could not be read may have been its member.
-            if !atlas.incomplete {
+            if !inventories.incomplete {
                 sink.push(Diagnostic::error(at, format!("group `{name}` has no members")).hint(hint));
             }
         }
         left = left.saturating_sub(names.len());
         resolved.push((name.clone(), names));
     }
-    atlas.inventory.groups = resolved.into_iter().collect();
+    inventories.inventory.groups = resolved.into_iter().collect();
 }
 
-fn by_name(atlas: &Atlas, names: &[crate::yaml::source::Located<String>], sink: &Sink) -> Option<Vec<String>> {
+fn by_name(
+    inventories: &Inventories,
+    names: &[crate::yaml::source::Located<String>],
+    sink: &Sink,
+) -> Option<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut out = Vec::new();
     let mut complete = true;
     for name in names {
-        if !atlas.hosts.contains_key(&name.value) {
+        if !inventories.hosts.contains_key(&name.value) {
             complete = false;
-            if !atlas.broken.contains(&name.value) {
-                unknown(sink, name, "host", atlas.hosts.keys());
+            if !inventories.broken.contains(&name.value) {
+                unknown(sink, name, "host", inventories.hosts.keys());
             }
         } else if !seen.insert(&name.value) {
             sink.push(

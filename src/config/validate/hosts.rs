@@ -10,25 +10,25 @@ use crate::model::{Host, Site};
 use crate::yaml::diagnostic::{Diagnostic, Sink};
 use crate::yaml::source::{At, Located};
 
-use super::{Atlas, unknown};
+use super::{Inventories, unknown};
 
 const CAPACITY: u32 = 100;
 
 /// Puts inventories together; what is defined twice is reported with both places.
-pub fn merge(drafts: Vec<InventoryDraft>, sink: &Sink) -> Atlas {
-    let mut atlas = Atlas::default();
+pub fn merge(drafts: Vec<InventoryDraft>, sink: &Sink) -> Inventories {
+    let mut inventories = Inventories::default();
     let mut hosts = Vec::new();
     for draft in drafts {
-        atlas.incomplete |= draft.incomplete;
-        atlas.broken.extend(draft.broken);
+        inventories.incomplete |= draft.incomplete;
+        inventories.broken.extend(draft.broken);
         for (name, site) in draft.sites {
-            insert(sink, "site", name, &mut atlas.sites, site);
+            insert(sink, "site", name, &mut inventories.sites, site);
         }
         for (name, members) in draft.groups {
-            insert(sink, "group", name, &mut atlas.groups, members);
+            insert(sink, "group", name, &mut inventories.groups, members);
         }
         for (name, director) in draft.directors {
-            insert(sink, "director", name, &mut atlas.directors, director);
+            insert(sink, "director", name, &mut inventories.directors, director);
         }
         hosts.extend(draft.hosts.into_iter().map(|host| (host, draft.defaults.clone())));
     }
@@ -36,24 +36,24 @@ pub fn merge(drafts: Vec<InventoryDraft>, sink: &Sink) -> Atlas {
         let name = host.name.value.clone();
         // The site may come from the defaults, and brings settings that go before them.
         let site = host.settings.site.as_ref().or(defaults.site.as_ref());
-        if let Some((_, site)) = site.and_then(|s| atlas.sites.get(&s.value)) {
+        if let Some((_, site)) = site.and_then(|s| inventories.sites.get(&s.value)) {
             host.settings = host.settings.over(&site.defaults, &name);
         }
         host.settings = host.settings.over(&defaults, &name);
-        match atlas.hosts.entry(name) {
+        match inventories.hosts.entry(name) {
             Entry::Vacant(entry) => drop(entry.insert(host)),
             Entry::Occupied(entry) => twice(sink, "host", &host.name, &entry.get().name.at),
         }
     }
-    atlas.inventory.sites = atlas
+    inventories.inventory.sites = inventories
         .sites
         .iter()
         .map(|(name, (_, site))| (name.clone(), Site { description: site.description.clone() }))
         .collect();
-    atlas.inventory.hosts = atlas.hosts.iter().map(|(name, host)| (name.clone(), model(host))).collect();
-    let configs = atlas.directors.iter().filter_map(|(name, (_, d))| Some((name.clone(), d.config.clone()?)));
-    atlas.inventory.directors = configs.collect();
-    atlas
+    inventories.inventory.hosts = inventories.hosts.iter().map(|(name, host)| (name.clone(), model(host))).collect();
+    let configs = inventories.directors.iter().filter_map(|(name, (_, d))| Some((name.clone(), d.config.clone()?)));
+    inventories.inventory.directors = configs.collect();
+    inventories
 }
 
 fn insert<T>(
@@ -97,25 +97,25 @@ fn model(draft: &HostDraft) -> Host {
 }
 
 /// Every jump host is a host.
-pub fn jumps_exist(atlas: &mut Atlas, sink: &Sink) {
-    for host in atlas.hosts.values() {
+pub fn jumps_exist(inventories: &mut Inventories, sink: &Sink) {
+    for host in inventories.hosts.values() {
         for hop in host.settings.ssh.jump.iter().flatten() {
-            if !atlas.knows(&hop.value) {
-                unknown(sink, hop, "host", atlas.hosts.keys());
+            if !inventories.knows(&hop.value) {
+                unknown(sink, hop, "host", inventories.hosts.keys());
             }
         }
     }
 }
 
 /// Following jump hosts from a host never comes back to it.
-pub fn no_jump_cycles(atlas: &mut Atlas, sink: &Sink) {
+pub fn no_jump_cycles(inventories: &mut Inventories, sink: &Sink) {
     let mut done: BTreeSet<&str> = BTreeSet::new();
-    for start in atlas.hosts.keys() {
+    for start in inventories.hosts.keys() {
         let mut path: Vec<(&str, usize)> = vec![(start, 0)];
         let mut on_path: BTreeSet<&str> = BTreeSet::from([start.as_str()]);
         // Depth first: each host is entered once, and left when all its hops have been looked at.
         while let Some((name, next)) = path.pop() {
-            let hop = atlas.hosts.get(name).and_then(|h| h.settings.ssh.jump.iter().flatten().nth(next));
+            let hop = inventories.hosts.get(name).and_then(|h| h.settings.ssh.jump.iter().flatten().nth(next));
             let Some(hop) = hop.filter(|_| !done.contains(name)) else {
                 on_path.remove(name);
                 done.insert(name);
@@ -144,12 +144,12 @@ fn report_cycle(path: &[(&str, usize)], hop: &Located<String>, sink: &Sink) {
 }
 
 /// Every host that a director names is a host.
-pub fn directors_exist(atlas: &mut Atlas, sink: &Sink) {
-    let uses = atlas.directors.values().flat_map(|(_, director)| &director.uses);
+pub fn directors_exist(inventories: &mut Inventories, sink: &Sink) {
+    let uses = inventories.directors.values().flat_map(|(_, director)| &director.uses);
     for host in uses.filter(|u| matches!(u.role, Role::Host)).map(|u| &u.template) {
-        if !atlas.knows(&host.value.0) {
+        if !inventories.knows(&host.value.0) {
             let name = Located { value: host.value.0.clone(), at: host.at.clone() };
-            unknown(sink, &name, "host", atlas.hosts.keys());
+            unknown(sink, &name, "host", inventories.hosts.keys());
         }
     }
 }

@@ -18,14 +18,14 @@ pub fn unique(draft: &mut Draft<'_>, sink: &Sink) {
     let mut seen: BTreeMap<(&str, String, String), &str> = BTreeMap::new();
     for (service, pairs) in draft.plan.services.iter().zip(&draft.pairs) {
         let Some(traffic) = &service.settings.traffic else { continue };
-        let Some(director) = draft.atlas.inventory.directors.get(&traffic.director.value) else { continue };
+        let Some(director) = draft.inventories.inventory.directors.get(&traffic.director.value) else { continue };
         let director = director.kind();
         let pool = director.pool_name(&traffic.pool.value).unwrap_or_else(|_| traffic.pool.value.clone());
         let given = traffic.member.as_ref();
         let template = given.map_or_else(|| default_member(director), |m| m.template.value.clone());
         let at = given.map_or(&traffic.director.at, |m| &m.template.at);
         for name in pairs.iter().flatten().flat_map(|pair| [&pair.source, &pair.target]) {
-            let Some(host) = draft.atlas.inventory.hosts.get(name) else { continue };
+            let Some(host) = draft.inventories.inventory.hosts.get(name) else { continue };
             let Ok(member) = template.render_plain(&host.vars) else { continue };
             if given.is_none()
                 && let Err(unfit) = director.check_member(&member)

@@ -27,7 +27,7 @@ use crate::yaml::source::{At, Located};
 
 /// All inventories together, as far as they could be read.
 #[derive(Debug, Default)]
-pub struct Atlas {
+pub struct Inventories {
     /// The model, filled pass by pass.
     pub inventory: Inventory,
     sites: BTreeMap<String, (At, SiteDraft)>,
@@ -39,14 +39,14 @@ pub struct Atlas {
     directors: BTreeMap<String, (At, DirectorDraft)>,
 }
 
-impl Atlas {
+impl Inventories {
     /// Whether there is a host of this name, be it one that could not be read.
     fn knows(&self, host: &str) -> bool {
         self.hosts.contains_key(host) || self.broken.contains(host)
     }
 }
 
-type InventoryPass = (&'static str, fn(&mut Atlas, &Sink));
+type InventoryPass = (&'static str, fn(&mut Inventories, &Sink));
 
 const INVENTORY: [InventoryPass; 5] = [
     ("sites exist", sites::exist),
@@ -57,12 +57,12 @@ const INVENTORY: [InventoryPass; 5] = [
 ];
 
 /// Merges inventories and judges them.
-pub fn inventory(drafts: Vec<InventoryDraft>, sink: &Sink) -> Atlas {
-    let mut atlas = hosts::merge(drafts, sink);
+pub fn inventory(drafts: Vec<InventoryDraft>, sink: &Sink) -> Inventories {
+    let mut inventories = hosts::merge(drafts, sink);
     for (_, pass) in INVENTORY {
-        pass(&mut atlas, sink);
+        pass(&mut inventories, sink);
     }
-    atlas
+    inventories
 }
 
 /// A plan with what is known of it so far.
@@ -70,7 +70,7 @@ pub struct Draft<'a> {
     /// The plan as read.
     pub plan: &'a PlanDraft,
     /// The inventories.
-    pub atlas: &'a Atlas,
+    pub inventories: &'a Inventories,
     /// Pairs of each service, `None` where they could not be told.
     pub pairs: Vec<Option<Vec<Pair>>>,
     /// Waves in execution order.
@@ -91,8 +91,8 @@ const PLAN: [PlanPass; 8] = [
 ];
 
 /// Judges a plan against inventories. `None` when there were errors, here or before.
-pub fn plan(plan: &PlanDraft, atlas: &Atlas, sink: &Sink) -> Option<Plan> {
-    let mut draft = Draft { plan, atlas, pairs: Vec::new(), waves: Vec::new() };
+pub fn plan(plan: &PlanDraft, inventories: &Inventories, sink: &Sink) -> Option<Plan> {
+    let mut draft = Draft { plan, inventories, pairs: Vec::new(), waves: Vec::new() };
     for (_, pass) in PLAN {
         pass(&mut draft, sink);
     }

@@ -9,7 +9,7 @@ use crate::text::suggest;
 use crate::yaml::diagnostic::{Diagnostic, Sink};
 use crate::yaml::source::{At, Located};
 
-use super::{Atlas, Draft, some};
+use super::{Draft, Inventories, some};
 
 const MAX_PAIRS: usize = 20_000;
 
@@ -17,7 +17,7 @@ const MAX_PAIRS: usize = 20_000;
 pub fn resolve(draft: &mut Draft<'_>, sink: &Sink) {
     let mut left = MAX_PAIRS + 1;
     for service in &draft.plan.services {
-        let pairs = service.moves.as_ref().filter(|_| left > 0).and_then(|moves| pairs(draft.atlas, moves, sink));
+        let pairs = service.moves.as_ref().filter(|_| left > 0).and_then(|moves| pairs(draft.inventories, moves, sink));
         left = left.saturating_sub(pairs.as_ref().map_or(0, Vec::len));
         if left == 0 {
             let message = format!("the plan has more than {} pairs", crate::text::grouped(MAX_PAIRS as u64));
@@ -27,17 +27,17 @@ pub fn resolve(draft: &mut Draft<'_>, sink: &Sink) {
     }
 }
 
-fn pairs(atlas: &Atlas, moves: &MoveDraft, sink: &Sink) -> Option<Vec<Pair>> {
-    let (sources, targets) = (hosts(atlas, &moves.from, sink), hosts(atlas, &moves.to, sink));
+fn pairs(inventories: &Inventories, moves: &MoveDraft, sink: &Sink) -> Option<Vec<Pair>> {
+    let (sources, targets) = (hosts(inventories, &moves.from, sink), hosts(inventories, &moves.to, sink));
     let paired = match &moves.pairing {
-        Pairing::Explicit(pairs) => return explicit(atlas, moves, pairs, sources?, targets?, sink),
+        Pairing::Explicit(pairs) => return explicit(inventories, moves, pairs, sources?, targets?, sink),
         Pairing::ByOrder => pairing::by_order(&sources?, &targets?),
         Pairing::ByName => pairing::by_name(&sources?, &targets?),
     };
     match paired {
         Ok(pairs) => Some(pairs.into_iter().map(|(source, target)| Pair { source, target }).collect()),
         // A host that could not be read may have been the partner.
-        Err(_) if atlas.incomplete => None,
+        Err(_) if inventories.incomplete => None,
         Err(unpaired) => {
             report_unpaired(&moves.at, &unpaired, sink);
             None
@@ -57,17 +57,17 @@ fn report_unpaired(at: &At, unpaired: &Unpaired, sink: &Sink) {
 }
 
 /// The hosts that names of groups and hosts stand for, in order.
-fn hosts(atlas: &Atlas, names: &[Located<String>], sink: &Sink) -> Option<Vec<String>> {
+fn hosts(inventories: &Inventories, names: &[Located<String>], sink: &Sink) -> Option<Vec<String>> {
     let mut out: Vec<String> = Vec::new();
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut complete = true;
     for name in names {
-        let members = match atlas.inventory.groups.get(&name.value) {
+        let members = match inventories.inventory.groups.get(&name.value) {
             Some(members) => members.clone(),
-            None if atlas.hosts.contains_key(&name.value) => vec![name.value.clone()],
+            None if inventories.hosts.contains_key(&name.value) => vec![name.value.clone()],
             None => {
                 complete = false;
-                report_unknown(atlas, name, sink);
+                report_unknown(inventories, name, sink);
                 continue;
             }
         };
@@ -84,22 +84,22 @@ fn hosts(atlas: &Atlas, names: &[Located<String>], sink: &Sink) -> Option<Vec<St
     complete.then_some(out)
 }
 
-fn report_unknown(atlas: &Atlas, name: &Located<String>, sink: &Sink) {
+fn report_unknown(inventories: &Inventories, name: &Located<String>, sink: &Sink) {
     // What is there but broken has been reported where it is broken.
-    if atlas.broken.contains(&name.value) || atlas.groups.contains_key(&name.value) {
+    if inventories.broken.contains(&name.value) || inventories.groups.contains_key(&name.value) {
         return;
     }
     let found = Diagnostic::error(&name.at, format!("`{}` is neither a group nor a host", name.value));
     if sink.is_long() {
         return sink.push(found);
     }
-    let there = atlas.groups.keys().chain(atlas.hosts.keys()).map(String::as_str);
+    let there = inventories.groups.keys().chain(inventories.hosts.keys()).map(String::as_str);
     let hint = suggest::hint(&name.value, "groups and hosts", there);
     sink.push(found.hint(hint));
 }
 
 fn explicit(
-    atlas: &Atlas,
+    inventories: &Inventories,
     moves: &MoveDraft,
     pairs: &[(Located<String>, Located<String>)],
     sources: Vec<String>,
@@ -108,10 +108,10 @@ fn explicit(
 ) -> Option<Vec<Pair>> {
     let mut complete = true;
     for host in pairs.iter().flat_map(|(source, target)| [source, target]) {
-        if !atlas.hosts.contains_key(&host.value) {
+        if !inventories.hosts.contains_key(&host.value) {
             complete = false;
-            if !atlas.broken.contains(&host.value) {
-                super::unknown(sink, host, "host", atlas.hosts.keys());
+            if !inventories.broken.contains(&host.value) {
+                super::unknown(sink, host, "host", inventories.hosts.keys());
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::config::read::hook::HookDraft;
 use crate::config::read::service::ServiceDraft;
 use crate::config::read::traffic::TrafficDraft;
-use crate::model::{HookPoint, State, Strategy};
+use crate::model::{HookPoint, Strategy};
 use crate::traffic::DirectorKind;
 use crate::yaml::diagnostic::{Diagnostic, Sink};
 
@@ -38,7 +38,7 @@ pub fn something_to_move(draft: &mut Draft<'_>, sink: &Sink) {
                 .hint("add `traffic`, or use `strategy: cutover`"),
             ),
             (_, _, Strategy::Cutover) => writer_stops(service, sink),
-            (_, _, Strategy::Ramp) => streams_need_a_freeze(service, sink),
+            (_, _, Strategy::Ramp) => states_have_their_freeze(service, sink),
         }
         if settings.has_traffic && !settings.checks_hosts() {
             let message = format!("nothing checks the targets of `{name}` before they get traffic");
@@ -47,10 +47,12 @@ pub fn something_to_move(draft: &mut Draft<'_>, sink: &Sink) {
     }
 }
 
-fn streams_need_a_freeze(service: &ServiceDraft, sink: &Sink) {
-    for state in service.settings.state.iter().filter(|s| matches!(s.state, State::Stream(_))) {
-        let message = format!("`{}` is to move by ramp, and a stream is poured after a freeze", service.name.value);
-        sink.push(Diagnostic::error(&state.at, message).hint("use `strategy: cutover`"));
+fn states_have_their_freeze(service: &ServiceDraft, sink: &Sink) {
+    for state in &service.settings.state {
+        if let Some(why) = state.state.kind().needs_freeze() {
+            let message = format!("`{}` is to move by ramp, and {why}", service.name.value);
+            sink.push(Diagnostic::error(&state.at, message).hint("use `strategy: cutover`"));
+        }
     }
 }
 
@@ -77,10 +79,10 @@ fn writer_stops(service: &ServiceDraft, sink: &Sink) {
 pub fn directors(draft: &mut Draft<'_>, sink: &Sink) {
     for traffic in draft.plan.services.iter().filter_map(|s| s.settings.traffic.as_ref()) {
         let name = &traffic.director.value;
-        match draft.atlas.inventory.directors.get(name) {
+        match draft.inventories.inventory.directors.get(name) {
             Some(director) => check_traffic(traffic, director.kind(), sink),
-            None if draft.atlas.directors.contains_key(name) => {}
-            None => unknown(sink, &traffic.director, "director", draft.atlas.directors.keys()),
+            None if draft.inventories.directors.contains_key(name) => {}
+            None => unknown(sink, &traffic.director, "director", draft.inventories.directors.keys()),
         }
     }
 }

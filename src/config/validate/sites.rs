@@ -2,15 +2,15 @@
 
 use crate::yaml::diagnostic::Sink;
 
-use super::{Atlas, unknown};
+use super::{Inventories, unknown};
 
 /// Every site that a host stands in is one of `sites`.
-pub fn exist(atlas: &mut Atlas, sink: &Sink) {
-    for host in atlas.hosts.values() {
+pub fn exist(inventories: &mut Inventories, sink: &Sink) {
+    for host in inventories.hosts.values() {
         if let Some(site) = &host.settings.site
-            && !atlas.sites.contains_key(&site.value)
+            && !inventories.sites.contains_key(&site.value)
         {
-            unknown(sink, site, "site", atlas.sites.keys());
+            unknown(sink, site, "site", inventories.sites.keys());
         }
     }
 }

@@ -13,15 +13,18 @@ use crate::traffic::DirectorKind;
 use crate::yaml::diagnostic::{Diagnostic, Sink};
 use crate::yaml::source::At;
 
-use super::{Atlas, Draft, some};
+use super::{Draft, Inventories, some};
 
 /// Every variable is known on every host, and what comes out is what it must be.
 pub fn fill(draft: &mut Draft<'_>, sink: &Sink) {
     for (service, pairs) in draft.plan.services.iter().zip(&draft.pairs) {
         let Some(pairs) = pairs else { continue };
-        let director =
-            service.settings.traffic.as_ref().and_then(|t| draft.atlas.inventory.directors.get(&t.director.value));
-        let judge = Judge { atlas: draft.atlas, director: director.map(|d| d.kind()) };
+        let director = service
+            .settings
+            .traffic
+            .as_ref()
+            .and_then(|t| draft.inventories.inventory.directors.get(&t.director.value));
+        let judge = Judge { inventories: draft.inventories, director: director.map(|d| d.kind()) };
         for template in uses(service) {
             check(template, &fillings(draft, service, pairs, template.sides), &judge, sink);
         }
@@ -46,7 +49,7 @@ struct Filling<'a> {
 
 fn fillings<'a>(draft: &'a Draft<'_>, service: &'a ServiceDraft, pairs: &[Pair], sides: Sides) -> Vec<Filling<'a>> {
     let hosts = |pick: fn(&Pair) -> Vec<&String>| {
-        let hosts = pairs.iter().flat_map(pick).filter_map(|name| draft.atlas.inventory.hosts.get(name));
+        let hosts = pairs.iter().flat_map(pick).filter_map(|name| draft.inventories.inventory.hosts.get(name));
         hosts.map(|h| Filling { sort: "host", name: &h.name, vars: Cow::Borrowed(&h.vars) }).collect()
     };
     match sides {
@@ -119,7 +122,7 @@ fn unknown_variable(at: &At, name: &str, first: &Filling<'_>, count: usize, sink
 
 /// What filled templates are judged by.
 struct Judge<'a> {
-    atlas: &'a Atlas,
+    inventories: &'a Inventories,
     director: Option<&'a dyn DirectorKind>,
 }
 
@@ -139,7 +142,7 @@ impl Judge<'_> {
                 _ => unfit("is not a port from 1 to 65535", "for example 8080"),
             },
             Role::Member => self.director.map_or(Ok(()), |director| director.check_member(text)),
-            Role::Host if self.atlas.knows(text) => Ok(()),
+            Role::Host if self.inventories.knows(text) => Ok(()),
             Role::Host => unfit("is not a host of the inventory", "name one of its hosts"),
             Role::Own(judge) => judge(text),
         }
@@ -167,10 +170,11 @@ fn components(path: &str) -> impl Iterator<Item = &str> {
 /// The directories of one service do not hold each other, on any host.
 fn overlaps(draft: &Draft<'_>, service: &ServiceDraft, pairs: &[Pair], sink: &Sink) {
     for pair in pairs {
-        for (host, pick) in [(&pair.source, true), (&pair.target, false)] {
-            let Some(host) = draft.atlas.inventory.hosts.get(host) else { continue };
-            let roots = service.settings.state.iter().filter_map(|s| s.roots.as_ref());
-            let roots = roots.map(|(from, to)| if pick { from } else { to });
+        for (host, other) in [(&pair.source, Sides::Target), (&pair.target, Sides::Source)] {
+            let Some(host) = draft.inventories.inventory.hosts.get(host) else { continue };
+            let templates = service.settings.state.iter().flat_map(|s| &s.templates);
+            let roots = templates
+                .filter(|t| matches!(t.role, Role::Directory) && t.sides != other && t.sides != Sides::Service);
             let filled: Vec<(&Use, String)> = roots
                 .filter_map(|root| Some((root, root.template.value.render_plain(&host.vars).ok()?)))
                 .filter(|(_, path)| directory(path).is_ok())

@@ -6,11 +6,13 @@ mod copy;
 mod gate;
 mod hook;
 mod pace;
+mod set_aside;
 mod stream;
 pub(super) mod traffic;
 pub(super) mod wait;
 
 pub(super) use hook::undo as undo_hook;
+pub(super) use set_aside::undo as undo_set_aside;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -125,6 +127,7 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
         StepKind::Empty(empty) => wait::empty(context, step, empty).await,
         StepKind::Copy(copy) => copy::copy(context, step, copy).await,
         StepKind::Compare(compare) => copy::compare(context, step, compare).await,
+        StepKind::SetAside(set_aside) => set_aside::run(context, step, set_aside, found).await,
         StepKind::Stream(pour) => stream::pour(context, step, pour, found).await,
         StepKind::CleanUp(clean_up) => copy::clean_up(context, &clean_up.hosts, &clean_up.jobs).await,
         StepKind::Traffic(set) => {

@@ -1,102 +1,83 @@
-//! Spec and what was seen → step graph. Pure.
+//! Spec and what was seen → step graph, as one ordered list of passes. Pure.
 //!
-//! Owns the order of things: which step waits for which. Must never leave a choice to execution that can be made here.
+//! Owns the order of things: which step waits for which. Each pass knows all that the ones before it have found out, and nothing that is in
+//! the graph is changed again. Must never leave a choice to execution that can be made here, and never know a kind of state.
 
-mod aside;
-mod chain;
-mod cutover;
+mod layout;
+mod moves;
+mod no_return;
+mod parts;
 mod pool;
-mod ramp;
+mod remaining;
 mod service;
-mod threshold;
-
-use std::collections::VecDeque;
+mod traffic;
 
 use super::observed::Observed;
 use super::rails;
-use crate::model::Strategy;
 use crate::model::finding::Finding;
-use crate::spec::{Spec, Wave};
-use crate::step::{Budgets, Graph, StepKind, WatchStep};
-use chain::{Chain, Steps};
+use crate::spec::Spec;
+use crate::step::{Draft, Graph, Moment};
+use service::ServicePlan;
+
+type Pass = (&'static str, fn(&mut Compilation<'_>));
+
+/// A new rule is one function and one line here.
+const PASSES: [Pass; 7] = [
+    ("services get their hosts, members and states", service::prepare),
+    ("what has moved already is left out", remaining::leave_out),
+    ("states, hooks, gates and traffic contribute to the moments", parts::contribute),
+    ("what was seen speaks against a state", parts::judge_states),
+    ("points of no return are asked for ahead", no_return::ask),
+    ("steps wait for each other", layout::lay_out),
+    ("enough capacity serves at every step", capacity),
+];
 
 /// Compiles the whole plan. What cannot be compiled is among the findings, as refused.
 pub fn compile(spec: &Spec, observed: &Observed) -> (Graph, Vec<Finding>) {
-    let mut steps = Steps::default();
-    let mut findings = Vec::new();
-    let mut before: Vec<String> = Vec::new();
-    for wave in &spec.plan.waves {
-        let done = compile_wave(&Scope { spec, observed, wave }, &mut steps, &mut findings, &before);
-        // A wave in which nothing is left to do hands on what it was to wait for.
-        before = if done.is_empty() { before } else { pause(&mut steps, wave, done) };
+    let mut compilation =
+        Compilation { spec, observed, services: Vec::new(), findings: Vec::new(), graph: Graph::default() };
+    for (_, pass) in PASSES {
+        pass(&mut compilation);
     }
-    let waves = spec.plan.waves.iter().map(|w| (w.name.clone(), w.failure_budget)).collect();
-    let budgets = Budgets { waves, all: spec.plan.failure_budget };
-    let graph = Graph { steps: steps.0, budgets, total_bandwidth: spec.plan.total_bandwidth };
-    findings.extend(rails::check(spec, observed, &graph));
-    (graph, findings)
+    (compilation.graph, compilation.findings)
 }
 
-/// What compiling a wave needs to know.
-#[derive(Clone, Copy)]
-struct Scope<'a> {
+/// A plan on its way to a graph.
+struct Compilation<'a> {
     spec: &'a Spec,
     observed: &'a Observed,
-    wave: &'a Wave,
+    /// In the order of their waves.
+    services: Vec<ServiceMove<'a>>,
+    findings: Vec<Finding>,
+    graph: Graph,
 }
 
-/// Adds the steps of a wave; returns those that end it.
-fn compile_wave(scope: &Scope<'_>, steps: &mut Steps, findings: &mut Vec<Finding>, before: &[String]) -> Vec<String> {
-    let mut slots = Slots::new(scope.wave.max_unavailable);
-    let mut ends = Vec::new();
-    for name in &scope.wave.services {
-        let Some(service) = scope.spec.plan.services.iter().find(|s| &s.name == name) else { continue };
-        let first = steps.0.len();
-        match service::ServicePlan::new(scope, service) {
-            Ok(plan) => {
-                ends.extend(match service.strategy {
-                    Strategy::Ramp => ramp::compile(&plan, steps, findings, before),
-                    Strategy::Cutover => cutover::compile(&plan, steps, findings, before, &mut slots),
-                });
-                threshold::ask(&mut plan.chain(None, before.to_vec()), steps, first, &service.name);
-            }
-            Err(refusals) => findings.extend(refusals),
-        }
-    }
-    ends
+/// How a service moves.
+struct ServiceMove<'a> {
+    plan: ServicePlan<'a>,
+    /// What is done, stretch by stretch.
+    stretches: Vec<Stretch>,
+    /// Why there is no way back behind some of that; empty when there always is one.
+    no_return: Vec<String>,
 }
 
-fn pause(steps: &mut Steps, wave: &Wave, done: Vec<String>) -> Vec<String> {
-    if wave.pause.is_zero() {
-        return done;
-    }
-    let mut chain = Chain::new(&wave.name, "", None, done);
-    chain.add(steps, &format!("{}/pause", wave.name), watch_only(wave.pause));
-    chain.ends()
+/// A part of a move.
+enum Stretch {
+    /// What is done for each pair by itself: the moments of each with their steps.
+    EachPair(Vec<Vec<(Moment, Vec<Planned>)>>),
+    /// What is done for all pairs together.
+    Together(Vec<Planned>),
 }
 
-fn watch_only(hold: std::time::Duration) -> StepKind {
-    StepKind::Watch(WatchStep { hold, checks: Default::default() })
+/// A step with all that the graph needs to know of it, but its place.
+struct Planned {
+    draft: Draft,
+    /// Whether a run must not stop right before it.
+    urgent: bool,
+    /// Whether it waits until somebody has said that there may be no way back.
+    asked: bool,
 }
 
-/// Lets at most so many pairs of a wave be out of service: each takes the slot that the pair before it gives back.
-struct Slots {
-    limit: usize,
-    taken: VecDeque<Vec<String>>,
-}
-
-impl Slots {
-    fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), taken: VecDeque::new() }
-    }
-
-    /// Ids that the next pair has to wait for before it leaves service.
-    fn next(&mut self) -> Vec<String> {
-        if self.taken.len() < self.limit { Vec::new() } else { self.taken.pop_front().unwrap_or_default() }
-    }
-
-    /// The pair is back in service once these are done.
-    fn give(&mut self, ends: Vec<String>) {
-        self.taken.push_back(ends);
-    }
+fn capacity(c: &mut Compilation<'_>) {
+    c.findings.extend(rails::check(c.spec, c.observed, &c.graph));
 }

@@ -1,16 +1,20 @@
 //! One pool of a director: members, full weights, and the changes that give targets a share.
 
-use super::Scope;
-use super::service::fill;
+use std::collections::HashMap;
+
 use crate::model::Host;
 use crate::model::finding::Finding;
-use crate::model::{Capabilities, Change, Mode, Pool, Weights};
-use crate::spec::{Service, Traffic};
+use crate::model::{Capabilities, Change, Member as PoolMember, Mode, Pool, Weights};
+use crate::planner::observed::Observed;
+use crate::spec::{Service, Spec, Traffic};
 use crate::step::{Live, Purpose, StepKind, TrafficStep, WayBack};
 use crate::traffic::{DirectorKind, Intent};
 
 /// Weight of a member that has never been seen with one.
 const DEFAULT_WEIGHT: u16 = 100;
+
+/// Members that are named where one is missing.
+const SHOWN: usize = 20;
 
 /// A pool as the plan uses it.
 pub struct PoolPlan<'a> {
@@ -19,6 +23,7 @@ pub struct PoolPlan<'a> {
     pub can: Capabilities,
     /// As it is now; `None` offline or when it did not answer.
     pub now: Option<&'a Pool>,
+    members: HashMap<&'a str, &'a PoolMember>,
 }
 
 /// A host's place in the pool.
@@ -30,23 +35,29 @@ pub struct Member {
 }
 
 impl<'a> PoolPlan<'a> {
-    pub fn new(scope: &Scope<'a>, service: &'a Service, traffic: &'a Traffic) -> Result<Self, Finding> {
-        let config = scope.spec.inventory.directors.get(&traffic.director).ok_or_else(|| {
+    pub fn new(
+        spec: &'a Spec,
+        observed: &'a Observed,
+        service: &Service,
+        traffic: &'a Traffic,
+    ) -> Result<Self, Finding> {
+        let config = spec.inventory.directors.get(&traffic.director).ok_or_else(|| {
             Finding::refused(&service.name, format!("director {} is not in the inventory", traffic.director))
         })?;
-        let now = scope.observed.pool(&traffic.director, &traffic.pool);
+        let now = observed.pool(&traffic.director, &traffic.pool);
+        let members = now.map(Pool::by_name).unwrap_or_default();
         let director = config.kind();
-        Ok(Self { traffic, director, can: director.capabilities(), now })
+        Ok(Self { traffic, director, can: director.capabilities(), now, members })
     }
 
     /// The members of a pair. The target's full weight is the source's, scaled by their capacities.
     pub fn members(&self, source: &Host, target: &Host) -> Result<(Member, Member), Finding> {
-        let name = |host: &Host| fill(&self.traffic.member, host);
+        let name = |host: &Host| host.fill(&self.traffic.member);
         let (source_name, target_name) = (name(source)?, name(target)?);
         let (full_source, full_target) = match self.can.weights {
             Weights::Presence => (1, 1),
             Weights::Exact(max) => {
-                let seen = self.now.and_then(|p| p.member(&source_name)).map(|m| m.weight).filter(|w| *w > 0);
+                let seen = self.member(&source_name).map(|m| m.weight).filter(|w| *w > 0);
                 let full = seen.unwrap_or(DEFAULT_WEIGHT);
                 let scaled = u64::from(full) * u64::from(target.capacity) / u64::from(source.capacity.max(1));
                 (full, scaled.clamp(1, u64::from(max)) as u16)
@@ -58,13 +69,21 @@ impl<'a> PoolPlan<'a> {
         Ok((Member { name: source_name, full: full_source }, Member { name: target_name, full: full_target }))
     }
 
+    /// A member as it is now.
+    fn member(&self, name: &str) -> Option<&PoolMember> {
+        self.members.get(name).copied()
+    }
+
     /// Where a director adds no members, they must be configured.
     fn must_exist(&self, member: &str) -> Result<(), Finding> {
         let Some(pool) = self.now else { return Ok(()) };
-        if self.can.adds_members || pool.member(member).is_some() {
+        if self.can.adds_members || self.member(member).is_some() {
             return Ok(());
         }
-        let there: Vec<&str> = pool.members.iter().map(|m| m.name.as_str()).collect();
+        let mut there: Vec<String> = pool.members.iter().take(SHOWN).map(|m| m.name.clone()).collect();
+        if pool.members.len() > SHOWN {
+            there.push(format!("{} more", pool.members.len() - SHOWN));
+        }
         Err(Finding::refused(
             format!("{} {}", self.traffic.director, self.traffic.pool),
             format!("has no member `{member}`; there are {}", crate::text::list(&there)),
@@ -87,15 +106,13 @@ impl<'a> PoolPlan<'a> {
 
     /// Whether a pair has nothing left to do here: the target has its full weight and the source gets nothing.
     pub fn moved(&self, (source, target): &(Member, Member)) -> bool {
-        let Some(now) = self.now else { return false };
-        let arrived = now.member(&target.name).is_some_and(|m| m.mode == Mode::Ready && m.weight >= target.full);
+        let arrived = self.member(&target.name).is_some_and(|m| m.mode == Mode::Ready && m.weight >= target.full);
         arrived && !self.serves(&source.name)
     }
 
     /// Whether a member gets new traffic now.
     pub fn serves(&self, member: &str) -> bool {
-        let member = self.now.and_then(|p| p.member(member));
-        member.is_some_and(|m| m.mode == Mode::Ready && m.weight > 0)
+        self.member(member).is_some_and(|m| m.mode == Mode::Ready && m.weight > 0)
     }
 }
 

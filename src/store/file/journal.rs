@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn graph(steps: &[Step]) -> Graph {
-        Graph { steps: steps.to_vec(), ..Graph::default() }
+        Graph { steps: steps.to_vec().into(), ..Graph::default() }
     }
 
     fn keep(journal: &Path, graph: &Graph) -> Result<Blob, BlobError> {

@@ -4,34 +4,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::observed::{Observed, Seen};
 use crate::copy::watch::{ExpectedScan, PER_HOST, expected_scan};
-use crate::step::{CopyPass, CopyStep, Graph, Step, StepKind};
+use crate::step::{Graph, Step};
 
 /// What is known of the sources.
-pub struct Lookout<'a> {
+pub struct ChangeDetection<'a> {
     /// `None` offline.
     observed: Option<&'a Observed>,
     /// Jobs by source: a host watches only so many trees.
     jobs: BTreeMap<&'a str, BTreeSet<&'a str>>,
 }
 
-impl<'a> Lookout<'a> {
+impl<'a> ChangeDetection<'a> {
     /// Over all trees of a plan.
     pub fn new(observed: Option<&'a Observed>, graph: &'a Graph) -> Self {
         let mut jobs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for step in &graph.steps {
-            if let (StepKind::Copy(copy), Some(pair)) = (&step.kind, &step.pair) {
-                jobs.entry(&pair.source).or_default().insert(&copy.tree.job);
+            if let (Some(tree), Some(pair)) = (step.kind.finds_changes_of(), &step.pair) {
+                jobs.entry(&pair.source).or_default().insert(&tree.job);
             }
         }
         Self { observed, jobs }
     }
 
-    /// Of a step that carries changes; the first pass looks at everything anyway.
+    /// Of a step that carries changes.
     pub fn of(&self, step: &Step) -> Option<ExpectedScan> {
-        let (StepKind::Copy(CopyStep { tree, pass, .. }), Some(pair)) = (&step.kind, &step.pair) else { return None };
-        if *pass == CopyPass::Seed {
-            return None;
-        }
+        let (tree, pair) = step.kind.finds_changes_of().zip(step.pair.as_ref())?;
         let unknown = |why: &str| Some(ExpectedScan::Unknown { why: why.to_owned() });
         let host = match self.observed.map(|observed| observed.hosts.get(&pair.source)) {
             None => return unknown("not known until the host is asked"),

@@ -1,0 +1,90 @@
+//! How long the controller's own work takes for plans of different sizes. Prints numbers; judges nothing.
+//!
+//! Each row has ten times the work of the one before it: a growth of 10 is linear.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs)]
+
+#[path = "scale/fleet.rs"]
+mod fleet;
+#[path = "scale/idle.rs"]
+mod idle;
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use migrate::config::{self, LoadOptions};
+use migrate::event::RunState;
+use migrate::planner;
+use migrate::render::{RunReport, Show, Style};
+
+const PAIRS: [usize; 3] = [100, 1_000, 10_000];
+const HOSTS: [usize; 2] = [10_000, 100_000];
+
+fn main() {
+    println!("| work | size | time | growth |\n|---|---|---|---|");
+    for waves in [1, 10] {
+        let mut rows = Rows::default();
+        for pairs in PAIRS {
+            cutover(pairs, waves, &mut rows);
+        }
+        rows.print(&format!("{waves} wave{}, pairs", if waves == 1 { "" } else { "s" }), &PAIRS);
+    }
+    let mut rows = Rows::default();
+    for hosts in HOSTS {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = fleet::hosts(dir.path(), hosts);
+        rows.timed("`migrate validate`", || command(&["validate"], &plan));
+    }
+    rows.print("hosts", &HOSTS);
+}
+
+fn cutover(pairs: usize, waves: usize, rows: &mut Rows) {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = fleet::cutover(dir.path(), pairs, waves);
+    rows.timed("`migrate validate`", || command(&["validate"], &plan));
+    rows.timed("`migrate plan --offline`", || command(&["plan", "--offline"], &plan));
+    rows.timed("`migrate plan --offline --format json`", || command(&["plan", "--offline", "--format", "json"], &plan));
+    let (spec, _) = config::load(&plan, None, &LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+    let proposal = rows.timed("of that: plan", || planner::propose(&spec, None));
+    rows.timed("of that: show", || proposal.text(Style::default()));
+    let graph = idle::idle(&proposal.graph);
+    drop(proposal);
+    let records = rows.timed("run it in a world that answers at once", || idle::run(&spec, &graph));
+    let state = rows.timed("fold its records", || RunState::fold(records, Arc::new(graph)).unwrap());
+    rows.timed("report on it", || RunReport::new(&state, false));
+}
+
+fn command(words: &[&str], plan: &std::path::Path) {
+    let run = Command::new(env!("CARGO_BIN_EXE_migrate")).args(words).arg(plan).stdout(Stdio::null()).status();
+    assert!(run.unwrap().success());
+}
+
+/// Times by work, one for each size.
+#[derive(Default)]
+struct Rows(Vec<(String, Vec<Duration>)>);
+
+impl Rows {
+    fn timed<T>(&mut self, work: &str, run: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let out = run();
+        let took = began.elapsed();
+        match self.0.iter_mut().find(|(name, _)| name == work) {
+            Some((_, times)) => times.push(took),
+            None => self.0.push((work.to_owned(), vec![took])),
+        }
+        out
+    }
+
+    fn print(&self, of: &str, sizes: &[usize]) {
+        for (work, times) in &self.0 {
+            let mut before: Option<&Duration> = None;
+            for (time, size) in times.iter().zip(sizes) {
+                let growth =
+                    before.map_or("–".to_owned(), |b| format!("{:.1}", time.as_secs_f64() / b.as_secs_f64()));
+                println!("| {work} | {size} {of} | {:.3} s | {growth} |", time.as_secs_f64());
+                before = Some(time);
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Steps find their places: which waits for which.
+//!
+//! Owns what pairs share: slots to be out of service, a TTL that is lowered for all of them, the order of waves.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::service::ServicePlan;
+use super::{Compilation, Planned, ServiceMove, Stretch, traffic};
+use crate::gate::Gate;
+use crate::model::{HookPoint, OnFailure, Pair};
+use crate::spec::Wave;
+use crate::step::{Budgets, Draft, GateStep, Graph, Moment, Step, StepKind, WatchStep};
+
+/// A wave that more steps than this end has an end of its own.
+const MANY: usize = 16;
+
+/// Lays out all steps, wave by wave.
+pub fn lay_out(c: &mut Compilation<'_>) {
+    let plan = &c.spec.plan;
+    let mut services = std::mem::take(&mut c.services).into_iter().peekable();
+    let mut steps = Vec::new();
+    let mut before: Vec<String> = Vec::new();
+    for (wave, n) in plan.waves.iter().zip(1..) {
+        let mut slots = Slots::new(wave.max_unavailable);
+        let mut done = Vec::new();
+        while let Some(service) = services.next_if(|s| s.plan.wave.name == wave.name) {
+            done.extend(lay_out_service(service, &mut steps, &before, &mut slots));
+        }
+        // A wave in which nothing is left to do hands on what it was to wait for.
+        if !done.is_empty() {
+            before = end_wave(&mut steps, wave, done, n == plan.waves.len());
+        }
+    }
+    let waves = plan.waves.iter().map(|w| (w.name.clone(), w.failure_budget)).collect();
+    let budgets = Budgets { waves, all: plan.failure_budget };
+    c.graph = Graph { steps: steps.into(), budgets, total_bandwidth: plan.total_bandwidth };
+}
+
+/// Lays out the steps of a service behind `before`; returns those that end it.
+fn lay_out_service(
+    service: ServiceMove<'_>,
+    steps: &mut Vec<Step>,
+    before: &[String],
+    slots: &mut Slots,
+) -> Vec<String> {
+    let ServiceMove { plan, stretches, no_return } = service;
+    let question = ask(&plan, no_return, steps, before);
+    let ttl = traffic::ttl(&plan);
+    let mut shared = Chain::new(&plan, None, before.to_vec());
+    ttl.iter().flat_map(|ttl| ttl.lower.clone()).for_each(|draft| shared.add(steps, draft.into(), None));
+    let mut ends = before.to_vec();
+    for stretch in stretches {
+        ends = match stretch {
+            Stretch::Together(planned) => {
+                let mut chain = Chain::new(&plan, None, shared.ends.clone());
+                chain.wait_for(ends);
+                planned.into_iter().for_each(|step| chain.add(steps, step, question.as_deref()));
+                chain.ends
+            }
+            Stretch::EachPair(pairs) => {
+                let mut pair_ends = Vec::new();
+                for (n, moments) in pairs.into_iter().enumerate() {
+                    let mut chain = Chain::new(&plan, Some(n), ends.clone());
+                    for (moment, planned) in moments {
+                        if moment == Moment::Turn {
+                            chain.wait_for(slots.next());
+                            chain.wait_for(ttl.iter().flat_map(|_| shared.ends.clone()));
+                        }
+                        planned.into_iter().for_each(|step| chain.add(steps, step, question.as_deref()));
+                        if moment == Moment::BackInService {
+                            slots.give(chain.ends.clone());
+                        }
+                    }
+                    pair_ends.extend(chain.ends);
+                }
+                pair_ends
+            }
+        };
+    }
+    match ttl {
+        Some(ttl) => {
+            let mut chain = Chain::new(&plan, None, ends);
+            chain.add(steps, ttl.restore.into(), None);
+            chain.ends
+        }
+        None => ends,
+    }
+}
+
+/// Puts the question before everything else of a service, where something of it has no way back; returns its id.
+fn ask(plan: &ServicePlan<'_>, past: Vec<String>, steps: &mut Vec<Step>, before: &[String]) -> Option<String> {
+    if past.is_empty() {
+        return None;
+    }
+    let asks = Gate::for_approval(HookPoint::BeforeDrain);
+    let mut chain = Chain::new(plan, None, before.to_vec());
+    chain.add(steps, Draft::new("no-return", StepKind::Gate(GateStep { asks, past })).into(), None);
+    chain.ends.pop()
+}
+
+/// What the next wave waits for: the pause, and for all pairs of a large wave together, so that no pair has to wait for each by name.
+fn end_wave(steps: &mut Vec<Step>, wave: &Wave, done: Vec<String>, last: bool) -> Vec<String> {
+    let name = match wave.pause.is_zero() {
+        false => "pause",
+        true if done.len() > MANY && !last => "done",
+        true => return done,
+    };
+    let id = format!("{}/{name}", wave.name);
+    steps.push(Step {
+        id: id.clone(),
+        wave: wave.name.clone(),
+        service: String::new(),
+        pair: None,
+        kind: StepKind::Watch(WatchStep { hold: wave.pause, checks: Default::default() }),
+        after: done,
+        urgent: false,
+        on_failure: OnFailure::Hold,
+        no_return: None,
+    });
+    vec![id]
+}
+
+impl From<Draft> for Planned {
+    fn from(draft: Draft) -> Self {
+        Self { draft, urgent: false, asked: false }
+    }
+}
+
+/// Steps that follow each other.
+struct Chain<'a> {
+    plan: &'a ServicePlan<'a>,
+    /// The pair that they are of.
+    pair: Option<usize>,
+    /// What the next one waits for.
+    ends: Vec<String>,
+}
+
+impl<'a> Chain<'a> {
+    /// Begins behind `after`.
+    fn new(plan: &'a ServicePlan<'a>, pair: Option<usize>, after: Vec<String>) -> Self {
+        Self { plan, pair, ends: after }
+    }
+
+    /// Adds a step behind the ones before, and behind the question where it has to be asked.
+    fn add(&mut self, steps: &mut Vec<Step>, planned: Planned, question: Option<&str>) {
+        let Planned { draft, urgent, asked } = planned;
+        let pair = self.pair.and_then(|n| self.plan.pairs.get(n));
+        let id = self.plan.id(pair, &draft.name);
+        let mut after = std::mem::replace(&mut self.ends, vec![id.clone()]);
+        after.extend(question.filter(|_| asked).map(str::to_owned));
+        steps.push(Step {
+            id,
+            wave: self.plan.wave.name.clone(),
+            service: self.plan.service.name.clone(),
+            pair: pair.map(|p| Pair::clone(p.pair)),
+            kind: draft.kind,
+            after,
+            urgent,
+            on_failure: draft.on_failure.unwrap_or(self.plan.service.on_failure),
+            no_return: draft.no_return,
+        });
+    }
+
+    /// What follows waits for these, too.
+    fn wait_for(&mut self, ids: impl IntoIterator<Item = String>) {
+        let known: BTreeSet<String> = self.ends.iter().cloned().collect();
+        let mut new = BTreeSet::new();
+        self.ends.extend(ids.into_iter().filter(|id| !known.contains(id) && new.insert(id.clone())));
+    }
+}
+
+/// Lets at most so many pairs of a wave be out of service: each takes the slot that the pair before it gives back.
+struct Slots {
+    limit: usize,
+    taken: VecDeque<Vec<String>>,
+}
+
+impl Slots {
+    fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), taken: VecDeque::new() }
+    }
+
+    /// Ids that the next pair has to wait for before it leaves service.
+    fn next(&mut self) -> Vec<String> {
+        if self.taken.len() < self.limit { Vec::new() } else { self.taken.pop_front().unwrap_or_default() }
+    }
+
+    /// The pair is back in service once these are done.
+    fn give(&mut self, ends: Vec<String>) {
+        self.taken.push_back(ends);
+    }
+}

@@ -1,0 +1,93 @@
+//! What must be carried over, by kind: one file or folder each.
+//!
+//! Owns what a kind of state says of itself: its settings, what it wants to know before a plan is made, what speaks against it, and the
+//! steps that it contributes to the moments of a move. Must never act: steps do.
+
+pub mod directory;
+pub mod stream;
+
+use crate::fields::kinds::kinds;
+use crate::model::finding::Finding;
+use crate::model::{Host, Side, Template};
+use crate::step::{Draft, Live, Moment};
+
+kinds! {
+    /// What must be carried over, by kind. Where states of several kinds contribute to the same moment, the order of this list is theirs.
+    pub enum State: StateKind {
+        Directory(directory::DirectoryState),
+        Stream(stream::StreamState),
+        #[cfg(test)]
+        Sample(sample::SampleState),
+    }
+}
+
+impl State {
+    /// Where its kind stands in the list.
+    pub fn rank(&self) -> usize {
+        Self::KINDS.iter().position(|kind| *kind == self.key()).unwrap_or(Self::KINDS.len())
+    }
+}
+
+/// What a kind of state says of itself.
+pub trait StateKind {
+    /// Why it can be carried only while nobody writes, so that its service needs a freeze.
+    fn needs_freeze(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether what was written on the target can be carried back. Where it cannot, there is no way back once the target gets traffic.
+    fn comes_back(&self) -> bool {
+        false
+    }
+
+    /// Paths that are looked at on the hosts of a pair before a plan is made.
+    fn asks(&self) -> Vec<Ask<'_>> {
+        Vec::new()
+    }
+
+    /// What speaks against the way in which it is carried over.
+    fn risks(&self) -> Vec<Risk> {
+        Vec::new()
+    }
+
+    /// It, between the two hosts of a pair. `job` is its name on the hosts.
+    fn between<'a>(&'a self, source: &'a Host, target: &'a Host, job: String)
+    -> Result<Box<dyn Carried + 'a>, Finding>;
+}
+
+/// A state between the two hosts of a pair, with everything filled in.
+pub trait Carried {
+    /// The name that it goes by on the hosts.
+    fn job(&self) -> &str;
+
+    /// The steps that it contributes to a moment. Where a service has several states of a kind, their names are numbered.
+    fn steps(&self, moment: Moment) -> Vec<Draft>;
+
+    /// What was seen of the hosts and speaks against it.
+    fn findings(&self, _live: &dyn Live) -> Vec<Finding> {
+        Vec::new()
+    }
+}
+
+/// A path that is looked at before a plan is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// On which host of a pair.
+    pub side: Side,
+    /// The path.
+    pub path: &'a Template,
+    /// Whether what is below it is counted.
+    pub size: bool,
+}
+
+/// Something that can go wrong with a state, whatever the hosts are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Risk {
+    /// What its service has, as the rest of a sentence that begins with the service.
+    pub what: &'static str,
+    /// What to do about it.
+    pub hint: &'static str,
+}
+
+#[cfg(test)]
+pub mod sample;
