@@ -12,6 +12,7 @@ const SERVICE: &str = r#"    traffic: { director: edge, pool: uploads }
     state: { directory: /srv/uploads }
     health: { http: "http://{{ address }}:8080/health" }
     shift: { steps: [50%, 100%] }
+    min_capacity: 50%
     hooks:
       - { at: freeze, run: systemctl stop uploads, undo: systemctl start uploads }
       - { at: thaw, run: systemctl start uploads, undo: systemctl stop uploads }

@@ -24,12 +24,12 @@ pub struct SampleState {
 }
 
 impl Settings for SampleState {
-    const KEY: &'static str = "sample";
-    const BESIDE: &'static [&'static str] = &["safe"];
+    const KEY: &'static str = "test_sample";
+    const BESIDE: &'static [&'static str] = &["test_safe"];
 
     fn read(value: Value<'_>, map: &Map<'_>, uses: &mut Vec<Use>) -> Option<Self> {
-        let safe = map.get("safe").and_then(|v| v.bool()).unwrap_or(true);
-        let read = template::read(value, Role::Directory, Sides::Both, "a path", "sample: /srv/x")?;
+        let safe = map.get("test_safe").and_then(|v| v.bool()).unwrap_or(true);
+        let read = template::read(value, Role::Directory, Sides::Both, "a path", "test_sample: /srv/x")?;
         let path = read.template.value.clone();
         uses.push(read);
         Some(Self { path, safe })
@@ -50,7 +50,7 @@ impl StateKind for SampleState {
     }
 
     fn risks(&self) -> Vec<Risk> {
-        let unsafe_one = Risk { what: "has a sample that is not safe", hint: "say `safe: true`" };
+        let unsafe_one = Risk { what: "has a sample that is not safe", hint: "say `test_safe: true`" };
         if self.safe { Vec::new() } else { vec![unsafe_one] }
     }
 
@@ -161,17 +161,18 @@ services:
 
     #[test]
     fn a_new_kind_of_state_is_read_and_judged() {
-        assert!(load("cutover", "{ sample: /srv/x }").is_ok());
+        assert!(load("cutover", "{ test_sample: /srv/x }").is_ok());
         let told = |strategy, state| load(strategy, state).unwrap_err().to_string();
-        assert!(told("cutover", "{ sample: relative }").contains("is not an absolute path"));
-        assert!(told("cutover", "{ sampel: /srv/x, safe: true }").contains("unknown kind `sampel`"));
-        assert!(told("cutover", "[{ sample: /srv/x }, { directory: /srv }]").contains("overlap"));
-        assert!(told("ramp", "{ sample: /srv/x }").contains("a sample is handed over in a freeze"));
+        assert!(told("cutover", "{ test_sample: relative }").contains("is not an absolute path"));
+        assert!(told("cutover", "{ test_sampel: /srv/x, test_safe: true }").contains("unknown kind `test_sampel`"));
+        assert!(told("cutover", "[{ test_sample: /srv/x }, { directory: /srv }]").contains("overlap"));
+        assert!(told("ramp", "{ test_sample: /srv/x }").contains("a sample is handed over in a freeze"));
     }
 
     #[test]
     fn its_steps_stand_at_their_moments_and_can_be_gone_back_over() {
-        let proposal = proposed(&load("cutover", "[{ sample: /srv/x, safe: false }, { sample: /srv/y }]").unwrap());
+        let proposal =
+            proposed(&load("cutover", "[{ test_sample: /srv/x, test_safe: false }, { test_sample: /srv/y }]").unwrap());
         let ids: Vec<&str> = proposal.graph.steps.iter().filter_map(|s| s.id.strip_prefix("db/dal-1/")).collect();
         let order = [
             "sample-place",
@@ -197,7 +198,7 @@ services:
     /// Every fault at every effect, on the way there and on the way back.
     #[test]
     fn it_moves_and_comes_back_whatever_happens() {
-        let spec = load("cutover", "{ sample: /srv/x }").unwrap();
+        let spec = load("cutover", "{ test_sample: /srv/x }").unwrap();
         let options = Options { faults: 1, limit: 100_000, seed: 1 };
         let report = rehearse(&spec, &proposed(&spec).graph, &options, &mut |_| {}).unwrap();
         println!("{}", report.text());
