@@ -135,7 +135,7 @@ fn every_act_is_exported_with_who_where_what_when_and_how_it_ended() {
         (&outcome["step"], &outcome["result"], &outcome["says"]),
         (&"step-0".into(), &"done".into(), &"seen".into())
     );
-    assert_eq!(outcome["command"], "for 0 ms");
+    assert_eq!(outcome["command"], "until all before it is done");
 }
 
 #[test]

@@ -22,9 +22,10 @@ use service::ServicePlan;
 type Pass = (&'static str, fn(&mut Compilation<'_>));
 
 /// A new rule is one function and one line here.
-const PASSES: [Pass; 7] = [
+const PASSES: [Pass; 8] = [
     ("services get their hosts, members and states", service::prepare),
     ("what has moved already is left out", remaining::leave_out),
+    ("directors say what they think of single pairs", traffic::ask_directors),
     ("states, hooks, gates and traffic contribute to the moments", parts::contribute),
     ("what was seen speaks against a state", parts::judge_states),
     ("points of no return are asked for ahead", no_return::ask),

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::Compilation;
 use super::pool::{self, Member, PoolPlan};
 use super::service::{PairPlan, ServicePlan};
 use crate::model::finding::Finding;
-use crate::model::{Change, Mode, Weights};
+use crate::model::{Change, Mode, Strategy, Weights};
 use crate::step::{
     CheckStep, Draft, EmptyStep, LowerTtlStep, Moment, Purpose, RestoreTtlStep, SettleStep, StepKind, WatchStep,
     WayBack,
@@ -24,6 +25,16 @@ pub fn together(plan: &ServicePlan<'_>, moment: Moment, findings: &mut Vec<Findi
 fn check(plan: &ServicePlan<'_>) -> Option<Draft> {
     let checks = plan.service.checks_of_itself();
     (!checks.is_empty()).then(|| Draft::new("check", StepKind::Check(CheckStep { checks })))
+}
+
+/// Lets the directors say what they think of pairs that move one by one.
+pub fn ask_directors(c: &mut Compilation<'_>) {
+    for service in c.services.iter().filter(|s| s.plan.service.strategy == Strategy::Cutover) {
+        if let Some(pool) = &service.plan.pool {
+            let members: Vec<_> = service.plan.pairs.iter().filter_map(|p| p.members.as_ref()).collect();
+            c.findings.extend(pool.advice(&members, &[], &[]));
+        }
+    }
 }
 
 /// Takes the source out of its pool and waits until nothing is connected.
