@@ -16,7 +16,7 @@ use crate::event::Blob;
 pub const CHUNK: usize = 1 << 20;
 /// No blob is larger before it is compressed.
 const MAX: u64 = 4 << 30;
-/// Compression that costs a second for the largest plan, and makes a tenth of it.
+/// Compression that is quick for the largest plan.
 const LEVEL: i32 = 3;
 
 /// Why something that a record names cannot be had.
