@@ -158,7 +158,7 @@ async fn keyed(context: &Context, step: &Step, host: &Host, command: &Command, n
 
 fn key(context: &Context, step: &Step, nth: &str) -> Result<ReceiptKey, Effect> {
     let digest = blake3::hash(step.id.as_bytes()).to_hex();
-    let name = format!("{}.{}.{nth}", step.kind.phase(), digest.get(..16).unwrap_or_default());
+    let name = format!("{}.{}.{nth}", step.kind.phase().replace(' ', "-"), digest.get(..16).unwrap_or_default());
     ReceiptKey::new(context.run.as_str(), name).map_err(|why| failed(why, None))
 }
 
