@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use russh::client::{Handle, Handler};
 
-use super::quote;
+use super::launch::command_line;
 use super::session::Session;
 use super::stream::Stream;
+use crate::model::Host;
 
 /// How often a round trip is measured: a busy processor makes a near host look far, but not every time.
 const PINGS: u32 = 2;
@@ -38,9 +39,9 @@ impl Beside {
         round_trip(self.0.handle()).await
     }
 
-    /// Runs `argv` in one more session; `None` when this connection takes no more of them.
-    pub async fn open(&self, argv: &[&str]) -> Option<Stream> {
-        let line = quote::command_line(argv)?;
+    /// Runs `argv` in one more session on the host; `None` when this connection takes no more of them.
+    pub async fn open(&self, host: &Host, argv: &[&str]) -> Option<Stream> {
+        let line = command_line(host, argv).ok()?;
         let slot = self.0.slots.clone().try_acquire_owned().ok()?;
         let open = async {
             let channel = self.0.open_session().await.ok()?;

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::Remote;
+use super::launch::command_line;
 use super::pool::Pool;
 use super::quote;
 use super::stream::{Ending, Exit, Reader, Stream};
@@ -42,7 +43,7 @@ const LOADER: &str = r#"s=$(cat;echo x);s=${s%x};n=$(printf %s "$s"|wc -c);h=$(p
 
 /// A script, ready to travel.
 struct Parcel {
-    line: String,
+    argv: Vec<String>,
     payload: Bytes,
     marker: String,
 }
@@ -52,7 +53,8 @@ impl Remote for Pool {
     async fn run(&self, host: &Host, command: &Command) -> Result<Output, Error> {
         let parcel =
             Parcel::new(command).map_err(|what| Error::new(escape(host.name.as_bytes(), 80), Kind::Config, what))?;
-        let stream = self.start(host, &parcel.line).await?;
+        let argv: Vec<&str> = parcel.argv.iter().map(String::as_str).collect();
+        let stream = self.start(host, &command_line(host, &argv)?).await?;
         let label = self.endpoint(host).await?.to_string();
         deliver(stream, parcel, &label, command.limit()).await
     }
@@ -66,8 +68,7 @@ impl Parcel {
         let limit = command.limit() + REMOTE_GRACE;
         let (seconds, length) = (limit.as_secs().to_string(), payload.len().to_string());
         let argv = ["/bin/sh", "-c", GUARD, "sh", &seconds, LOADER, &length, &hash, &marker];
-        let line = quote::command_line(&argv).ok_or("the command line holds a NUL byte")?;
-        Ok(Self { line, payload: payload.into(), marker })
+        Ok(Self { argv: argv.map(str::to_owned).into(), payload: payload.into(), marker })
     }
 }
 
@@ -247,8 +248,8 @@ mod tests {
 
     /// What a shell does with a parcel of which only the first `sent` bytes arrive.
     fn receive(parcel: &Parcel, sent: usize) -> (Option<i32>, Vec<u8>, Vec<u8>) {
-        let mut child = Process::new("/bin/sh")
-            .args(["-c", &parcel.line])
+        let mut child = Process::new(&parcel.argv[0])
+            .args(&parcel.argv[1..])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -288,7 +289,7 @@ mod tests {
             ..Command::default()
         };
         let (one, two) = (Parcel::new(&command).unwrap(), Parcel::new(&command).unwrap());
-        assert!(!one.line.contains("canary"), "{}", one.line);
+        assert!(one.argv.iter().all(|word| !word.contains("canary")), "{:?}", one.argv);
         assert_ne!(Sha256::digest(&one.payload), Sha256::digest(&two.payload), "the hash is salted");
     }
 

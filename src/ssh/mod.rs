@@ -11,6 +11,7 @@ mod exec;
 mod facts;
 mod hosts;
 pub mod known_hosts;
+mod launch;
 mod openssh;
 pub mod pool;
 mod quote;
@@ -27,8 +28,8 @@ use crate::outside::Error;
 
 pub(crate) use beside::round_trip;
 pub use config::Environment;
+pub(crate) use launch::command_line;
 pub use pool::{Options, Pool};
-pub(crate) use quote::command_line;
 pub(crate) use session::ciphers;
 pub use stream::{Exit, Stream};
 pub use upload::Upload;

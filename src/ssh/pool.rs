@@ -12,7 +12,7 @@ use russh::{Channel, ChannelOpenFailure};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::config::{self, Endpoint, Environment};
-use super::quote;
+use super::launch::command_line;
 use super::session::{Session, describe};
 use super::stream::Stream;
 use crate::model::{Host, SshTarget};
@@ -143,9 +143,7 @@ impl Pool {
     ///
     /// The reader must keep reading: see [`super::stream`].
     pub async fn open(&self, host: &Host, argv: &[&str]) -> Result<Stream, Error> {
-        let Some(line) = quote::command_line(argv) else {
-            return Err(Error::new(host.name.clone(), Kind::Config, "a command argument holds a NUL byte"));
-        };
+        let line = command_line(host, argv)?;
         let endpoint = self.endpoint(host).await?;
         let alone = Exclusive::take(&self.inner, &endpoint);
         self.open_channel(host, Some(alone), Request::Command(&line)).await

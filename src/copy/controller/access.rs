@@ -78,7 +78,7 @@ impl<'a> KeyAccess<'a> {
     }
 
     fn line(&self, public_key: &str, from: &str) -> Option<String> {
-        let command = command_line(&self.receive())?;
+        let command = command_line(self.target, &self.receive()).ok()?;
         let expiry = (jiff::Timestamp::now() + VALID).strftime("%Y%m%d%H%M").to_string();
         line(&command, public_key, from, &expiry, self.job)
     }

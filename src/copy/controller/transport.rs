@@ -109,7 +109,7 @@ impl Connection for Shared {
     }
 
     async fn open(&self, argv: &[&str]) -> Option<Channel> {
-        self.beside.open(argv).await.map(|stream| channel(&self.host, stream))
+        self.beside.open(&self.host, argv).await.map(|stream| channel(&self.host, stream))
     }
 }
 
