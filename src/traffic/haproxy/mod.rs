@@ -2,6 +2,7 @@
 //!
 //! Must never write to one of several instances before all of them have been read and know every name.
 
+pub mod config;
 mod instance;
 mod kind;
 mod merge;
