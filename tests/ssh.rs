@@ -14,6 +14,8 @@ mod lab;
 
 #[path = "ssh/facts.rs"]
 mod facts;
+#[path = "ssh/keys.rs"]
+mod keys;
 #[path = "ssh/lab_host.rs"]
 mod lab_host;
 #[path = "ssh/login.rs"]
@@ -84,7 +86,9 @@ impl Lab {
         let text = text.replace(&addr.port().to_string(), "PORT").replace(&format!("{}@", lab::sshd::user()), "USER@");
         let text = text
             .replace(&format!("`{}`", lab::sshd::user()), "`USER`")
-            .replace(&format!("~{}/", lab::sshd::user()), "~USER/");
+            .replace(&format!("~{}/", lab::sshd::user()), "~USER/")
+            .replace(&format!("for {}", lab::sshd::user()), "for USER")
+            .replace(&format!("-n {}`", lab::sshd::user()), "-n USER`");
         let text = match text.split_once("@ADDRESS:") {
             Some((before, after)) => format!(
                 "{before}@ADDRESS:PORT{}",

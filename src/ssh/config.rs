@@ -54,8 +54,10 @@ pub struct Endpoint {
 /// What proves who we are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Identities {
-    /// Private key files, in order.
+    /// Files of private keys, or of public keys that say which key of the agent is meant, in order.
     pub files: Vec<PathBuf>,
+    /// Certificate files that were named; without any, those beside `files` are used.
+    pub certificates: Vec<PathBuf>,
     /// Whether a missing file is an error: it was named, and is not one of OpenSSH's defaults.
     pub named: bool,
     /// Socket of the ssh-agent.
@@ -210,12 +212,13 @@ async fn configured_via(
 }
 
 fn identities(ssh: &SshTarget, found: &Resolved) -> Identities {
-    let agent = found.agent.clone();
+    let (agent, certificates) = (found.agent.clone(), found.certificate_files.clone());
     match &ssh.key {
         // The agent may hold the named key, decrypted; its other keys are none of our business.
-        Some(key) => Identities { files: vec![key.clone()], named: true, agent, only_files: true },
+        Some(key) => Identities { files: vec![key.clone()], certificates, named: true, agent, only_files: true },
         None => {
-            Identities { files: found.identity_files.clone(), named: false, agent, only_files: found.identities_only }
+            let (files, only_files) = (found.identity_files.clone(), found.identities_only);
+            Identities { files, certificates, named: false, agent, only_files }
         }
     }
 }

@@ -46,13 +46,32 @@ enum Verdict {
     Revoked(String),
 }
 
-/// Host key algorithms that can be verified here, in the order in which they are asked for.
-pub(super) const ALGORITHMS: [Algorithm; 4] = [
+/// Host key algorithms that can be verified here, in the order in which they are asked for. RSA with SHA-1 is not among them.
+const ALGORITHMS: [Algorithm; 6] = [
     Algorithm::Ed25519,
     Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
     Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
     Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
 ];
+
+/// Whether a key of this kind signs by this algorithm: an RSA key is of one kind, and signs by several.
+fn signs_by(key: &PublicKey, algorithm: &Algorithm) -> bool {
+    match (key.algorithm(), algorithm) {
+        (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
+        (kind, algorithm) => kind == *algorithm,
+    }
+}
+
+/// Algorithms to ask a host for: those of these keys first, so that it does not answer with a key nobody knows.
+pub(crate) fn algorithms<'a>(known: impl Iterator<Item = &'a PublicKey> + Clone) -> Vec<Algorithm> {
+    let is_known = |algorithm: &&Algorithm| known.clone().any(|key| signs_by(key, algorithm));
+    let (mut order, others): (Vec<Algorithm>, Vec<Algorithm>) =
+        ALGORITHMS.iter().cloned().partition(|algorithm| is_known(&algorithm));
+    order.extend(others);
+    order
+}
 
 /// Reads what the files know about a host. A file that is not there is like an empty one.
 pub async fn read(files: &[PathBuf], known_as: &KnownAs) -> Known {
@@ -142,12 +161,10 @@ fn glob(pattern: &str, name: &str) -> bool {
 }
 
 impl Known {
-    /// Algorithms to ask the host for: those of its known keys first, so that it does not answer with a key nobody knows.
+    /// Algorithms to ask the host for.
     pub fn algorithms(&self) -> Vec<Algorithm> {
-        let is_known = |a: &&Algorithm| self.plain().any(|line| line.key.algorithm() == **a);
-        let mut order: Vec<Algorithm> = ALGORITHMS.iter().filter(is_known).cloned().collect();
-        order.extend(ALGORITHMS.iter().filter(|a| !is_known(a)).cloned());
-        order
+        let keys: Vec<&PublicKey> = self.plain().map(|line| &line.key).collect();
+        algorithms(keys.iter().copied())
     }
 
     /// The keys by which the host is known and that were not revoked.
@@ -194,7 +211,8 @@ impl Known {
             return Verdict::Trusted;
         }
         // Known keys of another kind count, too: such keys are asked for first, so the host no longer has them.
-        let usable = |line: &&Line| !line.confirms_only && ALGORITHMS.contains(&line.key.algorithm());
+        let usable =
+            |line: &&Line| !line.confirms_only && ALGORITHMS.iter().any(|algorithm| signs_by(&line.key, algorithm));
         let known: Vec<_> = self.plain().filter(usable).map(|line| (at(line), line.key.clone())).collect();
         if known.is_empty() { Verdict::Unknown } else { Verdict::Changed(known) }
     }
@@ -213,9 +231,6 @@ impl Known {
             true => "no known_hosts file is configured".to_owned(),
             false => format!("it is not in {}", list(&files)),
         };
-        if self.plain().any(|line| matches!(line.key.algorithm(), Algorithm::Rsa { .. })) {
-            why.push_str("; an RSA key of this host is known, but RSA host keys are not supported");
-        }
         if self.lines.iter().any(|line| line.marker == Some(Marker::CertAuthority)) {
             why.push_str("; a @cert-authority line matches, but host certificates are not supported");
         }

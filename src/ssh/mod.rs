@@ -5,6 +5,7 @@
 
 mod auth;
 pub mod beside;
+mod certificate;
 pub mod config;
 mod connections;
 mod exec;

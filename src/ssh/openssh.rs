@@ -21,6 +21,7 @@ pub(super) struct Resolved {
     pub port: u16,
     pub user: String,
     pub identity_files: Vec<PathBuf>,
+    pub certificate_files: Vec<PathBuf>,
     pub identities_only: bool,
     pub agent: Option<PathBuf>,
     pub known_hosts: Vec<PathBuf>,
@@ -97,7 +98,7 @@ fn defaults(env: &Environment, address: &str) -> Resolved {
 
 fn parse(env: &Environment, original: &str, text: &str) -> Result<Resolved, String> {
     let mut found = Resolved { port: 22, agent: env.ssh_auth_sock.clone(), ..Resolved::default() };
-    let mut identity_files = Vec::new();
+    let (mut identity_files, mut certificate_files) = (Vec::new(), Vec::new());
     let mut identity_agent = None;
     for line in text.lines() {
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));
@@ -110,6 +111,7 @@ fn parse(env: &Environment, original: &str, text: &str) -> Result<Resolved, Stri
                     value.parse().map_err(|_| format!("`ssh -G` says port `{}`", escape(value.as_bytes(), 20)))?
             }
             "identityfile" => identity_files.extend(set()),
+            "certificatefile" => certificate_files.extend(set()),
             "identitiesonly" => found.identities_only = value == "yes",
             "identityagent" => identity_agent = Some(value.to_owned()),
             "userknownhostsfile" | "globalknownhostsfile" => found.known_hosts.extend(known_hosts_files(value)),
@@ -121,6 +123,7 @@ fn parse(env: &Environment, original: &str, text: &str) -> Result<Resolved, Stri
     }
     let tokens = Tokens { env, original, found: found.clone() };
     found.identity_files = identity_files.iter().map(|file| tokens.expand(file)).collect::<Result<_, _>>()?;
+    found.certificate_files = certificate_files.iter().map(|file| tokens.expand(file)).collect::<Result<_, _>>()?;
     match identity_agent.as_deref() {
         None | Some("SSH_AUTH_SOCK" | "$SSH_AUTH_SOCK") => {}
         Some("none") => found.agent = None,
@@ -232,7 +235,7 @@ mod tests {
     #[test]
     fn the_output_of_ssh_is_understood() {
         let text = "host web1\nuser deploy\nhostname 10.0.0.7\nport 2201\nidentitiesonly yes\nidentityfile ~/.ssh/id_%r_%h\n\
-                    identityfile none\nidentityfile /keys/%%d\nuserknownhostsfile /a /b\nglobalknownhostsfile none\n\
+                    identityfile none\nidentityfile /keys/%%d\ncertificatefile ~/%r-cert.pub\nuserknownhostsfile /a /b\nglobalknownhostsfile none\n\
                     hostkeyalias web\nproxyjump ops@hop:22,[::1]:2222\nproxycommand none\nidentityagent none\n";
         let found = parse(&env(), "web1", text).unwrap();
         let expected = Resolved {
@@ -240,6 +243,7 @@ mod tests {
             port: 2201,
             user: "deploy".to_owned(),
             identity_files: vec!["/home/ops/.ssh/id_deploy_10.0.0.7".into(), "/keys/%d".into()],
+            certificate_files: vec!["/home/ops/deploy-cert.pub".into()],
             identities_only: true,
             agent: None,
             known_hosts: vec!["/a".into(), "/b".into()],

@@ -15,6 +15,7 @@ use super::config::{self, Endpoint, Environment};
 use super::launch::command_line;
 use super::session::{Session, describe};
 use super::stream::Stream;
+use crate::clock::{Clock, SystemClock};
 use crate::model::{Host, SshTarget};
 use crate::outside::{Error, Kind};
 use crate::text::{duration, escape};
@@ -24,8 +25,10 @@ const LAST_SLOT_TRIES: u32 = 20;
 const LAST_SLOT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Limits and times.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
+    /// What time it is, and how long pauses are.
+    pub clock: Arc<dyn Clock>,
     /// From dialling to the checked host key; 10 s.
     pub connect_timeout: Duration,
     /// Logging in, a confirmation at the ssh-agent included; 30 s.
@@ -43,6 +46,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            clock: Arc::new(SystemClock),
             connect_timeout: Duration::from_secs(10),
             login_timeout: Duration::from_secs(30),
             keepalive: Duration::from_secs(15),

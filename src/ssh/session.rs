@@ -92,9 +92,9 @@ impl Session {
             .await
             .unwrap_or_else(|_| Err(unreachable(endpoint, format!("no SSH answer within {}", duration(limit)))))?;
         let limit = options.login_timeout;
-        tokio::time::timeout(limit, auth::log_in(&mut handle, endpoint)).await.unwrap_or_else(|_| {
-            Err(unreachable(endpoint, format!("the login took longer than {}", duration(limit))))
-        })?;
+        tokio::time::timeout(limit, auth::log_in(&mut handle, endpoint, options.clock.wall())).await.unwrap_or_else(
+            |_| Err(unreachable(endpoint, format!("the login took longer than {}", duration(limit)))),
+        )?;
         let slots = Arc::new(Semaphore::new(options.max_sessions.max(1)));
         let slot_count = AtomicUsize::new(options.max_sessions.max(1));
         Ok(Self { handle, label: endpoint.to_string(), slots, slot_count, ended })
@@ -199,11 +199,34 @@ fn handshake_error(endpoint: &Endpoint, error: &russh::Error) -> Error {
     match error {
         russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, theirs, .. } => {
             let theirs = escape(theirs.join(", ").as_bytes(), 200);
-            unreachable(endpoint, format!("offers only host keys that are not supported ({theirs})"))
-                .hint("give the host an Ed25519 key: ssh-keygen -A on the host, then restart its sshd")
+            let offers = format!("offers only kinds of host keys that are not taken here ({theirs})");
+            let hint = "give the host an Ed25519 key: `ssh-keygen -A` there, then restart its sshd";
+            match theirs.split(", ").any(|name| name == "ssh-rsa") {
+                true => unreachable(endpoint, offers).hint(format!(
+                    "`ssh-rsa` is RSA with SHA-1, which proves nothing any more (OpenSSH before 7.2 has no other RSA): {hint}"
+                )),
+                false => unreachable(endpoint, offers).hint(hint),
+            }
+        }
+        russh::Error::NoCommonAlgo { kind, theirs, .. } => {
+            let theirs = escape(theirs.join(", ").as_bytes(), 200);
+            unreachable(endpoint, format!("offers no {} that is taken here ({theirs})", agreed(kind))).hint(
+                "its sshd is too old, or KexAlgorithms, Ciphers and MACs in its sshd_config leave nothing that is safe",
+            )
         }
         e => unreachable(endpoint, format!("no SSH connection: {}", describe(e)))
             .hint("is it really an SSH server that listens there?"),
+    }
+}
+
+/// What two sides have to agree on.
+fn agreed(kind: &russh::AlgorithmKind) -> &'static str {
+    match kind {
+        russh::AlgorithmKind::Kex => "key exchange",
+        russh::AlgorithmKind::Key => "kind of host key",
+        russh::AlgorithmKind::Cipher => "cipher",
+        russh::AlgorithmKind::Compression => "compression",
+        russh::AlgorithmKind::Mac => "message authentication",
     }
 }
 

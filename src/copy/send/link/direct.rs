@@ -3,6 +3,7 @@
 //! Owns the key of this one copy, which exists in this process only. Must never go on with a host key that the controller does
 //! not vouch for.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 use crate::copy::wire::frame::{Frame, OutFrame, PREAMBLE, WireError};
 use crate::copy::wire::response::Response;
 use crate::copy::wire::task::Dial;
+use crate::ssh::{self, known_hosts};
 use crate::text::escape;
 
 /// How long reaching the target may take before the controller relays.
@@ -61,7 +63,8 @@ pub fn reach(dial: &Dial) -> Result<Reached, String> {
     let mut seed = [0; 32];
     rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).map_err(|e| e.to_string())?;
     let key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
-    let handshake = runtime.spawn(client::connect_stream(Arc::new(config()), socket, Pinned::of(dial)));
+    let pinned = Pinned::of(dial);
+    let handshake = runtime.spawn(client::connect_stream(Arc::new(config(&pinned)), socket, pinned));
     Ok(Reached { runtime, own, key, handshake })
 }
 
@@ -93,11 +96,15 @@ impl Reached {
     }
 }
 
-fn config() -> client::Config {
+fn config(pinned: &Pinned) -> client::Config {
     client::Config {
         limits: Limits::new(REKEY_BYTES, REKEY_BYTES, Duration::from_secs(3600)),
         window_size: WINDOW,
-        preferred: Preferred { cipher: std::borrow::Cow::Borrowed(crate::ssh::ciphers()), ..Preferred::DEFAULT },
+        preferred: Preferred {
+            key: Cow::Owned(known_hosts::algorithms(pinned.trusted.iter())),
+            cipher: Cow::Borrowed(ssh::ciphers()),
+            ..Preferred::DEFAULT
+        },
         keepalive_interval: Some(Duration::from_secs(15)),
         keepalive_max: 3,
         ..client::Config::default()
