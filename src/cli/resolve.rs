@@ -42,7 +42,7 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
         ));
     };
     let id = step.id.clone();
-    if matches!(state.step(&id).state, StepState::Waiting | StepState::Done) {
+    if matches!(state.state_of(&id), Some(StepState::Waiting | StepState::Done)) {
         return Err(advised(format!("the outcome of {id} is known"), "only steps that are open can be resolved"));
     }
     let event =

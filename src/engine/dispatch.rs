@@ -174,7 +174,7 @@ impl Engine {
             return false;
         }
         self.cleaned = true;
-        let begun = self.steps.iter().filter(|s| self.state.step(&s.id).attempts > 0);
+        let begun = self.steps.iter().filter(|s| self.state.step(&s.id).is_some_and(|r| r.attempts > 0));
         let visited: BTreeSet<&Pair> = begun.filter_map(|s| s.pair.as_ref()).collect();
         let clean_up =
             |s: &Step| matches!(s.kind, StepKind::CleanUp(_)) && s.pair.as_ref().is_some_and(|p| visited.contains(p));
@@ -194,7 +194,7 @@ impl Engine {
 
     /// Looks first, where the step's undo will need what is there; else acts.
     fn begin(&mut self, step: Arc<Step>) -> Result<(), EngineError> {
-        if step.kind.looks().is_none() || self.state.step(&step.id).before.is_some() {
+        if step.kind.looks().is_none() || self.state.step(&step.id).is_some_and(|r| r.before.is_some()) {
             return self.act(step, None);
         }
         let context = self.context.for_step(&step.id);
@@ -213,8 +213,12 @@ impl Engine {
         Ok(())
     }
 
+    fn attempts(&self, step: &Step) -> u32 {
+        self.state.step(&step.id).map_or(0, |record| record.attempts)
+    }
+
     fn intend(&mut self, step: &Step, undo: bool, before: Option<Before>) -> Result<(), EngineError> {
-        let attempt = self.state.step(&step.id).attempts + 1;
+        let attempt = self.attempts(step) + 1;
         self.record(Event::Intent { step: step.id.clone(), attempt, undo, before })
     }
 
@@ -249,8 +253,9 @@ impl Engine {
             Effect::Cleared(result) => self.record(Event::Cleared { step: id, result }),
             Effect::Looked(before) => self.act_if_still_wanted(at, step, before),
             Effect::Ended(result) => {
-                let undo = self.state.step(&id).state == StepState::Undoing;
-                if !matches!(self.state.step(&id).state, StepState::Running | StepState::Undoing) {
+                let state = self.state.state_of(&id);
+                let undo = state == Some(StepState::Undoing);
+                if !matches!(state, Some(StepState::Running | StepState::Undoing)) {
                     if self.state.direction != Direction::Forward {
                         return Ok(());
                     }
@@ -284,7 +289,7 @@ impl Engine {
             StepResult::Done { .. } => None,
             StepResult::Failed { why, hint } | StepResult::Unknown { why, hint } => Some((why.clone(), hint.clone())),
         };
-        let attempt = self.state.step(&step.id).attempts;
+        let attempt = self.attempts(step);
         self.record(Event::Outcome { step: step.id.clone(), attempt, undo, result })?;
         // What was put back stays so until an operator has looked, too.
         if trouble.is_some() || undo {

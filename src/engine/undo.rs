@@ -107,7 +107,7 @@ pub(super) fn left(state: &RunState) -> Vec<String> {
     match &state.direction {
         Direction::Forward => {
             let all = begun(state, 0..state.graph.steps.len());
-            all.filter(|s| state.step(&s.id).state == StepState::Undoing).map(|s| s.id.clone()).collect()
+            all.filter(|s| state.state_of(&s.id) == Some(StepState::Undoing)).map(|s| s.id.clone()).collect()
         }
         Direction::Back { to } => way_back(state, to.as_deref()).map(|s| s.id.clone()).collect(),
     }

@@ -240,7 +240,7 @@ impl RunState {
 
     /// Who goes back over a gate is asked again at the next time.
     fn forget_approvals(&mut self, id: &str) {
-        if self.step(id).state == StepState::Waiting {
+        if self.state_of(id) == Some(StepState::Waiting) {
             self.approvals.remove(id);
         }
     }
@@ -248,7 +248,7 @@ impl RunState {
     /// A step may only begin when all it waits for is done: a journal that says otherwise was not written by us.
     fn check_order(&self, id: &str) -> Result<(), String> {
         let Some(step) = self.graph.step(id) else { return Err(no_step(id)) };
-        match step.after.iter().find(|a| self.step(a).state != StepState::Done) {
+        match step.after.iter().find(|a| self.state_of(a) != Some(StepState::Done)) {
             Some(a) => Err(format!("{id} begins before {a} is done")),
             None => Ok(()),
         }
@@ -290,21 +290,14 @@ impl RunState {
         Ok(())
     }
 
-    /// What is known of a step; an unknown id reads as waiting.
-    pub fn step(&self, id: &str) -> &StepRecord {
-        static WAITING: StepRecord = StepRecord {
-            state: StepState::Waiting,
-            attempts: 0,
-            began: None,
-            ended: None,
-            failures: 0,
-            settled: 0,
-            in_flight: false,
-            unclear: false,
-            before: None,
-            says: String::new(),
-        };
-        self.graph.steps.position(id).and_then(|at| self.at(at)).unwrap_or(&WAITING)
+    /// What is known of a step; nothing of one that the graph does not have.
+    pub fn step(&self, id: &str) -> Option<&StepRecord> {
+        self.graph.steps.position(id).and_then(|at| self.at(at))
+    }
+
+    /// Where a step of the graph stands.
+    pub fn state_of(&self, id: &str) -> Option<StepState> {
+        self.step(id).map(|step| step.state)
     }
 
     /// What is known of the step at a position of the graph.

@@ -162,7 +162,7 @@ impl Turn<'_> {
     /// Whether the step is being undone.
     fn undoes(&self) -> bool {
         let id = self.step.and_then(|s| self.scenario.graph.steps.get(s)).map(|s| s.id.as_str()).unwrap_or_default();
-        self.history.state.as_ref().is_some_and(|s| s.step(id).state == StepState::Undoing)
+        self.history.state.as_ref().is_some_and(|s| s.state_of(id) == Some(StepState::Undoing))
     }
 
     /// Whether the effect of the step's command is asked for afterwards.

@@ -111,9 +111,9 @@ impl History {
         let may_turn = self.may_turn();
         let state = self.state.as_ref().filter(|_| self.clean && self.looking.is_empty() && self.late.is_empty())?;
         let mut all = DefaultHasher::new();
-        for (step, known) in scenario.graph.steps.iter().zip(&mut self.hashes) {
+        for (at, known) in self.hashes.iter_mut().enumerate() {
+            let record = state.at(at)?;
             let known = known.unwrap_or_else(|| {
-                let record = state.step(&step.id);
                 let mut hash = DefaultHasher::new();
                 (record.state as u8, record.failures, record.in_flight).hash(&mut hash);
                 hash_debug(&record.before, &mut hash);
@@ -130,7 +130,7 @@ impl History {
         self.reach.hash(&mut all);
         let open = |step: usize| {
             let id = scenario.graph.steps.get(step).map(|s| s.id.as_str()).unwrap_or_default();
-            matches!(state.step(id).state, StepState::Failed | StepState::Unknown)
+            matches!(state.state_of(id), Some(StepState::Failed | StepState::Unknown))
         };
         self.receipts.fingerprint(open, &mut all);
         (self.turn, may_turn).hash(&mut all);

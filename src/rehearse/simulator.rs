@@ -183,9 +183,9 @@ impl Simulator {
         let lost = opaque || history.receipts.is_lost(index);
         let (Some(hook), Some(state)) = (history.model.hooks.get(index), &history.state) else { return };
         let took = hook.took > 0;
-        let done = match state.step(step).state {
-            StepState::Unknown if lost => took,
-            StepState::Undoing if lost => !took,
+        let done = match state.state_of(step) {
+            Some(StepState::Unknown) if lost => took,
+            Some(StepState::Undoing) if lost => !took,
             _ => return,
         };
         drop(history);

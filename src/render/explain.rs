@@ -45,7 +45,7 @@ pub struct Wait {
 pub fn explain(state: &RunState, live: bool, last_words: &BTreeMap<String, String>, now: Timestamp) -> Explanation {
     let (summary, next) = whole(state, live, now);
     let steps = state.graph.steps.iter();
-    let open = steps.filter(|s| matches!(state.step(&s.id).state, StepState::Running | StepState::Undoing));
+    let open = steps.filter(|s| matches!(state.state_of(&s.id), Some(StepState::Running | StepState::Undoing)));
     let waits = open.filter(|_| live).map(|step| wait(state, step, last_words)).collect();
     Explanation { run: state.started.run.clone(), summary, next, waits }
 }
@@ -79,7 +79,7 @@ fn wait(state: &RunState, step: &Step, last_words: &BTreeMap<String, String>) ->
     Wait {
         step: step.id.clone(),
         what: step.kind.describe(),
-        since: state.step(&step.id).began,
+        since: state.step(&step.id).and_then(|record| record.began),
         seen: last_words.get(&step.id).cloned(),
         ends: ends(state, step),
     }
@@ -87,7 +87,7 @@ fn wait(state: &RunState, step: &Step, last_words: &BTreeMap<String, String>) ->
 
 /// What would end a step.
 fn ends(state: &RunState, step: &Step) -> String {
-    let at_most = |limit: Duration| match state.step(&step.id).began.map(|b| b.checked_add(limit)) {
+    let at_most = |limit: Duration| match state.step(&step.id).and_then(|record| record.began).map(|b| b.checked_add(limit)) {
         Some(Ok(end)) => format!(" by {}", when(end)),
         _ => String::new(),
     };

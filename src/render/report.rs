@@ -164,7 +164,7 @@ impl RunReport {
         let is_open = |s: StepState| !matches!(s, StepState::Waiting | StepState::Done);
         let open = steps
             .iter()
-            .map(|s| (s, state.step(&s.id)))
+            .filter_map(|s| Some((s, state.step(&s.id)?)))
             .filter(|(_, r)| is_open(r.state))
             .map(|(s, r)| OpenStep { step: s.id.clone(), state: r.state, since: r.began, says: r.says.clone() });
         Self {
@@ -209,7 +209,7 @@ fn pairs(state: &RunState) -> Vec<PairReport> {
 /// The share that a step has given to its targets.
 fn share_of(state: &RunState, step: &Step) -> u8 {
     match &step.kind {
-        StepKind::Traffic(traffic) if state.step(&step.id).state == StepState::Done => {
+        StepKind::Traffic(traffic) if state.state_of(&step.id) == Some(StepState::Done) => {
             traffic.purpose.share().unwrap_or(0)
         }
         _ => 0,
@@ -217,7 +217,7 @@ fn share_of(state: &RunState, step: &Step) -> u8 {
 }
 
 fn pair_report(state: &RunState, service: &str, pair: &Pair, own: &[&Step], shared: u8) -> PairReport {
-    let is_done = |s: &Step| state.step(&s.id).state == StepState::Done;
+    let is_done = |s: &Step| state.state_of(&s.id) == Some(StepState::Done);
     PairReport {
         service: service.to_owned(),
         pair: format!("{} → {}", pair.source, pair.target),
@@ -236,7 +236,7 @@ fn freeze(state: &RunState, steps: &[&Step]) -> Option<u64> {
     let ends = |s: &&&Step| s.urgent;
     let first = steps.iter().find(starts)?;
     let last = steps.iter().rfind(ends)?;
-    let (began, ended) = (state.step(&first.id).began?, state.step(&last.id).ended?);
+    let (began, ended) = (state.step(&first.id)?.began?, state.step(&last.id)?.ended?);
     u64::try_from(ended.duration_since(began).as_millis()).ok()
 }
 

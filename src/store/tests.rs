@@ -86,7 +86,7 @@ fn what_was_written_is_there_for_all_who_read_and_goes_on_where_it_ended() {
         begin(writer.as_mut());
         writer.append(intent("a")).unwrap();
         let head = writer.head().to_owned();
-        assert_eq!(super::state(store.as_ref(), "web-1").unwrap().step("a").state, StepState::Running);
+        assert_eq!(super::state(store.as_ref(), "web-1").unwrap().state_of("a"), Some(StepState::Running));
         assert_eq!(*super::state(store.as_ref(), "web-1").unwrap().graph, graph());
         drop(writer);
 
@@ -117,7 +117,7 @@ fn nothing_counts_that_an_earlier_writer_still_writes() {
         writer.append(intent("b")).unwrap();
         writer.checkpoint("two").unwrap();
         let state = super::state(store.as_ref(), "web-1").unwrap();
-        assert_eq!((state.step("a").state, state.step("b").state), (StepState::Waiting, StepState::Running));
+        assert_eq!((state.state_of("a"), state.state_of("b")), (Some(StepState::Waiting), Some(StepState::Running)));
         assert_eq!(store.checkpoints("web-1").unwrap(), b"one\ntwo\n");
     });
 }

@@ -89,14 +89,14 @@ pub struct Found {
 
 impl Found {
     pub fn new(state: &RunState, step: &Step) -> Self {
-        let ttl = step.kind.found_by().and_then(|id| match &state.step(id).before {
+        let ttl = step.kind.found_by().and_then(|id| match &state.step(id)?.before {
             Some(Before::Ttl(ttl)) => Some(*ttl),
             _ => None,
         });
-        let record = state.step(&step.id);
+        let record = state.step(&step.id).cloned().unwrap_or_default();
         let ramped = matches!(state.direction, Direction::Back { .. });
         Self {
-            before: record.before.clone(),
+            before: record.before,
             ramped,
             ttl,
             failures: record.failures,

@@ -311,7 +311,7 @@ mod tests {
         let (_dir, path) = written(whole_run());
         let state = load(&path).unwrap();
         assert_eq!((state.status.clone(), state.records), (Status::Finished, 6));
-        assert_eq!(state.step("b").state, StepState::Done);
+        assert_eq!(state.state_of("b"), Some(StepState::Done));
     }
 
     #[test]
