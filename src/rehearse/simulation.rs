@@ -275,8 +275,7 @@ impl History {
     /// Numbers a call of a step; the fault that strikes it, if one does.
     pub fn point(&mut self, scenario: &Scenario, call: Call, step: Option<usize>, what: &str) -> Option<Fault> {
         let n = self.offset + self.trace.len() as u32;
-        let record =
-            step.zip(self.state.as_ref()).and_then(|(s, state)| Some(state.step(&scenario.graph.steps.get(s)?.id)));
+        let record = step.zip(self.state.as_ref()).and_then(|(s, state)| state.at(s));
         let (attempt, open) =
             record.map_or((0, false), |r| (r.attempts, matches!(r.state, StepState::Running | StepState::Undoing)));
         let id = step.map_or(u32::MAX, |s| s as u32);

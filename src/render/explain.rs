@@ -87,10 +87,11 @@ fn wait(state: &RunState, step: &Step, last_words: &BTreeMap<String, String>) ->
 
 /// What would end a step.
 fn ends(state: &RunState, step: &Step) -> String {
-    let at_most = |limit: Duration| match state.step(&step.id).and_then(|record| record.began).map(|b| b.checked_add(limit)) {
-        Some(Ok(end)) => format!(" by {}", when(end)),
-        _ => String::new(),
-    };
+    let at_most =
+        |limit: Duration| match state.step(&step.id).and_then(|record| record.began).map(|b| b.checked_add(limit)) {
+            Some(Ok(end)) => format!(" by {}", when(end)),
+            _ => String::new(),
+        };
     let ends = step.kind.ends(&state.started.run, &step.id);
     format!("{}{}{}", ends.when, ends.within.map(at_most).unwrap_or_default(), ends.otherwise)
 }
