@@ -14,6 +14,8 @@ mod lab;
 
 #[path = "ssh/facts.rs"]
 mod facts;
+#[path = "ssh/host_keys.rs"]
+mod host_keys;
 #[path = "ssh/keys.rs"]
 mod keys;
 #[path = "ssh/lab_host.rs"]

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::known_hosts::KnownHostsCommand;
 use super::openssh::{self, Resolved};
 use crate::model::{Host, SshTarget};
 use crate::outside::{Error, Kind};
@@ -45,8 +46,10 @@ pub struct Endpoint {
     pub identities: Identities,
     /// Under which name the host's key is looked up.
     pub known_as: KnownAs,
-    /// Files with trusted host keys, in order.
+    /// Files with trusted host keys, in order, the user's own first.
     pub known_hosts: Vec<PathBuf>,
+    /// A program that prints more of them.
+    pub known_hosts_command: Option<KnownHostsCommand>,
     /// The host that the connection goes through.
     pub via: Option<Arc<Endpoint>>,
 }
@@ -85,6 +88,20 @@ impl KnownAs {
                 Self { name: format!("[{host}]:{port}"), without_port: Some(host) }
             }
         }
+    }
+}
+
+impl KnownAs {
+    /// The name without a port: what a certificate has to be for.
+    pub(super) fn host(&self) -> &str {
+        self.without_port.as_ref().unwrap_or(&self.name)
+    }
+}
+
+impl Endpoint {
+    /// Whether it is dialled from here.
+    pub fn is_direct(&self) -> bool {
+        self.via.is_none()
     }
 }
 
@@ -185,6 +202,7 @@ async fn endpoint(
         name: wanted.name.to_owned(),
         identities: identities(wanted.ssh, &found),
         known_as: KnownAs::new(&found.address, found.port, found.host_key_alias.as_deref()),
+        known_hosts_command: found.known_hosts_command.filter(|_| wanted.ssh.known_hosts.is_none()),
         known_hosts: wanted.ssh.known_hosts.clone().map_or(found.known_hosts, |file| vec![file]),
         address: found.address,
         port: found.port,

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::config::Environment;
+use super::known_hosts::KnownHostsCommand;
 use crate::model::SshTarget;
 use crate::text::escape;
 
@@ -24,7 +25,9 @@ pub(super) struct Resolved {
     pub certificate_files: Vec<PathBuf>,
     pub identities_only: bool,
     pub agent: Option<PathBuf>,
+    /// The user's own first.
     pub known_hosts: Vec<PathBuf>,
+    pub known_hosts_command: Option<KnownHostsCommand>,
     pub host_key_alias: Option<String>,
     pub proxy_jump: Option<String>,
     pub proxy_command: Option<String>,
@@ -99,6 +102,7 @@ fn defaults(env: &Environment, address: &str) -> Resolved {
 fn parse(env: &Environment, original: &str, text: &str) -> Result<Resolved, String> {
     let mut found = Resolved { port: 22, agent: env.ssh_auth_sock.clone(), ..Resolved::default() };
     let (mut identity_files, mut certificate_files) = (Vec::new(), Vec::new());
+    let (mut known_hosts, mut known_hosts_command) = (Vec::new(), None);
     let mut identity_agent = None;
     for line in text.lines() {
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));
@@ -114,7 +118,9 @@ fn parse(env: &Environment, original: &str, text: &str) -> Result<Resolved, Stri
             "certificatefile" => certificate_files.extend(set()),
             "identitiesonly" => found.identities_only = value == "yes",
             "identityagent" => identity_agent = Some(value.to_owned()),
-            "userknownhostsfile" | "globalknownhostsfile" => found.known_hosts.extend(known_hosts_files(value)),
+            "userknownhostsfile" => known_hosts.splice(..0, known_hosts_files(value)).for_each(drop),
+            "globalknownhostsfile" => known_hosts.extend(known_hosts_files(value)),
+            "knownhostscommand" => known_hosts_command = set(),
             "hostkeyalias" => found.host_key_alias = set(),
             "proxyjump" => found.proxy_jump = set(),
             "proxycommand" => found.proxy_command = set(),
@@ -129,7 +135,8 @@ fn parse(env: &Environment, original: &str, text: &str) -> Result<Resolved, Stri
         Some("none") => found.agent = None,
         Some(path) => found.agent = Some(tokens.expand(path)?),
     }
-    let known_hosts = std::mem::take(&mut found.known_hosts);
+    found.known_hosts_command =
+        known_hosts_command.map(|setting| KnownHostsCommand::parse(&setting, tokens.all())).transpose()?;
     found.known_hosts =
         known_hosts.iter().map(|file| tokens.expand(&file.to_string_lossy())).collect::<Result<_, _>>()?;
     Ok(found)
@@ -175,6 +182,11 @@ impl Tokens<'_> {
             }
             Some(_) => Err(fail("the home directory of another user is not supported")),
         }
+    }
+
+    /// What each stands for.
+    fn all(&self) -> Vec<(char, String)> {
+        "dhiknpru".chars().filter_map(|name| Some((name, self.token(Some(name))?))).collect()
     }
 
     fn token(&self, name: Option<char>) -> Option<String> {
@@ -247,6 +259,7 @@ mod tests {
             identities_only: true,
             agent: None,
             known_hosts: vec!["/a".into(), "/b".into()],
+            known_hosts_command: None,
             host_key_alias: Some("web".to_owned()),
             proxy_jump: Some("ops@hop:22,[::1]:2222".to_owned()),
             proxy_command: None,

@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use russh::client::Msg;
+use russh::keys::PublicKey;
 use russh::{Channel, ChannelOpenFailure};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::config::{self, Endpoint, Environment};
+use super::known_hosts;
 use super::launch::command_line;
 use super::session::{Session, describe};
 use super::stream::Stream;
@@ -178,6 +180,22 @@ impl Pool {
         let endpoint = Arc::new(config::resolve(&self.inner.env, host, &lookup).await?);
         lock(&self.inner.endpoints).insert(wanted, endpoint.clone());
         Ok(endpoint)
+    }
+
+    /// Keys that show somebody else whether a host is the right one: those in known_hosts, and those that were checked here.
+    pub async fn host_keys(&self, endpoint: &Arc<Endpoint>) -> Result<Vec<PublicKey>, Error> {
+        let places: Vec<Place> = lock(&self.inner.places)
+            .iter()
+            .filter(|((of, _), _)| of == endpoint)
+            .map(|(_, place)| place.clone())
+            .collect();
+        let mut keys = known_hosts::read(endpoint).await?.trusted();
+        for place in places {
+            let connection = place.lock().await;
+            let checked = connection.session.as_ref().and_then(|session| session.host_key.clone());
+            keys.extend(checked.filter(|checked| !keys.contains(checked)));
+        }
+        Ok(keys)
     }
 
     /// Closes all connections; what runs on them is interrupted.

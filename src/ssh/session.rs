@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use russh::client::{self, Handle, Msg};
-use russh::keys::PublicKeyOrCertificate;
+use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, Limits, Preferred, cipher};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
@@ -19,6 +19,7 @@ use super::config::Endpoint;
 use super::known_hosts::{self, Known};
 use super::pool::Options;
 use super::stream::Stream;
+use crate::clock::Clock;
 use crate::outside::{Error, Kind};
 use crate::text::{duration, escape};
 
@@ -43,13 +44,17 @@ pub(super) struct Session {
     /// How many slots there are, taken ones included.
     slot_count: AtomicUsize,
     ended: watch::Receiver<Option<String>>,
+    /// The host's key that was checked.
+    pub host_key: Option<PublicKey>,
 }
 
 /// russh's callbacks for one connection.
 pub(super) struct Client {
     endpoint: Arc<Endpoint>,
     known: Known,
-    refused: Arc<Mutex<Option<Error>>>,
+    clock: Arc<dyn Clock>,
+    /// The key that was checked, or why it was refused.
+    checked: Arc<Mutex<Option<Result<PublicKey, Error>>>>,
     ended: watch::Sender<Option<String>>,
 }
 
@@ -57,11 +62,9 @@ impl client::Handler for Client {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
-        let verdict = self.known.check(&self.endpoint, &key.public_key());
-        let trusted = verdict.is_ok() && key.certificate().is_none();
-        if let Err(error) = verdict {
-            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        }
+        let verdict = self.known.check(&self.endpoint, key, self.clock.wall()).await;
+        let trusted = verdict.is_ok();
+        *lock(&self.checked) = Some(verdict.map(|()| key.public_key()));
         Ok(trusted)
     }
 
@@ -88,7 +91,7 @@ impl Session {
         options: &Options,
     ) -> Result<Self, Error> {
         let limit = options.connect_timeout;
-        let (mut handle, ended) = tokio::time::timeout(limit, shake_hands(endpoint, via, options))
+        let (mut handle, ended, host_key) = tokio::time::timeout(limit, shake_hands(endpoint, via, options))
             .await
             .unwrap_or_else(|_| Err(unreachable(endpoint, format!("no SSH answer within {}", duration(limit)))))?;
         let limit = options.login_timeout;
@@ -97,7 +100,7 @@ impl Session {
         )?;
         let slots = Arc::new(Semaphore::new(options.max_sessions.max(1)));
         let slot_count = AtomicUsize::new(options.max_sessions.max(1));
-        Ok(Self { handle, label: endpoint.to_string(), slots, slot_count, ended })
+        Ok(Self { handle, label: endpoint.to_string(), slots, slot_count, ended, host_key })
     }
 
     /// Whether it can still be used, as far as is known.
@@ -138,14 +141,20 @@ impl Session {
     }
 }
 
-type Shaken = (Handle<Client>, watch::Receiver<Option<String>>);
+type Shaken = (Handle<Client>, watch::Receiver<Option<String>>, Option<PublicKey>);
 
 /// Dials, agrees on keys and checks the host's.
 async fn shake_hands(endpoint: &Arc<Endpoint>, via: Option<&Arc<Session>>, options: &Options) -> Result<Shaken, Error> {
-    let known = known_hosts::read(&endpoint.known_hosts, &endpoint.known_as).await;
-    let refused = Arc::new(Mutex::new(None));
+    let known = known_hosts::read(endpoint).await?;
     let (ended_tx, ended) = watch::channel(None);
-    let client = Client { endpoint: endpoint.clone(), known: known.clone(), refused: refused.clone(), ended: ended_tx };
+    let checked = Arc::new(Mutex::new(None));
+    let client = Client {
+        endpoint: endpoint.clone(),
+        known: known.clone(),
+        clock: options.clock.clone(),
+        checked: checked.clone(),
+        ended: ended_tx,
+    };
     let start = Instant::now();
     let connected = match via {
         None => {
@@ -157,12 +166,16 @@ async fn shake_hands(endpoint: &Arc<Endpoint>, via: Option<&Arc<Session>>, optio
             client::connect_stream(config(&known, options, start.elapsed()), tunnel, client).await
         }
     };
-    let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
-    match (connected, refused) {
-        (_, Some(error)) => Err(error),
-        (Ok(handle), None) => Ok((handle, ended)),
-        (Err(e), None) => Err(handshake_error(endpoint, &e)),
+    let checked = lock(&checked).take();
+    match (connected, checked) {
+        (_, Some(Err(error))) => Err(error),
+        (Ok(handle), key) => Ok((handle, ended, key.and_then(Result::ok))),
+        (Err(e), _) => Err(handshake_error(endpoint, &e)),
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn dial(endpoint: &Endpoint) -> Result<TcpStream, Error> {
@@ -237,6 +250,7 @@ fn config(known: &Known, options: &Options, round_trip: Duration) -> Arc<client:
         channel_buffer_size: CHANNEL_BUFFER,
         preferred: Preferred {
             key: Cow::Owned(known.algorithms()),
+            host_key_certificates: Cow::Owned(known.certificate_algorithms()),
             cipher: Cow::Borrowed(ciphers()),
             ..Preferred::DEFAULT
         },

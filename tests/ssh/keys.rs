@@ -3,7 +3,7 @@
 use std::process::Command as Process;
 
 use insta::assert_snapshot;
-use lab::sshd::{make_key, public};
+use lab::sshd::make_key;
 
 use super::login::{Agent, encrypt};
 use super::*;
@@ -320,36 +320,4 @@ async fn a_server_that_wants_two_proofs_is_told() {
     LoginRefused: dal-1 (USER@ADDRESS:PORT): refused the login of `USER`: $DIR/dal-1/etc/client_key accepted, but the server asks for a second proof as well (password)
     hint: a second proof is not supported: `AuthenticationMethods publickey` for this account in its sshd_config
     "#);
-}
-
-#[tokio::test]
-async fn a_host_that_is_known_by_its_rsa_key_is_reached() {
-    for taken in ["rsa-sha2-512", "rsa-sha2-256"] {
-        let (lab, _dir) = with_rsa_host_key(&[&format!("HostKeyAlgorithms {taken}")]);
-        assert_eq!(text(&lab.run("echo in").await.stdout), "in\n", "{taken}");
-    }
-    // The Ed25519 key, which nobody knows, would be preferred.
-    let (lab, _dir) = with_rsa_host_key(&[]);
-    assert_eq!(text(&lab.run("echo in").await.stdout), "in\n");
-}
-
-#[tokio::test]
-async fn a_host_key_that_proves_itself_by_sha_1_is_refused() {
-    let (lab, _dir) = with_rsa_host_key(&["HostKeyAlgorithms ssh-rsa"]);
-    assert_snapshot!(lab.shown(&lab.error(&lab.host).await), @r#"
-    Unreachable: dal-1 (USER@ADDRESS:PORT): offers only kinds of host keys that are not taken here (ssh-rsa)
-    hint: `ssh-rsa` is RSA with SHA-1, which proves nothing any more (OpenSSH before 7.2 has no other RSA): give the host an Ed25519 key: `ssh-keygen -A` there, then restart its sshd
-    "#);
-}
-
-/// A host with an Ed25519 and an RSA key, of which only the latter is known.
-fn with_rsa_host_key(options: &[&str]) -> (Lab, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let rsa = dir.path().join("rsa");
-    make_key(&rsa, "rsa", "host");
-    let host_key = format!("HostKey {}", rsa.display());
-    let options: Vec<&str> = options.iter().copied().chain([host_key.as_str()]).collect();
-    let lab = lab_with(&options, Options::default());
-    std::fs::write(lab.sshd.known_hosts(), format!("{} {}", lab.sshd.known_name(), public(&rsa))).unwrap();
-    (lab, dir)
 }

@@ -15,7 +15,7 @@ use crate::model::Host;
 use crate::outside::{Certainty, Error};
 use crate::ssh::beside::Beside;
 use crate::ssh::config::Endpoint;
-use crate::ssh::{Pool, Stream, known_hosts};
+use crate::ssh::{Pool, Stream};
 use crate::text;
 
 /// What is kept of standard error.
@@ -75,8 +75,8 @@ impl Transport for Pool {
         if let Some(jump) = &endpoint.via {
             return Err(format!("{} is behind the jump host {}", host.name, jump.name));
         }
-        let known = known_hosts::read(&endpoint.known_hosts, &endpoint.known_as).await;
-        let host_keys: Vec<String> = known.trusted().iter().filter_map(|key| key.to_openssh().ok()).collect();
+        let keys = self.host_keys(&endpoint).await.map_err(|e| e.what)?;
+        let host_keys: Vec<String> = keys.iter().filter_map(|key| key.to_openssh().ok()).collect();
         let Endpoint { address, port, user, .. } = endpoint.as_ref().clone();
         if host_keys.is_empty() {
             return Err(format!("no host key of {} is known that it could be recognised by", host.name));
