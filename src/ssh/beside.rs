@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use russh::client::{Handle, Handler};
 
-use super::launch::command_line;
+use super::launch::Launch;
 use super::session::Session;
 use super::stream::Stream;
 use crate::model::Host;
@@ -41,14 +41,14 @@ impl Beside {
 
     /// Runs `argv` in one more session on the host; `None` when this connection takes no more of them.
     pub async fn open(&self, host: &Host, argv: &[&str]) -> Option<Stream> {
-        let line = command_line(host, argv).ok()?;
+        let launch = Launch::new(host, argv).ok()?;
         let slot = self.0.slots.clone().try_acquire_owned().ok()?;
         let open = async {
             let channel = self.0.open_session().await.ok()?;
-            channel.exec(true, line).await.ok()?;
+            channel.exec(true, launch.line.as_str()).await.ok()?;
             Some(channel)
         };
         let channel = tokio::time::timeout(PATIENCE, open).await.ok()??;
-        Some(Stream::new(self.0.clone(), channel, slot))
+        Some(Stream::of_program(self.0.clone(), channel, slot, launch.start()))
     }
 }

@@ -29,7 +29,7 @@ use crate::outside::Error;
 
 pub(crate) use beside::round_trip;
 pub use config::Environment;
-pub(crate) use launch::command_line;
+pub(crate) use launch::bound_command;
 pub use pool::{Options, Pool};
 pub(crate) use session::ciphers;
 pub use stream::{Exit, Stream};

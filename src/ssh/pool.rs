@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::config::{self, Endpoint, Environment};
 use super::known_hosts;
-use super::launch::command_line;
+use super::launch::Launch;
 use super::session::{Session, describe};
 use super::stream::Stream;
 use crate::clock::{Clock, SystemClock};
@@ -149,10 +149,10 @@ impl Pool {
     ///
     /// The reader must keep reading: see [`super::stream`].
     pub async fn open(&self, host: &Host, argv: &[&str]) -> Result<Stream, Error> {
-        let line = command_line(host, argv)?;
+        let launch = Launch::new(host, argv)?;
         let endpoint = self.endpoint(host).await?;
         let alone = Exclusive::take(&self.inner, &endpoint);
-        self.open_channel(host, Some(alone), Request::Command(&line)).await
+        self.open_channel(host, Some(alone), Request::Program(&launch)).await
     }
 
     /// Connects to a unix socket on a host.
@@ -208,9 +208,10 @@ impl Pool {
         }
     }
 
-    /// Starts a command line in a session of its own, on the connection for commands.
-    pub(super) async fn start(&self, host: &Host, line: &str) -> Result<Stream, Error> {
-        self.open_channel(host, None, Request::Command(line)).await
+    /// Runs `argv` in a session of its own, on the connection for commands.
+    pub(super) async fn start(&self, host: &Host, argv: &[&str]) -> Result<Stream, Error> {
+        let launch = Launch::new(host, argv)?;
+        self.open_channel(host, None, Request::Program(&launch)).await
     }
 
     /// Opens a channel; when the pooled connection turns out to be gone, on a new one.
@@ -221,7 +222,13 @@ impl Pool {
         for _ in 0..2 {
             let session = self.session(&endpoint, lane).await?;
             match request.open(&session, self.inner.options.connect_timeout).await {
-                Ok((channel, slot)) => return Ok(Stream::new(session, channel, (slot, alone))),
+                Ok((channel, slot)) => {
+                    let place = (slot, alone);
+                    return Ok(match request {
+                        Request::Program(launch) => Stream::of_program(session, channel, place, launch.start()),
+                        Request::Unix(_) | Request::Tcp(..) => Stream::new(session, channel, place),
+                    });
+                }
                 Err(NotOpened::Refused(why)) => return Err(request.refused(&endpoint, &why)),
                 Err(NotOpened::Gone(why)) => {
                     self.forget(&endpoint, lane, &session).await;
@@ -290,7 +297,7 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// What a channel is for.
 #[derive(Clone, Copy)]
 enum Request<'a> {
-    Command(&'a str),
+    Program(&'a Launch),
     Unix(&'a str),
     Tcp(&'a str, u16),
 }
@@ -302,8 +309,8 @@ impl Request<'_> {
         limit: Duration,
     ) -> Result<(Channel<Msg>, Option<OwnedSemaphorePermit>), NotOpened> {
         match self {
-            Self::Command(line) => {
-                open_session(session, limit, line).await.map(|(channel, slot)| (channel, Some(slot)))
+            Self::Program(launch) => {
+                open_session(session, limit, &launch.line).await.map(|(channel, slot)| (channel, Some(slot)))
             }
             Self::Unix(path) => Ok((within(limit, session.open_unix(path)).await?, None)),
             Self::Tcp(address, port) => Ok((within(limit, session.open_tcp(address, port)).await?, None)),
@@ -313,7 +320,7 @@ impl Request<'_> {
     /// What it means that the server opens no such channel.
     fn refused(self, endpoint: &Endpoint, why: &ChannelOpenFailure) -> Error {
         let (to, setting) = match self {
-            Self::Command(_) => {
+            Self::Program(_) => {
                 return failed(endpoint, format!("does not start a session ({why:?})"))
                     .hint("look at `MaxSessions` in its sshd_config, and into its log");
             }

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::beside::Beside;
+use super::launch::Start;
 use super::session::Session;
 use crate::outside::{Error, Kind};
 
@@ -84,6 +85,20 @@ struct Hold {
 impl Stream {
     /// A stream over a channel. `place` is given back when the channel is closed.
     pub(super) fn new(session: Arc<Session>, channel: Channel<Msg>, place: impl Send + 'static) -> Self {
+        Self::over(session, channel, place, None)
+    }
+
+    /// The same for a program: its output begins where `start` finds it.
+    pub(super) fn of_program(
+        session: Arc<Session>,
+        channel: Channel<Msg>,
+        place: impl Send + 'static,
+        start: Start,
+    ) -> Self {
+        Self::over(session, channel, place, Some(start))
+    }
+
+    fn over(session: Arc<Session>, channel: Channel<Msg>, place: impl Send + 'static, start: Option<Start>) -> Self {
         let (read, half) = channel.split();
         let half = Arc::new(half);
         let (alive, abandoned) = oneshot::channel();
@@ -100,6 +115,7 @@ impl Stream {
             hung_up,
             exited: exited_tx,
             session: session.clone(),
+            start,
             end: Exit::default(),
         };
         tokio::spawn(async move {
@@ -190,7 +206,7 @@ fn broken() -> io::Error {
 }
 
 impl Ending {
-    /// Waits until the command has ended and all its output was read or dropped.
+    /// Waits until the command has ended and all its output was read or dropped. One that did not start is an error.
     pub async fn wait(self) -> Result<Exit, Error> {
         let gone = || Error::new(self.session.label.clone(), Kind::Lost, self.session.reason());
         self.exit.await.unwrap_or_else(|_| Err(gone()))
@@ -290,6 +306,7 @@ struct Pump {
     hung_up: oneshot::Receiver<()>,
     exited: watch::Sender<bool>,
     session: Arc<Session>,
+    start: Option<Start>,
     end: Exit,
 }
 
@@ -312,7 +329,11 @@ impl Pump {
                 if matches!(stopped, Stopped::HungUp) {
                     self.close().await;
                 }
-                let _ = exit.send(Ok(std::mem::take(&mut self.end)));
+                let end = std::mem::take(&mut self.end);
+                let _ = exit.send(match &self.start {
+                    Some(start) => start.ended(end, &self.session.label),
+                    None => Ok(end),
+                });
             }
             Stopped::Lost => {
                 let why = self.session.reason();
@@ -335,7 +356,11 @@ impl Pump {
             };
             match message {
                 Some(ChannelMsg::Data { data }) => {
-                    let Some(out) = &self.out else { continue };
+                    let data = match &mut self.start {
+                        Some(start) => start.own(data),
+                        None => data,
+                    };
+                    let Some(out) = self.out.as_ref().filter(|_| !data.is_empty()) else { continue };
                     tokio::select! {
                         biased;
                         _ = &mut self.abandoned => return Stopped::Abandoned,

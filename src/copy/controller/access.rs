@@ -15,7 +15,7 @@ use crate::copy::failure::{failed, transient};
 use crate::copy::job::{CopyJob, StreamJob};
 use crate::model::{DataPath, Host};
 use crate::outside::Error;
-use crate::ssh::command_line;
+use crate::ssh::bound_command;
 
 /// How long the key may log in. Connections last longer; sshd reads the date in its own time zone.
 const VALID: Duration = Duration::from_secs(26 * 3600);
@@ -78,7 +78,7 @@ impl<'a> KeyAccess<'a> {
     }
 
     fn line(&self, public_key: &str, from: &str) -> Option<String> {
-        let command = command_line(self.target, &self.receive()).ok()?;
+        let command = bound_command(self.target, &self.receive()).ok()?;
         let expiry = (jiff::Timestamp::now() + VALID).strftime("%Y%m%d%H%M").to_string();
         line(&command, public_key, from, &expiry, self.job)
     }
