@@ -66,7 +66,7 @@ pub fn ssh(environment: &Environment) -> ssh::Environment {
 pub fn connect(spec: &Spec, environment: &Environment) -> anyhow::Result<Connections> {
     let secrets: Arc<dyn Secrets> = Arc::new(ProcessSecrets);
     let hosts = spec.inventory.hosts.clone();
-    let pool = Pool::new(ssh(environment), hosts.clone(), ssh::Options::default());
+    let pool = Pool::with_secrets(ssh(environment), hosts.clone(), ssh::Options::default(), Arc::clone(&secrets));
     let context = Context {
         secrets: Arc::clone(&secrets),
         dial: Arc::new(OverSsh::new(pool.clone(), hosts.clone())),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Template;
 use super::finding::Finding;
+use crate::secret::SecretRef;
 
 /// A place that hosts stand in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +66,56 @@ pub struct SshTarget {
     pub known_hosts: Option<PathBuf>,
     /// Directory on the host for the agent and receipts; `~/.migrate` unless given.
     pub work_dir: Option<String>,
+    /// As whom programs run there, when not as the user who logs in.
+    #[serde(default, rename = "become", skip_serializing_if = "Option::is_none")]
+    pub becomes: Option<Become>,
+}
+
+/// How programs on a host get to run as another user than the one who logs in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Become {
+    /// By `sudo`.
+    Sudo {
+        /// Whom to become.
+        user: String,
+        /// What sudo asks for; `None` where it asks for nothing.
+        password: Option<SecretRef>,
+    },
+    /// By `doas`, which takes passwords from terminals only.
+    Doas {
+        /// Whom to become.
+        user: String,
+    },
+    /// By words that are put before each program.
+    Command(Vec<String>),
+}
+
+impl Become {
+    /// What it is called: the program that does it.
+    pub fn program(&self) -> &str {
+        match self {
+            Self::Sudo { .. } => "sudo",
+            Self::Doas { .. } => "doas",
+            Self::Command(words) => words.first().map_or("", String::as_str),
+        }
+    }
+
+    /// Whom to become; a command of the site's own does not say.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Sudo { user, .. } | Self::Doas { user } => Some(user),
+            Self::Command(_) => None,
+        }
+    }
+
+    /// The password that it may ask for.
+    pub fn password(&self) -> Option<&SecretRef> {
+        match self {
+            Self::Sudo { password, .. } => password.as_ref(),
+            Self::Doas { .. } | Self::Command(_) => None,
+        }
+    }
 }
 
 /// An amount of money, in hundredths.

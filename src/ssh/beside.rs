@@ -10,7 +10,7 @@ use russh::client::{Handle, Handler};
 use super::launch::Launch;
 use super::session::Session;
 use super::stream::Stream;
-use crate::model::Host;
+use crate::model::{Become, Host};
 
 /// How often a round trip is measured: a busy processor makes a near host look far, but not every time.
 const PINGS: u32 = 2;
@@ -41,7 +41,8 @@ impl Beside {
 
     /// Runs `argv` in one more session on the host; `None` when this connection takes no more of them.
     pub async fn open(&self, host: &Host, argv: &[&str]) -> Option<Stream> {
-        let launch = Launch::new(host, argv).ok()?;
+        // Whoever asks for a password is asked once, on the stream that goes first.
+        let launch = Launch::new(host, argv).ok().filter(|l| l.becomes().and_then(Become::password).is_none())?;
         let slot = self.0.slots.clone().try_acquire_owned().ok()?;
         let open = async {
             let channel = self.0.open_session().await.ok()?;

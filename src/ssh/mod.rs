@@ -15,6 +15,7 @@ pub mod known_hosts;
 mod launch;
 mod openssh;
 pub mod pool;
+mod privileges;
 mod quote;
 mod receipt;
 mod session;

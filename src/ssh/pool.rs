@@ -15,11 +15,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::config::{self, Endpoint, Environment};
 use super::known_hosts;
 use super::launch::Launch;
+use super::privileges::{Passwords, Question, Turn};
 use super::session::{Session, describe};
 use super::stream::Stream;
 use crate::clock::{Clock, SystemClock};
 use crate::model::{Host, SshTarget};
 use crate::outside::{Error, Kind};
+use crate::secret::{Secret, SecretError, SecretRef, Secrets};
 use crate::text::{duration, escape};
 
 /// How often a slot is asked for again when the server refuses the only session on a connection.
@@ -74,6 +76,16 @@ struct Inner {
     /// Connections that have a stream.
     streams: Mutex<HashMap<Arc<Endpoint>, BTreeSet<usize>>>,
     setups: Semaphore,
+    passwords: Passwords,
+}
+
+/// For pools whose hosts need no secrets.
+struct NoSecrets;
+
+impl Secrets for NoSecrets {
+    fn resolve(&self, _: &SecretRef) -> Result<Secret, SecretError> {
+        Err(SecretError { from: "nowhere".to_owned(), why: "this connection was given no secrets".to_owned() })
+    }
 }
 
 type Wanted = (String, String, SshTarget);
@@ -139,9 +151,20 @@ impl From<russh::Error> for NotOpened {
 impl Pool {
     /// A pool without connections. `hosts` are those that `jump` may name.
     pub fn new(env: Environment, hosts: BTreeMap<String, Host>, options: Options) -> Self {
+        Self::with_secrets(env, hosts, options, Arc::new(NoSecrets))
+    }
+
+    /// The same, where hosts may ask for passwords for sudo.
+    pub fn with_secrets(
+        env: Environment,
+        hosts: BTreeMap<String, Host>,
+        options: Options,
+        secrets: Arc<dyn Secrets>,
+    ) -> Self {
         let setups = Semaphore::new(options.max_setups.max(1));
         let (endpoints, places, streams) = Default::default();
-        let inner = Inner { env, options, hosts, endpoints, places, streams, setups };
+        let passwords = Passwords::new(secrets);
+        let inner = Inner { env, options, hosts, endpoints, places, streams, setups, passwords };
         Self { inner: Arc::new(inner) }
     }
 
@@ -218,16 +241,20 @@ impl Pool {
     async fn open_channel(&self, host: &Host, alone: Option<Exclusive>, request: Request<'_>) -> Result<Stream, Error> {
         let endpoint = self.endpoint(host).await?;
         let lane = alone.as_ref().map_or(Lane::Commands, |alone| Lane::Stream(alone.nth));
+        let mut turn = match request {
+            Request::Program(_) => self.inner.passwords.turn(&endpoint, host).await?,
+            Request::Unix(_) | Request::Tcp(..) => None,
+        };
         let mut last = String::new();
         for _ in 0..2 {
             let session = self.session(&endpoint, lane).await?;
             match request.open(&session, self.inner.options.connect_timeout).await {
                 Ok((channel, slot)) => {
                     let place = (slot, alone);
-                    return Ok(match request {
-                        Request::Program(launch) => Stream::of_program(session, channel, place, launch.start()),
-                        Request::Unix(_) | Request::Tcp(..) => Stream::new(session, channel, place),
-                    });
+                    return match request {
+                        Request::Program(launch) => started(launch, turn.take(), session, channel, place).await,
+                        Request::Unix(_) | Request::Tcp(..) => Ok(Stream::new(session, channel, place)),
+                    };
                 }
                 Err(NotOpened::Refused(why)) => return Err(request.refused(&endpoint, &why)),
                 Err(NotOpened::Gone(why)) => {
@@ -290,6 +317,22 @@ impl Pool {
             }
         }
     }
+}
+
+/// The stream of a program, once nobody asks for a password any more.
+async fn started(
+    launch: &Launch,
+    turn: Option<Turn>,
+    session: Arc<Session>,
+    mut channel: Channel<Msg>,
+    place: impl Send + 'static,
+) -> Result<Stream, Error> {
+    let mut start = launch.start();
+    if let Some(turn) = turn {
+        let (prompt, label) = (launch.prompt.as_str(), session.label.as_str());
+        turn.answer(Question { channel: &mut channel, start: &mut start, prompt, label }).await?;
+    }
+    Ok(Stream::of_program(session, channel, place, start))
 }
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

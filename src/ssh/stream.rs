@@ -98,7 +98,12 @@ impl Stream {
         Self::over(session, channel, place, Some(start))
     }
 
-    fn over(session: Arc<Session>, channel: Channel<Msg>, place: impl Send + 'static, start: Option<Start>) -> Self {
+    fn over(
+        session: Arc<Session>,
+        channel: Channel<Msg>,
+        place: impl Send + 'static,
+        mut start: Option<Start>,
+    ) -> Self {
         let (read, half) = channel.split();
         let half = Arc::new(half);
         let (alive, abandoned) = oneshot::channel();
@@ -115,8 +120,11 @@ impl Stream {
             hung_up,
             exited: exited_tx,
             session: session.clone(),
+            end: Exit {
+                stderr: start.as_mut().map(|s| std::mem::take(&mut s.stderr)).unwrap_or_default(),
+                ..Exit::default()
+            },
             start,
-            end: Exit::default(),
         };
         tokio::spawn(async move {
             pump.run(closed_tx, exit_tx).await;
@@ -347,12 +355,16 @@ impl Pump {
     }
 
     async fn forward(&mut self) -> Stopped {
+        let mut ahead = self.start.as_mut().map(|start| std::mem::take(&mut start.ahead)).filter(|b| !b.is_empty());
         loop {
-            let message = tokio::select! {
-                biased;
-                _ = &mut self.abandoned => return Stopped::Abandoned,
-                Ok(()) = &mut self.hung_up => return Stopped::HungUp,
-                message = self.read.wait() => message,
+            let message = match ahead.take() {
+                Some(data) => Some(ChannelMsg::Data { data }),
+                None => tokio::select! {
+                    biased;
+                    _ = &mut self.abandoned => return Stopped::Abandoned,
+                    Ok(()) = &mut self.hung_up => return Stopped::HungUp,
+                    message = self.read.wait() => message,
+                },
             };
             match message {
                 Some(ChannelMsg::Data { data }) => {

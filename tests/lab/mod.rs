@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of the lab")]
 
+pub mod accounts;
 pub mod bind;
 pub mod command;
 pub mod content;

@@ -38,11 +38,16 @@ impl Sshd {
 
     /// The same at a given address, with lines for its `sshd_config`, which win over the lab's own.
     pub fn start_at(dir: &Path, name: &str, addr: SocketAddr, options: &[&str]) -> Self {
+        Self::start_within(dir, name, addr, options, Vec::new())
+    }
+
+    /// The same, with words before the server's own: what it is to run within.
+    pub fn start_within(dir: &Path, name: &str, addr: SocketAddr, options: &[&str], within: Vec<String>) -> Self {
         for part in ["home/.ssh", "etc"] {
             fs::create_dir_all(dir.join(part)).unwrap_or_else(|e| panic!("cannot create {}: {e}", dir.display()));
         }
         let dir = dir.canonicalize().expect("the host's directory exists");
-        let mut host = Self { name: name.to_owned(), dir, addr, daemon: None, within: Vec::new() };
+        let mut host = Self { name: name.to_owned(), dir, addr, daemon: None, within };
         host.make_key(&host.host_key());
         host.make_key(&host.client_key());
         host.write("home/.ssh/authorized_keys", &public(&host.client_key()));

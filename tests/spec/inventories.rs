@@ -38,6 +38,20 @@ defaults: { ssh: { address: 10.0.0.1 } }
 );
 
 inventory!(
+    who_programs_become_is_said_in_one_way,
+    "\
+hosts:
+  a: { address: 10.0.0.1, ssh: { become: su } }
+  b: { address: 10.0.0.2, ssh: { become: { method: sudo, user: -x } } }
+  c: { address: 10.0.0.3, ssh: { become: { method: sudo, password: hunter2 } } }
+  d: { address: 10.0.0.4, ssh: { become: { method: doas, password: { env: DOAS } } } }
+  e: { address: 10.0.0.5, ssh: { become: { command: [dzdo], user: root } } }
+  f: { address: 10.0.0.6, ssh: { become: { command: [] } } }
+  g: { address: 10.0.0.7, ssh: { become: [sudo] } }
+"
+);
+
+inventory!(
     jump_hosts_do_not_go_round_in_circles,
     "\
 hosts:

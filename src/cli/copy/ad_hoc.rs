@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::Args;
 use super::show::Show;
 use crate::cli::connect;
-use crate::cli::environment::Environment;
+use crate::cli::environment::{Environment, ProcessSecrets};
 use crate::cli::failure::advised;
 use crate::cli::load::BadFiles;
 use crate::clock::SystemClock;
@@ -58,7 +58,8 @@ impl AdHocCopy {
         let hosts = inventory(args, environment)?;
         let (source, target) = (host(source.host, &hosts), host(target.host, &hosts));
         let program = std::env::current_exe().context("this program cannot be found, and hosts need a copy of it")?;
-        let pool = Pool::new(connect::ssh(environment), hosts, ssh::Options::default());
+        let pool =
+            Pool::with_secrets(connect::ssh(environment), hosts, ssh::Options::default(), Arc::new(ProcessSecrets));
         let transport = Arc::new(LocalOrSsh::new(pool, HERE));
         let engine = Engine::new(Arc::clone(&transport) as Arc<dyn controller::Transport>, program);
         // A watch is of use to later passes only.

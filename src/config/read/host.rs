@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::model::{Money, SshTarget, Template};
+use crate::config::read::becoming;
+use crate::model::{Become, Money, SshTarget, Template};
 use crate::text::name;
 use crate::text::units;
 use crate::yaml::diagnostic::Diagnostic;
@@ -47,6 +48,8 @@ pub struct Ssh {
     pub jump: Option<Vec<Located<String>>>,
     pub known_hosts: Option<PathBuf>,
     pub work_dir: Option<String>,
+    /// `Some(None)`: programs run as the user who logs in, whatever is said for more hosts than this one.
+    pub becomes: Option<Option<Become>>,
 }
 
 /// One entry of `hosts`, ranges expanded.
@@ -213,10 +216,11 @@ fn ssh(value: Value<'_>, scope: Scope) -> Option<Ssh> {
         work_dir: m
             .get("work_dir")
             .and_then(|v| checked(v, "a directory on the host", "/var/lib/migrate", check_work_dir)),
+        becomes: m.get("become").and_then(becoming::read),
     })
 }
 
-fn checked(
+pub(super) fn checked(
     value: Value<'_>,
     wants: &str,
     example: &str,
@@ -274,6 +278,7 @@ impl Ssh {
             jump: self.jump.or(inherited),
             known_hosts: self.known_hosts.or_else(|| wider.known_hosts.clone()),
             work_dir: self.work_dir.or_else(|| wider.work_dir.clone()),
+            becomes: self.becomes.or_else(|| wider.becomes.clone()),
         }
     }
 
@@ -287,6 +292,7 @@ impl Ssh {
             jump: self.jump.iter().flatten().map(|hop| hop.value.clone()).collect(),
             known_hosts: self.known_hosts.clone(),
             work_dir: self.work_dir.clone(),
+            becomes: self.becomes.clone().flatten(),
         }
     }
 }

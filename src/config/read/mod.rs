@@ -4,6 +4,7 @@
 //! a second file or another concept to be judged is left to [`super::validate`].
 
 pub mod audit;
+pub mod becoming;
 pub mod gate;
 pub mod group;
 pub mod hook;
