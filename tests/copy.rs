@@ -30,6 +30,8 @@ mod faults;
 mod fidelity;
 #[path = "copy/live.rs"]
 mod live;
+#[path = "copy/old_hosts.rs"]
+mod old_hosts;
 #[path = "copy/over_ssh.rs"]
 mod over_ssh;
 #[path = "copy/owners.rs"]

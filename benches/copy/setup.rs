@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use migrate::copy::controller::Engine;
+use migrate::copy::controller::{Agents, Engine};
 use migrate::copy::{Copier, CopyJob, PassReport, VerifyMode, VerifyReport};
 use migrate::model::{Host, TreeRules};
 use migrate::ssh::{self, Pool};
@@ -44,7 +44,8 @@ impl Setup {
             config_file: None,
         };
         let pool = Arc::new(Pool::new(environment, BTreeMap::from(hosts), ssh::Options::default()));
-        let engine = || Engine::new(pool.clone(), PathBuf::from(env!("CARGO_BIN_EXE_migrate")));
+        let agents = Agents::of_this_program(PathBuf::from(env!("CARGO_BIN_EXE_migrate")));
+        let engine = || Engine::new(pool.clone(), agents.clone());
         let (far, watching) = (OnceLock::new(), engine());
         Self { dir, source, target, far, runtime, engine: engine().sweeping(), watching }
     }

@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use super::environment::{Environment, ProcessSecrets};
 use crate::check::{Checker, Health};
 use crate::clock::SystemClock;
-use crate::copy::{Copier, controller};
+use crate::copy::Copier;
+use crate::copy::controller::{self, Agents};
 use crate::engine::World;
 use crate::gate::Asker;
 use crate::host::Hosts;
@@ -18,6 +19,7 @@ use crate::outside::Error;
 use crate::secret::Secrets;
 use crate::spec::Spec;
 use crate::ssh::{self, Pool};
+use crate::text::escape;
 use crate::traffic::{Context, Director, OnHosts, OverSsh};
 
 /// Everything that a plan needs to talk to.
@@ -62,6 +64,16 @@ pub fn ssh(environment: &Environment) -> ssh::Environment {
     }
 }
 
+/// The agents that hosts get.
+pub fn agents(environment: &Environment) -> anyhow::Result<Agents> {
+    let itself = std::env::current_exe().context("this program cannot be found, and hosts may need a copy of it")?;
+    match &environment.agents {
+        None => Ok(Agents::of_this_program(itself)),
+        Some(dir) => Agents::of_directory(dir, itself)
+            .with_context(|| format!("cannot use the agents in {}", escape(dir.as_os_str().as_encoded_bytes(), 200))),
+    }
+}
+
 /// Connects nothing yet: sessions are made when they are first used.
 pub fn connect(spec: &Spec, environment: &Environment) -> anyhow::Result<Connections> {
     let secrets: Arc<dyn Secrets> = Arc::new(ProcessSecrets);
@@ -74,8 +86,7 @@ pub fn connect(spec: &Spec, environment: &Environment) -> anyhow::Result<Connect
     };
     let directors = spec.inventory.directors.iter();
     let directors = directors.map(|(name, config)| (name.clone(), config.kind().connect(name, &context))).collect();
-    let program = std::env::current_exe().context("this program cannot be found, and hosts need a copy of it")?;
-    let copier: Arc<dyn Copier> = Arc::new(controller::Engine::new(Arc::new(pool.clone()), program));
+    let copier: Arc<dyn Copier> = Arc::new(controller::Engine::new(Arc::new(pool.clone()), agents(environment)?));
     let remote: Arc<dyn Hosts> = Arc::new(pool);
     let health: Arc<dyn Health> = Arc::new(Checker::new(Arc::clone(&remote)));
     Ok(Connections { remote, copier, health, directors, secrets })

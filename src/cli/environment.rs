@@ -18,6 +18,8 @@ pub struct Environment {
     pub state_dir: PathBuf,
     /// Where runs are kept.
     pub store: Arc<dyn RunStore>,
+    /// A directory with agents that go to hosts before those that this program carries.
+    pub agents: Option<PathBuf>,
     /// Home directory.
     pub home: Option<PathBuf>,
     /// Login name.
@@ -53,6 +55,7 @@ impl Environment {
                 None => store::in_directory(&state_dir),
             },
             state_dir,
+            agents: None,
             lease: lock::LENGTH,
             user: name("USER").or_else(|| name("LOGNAME")),
             sudo_user: name("SUDO_USER").filter(|_| rustix::process::getuid().is_root()),

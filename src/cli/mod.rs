@@ -58,6 +58,10 @@ struct Cli {
     #[arg(long, global = true, value_name = "ADDRESS", env = "MIGRATE_STORE", hide = true)]
     store: Option<String>,
 
+    /// Directory with copy agents (`migrate-agent*`) for hosts, used before those that this program carries
+    #[arg(long, global = true, value_name = "DIR", env = "MIGRATE_AGENTS", hide_env_values = true)]
+    agents: Option<PathBuf>,
+
     /// How long the locks of a run last, in seconds, when its controller does not renew them any more
     #[arg(long, global = true, value_name = "SECONDS", env = "MIGRATE_LEASE", hide = true, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     lease: u64,
@@ -106,14 +110,14 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    // The controller starts itself on hosts with this word; it is no command for people.
+    // Where there is no agent for hosts, the program stands in for it; the word is no command for people.
     if args.next().is_some_and(|first| first == "agent") {
         return ExitCode::from(crate::copy::agent::agent_main(args));
     }
     let cli = Cli::parse();
     let lease = Duration::from_secs(cli.lease);
     let environment = Environment::from_process(cli.state_dir, cli.store);
-    let environment = environment.map(|environment| Environment { lease, ..environment });
+    let environment = environment.map(|environment| Environment { lease, agents: cli.agents, ..environment });
     match environment.map_err(Into::into).and_then(|environment| run(cli.command, &environment)) {
         Ok(exit) => exit.into(),
         Err(error) => {

@@ -35,6 +35,7 @@ pub(super) fn watcher(run: &Watched<'_>) -> Option<Box<dyn Watch>> {
 
 fn environment(dir: &std::path::Path, store: &str) -> Environment {
     Environment {
+        agents: None,
         state_dir: dir.to_owned(),
         store: store::open(store).unwrap(),
         home: None,

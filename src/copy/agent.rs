@@ -1,15 +1,16 @@
-//! The agent: the same binary on a host, doing one side of a copy on its standard input and output.
+//! The agent: on a host, doing one side of a copy on its standard input and output.
 //!
 //! Owns its command line, which only the controller writes. What the peer says can never widen what it allows.
 //!
 //! ```text
-//! migrate agent send    --work DIR
-//! migrate agent receive --work DIR --job ID --root DIR [--delete]
-//! migrate agent take    --work DIR --job ID --command HEX
-//! migrate agent watch   --work DIR --job ID --root DIR
-//! migrate agent clean   --work DIR --home DIR JOB...
-//! migrate agent allow   --work DIR --home DIR --job ID --line LINE
-//! migrate agent forbid  --work DIR --home DIR --job ID
+//! agent hello   --work DIR
+//! agent send    --work DIR
+//! agent receive --work DIR --job ID --root DIR [--delete]
+//! agent take    --work DIR --job ID --command HEX
+//! agent watch   --work DIR --job ID --root DIR
+//! agent clean   --work DIR --home DIR JOB...
+//! agent allow   --work DIR --home DIR --job ID --line LINE
+//! agent forbid  --work DIR --home DIR --job ID
 //! ```
 
 use std::ffi::OsString;
@@ -29,6 +30,7 @@ use crate::copy::{authorized_keys, send, watch};
 /// What a command line asks for.
 #[derive(Debug)]
 enum Role {
+    Hello,
     Send { work: PathBuf },
     Receive(Permit),
     Take { command: String },
@@ -41,7 +43,7 @@ enum Role {
 /// What a pipe holds between sshd and the agent, in bytes: the most that Linux gives everyone.
 const PIPE: usize = 1 << 20;
 
-/// Runs the agent with the arguments behind `agent`; returns the exit status.
+/// Runs the agent with the arguments behind the word `agent`; returns the exit status.
 pub fn agent_main(args: impl Iterator<Item = OsString>) -> u8 {
     let result = parse(args).and_then(|role| {
         prepare();
@@ -70,6 +72,8 @@ fn run(role: Role) -> Result<(), Failure> {
     let _ = rustix::pipe::fcntl_setpipe_size(&input, PIPE);
     output.write_all(PREAMBLE).map_err(no_stream)?;
     match role {
+        // That it got here is the answer.
+        Role::Hello => Ok(()),
         Role::Clean { work, home, jobs } => clean(&work, &home, &jobs),
         Role::Allow { home, job, line } => authorized_keys::allow(&home, &job, &line).map_err(cannot_authorize),
         Role::Forbid { home, job } => authorized_keys::forbid(&home, &job).map_err(cannot_authorize),
@@ -140,6 +144,7 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
     let home = home.filter(|h| h.is_absolute()).ok_or_else(|| usage("no absolute --home"));
     let root = root.filter(|r| r.is_absolute()).ok_or_else(|| usage("no absolute --root"));
     match role.as_bytes() {
+        b"hello" => Ok(Role::Hello),
         b"send" => Ok(Role::Send { work }),
         b"clean" => Ok(Role::Clean { work, home: home?, jobs }),
         b"allow" => Ok(Role::Allow { home: home?, job: job?, line: line.ok_or_else(|| usage("no --line"))? }),

@@ -25,6 +25,7 @@
 pub mod agent;
 mod authorized_keys;
 mod command;
+#[cfg(feature = "controller")]
 pub mod controller;
 pub mod digest;
 pub mod failure;

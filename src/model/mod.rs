@@ -7,6 +7,7 @@ mod hook;
 mod inventory;
 mod plan;
 mod pool;
+#[cfg(feature = "controller")]
 mod selector;
 pub mod template;
 
@@ -18,6 +19,7 @@ pub use hook::*;
 pub use inventory::*;
 pub use plan::*;
 pub use pool::*;
+#[cfg(feature = "controller")]
 pub use selector::Selector;
 pub use template::{Template, TemplateError};
 

@@ -3,31 +3,16 @@
 //! Must never make another connection, nor wait for a session of someone else to end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use russh::client::{Handle, Handler};
+use std::time::Duration;
 
 use super::launch::Launch;
 use super::session::Session;
 use super::stream::Stream;
+use crate::connection::round_trip;
 use crate::model::{Become, Host};
 
-/// How often a round trip is measured: a busy processor makes a near host look far, but not every time.
-const PINGS: u32 = 2;
 /// A connection that does not answer for so long is as good as gone.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The shortest time to a host's sshd and back; `None` when it does not answer.
-pub(crate) async fn round_trip<H: Handler>(handle: &Handle<H>) -> Option<Duration> {
-    let mut shortest = None;
-    for _ in 0..PINGS {
-        let asked = Instant::now();
-        tokio::time::timeout(PATIENCE, handle.send_ping()).await.ok()?.ok()?;
-        let took = asked.elapsed();
-        shortest = Some(shortest.map_or(took, |before: Duration| before.min(took)));
-    }
-    shortest
-}
 
 /// The connection of a stream.
 #[derive(Clone)]

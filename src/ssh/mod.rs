@@ -28,11 +28,9 @@ use crate::host::{Command, Output};
 use crate::model::Host;
 use crate::outside::Error;
 
-pub(crate) use beside::round_trip;
 pub use config::Environment;
 pub(crate) use launch::bound_command;
 pub use pool::{Options, Pool};
-pub(crate) use session::ciphers;
 pub use stream::{Exit, Stream};
 pub use upload::Upload;
 

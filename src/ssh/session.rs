@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use russh::client::{self, Handle, Msg};
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
-use russh::{Channel, Limits, Preferred, cipher};
+use russh::{Channel, Limits, Preferred};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
@@ -20,6 +20,7 @@ use super::known_hosts::{self, Known};
 use super::pool::Options;
 use super::stream::Stream;
 use crate::clock::Clock;
+use crate::connection::ciphers;
 use crate::outside::{Error, Kind};
 use crate::text::{duration, escape};
 
@@ -268,40 +269,6 @@ fn config(known: &Known, options: &Options, round_trip: Duration) -> Arc<client:
 fn window(round_trip: Duration) -> u32 {
     let bytes = round_trip.as_secs_f64() * WINDOW_RATE;
     (bytes as u32).clamp(*WINDOW.start(), *WINDOW.end())
-}
-
-/// AES-GCM is twice as fast as ChaCha20 where the processor has AES, and slower where it has not.
-pub(crate) fn ciphers() -> &'static [cipher::Name] {
-    const AES: &[cipher::Name] = &[
-        cipher::AES_256_GCM,
-        cipher::AES_128_GCM,
-        cipher::CHACHA20_POLY1305,
-        cipher::AES_256_CTR,
-        cipher::AES_128_CTR,
-    ];
-    const CHACHA: &[cipher::Name] = &[
-        cipher::CHACHA20_POLY1305,
-        cipher::AES_256_GCM,
-        cipher::AES_128_GCM,
-        cipher::AES_256_CTR,
-        cipher::AES_128_CTR,
-    ];
-    if has_aes() { AES } else { CHACHA }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_aes() -> bool {
-    std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
-}
-
-#[cfg(target_arch = "aarch64")]
-fn has_aes() -> bool {
-    std::arch::is_aarch64_feature_detected!("aes")
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn has_aes() -> bool {
-    false
 }
 
 pub(super) fn unreachable(endpoint: &Endpoint, what: String) -> Error {

@@ -27,7 +27,10 @@ pub struct Ran {
 
 impl Desk {
     pub fn new() -> Self {
-        let hosts = Hosts::start();
+        Self::of(Hosts::start())
+    }
+
+    pub fn of(hosts: Hosts) -> Self {
         fs::create_dir(hosts.dir.path().join("home")).unwrap();
         let desk = Self { hosts };
         let lines: String = [&desk.hosts.source, &desk.hosts.target].map(inventory_line).concat();
@@ -111,7 +114,7 @@ pub fn ran(child: Child) -> Ran {
     }
 }
 
-fn signal(child: &Child) {
+pub fn signal(child: &Child) {
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use migrate::copy::controller::Engine;
+use migrate::copy::controller::{Agents, Engine};
 use migrate::copy::{Copier, CopyJob, DataRoute, VerifyMode};
 use migrate::model::{DataPath, Host, TreeRules};
 use migrate::ssh::{self, Pool};
@@ -59,7 +59,7 @@ impl Hosts {
             config_file: None,
         };
         let pool = Pool::new(environment, BTreeMap::from(hosts), ssh::Options::default());
-        Engine::new(Arc::new(pool), crate::pair::agent_program())
+        Engine::new(Arc::new(pool), Agents::of_file(crate::pair::agent_program()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
-use migrate::copy::controller::{Engine, Local, Transport};
+use migrate::copy::controller::{Agents, Engine, Local, Transport};
 use migrate::copy::{Copier, CopyJob, OnProgress, PassReport, Preview, VerifyMode, VerifyReport};
 use migrate::model::{Host, SshTarget, TreeRules};
 use migrate::outside::Error;
@@ -34,7 +34,7 @@ pub fn host(name: &str, work: &Path) -> Host {
 }
 
 fn engine(transport: impl Transport + 'static) -> Engine {
-    Engine::new(Arc::new(transport), agent_program())
+    Engine::new(Arc::new(transport), Agents::of_file(agent_program()))
 }
 
 /// The program without what only a debugger needs, where there is a `strip`: agents are hashed each time they are started anew.

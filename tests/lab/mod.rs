@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of the lab")]
 
 pub mod accounts;
+pub mod agent;
 pub mod bind;
 pub mod command;
 pub mod content;
@@ -18,3 +19,4 @@ pub mod resolver;
 pub mod service;
 pub mod sshd;
 pub mod tree;
+pub mod userland;

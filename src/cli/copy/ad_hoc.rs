@@ -57,11 +57,11 @@ impl AdHocCopy {
         Filter::new(&args.rules.0).map_err(|e| advised(e.to_string(), "patterns are those of rsync: docs/copy.md"))?;
         let hosts = inventory(args, environment)?;
         let (source, target) = (host(source.host, &hosts), host(target.host, &hosts));
-        let program = std::env::current_exe().context("this program cannot be found, and hosts need a copy of it")?;
+        let agents = connect::agents(environment)?;
         let pool =
             Pool::with_secrets(connect::ssh(environment), hosts, ssh::Options::default(), Arc::new(ProcessSecrets));
         let transport = Arc::new(LocalOrSsh::new(pool, HERE));
-        let engine = Engine::new(Arc::clone(&transport) as Arc<dyn controller::Transport>, program);
+        let engine = Engine::new(Arc::clone(&transport) as Arc<dyn controller::Transport>, agents);
         // A watch is of use to later passes only.
         let engine = if args.watch.is_some() { engine } else { engine.sweeping() };
         let job = CopyJob {
@@ -141,16 +141,20 @@ impl AdHocCopy {
     /// Whether the target is there already. What can never work is told at once.
     async fn look(&self) -> anyhow::Result<bool> {
         let CopyJob { source, target, from, to, .. } = &self.job;
-        let there =
-            controller::is_directory(self.transport.as_ref(), source, from).await.map_err(|e| match e.hint {
-                None => e.hint("`migrate copy` carries directories; look at SRC"),
-                Some(_) => e,
-            })?;
+        let transport = self.transport.as_ref();
+        let (on_source, on_target) = tokio::join!(
+            controller::is_directory(transport, source, from),
+            controller::is_directory(transport, target, to)
+        );
+        let there = on_source.map_err(|e| match e.hint {
+            None => e.hint("`migrate copy` carries directories; look at SRC"),
+            Some(_) => e,
+        })?;
         if !there {
             let from = crate::text::escape(from.as_bytes(), 200);
             return Err(advised(format!("{}: there is no directory {from}", source.name), "check the path of SRC"));
         }
-        Ok(controller::is_directory(self.transport.as_ref(), target, to).await?)
+        Ok(on_target?)
     }
 
     async fn prepare(&self) -> anyhow::Result<()> {
@@ -206,11 +210,19 @@ impl AdHocCopy {
     pub async fn clean_up(&self, forget: bool, ended: &anyhow::Result<Ended>) -> Vec<String> {
         let jobs = if forget { std::slice::from_ref(&self.job.id) } else { &[] };
         let all_well = matches!(ended, Ok(Ended::Done));
-        let work = async {
+        let on_target = async {
             // A copy that was broken off may have left its key.
             let key = if all_well { Ok(()) } else { self.engine.withdraw(&self.job).await };
-            let target = self.engine.clean_up(&self.job.target, jobs).await;
-            [key, target, self.engine.clean_up(&self.job.source, jobs).await]
+            (key, self.engine.clean_up(&self.job.target, jobs).await)
+        };
+        let on_source = self.engine.clean_up(&self.job.source, jobs);
+        let work = async {
+            // Two who clean up at one place would be in each other's way.
+            let ((key, target), source) = match self.job.source.name == self.job.target.name {
+                true => (on_target.await, on_source.await),
+                false => tokio::join!(on_target, on_source),
+            };
+            [key, target, source]
         };
         let left = match all_well {
             true => work.await,

@@ -1,51 +1,76 @@
-//! Puts the agent on hosts: the running program itself, named by its SHA-256, checked there, removed at the end.
+//! Puts agents on hosts: named by their SHA-256, checked there, tried, removed at the end.
 //!
-//! Must never start a file on a host whose hash it did not compare, and never leave a half file under the agent's name.
+//! Must never start a file on a host whose hash it did not compare, never leave a half file under the agent's name, and never need an agent
+//! that runs to get rid of it.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{Mutex, OnceCell};
 
+use super::agents::{AgentProgram, Agents};
+use super::refusal::{Refusal, Started};
 use super::transport::{Channel, Ended, Transport};
 use crate::copy::failure::{failed, transient};
 use crate::model::Host;
 use crate::outside::Error;
+use crate::text;
 
 /// Where the agent lives unless the host says otherwise.
 const WORK_DIR: &str = "~/.migrate";
-/// Output of a script that is read at most.
+/// Output of a script that is read at most, besides a program that is read back.
 const OUTPUT: u64 = 64 << 10;
 /// What a script's own lines begin with; a login shell may print others.
 const MARK: &str = "migrate:";
 
-/// `$1` directory, `$2` SHA-256. Says where the directory is, and whether the agent is there already.
-const LOOK: &str = r#"set -eu; umask 077
-d=$1; case $d in "~") d=$HOME;; "~/"*) d=$HOME/${d#"~/"};; esac
+/// `$1` directory, then for each agent: machine, SHA-256, length. Says what the host is, takes the program for it from standard input
+/// unless it is there, and tries whether it starts; one that does not is of no use there. A host without a program for checksums gives it back to be compared here.
+const INSTALL: &str = r#"set -eu; umask 077
+say() { printf '\nmigrate:%s\n' "$1"; }
+sum() { s=$({ sha256sum || shasum -a 256 || openssl dgst -sha256 -r; } <"$1" 2>/dev/null) || s=; s=${s%% *}; }
+d=$1; shift; case $d in "~") d=$HOME;; "~/"*) d=$HOME/${d#"~/"};; esac
 case $d in /*) ;; *) echo "the work directory $d is not absolute" >&2; exit 1;; esac
-mkdir -p "$d"; cd "$d"; echo "migrate:dir:$(pwd -P)"; echo "migrate:home:$HOME"
-a=agent-$2
-if [ -x "$a" ] && [ "$(sha256sum < "$a" | cut -c1-64)" = "$2" ]; then echo migrate:there; else echo migrate:missing; fi"#;
+m=$(uname -m); case $m in amd64) m=x86_64;; arm64) m=aarch64;; esac
+say "system:$(uname -s) $(uname -r)"; say "machine:$m"
+while [ $# -ge 3 ] && [ "$1" != "$m" ]; do shift 3; done
+[ $# -ge 3 ] || exit 0
+mkdir -p "$d"; cd "$d"; say "dir:$(pwd -P)"; say "home:$HOME"
+h=$2 n=$3 a=agent-$2
+[ ! -f "$a" ] || sum "$a"
+if [ ! -x "$a" ] || [ "${s:-}" != "$h" ]; then
+t=$a.$$; trap 'rm -f "$t"' EXIT; trap 'exit 1' HUP INT PIPE TERM
+say missing; head -c "$n" >"$t"
+[ "$(wc -c <"$t")" -eq "$n" ] || { echo "the program arrived cut" >&2; exit 1; }
+sum "$t"; [ -n "$s" ] || { say back; cat "$t"; read -r s; }
+[ "$s" = "$h" ] || { echo "the program arrived damaged" >&2; exit 1; }
+chmod 700 "$t"; mv -f "$t" "$a"
+fi
+e=0; o=$("./$a" agent hello --work "$d" 2>&1 </dev/null) || e=$?
+[ "$e" = 0 ] || { rm -f "$a"; cd /; rmdir "$d" 2>/dev/null || true; }
+say "started:$e"; printf '%s\n' "$o" >&2"#;
 
-/// `$1` directory, `$2` SHA-256. Takes the program from standard input; keeps it only when it is whole.
-const UPLOAD: &str = r#"set -eu; umask 077; cd "$1"
-a=agent-$2; t=$a.$$; trap 'rm -f "$t"' EXIT
-cat > "$t"
-if [ "$(sha256sum < "$t" | cut -c1-64)" != "$2" ]; then echo "the program arrived damaged" >&2; exit 1; fi
-chmod 700 "$t"; mv -f "$t" "$a"; echo migrate:there"#;
-
-/// `$1` directory, `$2` SHA-256, then jobs. Removes their traces, the agent, and the directory when nothing else is in it.
-const REMOVE: &str = r#"set -eu; umask 077
+/// `$1` directory, `$2` SHA-256 of agents, separated by blanks, then jobs. Removes their traces, the agents, and the directory when nothing
+/// else is in it. An agent that cannot run any more has nothing that it could take back, and one that is gone was removed by someone else.
+const REMOVE: &str = r#"set -u; umask 077
+sum() { s=$({ sha256sum || shasum -a 256 || openssl dgst -sha256 -r; } <"$1" 2>/dev/null) || s=; s=${s%% *}; }
 d=$1; case $d in "~") d=$HOME;; "~/"*) d=$HOME/${d#"~/"};; esac
 [ -d "$d" ] || exit 0
-cd "$d"; d=$(pwd -P); a=agent-$2; shift 2
-if [ -x "$a" ] && [ "$(sha256sum < "$a" | cut -c1-64)" = "${a#agent-}" ]; then "./$a" agent clean --work "$d" --home "$HOME" "$@"; fi
-rm -f "$a" "$a".*
-rmdir jobs roots 2>/dev/null || true
-cd /; rmdir "$d" 2>/dev/null || true"#;
+cd "$d" || exit 1; d=$(pwd -P); e=0; hs=$2; shift 2
+for h in $hs; do
+a=agent-$h
+if [ -x "$a" ]; then
+sum "$a"
+if [ "${s:-$h}" = "$h" ] && "./$a" agent hello --work "$d" >/dev/null 2>&1 </dev/null; then
+"./$a" agent clean --work "$d" --home "$HOME" "$@" || { c=$?; [ ! -e "$a" ] || e=$c; }
+fi
+fi
+rm -f "$a" "$a".* || e=1
+done
+rmdir jobs roots 2>/dev/null
+cd /; rmdir "$d" 2>/dev/null
+exit $e"#;
 
 /// An agent that is ready on a host.
 #[derive(Debug, Clone)]
@@ -60,69 +85,146 @@ pub struct Installed {
 
 type Slot = Arc<OnceCell<Installed>>;
 
-/// The program and the hosts that have it.
+/// The programs and the hosts that have one.
 pub struct Deployer {
-    program: PathBuf,
-    loaded: OnceCell<(Arc<Vec<u8>>, String)>,
+    agents: Agents,
     ready: Mutex<HashMap<(String, String), Slot>>,
 }
 
 impl Deployer {
-    /// Deploys the program at `program`.
-    pub fn new(program: PathBuf) -> Self {
-        Self { program, loaded: OnceCell::new(), ready: Mutex::default() }
+    /// Deploys these programs.
+    pub fn new(agents: Agents) -> Self {
+        Self { agents, ready: Mutex::default() }
     }
 
-    /// Makes sure that the agent is on a host.
+    /// Makes sure that an agent is on a host and that it starts there.
     pub async fn install(&self, transport: &dyn Transport, host: &Host) -> Result<Installed, Error> {
         let key = (host.name.clone(), work_dir(host).to_owned());
         let slot = Arc::clone(self.ready.lock().await.entry(key).or_default());
         slot.get_or_try_init(|| self.deploy(transport, host)).await.cloned()
     }
 
-    /// Forgets that a host has the agent: someone removed it.
+    /// Forgets that a host has an agent: someone removed it.
     pub async fn forget(&self, host: &Host) {
         self.ready.lock().await.remove(&(host.name.clone(), work_dir(host).to_owned()));
     }
 
     /// Removes the traces of jobs and the agent itself from a host.
     pub async fn clean_up(&self, transport: &dyn Transport, host: &Host, jobs: &[String]) -> Result<(), Error> {
-        let (_, hash) = self.load(host).await?;
-        let mut args = vec![work_dir(host), hash];
+        let hashes: Vec<&str> = self.programs(host).await?.iter().map(|program| &*program.hash).collect();
+        let hashes = hashes.join(" ");
+        let mut args = vec![work_dir(host), &hashes];
         args.extend(jobs.iter().map(String::as_str));
-        run(transport, host, REMOVE, &args, &[]).await?;
+        let Channel { reader, writer, ended, .. } = start(transport, host, REMOVE, &args).await?;
+        drop(writer);
+        let _ = reader.take(OUTPUT).read_to_end(&mut Vec::new()).await;
+        let Ended { status, stderr } = ended.await?;
         self.forget(host).await;
-        Ok(())
+        match status {
+            Some(0) => Ok(()),
+            _ => Err(failed(
+                &host.name,
+                format!("cannot clean up in {}: {stderr}", text::escape(work_dir(host).as_bytes(), 200)),
+            )),
+        }
     }
 
     async fn deploy(&self, transport: &dyn Transport, host: &Host) -> Result<Installed, Error> {
-        let (bytes, hash) = self.load(host).await?;
-        let said = run(transport, host, LOOK, &[work_dir(host), hash], &[]).await?;
-        let find = |what: &str| said.iter().find_map(|line| line.strip_prefix(what)).map(str::to_owned);
-        let work =
-            find("dir:").ok_or_else(|| failed(&host.name, "the host did not say where its work directory is"))?;
-        let home = find("home:").unwrap_or_default();
-        if !said.iter().any(|line| line == "there") {
-            let said = run(transport, host, UPLOAD, &[&work, hash], bytes).await?;
-            if !said.iter().any(|line| line == "there") {
-                return Err(failed(&host.name, "the agent could not be put on the host"));
-            }
+        let programs = self.programs(host).await?;
+        let mut args = vec![work_dir(host).to_owned()];
+        for AgentProgram { machine, hash, bytes, .. } in programs {
+            args.extend([(*machine).to_owned(), hash.clone(), bytes.len().to_string()]);
         }
-        Ok(Installed { agent: format!("{work}/agent-{hash}"), work, home })
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let channel = start(transport, host, INSTALL, &args).await?;
+        Installation { host, programs, said: Said::default() }.run(channel).await
     }
 
-    async fn load(&self, host: &Host) -> Result<&(Arc<Vec<u8>>, String), Error> {
-        let load = || async {
-            let bytes = tokio::fs::read(&self.program).await.map_err(|e| {
-                failed(
-                    &host.name,
-                    format!("cannot read this program ({}) to put it on the host: {e}", self.program.display()),
-                )
-            })?;
-            let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-            Ok((Arc::new(bytes), hash))
+    async fn programs(&self, host: &Host) -> Result<&[AgentProgram], Error> {
+        self.agents.load().await.map_err(|why| failed(&host.name, format!("there is no agent for the host: {why}")))
+    }
+}
+
+/// What a host has said so far.
+#[derive(Debug, Default)]
+struct Said {
+    system: String,
+    machine: String,
+    dir: Option<String>,
+    home: String,
+    started: Option<i32>,
+}
+
+/// The controller's part of [`INSTALL`].
+struct Installation<'a> {
+    host: &'a Host,
+    programs: &'a [AgentProgram],
+    said: Said,
+}
+
+impl<'a> Installation<'a> {
+    async fn run(mut self, channel: Channel) -> Result<Installed, Error> {
+        let Channel { reader, mut writer, ended, .. } = channel;
+        let longest = self.programs.iter().map(|program| program.bytes.len() as u64).max().unwrap_or_default();
+        let mut reader = BufReader::new(reader.take(OUTPUT + longest));
+        let mut line = Vec::new();
+        // A script that ends early says why on standard error.
+        while matches!(reader.read_until(b'\n', &mut line).await, Ok(1..)) {
+            let text = String::from_utf8_lossy(&line).into_owned();
+            line.clear();
+            let Some(said) = text.trim_end().strip_prefix(MARK) else { continue };
+            match said.split_once(':').unwrap_or((said, "")) {
+                ("missing", _) => {
+                    let _ = writer.write_all(&self.program()?.bytes).await;
+                    let _ = writer.flush().await;
+                }
+                ("back", _) => {
+                    let mut back = vec![0; self.program()?.bytes.len()];
+                    if reader.read_exact(&mut back).await.is_err() {
+                        break;
+                    }
+                    let hash = text::hex(&Sha256::digest(&back));
+                    let _ = writer.write_all(format!("{hash}\n").as_bytes()).await;
+                    let _ = writer.flush().await;
+                }
+                ("system", system) => self.said.system = text::escape(system.as_bytes(), 80),
+                ("machine", machine) => self.said.machine = text::escape(machine.as_bytes(), 40),
+                ("dir", dir) => self.said.dir = Some(dir.to_owned()),
+                ("home", home) => self.said.home = home.to_owned(),
+                ("started", status) => self.said.started = status.parse().ok(),
+                _ => {}
+            }
+        }
+        let _ = writer.shutdown().await;
+        drop((reader, writer));
+        let ended = ended.await?;
+        self.conclude(ended)
+    }
+
+    fn program(&self) -> Result<&'a AgentProgram, Error> {
+        let machine = &self.said.machine;
+        self.programs.iter().find(|program| program.machine == machine).ok_or_else(|| {
+            let there = self.programs.iter().map(|program| program.machine).collect();
+            Refusal::NoProgram { machine: machine.clone(), there }.at(self.host)
+        })
+    }
+
+    fn conclude(self, Ended { status, stderr }: Ended) -> Result<Installed, Error> {
+        let host = self.host;
+        match status {
+            None => return Err(transient(failed(&host.name, "the connection ended while the host was prepared"))),
+            Some(0) => {}
+            Some(_) => return Err(Refusal::CannotPrepare { said: stderr }.at(host)),
+        }
+        let program = self.program()?;
+        let (Some(work), Some(started)) = (self.said.dir, self.said.started) else {
+            return Err(failed(&host.name, "the host did not say whether the agent is ready"));
         };
-        self.loaded.get_or_try_init(load).await
+        if started != 0 {
+            let started = Started { status: started, said: stderr, work, system: self.said.system };
+            return Err(Refusal::of_start(started, program.needs_libraries).at(host));
+        }
+        Ok(Installed { agent: format!("{work}/agent-{}", program.hash), work, home: self.said.home })
     }
 }
 
@@ -144,35 +246,9 @@ fn work_dir(host: &Host) -> &str {
     host.ssh.work_dir.as_deref().unwrap_or(WORK_DIR)
 }
 
-/// Runs a script with arguments and input; its marked lines.
-async fn run(
-    transport: &dyn Transport,
-    host: &Host,
-    script: &str,
-    args: &[&str],
-    input: &[u8],
-) -> Result<Vec<String>, Error> {
+/// Starts a script with arguments.
+async fn start(transport: &dyn Transport, host: &Host, script: &str, args: &[&str]) -> Result<Channel, Error> {
     let mut argv = vec!["/bin/sh", "-c", script, "sh"];
     argv.extend_from_slice(args);
-    let mut channel = transport.open(host, &argv).await?;
-    let send = async {
-        // A script that ends early says why on standard error.
-        let _ = channel.writer.write_all(input).await;
-        let _ = channel.writer.shutdown().await;
-        drop(channel.writer);
-    };
-    let mut output = Vec::new();
-    let mut reader = channel.reader.take(OUTPUT);
-    let receive = reader.read_to_end(&mut output);
-    let (_, read, ended) = tokio::join!(send, receive, channel.ended);
-    let Ended { status, stderr } = ended?;
-    if let Err(e) = read {
-        return Err(transient(failed(&host.name, format!("the connection broke: {e}"))));
-    }
-    if status != Some(0) {
-        let hint = "set `work_dir` of the host to a directory that can be written and from which programs may run";
-        return Err(failed(&host.name, format!("cannot prepare the host: {stderr}")).hint(hint));
-    }
-    let lines = String::from_utf8_lossy(&output).into_owned();
-    Ok(lines.lines().filter_map(|line| line.strip_prefix(MARK)).map(str::to_owned).collect())
+    transport.open(host, &argv).await
 }

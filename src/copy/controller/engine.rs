@@ -2,10 +2,10 @@
 //!
 //! Must never trust an agent with more than its own side of one job.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::access::{KeyAccess, not_direct};
+use super::agents::Agents;
 use super::deploy::{Deployer, Installed};
 use super::rate_limits::Limits;
 use super::relay::{Completed, HostNames, run_task};
@@ -29,9 +29,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that puts `program` (this very executable) on hosts that `transport` reaches.
-    pub fn new(transport: Arc<dyn Transport>, program: PathBuf) -> Self {
-        let (deployer, watches) = (Deployer::new(program), Watches::default());
+    /// An engine that puts `agents` on hosts that `transport` reaches.
+    pub fn new(transport: Arc<dyn Transport>, agents: Agents) -> Self {
+        let (deployer, watches) = (Deployer::new(agents), Watches::default());
         Self { transport, deployer, limits: Limits::default(), direct: true, watches, watch: true }
     }
 

@@ -3,6 +3,7 @@
 //! Must never trust an agent with more than its own side of one job.
 
 mod access;
+mod agents;
 mod channels;
 mod copier;
 mod deploy;
@@ -10,11 +11,13 @@ mod directories;
 mod engine;
 mod frames;
 mod rate_limits;
+mod refusal;
 mod relay;
 mod stream;
 mod transport;
 mod watches;
 
+pub use self::agents::Agents;
 pub use self::directories::{is_directory, make_directory};
 pub use self::engine::Engine;
 pub use self::transport::{Channel, Ended, Local, LocalOrSsh, Transport};

@@ -18,6 +18,8 @@ use crate::ssh::config::Endpoint;
 use crate::ssh::{Pool, Stream};
 use crate::text;
 
+/// Addresses of a target that its source tries at most.
+const MOST_ADDRESSES: usize = 4;
 /// What is kept of standard error.
 const STDERR_KEPT: usize = 16 << 10;
 
@@ -81,7 +83,10 @@ impl Transport for Pool {
         if host_keys.is_empty() {
             return Err(format!("no host key of {} is known that it could be recognised by", host.name));
         }
-        Ok(Dial { address, port, user, host_keys })
+        let found = tokio::net::lookup_host((address.as_str(), port)).await;
+        let found = found.map_err(|e| format!("the address of {} cannot be found: {e}", host.name))?;
+        let addresses = found.map(|found| found.ip()).take(MOST_ADDRESSES).collect();
+        Ok(Dial { addresses, port, user, host_keys })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Owns the shapes only. The sending agent may be hostile: the controller checks every text and number that it takes from here.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -64,8 +65,8 @@ pub struct TreeTask {
 /// How the source reaches the target's sshd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dial {
-    /// Host name or address.
-    pub address: String,
+    /// Its addresses, in the order in which they are tried: an agent asks no name service.
+    pub addresses: Vec<IpAddr>,
     /// TCP port.
     pub port: u16,
     /// Login name.

@@ -2,7 +2,6 @@
 //!
 //! Owns the verdict about a host's key. Must never write to a file, and never trust a key because nothing is known about the host.
 
-mod algorithms;
 mod certificate;
 mod command;
 mod hint;
@@ -14,13 +13,12 @@ use jiff::Timestamp;
 use russh::keys::ssh_key::known_hosts::Marker;
 use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey, PublicKeyOrCertificate};
 
-pub(crate) use self::algorithms::algorithms;
-use self::algorithms::is_supported;
 use self::certificate::Doubt;
 pub use self::command::KnownHostsCommand;
 use self::command::Reason;
 use self::lines::Line;
 use super::config::{Endpoint, shown};
+use crate::connection::{algorithms, is_supported};
 use crate::outside::{Error, Kind};
 use crate::text::list;
 

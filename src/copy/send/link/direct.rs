@@ -14,17 +14,18 @@ use russh::client::{self, Handle, Msg};
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Limits, Preferred};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::connection;
 use crate::copy::wire::frame::{Frame, OutFrame, PREAMBLE, WireError};
 use crate::copy::wire::response::Response;
 use crate::copy::wire::task::Dial;
-use crate::ssh::{self, known_hosts};
 use crate::text::escape;
 
-/// How long reaching the target may take before the controller relays.
+/// How long one address of the target may take to answer.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the receiving agent may take to say its first word.
@@ -53,11 +54,7 @@ pub fn reach(dial: &Dial) -> Result<Reached, String> {
         .enable_all()
         .build()
         .map_err(|e| e.to_string())?;
-    let connect = async {
-        let socket = tokio::net::TcpStream::connect((dial.address.as_str(), dial.port));
-        tokio::time::timeout(DIAL_TIMEOUT, socket).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-    };
-    let socket = runtime.block_on(connect).map_err(|e| e.to_string())?;
+    let socket = runtime.block_on(connect(dial)).map_err(|e| e.to_string())?;
     let _ = socket.set_nodelay(true);
     let own = socket.local_addr().map_err(|e| e.to_string())?.ip().to_canonical();
     let mut seed = [0; 32];
@@ -66,6 +63,19 @@ pub fn reach(dial: &Dial) -> Result<Reached, String> {
     let pinned = Pinned::of(dial);
     let handshake = runtime.spawn(client::connect_stream(Arc::new(config(&pinned)), socket, pinned));
     Ok(Reached { runtime, own, key, handshake })
+}
+
+/// A connection to the first address that answers.
+async fn connect(dial: &Dial) -> io::Result<TcpStream> {
+    let mut last = io::Error::other("the controller knows no address of the target");
+    for address in &dial.addresses {
+        match tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect((*address, dial.port))).await {
+            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Err(e)) => last = e,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
 }
 
 impl Reached {
@@ -101,8 +111,8 @@ fn config(pinned: &Pinned) -> client::Config {
         limits: Limits::new(REKEY_BYTES, REKEY_BYTES, Duration::from_secs(3600)),
         window_size: WINDOW,
         preferred: Preferred {
-            key: Cow::Owned(known_hosts::algorithms(pinned.trusted.iter())),
-            cipher: Cow::Borrowed(ssh::ciphers()),
+            key: Cow::Owned(connection::algorithms(pinned.trusted.iter())),
+            cipher: Cow::Borrowed(connection::ciphers()),
             ..Preferred::DEFAULT
         },
         keepalive_interval: Some(Duration::from_secs(15)),
@@ -225,7 +235,7 @@ impl Connection {
         if !long(self.opened) {
             return self.opened;
         }
-        let again = self.runtime.block_on(crate::ssh::round_trip(&self.handle));
+        let again = self.runtime.block_on(connection::round_trip(&self.handle));
         again.map_or(self.opened, |again| again.min(self.opened))
     }
 
