@@ -23,5 +23,7 @@ mod haproxy;
 mod lab_works;
 #[path = "traffic/meddling.rs"]
 mod meddling;
+#[path = "traffic/pools.rs"]
+mod pools;
 #[path = "traffic/support.rs"]
 mod support;

@@ -144,7 +144,7 @@ impl OutOfService {
             match purpose {
                 Purpose::Shift(100) => drop(full.insert((&step.service, pair), at)),
                 Purpose::Drain => drains.push(((&step.service, pair), at)),
-                Purpose::Shift(_) | Purpose::Retire => {}
+                Purpose::Scale | Purpose::Shift(_) | Purpose::Retire => {}
             }
         }
         // Where all pairs of a service come back together, they have done so before the first of them is drained.

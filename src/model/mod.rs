@@ -7,6 +7,7 @@ mod hook;
 mod inventory;
 mod plan;
 mod pool;
+mod pool_facts;
 #[cfg(feature = "controller")]
 mod selector;
 pub mod template;
@@ -19,6 +20,7 @@ pub use hook::*;
 pub use inventory::*;
 pub use plan::*;
 pub use pool::*;
+pub use pool_facts::*;
 #[cfg(feature = "controller")]
 pub use selector::Selector;
 pub use template::{Template, TemplateError};

@@ -9,8 +9,8 @@ use futures_util::stream;
 use super::observed::{Observed, Seen};
 use crate::check::{Health, Verdict};
 use crate::host::{Facts, Hosts, TreeSize};
-use crate::model::Pool;
 use crate::model::{Host, Pair};
+use crate::model::{Pool, PoolFacts};
 use crate::outside::Error;
 use crate::spec::Spec;
 use crate::state::Ask;
@@ -32,9 +32,20 @@ pub struct LiveSystem<'a> {
 /// Asks everything that the plan touches, at the same time.
 pub async fn observe(spec: &Spec, live: &LiveSystem<'_>) -> Observed {
     let paths = paths_by_host(spec);
-    let (hosts, pools, trees, health) =
+    let (hosts, seen, trees, health) =
         tokio::join!(hosts(spec, live, &paths), pools(spec, live), trees(spec, live), health(spec, live));
-    Observed { hosts, pools, trees, health }
+    let mut observed = Observed { hosts, trees, health, ..Observed::default() };
+    for (key, seen) in seen {
+        let pool = match seen {
+            Seen::Live((pool, facts)) => {
+                observed.facts.insert(key.clone(), facts);
+                Seen::Live(pool)
+            }
+            Seen::Failed { why, hint } => Seen::Failed { why, hint },
+        };
+        observed.pools.insert(key, pool);
+    }
+    observed
 }
 
 /// The directories that are looked at on each host: every host of the plan is there, if only to see that it can be reached.
@@ -78,7 +89,7 @@ fn unreachable<T>(error: Error) -> Seen<T> {
     Seen::Failed { why: error.what, hint: error.hint }
 }
 
-async fn pools(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Seen<Pool>> {
+async fn pools(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Seen<(Pool, PoolFacts)>> {
     let wanted: BTreeSet<(&str, &str)> =
         spec.plan.services.iter().filter_map(|s| s.traffic.as_ref()).map(|t| (&*t.director, &*t.pool)).collect();
     let asked = wanted.into_iter().map(|(director, pool)| async move {
@@ -93,10 +104,10 @@ async fn pools(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Seen<Pool
 }
 
 /// A pool that can be read and would take writes: better to learn now than in the middle of a move.
-async fn look_at(director: &dyn Director, pool: &str) -> Result<Pool, Error> {
+async fn look_at(director: &dyn Director, pool: &str) -> Result<(Pool, PoolFacts), Error> {
     let seen = director.observe(pool).await?;
     director.writable(pool).await?;
-    Ok(seen)
+    Ok((seen, director.facts(pool).await?))
 }
 
 fn silent<T>(error: &Error) -> Seen<T> {

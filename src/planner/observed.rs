@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::Verdict;
 use crate::host::{Facts, TreeSize};
-use crate::model::Pool;
+use crate::model::{Pool, PoolFacts};
 use crate::step::Live;
 
 /// The live system, as far as the plan touches it.
@@ -16,6 +16,9 @@ pub struct Observed {
     pub hosts: BTreeMap<String, Seen<Facts>>,
     /// Pools by `director pool`.
     pub pools: BTreeMap<String, Seen<Pool>>,
+    /// What decides who gets how much of them, for those that answered.
+    #[serde(default)]
+    pub facts: BTreeMap<String, PoolFacts>,
     /// Sizes of source trees by `host:path`.
     pub trees: BTreeMap<String, Seen<TreeSize>>,
     /// Answers of the checks by subject: target hosts, and services.

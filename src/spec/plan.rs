@@ -105,6 +105,12 @@ pub struct Traffic {
     pub pool: String,
     /// Template for a host's member name in the pool: server name, or address.
     pub member: Template,
+    /// Template for the address that members have at the director; `None`: any that the inventory knows of the host.
+    pub address: Option<Template>,
+    /// Whether sources need not be in service in the pool.
+    pub absent_sources: bool,
+    /// Whether members that no host of the plan has are meant to stay.
+    pub others_stay: bool,
     /// Local port of the service, so that connections can be counted on the host itself where the director cannot.
     pub port: Option<Template>,
     /// DNS only: the TTL during the move. `None` leaves the TTL as it is.
@@ -125,7 +131,7 @@ pub struct Drain {
 /// How the targets' share rises.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shift {
-    /// Percent of the full weight, rising, the last one 100.
+    /// Percent of what sources and targets get together, rising, the last one 100. In a cutover: of the target's full weight.
     pub steps: Vec<u8>,
     /// Watch time after each step, with health checks in between.
     pub hold: Duration,

@@ -28,7 +28,9 @@ pub struct TrafficStep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// Targets get this share of their full weight, in percent.
+    /// Weights that are too small to be divided are multiplied; shares stay as they are.
+    Scale,
+    /// Targets get this share, in percent.
     Shift(u8),
     /// A source leaves service: it gets nothing new, and what it has may end.
     Drain,
@@ -41,7 +43,7 @@ impl Purpose {
     pub fn share(self) -> Option<u8> {
         match self {
             Self::Shift(share) => Some(share),
-            Self::Drain | Self::Retire => None,
+            Self::Scale | Self::Drain | Self::Retire => None,
         }
     }
 }
@@ -117,6 +119,7 @@ impl Kind for TrafficStep {
 
     fn phase(&self) -> &'static str {
         match self.purpose {
+            Purpose::Scale => "scale",
             Purpose::Shift(_) => "shift",
             Purpose::Drain => "drain",
             Purpose::Retire => "retire",

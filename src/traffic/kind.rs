@@ -3,11 +3,12 @@
 //! Owns the trait behind which config and planner see a kind. Must never contact anybody.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Context, Director};
 use crate::fields::template::Unfit;
 use crate::model::finding::Finding;
-use crate::model::{Capabilities, Pool};
+use crate::model::{Capabilities, Member, Pool, PoolFacts, Strategy};
 use crate::outside::{Error, Kind};
 
 /// The settings of a director of one kind, and what follows from them alone.
@@ -46,12 +47,35 @@ pub struct Intent<'a> {
     pub pool: &'a str,
     /// The pool as it is now; `None` when nobody has looked.
     pub now: Option<&'a Pool>,
-    /// The members that shall get its traffic.
+    /// What decides who gets how much; `None` when nobody has looked.
+    pub facts: Option<&'a PoolFacts>,
+    /// How its members move.
+    pub strategy: Strategy,
+    /// The members that shall lose its traffic.
+    pub sources: Vec<&'a str>,
+    /// The members that shall get it.
     pub targets: Vec<&'a str>,
-    /// The shares that all targets together shall have, one after the other, in percent. Empty where pairs move one by one.
-    pub shares: &'a [u8],
-    /// Those of the shares that set nothing new.
-    pub idle: &'a [u8],
+    /// Its members that no host of the plan has.
+    pub others: Vec<&'a Member>,
+    /// Whether the plan says that these may stay.
+    pub others_stay: bool,
+    /// The steps in which targets get their share, in percent.
+    pub steps: &'a [u8],
+    /// What the steps give, one after the other, where all pairs move together.
+    pub shares: &'a [ReachedShare],
+    /// How long each step is watched.
+    pub hold: Duration,
+}
+
+/// What a step gives.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReachedShare {
+    /// What the plan wants, in percent.
+    pub wanted: u8,
+    /// What weights give, in percent.
+    pub reached: f64,
+    /// Whether it sets anything that the one before did not.
+    pub new: bool,
 }
 
 impl Intent<'_> {

@@ -17,13 +17,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::fields::kinds::kinds;
-use crate::model::{Capabilities, Change, Pool};
+use crate::model::{Capabilities, Change, Pool, PoolFacts};
 use crate::outside::Error;
 use crate::secret::Secrets;
 pub use commands::{Commands, OnHosts};
 pub use dial::{Dial, DialError, Stream};
 use kind::misnamed;
-pub use kind::{DirectorKind, Intent};
+pub use kind::{DirectorKind, Intent, ReachedShare};
 pub use over_ssh::OverSsh;
 
 kinds! {
@@ -47,6 +47,11 @@ pub trait Director: Send + Sync {
 
     /// Reads a pool from every place that answers; an error when they disagree or one is silent.
     async fn observe(&self, pool: &str) -> Result<Pool, Error>;
+
+    /// What decides who gets how much of a pool besides what [`observe`](Self::observe) tells. For plans: it may take its time.
+    async fn facts(&self, _pool: &str) -> Result<PoolFacts, Error> {
+        Ok(PoolFacts::default())
+    }
 
     /// Makes the changes, in order, and reads them back everywhere. Returns the pool afterwards.
     async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, Error>;

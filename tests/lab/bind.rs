@@ -103,6 +103,23 @@ impl Bind {
         Self::start(free_addr(), "recursion no;", &config, &[("zone.db", &zone.file())])
     }
 
+    /// A primary with two views of a zone: whoever signs with the key gets the outer one, and everybody else here the inner one.
+    pub fn in_views(inside: &Zone, outside: &Zone, key: &Key) -> Self {
+        let name = &key.name;
+        let view = |view: &str, clients: &str, zone: &str, updates: &str| {
+            format!(
+                "view \"{view}\" {{ match-clients {{ {clients} }}; \
+                 zone \"{zone}\" {{ type primary; file \"{view}.db\"; {updates} notify no; }}; }};\n"
+            )
+        };
+        let inner = view("inside", &format!("!key \"{name}\"; 127.0.0.0/8;"), &inside.name, "");
+        let outer = view("outside", "any;", &outside.name, &format!("allow-update {{ key \"{name}\"; }};"));
+        let config = format!("{}{inner}{outer}", key.clause());
+        let files = [("inside.db", inside.file()), ("outside.db", outside.file())];
+        let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+        Self::start(free_addr(), "recursion no;", &config, &files)
+    }
+
     fn secondary(addr: SocketAddr, zone: &str, primary: SocketAddr) -> Self {
         let from = format!("{} port {}", primary.ip(), primary.port());
         let config = format!(

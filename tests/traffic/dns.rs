@@ -31,10 +31,19 @@ impl Lab {
     pub fn start(zone: &Zone, secondaries: usize) -> Self {
         let key = Key::generate("mover", "hmac-sha256");
         let (primary, secondaries) = Bind::cluster(zone, &key, secondaries);
+        let mut lab = Self::over(primary, key);
+        lab.settings.zone.clone_from(&zone.name);
+        lab.settings.secondaries = secondaries.iter().map(|s| s.addr).collect();
+        lab.secondaries = secondaries;
+        lab
+    }
+
+    /// One server alone, for `lab.test`.
+    pub fn over(primary: Bind, key: Key) -> Self {
         let settings = Settings {
-            zone: zone.name.clone(),
+            zone: "lab.test".to_owned(),
             primary: primary.addr,
-            secondaries: secondaries.iter().map(|s| s.addr).collect(),
+            secondaries: Vec::new(),
             resolvers: Vec::new(),
             key: Some(TsigKey {
                 name: key.name.clone(),
@@ -42,7 +51,7 @@ impl Lab {
                 secret: SecretRef::Env("KEY".to_owned()),
             }),
         };
-        Self { primary, secondaries, settings, secret: key.secret.clone(), key }
+        Self { primary, secondaries: Vec::new(), settings, secret: key.secret.clone(), key }
     }
 
     pub fn director(&self) -> Arc<dyn Director> {

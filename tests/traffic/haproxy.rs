@@ -30,14 +30,14 @@ fn start_with(server: SocketAddr) -> Haproxy {
 }
 
 fn director(endpoints: Vec<Endpoint>) -> Arc<dyn Director> {
-    Settings { endpoints }.connect("edge", &context(&[])).unwrap()
+    Settings { endpoints, config: Vec::new() }.connect("edge", &context(&[])).unwrap()
 }
 
 fn subject(servers: Vec<Haproxy>, endpoints: Vec<Endpoint>) -> Subject {
     Subject {
         director: director(endpoints.clone()),
         twin: director(endpoints.clone()),
-        config: DirectorConfig::Haproxy(Settings { endpoints }),
+        config: DirectorConfig::Haproxy(Settings { endpoints, config: Vec::new() }),
         pool: "web".to_owned(),
         old: "old".to_owned(),
         other: "other".to_owned(),
@@ -96,7 +96,7 @@ impl Balancer {
         let hosts = BTreeMap::from([("lb-1".to_owned(), self.sshd.host())]);
         let context = Context { dial: Arc::new(OverSsh::new(pool, hosts)), ..context(&[]) };
         let endpoints = vec![Endpoint::Ssh { host: host.to_owned(), path: path.display().to_string() }];
-        Settings { endpoints }.connect("edge", &context).unwrap()
+        Settings { endpoints, config: Vec::new() }.connect("edge", &context).unwrap()
     }
 
     /// What people read when the director cannot be reached.
@@ -271,7 +271,7 @@ async fn a_second_instance_that_is_down_keeps_the_first_one_as_it_is() {
 
 fn meddled(endpoints: Vec<Endpoint>, turns: Vec<Turn>) -> Arc<dyn Director> {
     let context = Context { dial: Meddler::with(turns), ..context(&[]) };
-    Settings { endpoints }.connect("edge", &context).unwrap()
+    Settings { endpoints, config: Vec::new() }.connect("edge", &context).unwrap()
 }
 
 fn foreign(haproxy: &Arc<Haproxy>, command: &'static str) -> Turn {
@@ -341,7 +341,7 @@ async fn a_server_that_its_check_finds_down_says_so() {
 
 #[test]
 fn a_director_without_endpoints_is_refused_at_once() {
-    let settings = Settings { endpoints: Vec::new() };
+    let settings = Settings::default();
     let Err(error) = settings.connect("edge", &context(&[])) else { panic!("accepted") };
     insta::assert_snapshot!(shown(&error, &[]), @r"
     [refused] edge: it has no endpoint

@@ -6,7 +6,7 @@ use crate::traffic::MAX_TTL;
 use crate::yaml::reader::Value;
 use crate::yaml::source::Located;
 
-use crate::fields::template::{self, Role, Sides, Use};
+use crate::fields::template::{self, Role, Sides, Unfit, Use};
 
 /// The binding to a director; `member` has a default that depends on the director's kind.
 #[derive(Debug, Clone)]
@@ -14,6 +14,9 @@ pub struct TrafficDraft {
     pub director: Located<String>,
     pub pool: Located<String>,
     pub member: Option<Use>,
+    pub address: Option<Use>,
+    pub absent_sources: bool,
+    pub others_stay: bool,
     pub port: Option<Use>,
     pub ttl: Option<Located<Duration>>,
 }
@@ -26,6 +29,11 @@ pub fn read(value: Value<'_>) -> Option<TrafficDraft> {
         let member = m
             .get("member")
             .map(|v| template::read(v, Role::Member, Sides::Both, "the name of a member", "member: \"{{ name }}\""));
+        let address = m
+            .get("address")
+            .map(|v| template::read(v, Role::Own(address), Sides::Both, "an IP address", "address: \"{{ private }}\""));
+        let absent_sources = m.get("absent_sources").and_then(|v| v.bool()).unwrap_or(false);
+        let others_stay = m.get("others_stay").and_then(|v| v.bool()).unwrap_or(false);
         let port = m.get("port").map(|v| template::read(v, Role::Port, Sides::Both, "a port", "port: 8080"));
         let ttl = m.get("ttl").map(|v| ttl(v).map(|value| Located { value, at: v.at() }));
         let keep = |given: Option<Option<Use>>| given.map_or(Some(None), |g| g.map(Some));
@@ -33,10 +41,20 @@ pub fn read(value: Value<'_>) -> Option<TrafficDraft> {
             director: director?,
             pool: pool?,
             member: keep(member)?,
+            address: keep(address)?,
+            absent_sources,
+            others_stay,
             port: keep(port)?,
             ttl: ttl.map_or(Some(None), |t| t.map(Some))?,
         })
     })?
+}
+
+fn address(text: &str) -> Result<(), Unfit> {
+    let fits = text == "any" || text.parse::<std::net::IpAddr>().is_ok();
+    let unfit =
+        || Unfit::new("is not an IP address", "use a variable that holds the address which the member has, or `any`");
+    fits.then_some(()).ok_or_else(unfit)
 }
 
 fn ttl(value: Value<'_>) -> Option<Duration> {

@@ -45,6 +45,9 @@ fn traffic(service: &ServiceDraft, inventories: &Inventories) -> Option<Traffic>
         director: draft.director.value.clone(),
         pool: director.pool_name(&draft.pool.value).ok()?,
         member: given.unwrap_or_else(|| members::default_member(director)),
+        address: draft.address.as_ref().map(|a| a.template.value.clone()),
+        absent_sources: draft.absent_sources,
+        others_stay: draft.others_stay,
         port: draft.port.as_ref().map(|p| p.template.value.clone()),
         ttl: draft.ttl.as_ref().map(|t| t.value),
     })

@@ -34,7 +34,7 @@ pub fn fill(draft: &mut Draft<'_>, sink: &Sink) {
 
 fn uses(service: &ServiceDraft) -> impl Iterator<Item = &Use> {
     let settings = &service.settings;
-    let traffic = settings.traffic.iter().flat_map(|t| t.member.iter().chain(&t.port));
+    let traffic = settings.traffic.iter().flat_map(|t| t.member.iter().chain(&t.port).chain(&t.address));
     let state = settings.state.iter().flat_map(|s| &s.templates);
     traffic.chain(state).chain(&settings.asked_with).chain(settings.hooks.iter().flat_map(|h| &h.templates))
 }

@@ -4,12 +4,14 @@
 //! the graph is changed again. Must never leave a choice to execution that can be made here, and never know a kind of state.
 
 mod layout;
+mod members;
 mod moves;
 mod no_return;
 mod parts;
 mod pool;
 mod remaining;
 mod service;
+mod share;
 mod traffic;
 
 use super::observed::Observed;
@@ -22,9 +24,10 @@ use service::ServicePlan;
 type Pass = (&'static str, fn(&mut Compilation<'_>));
 
 /// A new rule is one function and one line here.
-const PASSES: [Pass; 8] = [
+const PASSES: [Pass; 9] = [
     ("services get their hosts, members and states", service::prepare),
     ("what has moved already is left out", remaining::leave_out),
+    ("pools are looked at", members::look_at),
     ("directors say what they think of single pairs", traffic::ask_directors),
     ("states, hooks, gates and traffic contribute to the moments", parts::contribute),
     ("what was seen speaks against a state", parts::judge_states),

@@ -1,14 +1,16 @@
 //! One pool of a director: members, full weights, and the changes that give targets a share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::service::ServicePlan;
+use super::share::{self, portion};
 use crate::model::Host;
 use crate::model::finding::Finding;
-use crate::model::{Capabilities, Change, Member as PoolMember, Mode, Pool, Weights};
+use crate::model::{Capabilities, Change, Member as PoolMember, Mode, Pool, PoolFacts, Sharing, Weights};
 use crate::planner::observed::Observed;
 use crate::spec::{Service, Spec, Traffic};
 use crate::step::{Live, Purpose, StepKind, TrafficStep, WayBack};
-use crate::traffic::{DirectorKind, Intent};
+use crate::traffic::{DirectorKind, Intent, ReachedShare};
 
 /// Weight of a member that has never been seen with one.
 const DEFAULT_WEIGHT: u16 = 100;
@@ -23,7 +25,27 @@ pub struct PoolPlan<'a> {
     pub can: Capabilities,
     /// As it is now; `None` offline or when it did not answer.
     pub now: Option<&'a Pool>,
+    /// What decides who gets how much; `None` where nobody has looked.
+    pub facts: Option<&'a PoolFacts>,
     members: HashMap<&'a str, &'a PoolMember>,
+    /// Members that no host of the plan has.
+    others: Vec<&'a PoolMember>,
+}
+
+/// The members of every pool that hosts of the plan have, by director and pool.
+pub type Covered<'a> = BTreeMap<(&'a str, &'a str), HashSet<String>>;
+
+/// Looks up the members of all hosts of a plan.
+pub fn covered(spec: &Spec) -> Covered<'_> {
+    let mut covered = Covered::new();
+    for service in &spec.plan.services {
+        let Some(traffic) = &service.traffic else { continue };
+        let names = covered.entry((traffic.director.as_str(), traffic.pool.as_str())).or_default();
+        let hosts = service.pairs.iter().flat_map(|pair| [&pair.source, &pair.target]);
+        let hosts = hosts.filter_map(|name| spec.inventory.hosts.get(name));
+        names.extend(hosts.filter_map(|host| host.fill(&traffic.member).ok()));
+    }
+    covered
 }
 
 /// A host's place in the pool.
@@ -38,6 +60,7 @@ impl<'a> PoolPlan<'a> {
     pub fn new(
         spec: &'a Spec,
         observed: &'a Observed,
+        covered: &Covered<'_>,
         service: &Service,
         traffic: &'a Traffic,
     ) -> Result<Self, Finding> {
@@ -46,8 +69,17 @@ impl<'a> PoolPlan<'a> {
         })?;
         let now = observed.pool(&traffic.director, &traffic.pool);
         let members = now.map(Pool::by_name).unwrap_or_default();
+        let facts = observed.facts.get(&Observed::pool_key(&traffic.director, &traffic.pool));
+        let ours = covered.get(&(traffic.director.as_str(), traffic.pool.as_str()));
+        let is_other = |m: &&PoolMember| ours.is_none_or(|ours| !ours.contains(&m.name));
+        let others = now.map(|pool| pool.members.iter().filter(is_other).collect()).unwrap_or_default();
         let director = config.kind();
-        Ok(Self { traffic, director, can: director.capabilities(), now, members })
+        Ok(Self { traffic, director, can: director.capabilities(), now, facts, members, others })
+    }
+
+    /// What a finding of this pool is about.
+    pub fn about(&self) -> String {
+        format!("{} {}", self.traffic.director, self.traffic.pool)
     }
 
     /// The members of a pair. The target's full weight is the source's, scaled by their capacities.
@@ -60,7 +92,8 @@ impl<'a> PoolPlan<'a> {
                 let seen = self.member(&source_name).map(|m| m.weight).filter(|w| *w > 0);
                 let full = seen.unwrap_or(DEFAULT_WEIGHT);
                 let scaled = u64::from(full) * u64::from(target.capacity) / u64::from(source.capacity.max(1));
-                (full, scaled.clamp(1, u64::from(max)) as u16)
+                let scaled = u16::try_from(scaled.clamp(1, u64::from(max))).unwrap_or(max);
+                (full, self.only_weight(&target_name).unwrap_or(scaled))
             }
         };
         for member in [&source_name, &target_name] {
@@ -69,33 +102,81 @@ impl<'a> PoolPlan<'a> {
         Ok((Member { name: source_name, full: full_source }, Member { name: target_name, full: full_target }))
     }
 
+    /// The one weight besides 0 that a member can have, where weights are fixed.
+    fn only_weight(&self, member: &str) -> Option<u16> {
+        self.facts
+            .filter(|facts| matches!(facts.sharing, Sharing::Fixed | Sharing::FixedKeys))?
+            .members
+            .get(member)?
+            .configured
+    }
+
     /// A member as it is now.
-    fn member(&self, name: &str) -> Option<&PoolMember> {
+    pub fn member(&self, name: &str) -> Option<&PoolMember> {
         self.members.get(name).copied()
     }
 
     /// Where a director adds no members, they must be configured.
     fn must_exist(&self, member: &str) -> Result<(), Finding> {
-        let Some(pool) = self.now else { return Ok(()) };
-        if self.can.adds_members || self.member(member).is_some() {
+        if self.now.is_none() || self.can.adds_members || self.member(member).is_some() {
             return Ok(());
         }
-        let mut there: Vec<String> = pool.members.iter().take(SHOWN).map(|m| m.name.clone()).collect();
-        if pool.members.len() > SHOWN {
-            there.push(format!("{} more", pool.members.len() - SHOWN));
-        }
-        Err(Finding::refused(
-            format!("{} {}", self.traffic.director, self.traffic.pool),
-            format!("has no member `{member}`; there are {}", crate::text::list(&there)),
-        )
-        .hint("add it to the director's configuration, or correct `member` in the plan"))
+        let what = format!("has no member `{member}`; {}", self.there());
+        let hint = "add it to the director's configuration, or correct `member` in the plan";
+        Err(Finding::refused(self.about(), what).hint(hint))
     }
 
-    /// What the director has to say about the move of these members.
-    pub fn advice(&self, members: &[&(Member, Member)], shares: &[u8], idle: &[u8]) -> Vec<Finding> {
-        let (director, pool) = (self.traffic.director.as_str(), self.traffic.pool.as_str());
-        let targets = members.iter().map(|(_, target)| target.name.as_str()).collect();
-        self.director.advice(&Intent { director, pool, now: self.now, targets, shares, idle })
+    /// Its members, for people.
+    pub fn there(&self) -> String {
+        let members = self.now.map_or(&[][..], |pool| &pool.members);
+        let mut names: Vec<String> = members.iter().take(SHOWN).map(|m| m.name.clone()).collect();
+        if members.len() > SHOWN {
+            names.push(format!("{} more", members.len() - SHOWN));
+        }
+        match names.as_slice() {
+            [] => "it has none".to_owned(),
+            [one] => format!("there is {one}"),
+            names => format!("there are {}", crate::text::list(names)),
+        }
+    }
+
+    /// What the director has to say about the move of this service.
+    pub fn advice(&self, plan: &ServicePlan<'_>, shares: &[ReachedShare]) -> Vec<Finding> {
+        let members = || plan.pairs.iter().filter_map(|pair| pair.members.as_ref());
+        self.director.advice(&Intent {
+            director: &self.traffic.director,
+            pool: &self.traffic.pool,
+            now: self.now,
+            facts: self.facts,
+            strategy: plan.service.strategy,
+            sources: members().map(|(source, _)| source.name.as_str()).collect(),
+            targets: members().map(|(_, target)| target.name.as_str()).collect(),
+            others: self.others.clone(),
+            others_stay: self.traffic.others_stay,
+            steps: &plan.service.shift.steps,
+            shares,
+            hold: plan.service.shift.hold,
+        })
+    }
+
+    /// Whether clients stay at a member that is drained.
+    pub fn pins(&self) -> bool {
+        self.facts.is_some_and(|facts| !facts.pins.is_empty())
+    }
+
+    /// Weights for every step of all pairs together.
+    pub fn fit(&self, max: u16, members: &[&(Member, Member)], steps: &[u8]) -> share::Fit {
+        let fixed = self.facts.is_some_and(|facts| matches!(facts.sharing, Sharing::Fixed | Sharing::FixedKeys));
+        // Whoever serves beside them would lose its part by it.
+        let alone = self.others.iter().all(|m| m.mode != Mode::Ready || m.weight == 0);
+        let sources = members.iter().map(|(s, _)| if self.may_serve(&s.name) { s.full } else { 0 }).collect();
+        let whole = share::Weights { sources, targets: members.iter().map(|(_, t)| t.full).collect() };
+        share::fit(&whole, steps, max, alone && !fixed)
+    }
+
+    /// Whether a member gets new traffic now, as far as anybody has looked.
+    pub fn may_serve(&self, member: &str) -> bool {
+        self.now.is_none() || self.serves(member)
     }
 
     /// A step with these changes.
@@ -116,25 +197,14 @@ impl<'a> PoolPlan<'a> {
     }
 }
 
-/// The weight that gives `share` percent of `full`; never 0 for a share above 0, nor full below 100.
-pub fn portion(full: u16, share: u8) -> u16 {
-    let exact = (u32::from(full) * u32::from(share) + 50) / 100;
-    let least = u32::from(share > 0);
-    u16::try_from(exact.max(least)).unwrap_or(full).min(full)
-}
-
 /// The target's setting at a share.
 pub fn raise(member: &Member, share: u8) -> Change {
-    Change { member: member.name.clone(), weight: portion(member.full, share), mode: Mode::Ready }
+    serving(member, portion(member.full, share))
 }
 
-/// The source's setting while targets have a share; stays above 0 until they have all.
-pub fn lower(member: &Member, share: u8) -> Change {
-    Change {
-        member: member.name.clone(),
-        weight: portion(member.full, 100_u8.saturating_sub(share)),
-        mode: Mode::Ready,
-    }
+/// A member in service with this weight.
+pub fn serving(member: &Member, weight: u16) -> Change {
+    Change { member: member.name.clone(), weight, mode: Mode::Ready }
 }
 
 /// Takes a source out: nothing new, what it has may end.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::pool::{Member, PoolPlan};
+use super::pool::{self, Covered, Member, PoolPlan};
 use super::{Compilation, ServiceMove};
 use crate::model::finding::Finding;
 use crate::model::{Host, Pair};
@@ -42,9 +42,10 @@ pub struct PairState<'a> {
 /// Puts every service together, wave by wave.
 pub fn prepare(c: &mut Compilation<'_>) {
     let services: BTreeMap<&str, &Service> = c.spec.plan.services.iter().map(|s| (s.name.as_str(), s)).collect();
+    let covered = pool::covered(c.spec);
     for wave in &c.spec.plan.waves {
         for service in wave.services.iter().filter_map(|name| services.get(name.as_str())) {
-            match ServicePlan::new(c, wave, service) {
+            match ServicePlan::new(c, &covered, wave, service) {
                 Ok(plan) => c.services.push(ServiceMove { plan, stretches: Vec::new(), no_return: Vec::new() }),
                 Err(refusals) => c.findings.extend(refusals),
             }
@@ -53,9 +54,14 @@ pub fn prepare(c: &mut Compilation<'_>) {
 }
 
 impl<'a> ServicePlan<'a> {
-    fn new(c: &Compilation<'a>, wave: &'a Wave, service: &'a Service) -> Result<Self, Vec<Finding>> {
+    fn new(
+        c: &Compilation<'a>,
+        covered: &Covered<'_>,
+        wave: &'a Wave,
+        service: &'a Service,
+    ) -> Result<Self, Vec<Finding>> {
         let pool = match &service.traffic {
-            Some(traffic) => Some(PoolPlan::new(c.spec, c.observed, service, traffic).map_err(|f| vec![f])?),
+            Some(traffic) => Some(PoolPlan::new(c.spec, c.observed, covered, service, traffic).map_err(|f| vec![f])?),
             None => None,
         };
         let mut refusals = Vec::new();

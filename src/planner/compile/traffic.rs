@@ -5,12 +5,14 @@ use std::time::Duration;
 use super::Compilation;
 use super::pool::{self, Member, PoolPlan};
 use super::service::{PairPlan, ServicePlan};
+use super::share;
 use crate::model::finding::Finding;
 use crate::model::{Change, Mode, Strategy, Weights};
 use crate::step::{
     CheckStep, Draft, EmptyStep, LowerTtlStep, Moment, Purpose, RestoreTtlStep, SettleStep, StepKind, WatchStep,
     WayBack,
 };
+use crate::traffic::ReachedShare;
 
 /// What is done for all pairs together.
 pub fn together(plan: &ServicePlan<'_>, moment: Moment, findings: &mut Vec<Finding>) -> Vec<Draft> {
@@ -31,8 +33,8 @@ fn check(plan: &ServicePlan<'_>) -> Option<Draft> {
 pub fn ask_directors(c: &mut Compilation<'_>) {
     for service in c.services.iter().filter(|s| s.plan.service.strategy == Strategy::Cutover) {
         if let Some(pool) = &service.plan.pool {
-            let members: Vec<_> = service.plan.pairs.iter().filter_map(|p| p.members.as_ref()).collect();
-            c.findings.extend(pool.advice(&members, &[], &[]));
+            c.findings.extend(pool.advice(&service.plan, &[]));
+            c.findings.extend(unreached(pool, &of_single_pairs(&service.plan)));
         }
     }
 }
@@ -41,7 +43,10 @@ pub fn ask_directors(c: &mut Compilation<'_>) {
 pub fn drain(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Vec<Draft> {
     let (Some(pool), Some((source, _))) = (&plan.pool, &pair.members) else { return Vec::new() };
     let back = way_back(plan, std::iter::once(pair), Duration::ZERO);
-    let step = pool.step(vec![pool::drain(source, pool.can)], Purpose::Drain, back);
+    // Clients that are pinned come back to a member in drain, and would write behind the freeze.
+    let pinned = plan.service.strategy == Strategy::Cutover && pool.pins() && pool.can.drain;
+    let out = if pinned { pool::retire(source) } else { pool::drain(source, pool.can) };
+    let step = pool.step(vec![out], Purpose::Drain, back);
     let mut drafts = vec![Draft::new("drain", step)];
     drafts.extend(settle(pool, "drain-settle"));
     if pool.can.connections || pair.port.is_some() {
@@ -107,51 +112,104 @@ pub fn retire(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<Draft> {
     pool.can.drain.then(|| Draft::new("retire", step))
 }
 
-/// Weights of all pairs in steps.
+/// Weights of all pairs in steps, and before them larger ones in the same proportions where those are too small to be divided.
 fn shift_together(plan: &ServicePlan<'_>, pool: &PoolPlan<'_>, findings: &mut Vec<Finding>) -> Vec<Draft> {
     let members: Vec<&(Member, Member)> = plan.pairs.iter().filter_map(|p| p.members.as_ref()).collect();
-    let mut last = None;
-    let mut idle = Vec::new();
+    let (scale, steps) = match pool.can.weights {
+        Weights::Exact(max) => by_weight(pool, &members, max, &plan.service.shift.steps),
+        Weights::Presence => (Vec::new(), by_presence(pool, &members, &plan.service.shift.steps)),
+    };
     let mut drafts = Vec::new();
-    for share in &plan.service.shift.steps {
-        let changes = changes_at(pool, &members, *share);
-        if last.as_ref() == Some(&changes) {
-            idle.push(*share);
+    if !scale.is_empty() {
+        let back = way_back(plan, plan.pairs.iter(), Duration::ZERO);
+        drafts.push(Draft::new("scale", pool.step(scale, Purpose::Scale, back)));
+    }
+    let mut shares = Vec::new();
+    let mut last = None;
+    for Set { share, changes, reached } in steps {
+        let new = last.as_ref() != Some(&changes);
+        shares.push(ReachedShare { wanted: share, reached, new });
+        if !new {
             continue;
         }
         let back = way_back(plan, plan.pairs.iter(), plan.service.shift.hold);
-        let step = pool.step(changes.clone(), Purpose::Shift(*share), back);
+        let step = pool.step(changes.clone(), Purpose::Shift(share), back);
         drafts.push(Draft::new(format!("shift-{share}"), step));
         drafts.extend(settle(pool, format!("shift-{share}-settle")));
         drafts.push(Draft::new(format!("watch-{share}"), watch(plan, plan.pairs.iter())));
         last = Some(changes);
     }
-    findings.extend(pool.advice(&members, &plan.service.shift.steps, &idle));
+    findings.extend(pool.advice(plan, &shares));
+    findings.extend(unreached(pool, &shares));
     drafts
 }
 
-/// The settings at a share: targets first, so that capacity never dips.
-fn changes_at(pool: &PoolPlan<'_>, members: &[&(Member, Member)], share: u8) -> Vec<Change> {
-    match pool.can.weights {
-        Weights::Exact(_) => {
-            let raised = members.iter().map(|(_, target)| pool::raise(target, share));
-            let lowered = members.iter().map(|(source, _)| pool::lower(source, share));
-            if share == 100 { raised.collect() } else { raised.chain(lowered).collect() }
-        }
-        Weights::Presence => {
-            let n = members.len() as u64;
-            let targets = (n * u64::from(share)).div_ceil(100);
-            let gone = n * u64::from(share) / 100;
-            let present = |name: &str, there: bool| Change {
-                member: name.to_owned(),
-                weight: u16::from(there),
-                mode: Mode::Ready,
-            };
-            let raised = members.iter().zip(0..).map(|((_, t), i)| present(&t.name, i < targets));
-            let lowered = members.iter().zip(0..).map(|((s, _), i)| present(&s.name, i >= gone));
-            if share == 100 { raised.collect() } else { raised.chain(lowered).collect() }
-        }
-    }
+/// What one step sets.
+struct Set {
+    share: u8,
+    /// Targets first, so that capacity never dips.
+    changes: Vec<Change>,
+    /// What it gives, in percent.
+    reached: f64,
+}
+
+fn by_weight(pool: &PoolPlan<'_>, members: &[&(Member, Member)], max: u16, steps: &[u8]) -> (Vec<Change>, Vec<Set>) {
+    let fit = pool.fit(max, members, steps);
+    let sources = |weights: &[u16]| -> Vec<Change> {
+        let set = members.iter().zip(weights).filter(|((source, _), _)| pool.may_serve(&source.name));
+        set.map(|((source, _), weight)| pool::serving(source, *weight)).collect()
+    };
+    let now: Vec<u16> = members.iter().map(|(source, _)| source.full).collect();
+    let scaled = fit.whole.sources.iter().zip(&now).any(|(scaled, now)| scaled > now);
+    let scale = if scaled { sources(&fit.whole.sources) } else { Vec::new() };
+    let steps = fit.steps.into_iter().map(|step| {
+        let raised = members.iter().zip(&step.weights.targets).map(|((_, target), w)| pool::serving(target, *w));
+        let lowered = if step.share == 100 { Vec::new() } else { sources(&step.weights.sources) };
+        Set { share: step.share, changes: raised.chain(lowered).collect(), reached: step.reached }
+    });
+    (scale, steps.collect())
+}
+
+fn by_presence(pool: &PoolPlan<'_>, members: &[&(Member, Member)], steps: &[u8]) -> Vec<Set> {
+    let n = members.len() as u64;
+    let present =
+        |name: &str, there: bool| Change { member: name.to_owned(), weight: u16::from(there), mode: Mode::Ready };
+    let step = |share: &u8| {
+        let targets = (n * u64::from(*share)).div_ceil(100);
+        let gone = n * u64::from(*share) / 100;
+        let raised = members.iter().zip(0..).map(|((_, t), i)| present(&t.name, i < targets));
+        let there = members.iter().zip(0..).filter(|((s, _), _)| pool.may_serve(&s.name));
+        let lowered = there.map(|((s, _), i)| present(&s.name, i >= gone));
+        let changes: Vec<Change> = if *share == 100 { raised.collect() } else { raised.chain(lowered).collect() };
+        let reached = 100.0 * targets as f64 / (targets + n - gone).max(1) as f64;
+        Set { share: *share, changes, reached: if *share == 100 { 100.0 } else { reached } }
+    };
+    steps.iter().map(step).collect()
+}
+
+/// What the steps of pairs that move one by one give each pair, for the pair that is furthest from what is wanted.
+fn of_single_pairs(plan: &ServicePlan<'_>) -> Vec<ReachedShare> {
+    let targets = plan.pairs.iter().filter_map(|p| p.members.as_ref()).map(|(_, target)| target);
+    let Some(smallest) = targets.map(|target| target.full).min().filter(|_| plan.service.shift.steps.len() > 1) else {
+        return Vec::new();
+    };
+    let mut last = None;
+    let step = |share: &u8| {
+        let weight = share::portion(smallest, *share);
+        let new = last.replace(weight) != Some(weight);
+        ReachedShare { wanted: *share, reached: 100.0 * f64::from(weight) / f64::from(smallest.max(1)), new }
+    };
+    plan.service.shift.steps.iter().map(step).collect()
+}
+
+/// Steps that weights do not give.
+fn unreached(pool: &PoolPlan<'_>, shares: &[ReachedShare]) -> Option<Finding> {
+    let Weights::Exact(max) = pool.can.weights else { return None };
+    let off = shares.iter().filter(|s| !s.new || !share::is_near(s.wanted, s.reached));
+    let off: Vec<String> = off.map(|s| format!("{} % would be {:.1} %", s.wanted, s.reached)).collect();
+    let what = format!("weights of whole numbers up to {max} do not give these steps: {}", off.join(", "));
+    let hint = "give the members larger weights where they are configured, or leave these steps out";
+    (!off.is_empty()).then(|| Finding::risk(pool.about(), what).hint(hint))
 }
 
 /// What the way back of a step that takes traffic from these sources has to respect.

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use domain::base::iana::TsigRcode;
+use domain::tsig::Key;
 use tokio::time::Instant;
 
 use super::lookup::{self, Addresses, Failure, View};
@@ -18,8 +20,8 @@ const INTERVALS: (Duration, Duration) = (Duration::from_millis(25), Duration::fr
 
 impl Zone {
     /// What the primary has. An error when the name has no address.
-    pub(super) async fn primary(&self, name: &PoolName<'_>) -> Result<View, Error> {
-        let view = self.look("primary", self.settings.primary, name).await?;
+    pub(super) async fn primary(&self, name: &PoolName<'_>, key: Option<&Key>) -> Result<View, Error> {
+        let view = self.look("primary", self.settings.primary, name, key).await?;
         if view.addresses.all.is_empty() {
             return Err(self
                 .refused_for(format!("{} has no address records", name.text))
@@ -28,23 +30,36 @@ impl Zone {
         Ok(view)
     }
 
-    async fn look(&self, role: &str, server: SocketAddr, name: &PoolName<'_>) -> Result<View, Error> {
-        let seen = lookup::authoritative(server, &self.zone, &name.owner).await;
+    async fn look(
+        &self,
+        role: &str,
+        server: SocketAddr,
+        name: &PoolName<'_>,
+        key: Option<&Key>,
+    ) -> Result<View, Error> {
+        let seen = match lookup::authoritative(server, &self.zone, &name.owner, key).await {
+            // A secondary that does not know the key chooses no view by it.
+            Err(Failure::Tsig(TsigRcode::BADKEY, _)) if server != self.settings.primary => {
+                lookup::authoritative(server, &self.zone, &name.owner, None).await
+            }
+            seen => seen,
+        };
         seen.map_err(|failure| self.asked(role, server, name).failed(failure))
     }
 
     /// What all servers answer alike, waiting for secondaries to follow.
     pub(super) async fn agreed(&self, name: &PoolName<'_>, patience: Duration) -> Result<Addresses, Error> {
         let (start, (mut interval, longest)) = (Instant::now(), INTERVALS);
-        let mut wanted = self.primary(name).await?;
+        let key = self.key(name).await?;
+        let mut wanted = self.primary(name, key.as_ref()).await?;
         loop {
-            match self.laggard(name, &wanted).await? {
+            match self.laggard(name, &wanted, key.as_ref()).await? {
                 None => return Ok(wanted.addresses),
                 Some(lag) if start.elapsed() >= patience => return Err(lag),
                 Some(_) => tokio::time::sleep(interval).await,
             }
             interval = longest.min(interval * 2);
-            let now = self.primary(name).await?;
+            let now = self.primary(name, key.as_ref()).await?;
             // In a busy zone the serial runs on; while our records stay, it is enough to reach where it was.
             if !now.addresses.same_records(&wanted.addresses) {
                 wanted = now;
@@ -53,9 +68,9 @@ impl Zone {
     }
 
     /// The first secondary that has other records than the primary, or an older zone.
-    async fn laggard(&self, name: &PoolName<'_>, primary: &View) -> Result<Option<Error>, Error> {
+    async fn laggard(&self, name: &PoolName<'_>, primary: &View, key: Option<&Key>) -> Result<Option<Error>, Error> {
         for server in &self.settings.secondaries {
-            let view = self.look("secondary", *server, name).await?;
+            let view = self.look("secondary", *server, name, key).await?;
             // RFC 1982: serials that cannot be compared are not known to be new enough.
             let current = view.serial >= primary.serial;
             if current && view.addresses.same_records(&primary.addresses) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::super::{Context, Director, DirectorKind, Intent};
 use super::lookup::Owner;
-use super::{Settings, Zone};
+use super::{Settings, Zone, advice};
 use crate::fields::template::Unfit;
 use crate::model::finding::Finding;
 use crate::model::{Capabilities, Weights};
@@ -39,16 +39,7 @@ impl DirectorKind for Settings {
     }
 
     fn advice(&self, intent: &Intent<'_>) -> Vec<Finding> {
-        if intent.shares.is_empty() {
-            return Vec::new();
-        }
-        let what = "is a set of plain addresses: shares are what the number of addresses gives, and only about that";
-        let note = Finding::note(intent.about(), what);
-        let idle: Vec<String> = intent.idle.iter().map(|share| format!("{share} %")).collect();
-        match idle.is_empty() {
-            true => vec![note],
-            false => vec![note.hint(format!("steps that give the same set are one: {} fall away", idle.join(", ")))],
-        }
+        advice::of(intent)
     }
 
     fn connect(&self, name: &str, context: &Context) -> Result<Arc<dyn Director>, Error> {

@@ -5,10 +5,13 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use domain::base::iana::Rcode;
+use domain::base::iana::{Rcode, TsigRcode};
 use domain::base::{Message, MessageBuilder, Name, Rtype, Serial};
+use domain::rdata::tsig::Time48;
 use domain::rdata::{A, Aaaa, Cname, Soa};
+use domain::tsig::{ClientTransaction, Key};
 
+use super::update::tsig_error;
 use super::wire::{self, Lost};
 use crate::text::escape;
 
@@ -57,6 +60,8 @@ pub(super) enum Failure {
     NotAuthoritative(String),
     /// The name is an alias.
     Alias(String),
+    /// It does not accept the signature; seconds that its clock is ahead of ours, where it says so.
+    Tsig(TsigRcode, Option<i64>),
 }
 
 impl From<Lost> for Failure {
@@ -65,15 +70,21 @@ impl From<Lost> for Failure {
     }
 }
 
-/// Reads the zone's serial and then the addresses from an authoritative server.
-pub(super) async fn authoritative(server: SocketAddr, zone: &Owner, owner: &Owner) -> Result<View, Failure> {
-    let answer = query(server, zone, Rtype::SOA, false).await?;
+/// Reads the zone's serial and then the addresses from an authoritative server. With a key, the one of its views that is chosen by it, as
+/// for updates.
+pub(super) async fn authoritative(
+    server: SocketAddr,
+    zone: &Owner,
+    owner: &Owner,
+    key: Option<&Key>,
+) -> Result<View, Failure> {
+    let answer = query(server, zone, Rtype::SOA, false, key).await?;
     check_authority(&answer)?;
     let serial =
         serial(&answer).ok_or_else(|| Failure::NotAuthoritative("it has no SOA record for the zone".to_owned()))?;
     let mut addresses = Addresses::default();
     for rtype in [Rtype::A, Rtype::AAAA] {
-        let answer = query(server, owner, rtype, false).await?;
+        let answer = query(server, owner, rtype, false, key).await?;
         check_authority(&answer)?;
         collect(&answer, owner, &mut addresses)?;
     }
@@ -84,7 +95,7 @@ pub(super) async fn authoritative(server: SocketAddr, zone: &Owner, owner: &Owne
 pub(super) async fn recursive(server: SocketAddr, owner: &Owner) -> Result<Addresses, Failure> {
     let mut addresses = Addresses::default();
     for rtype in [Rtype::A, Rtype::AAAA] {
-        let answer = query(server, owner, rtype, true).await?;
+        let answer = query(server, owner, rtype, true, None).await?;
         match answer.header().rcode() {
             Rcode::NOERROR | Rcode::NXDOMAIN => collect(&answer, owner, &mut addresses)?,
             rcode => return Err(Failure::Lost(format!("it answers {rcode}"))),
@@ -93,13 +104,35 @@ pub(super) async fn recursive(server: SocketAddr, owner: &Owner) -> Result<Addre
     Ok(addresses)
 }
 
-async fn query(server: SocketAddr, name: &Owner, rtype: Rtype, recursive: bool) -> Result<Message<Vec<u8>>, Failure> {
+async fn query(
+    server: SocketAddr,
+    name: &Owner,
+    rtype: Rtype,
+    recursive: bool,
+    key: Option<&Key>,
+) -> Result<Message<Vec<u8>>, Failure> {
+    let too_long = |_| Failure::Lost("the question is too long".to_owned());
     let mut builder = MessageBuilder::new_vec();
     builder.header_mut().set_random_id();
     builder.header_mut().set_rd(recursive);
     let mut builder = builder.question();
-    builder.push((name, rtype)).map_err(|_| Failure::Lost("the question is too long".to_owned()))?;
-    Ok(wire::ask(server, &builder.into_message()).await?)
+    builder.push((name, rtype)).map_err(too_long)?;
+    let mut builder = builder.additional();
+    let transaction = key.map(|key| ClientTransaction::request(key, &mut builder, Time48::now())).transpose();
+    let transaction = transaction.map_err(too_long)?;
+    let mut answer = wire::ask(server, &builder.into_message()).await?;
+    if let Some(transaction) = transaction {
+        // Refusals may come unsigned, so they are looked at first; whatever is believed must be signed.
+        if let Some((error, skew)) = tsig_error(&answer) {
+            return Err(Failure::Tsig(error, skew));
+        }
+        let untrusted = |e| Failure::Lost(format!("its answer is not signed as it should be: {e}"));
+        match answer.header().rcode() {
+            Rcode::NOERROR | Rcode::NXDOMAIN => transaction.answer(&mut answer, Time48::now()).map_err(untrusted)?,
+            _ => {}
+        }
+    }
+    Ok(answer)
 }
 
 fn check_authority(answer: &Message<Vec<u8>>) -> Result<(), Failure> {

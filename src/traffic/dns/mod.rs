@@ -3,6 +3,7 @@
 //! Members are the addresses of a name. Must never write over a change that it has not seen, and never take the last
 //! address away.
 
+mod advice;
 mod agree;
 mod edit;
 mod key;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::base::Rtype;
+use domain::tsig::Key;
 
 use self::key::Signer;
 use self::kind::CAPABILITIES;
@@ -83,11 +86,19 @@ impl Zone {
             zone: &self.settings.zone,
             owner: &name.text,
             key: self.settings.key.as_ref().map(|k| k.name.as_str()),
+            records: 0,
         }
     }
 
     fn refused_for(&self, what: impl Into<String>) -> Error {
         refused(&format!("{} (primary {})", self.name, self.settings.primary), what)
+    }
+
+    /// The key that questions to authoritative servers are signed with: views are chosen by it.
+    async fn key(&self, name: &PoolName<'_>) -> Result<Option<Key>, Error> {
+        let Some(signer) = &self.signer else { return Ok(None) };
+        let refused = |bad| self.asked("primary", self.settings.primary, name).rejected(Rejection::Key(bad));
+        signer.key().await.map(Some).map_err(refused)
     }
 
     /// The pool before a write, once all servers agree on it.
@@ -107,7 +118,9 @@ impl Zone {
     }
 
     async fn update(&self, name: &PoolName<'_>, before: &Addresses, after: &Addresses) -> Result<(), Error> {
-        let primary = || self.asked("primary", self.settings.primary, name);
+        let records =
+            [Rtype::A, Rtype::AAAA].into_iter().map(|family| after.of(family).count()).max().unwrap_or_default();
+        let primary = || Asked { records, ..self.asked("primary", self.settings.primary, name) };
         let update = Update { zone: &self.zone, owner: &name.owner, before, after: Some(after) };
         for _ in 0..SWAPS {
             let lost = match update::send(self.settings.primary, &update, self.signer.as_ref()).await {
@@ -117,7 +130,7 @@ impl Zone {
                 Err(other) => return Err(primary().rejected(other).nothing_changed()),
             };
             // A lost answer, or an earlier run that got just this far: what is there now decides.
-            let now = self.primary(name).await?.addresses;
+            let now = self.primary(name, self.key(name).await?.as_ref()).await?.addresses;
             match lost {
                 _ if now.same_records(after) => return Ok(()),
                 Some(lost) => return Err(primary().rejected(lost)),
@@ -215,7 +228,7 @@ impl Director for Zone {
 
     async fn writable(&self, pool: &str) -> Result<(), Error> {
         let name = self.named(pool)?;
-        let before = self.primary(&name).await?.addresses;
+        let before = self.primary(&name, self.key(&name).await?.as_ref()).await?.addresses;
         let probe = Update { zone: &self.zone, owner: &name.owner, before: &before, after: None };
         match update::send(self.settings.primary, &probe, self.signer.as_ref()).await {
             Ok(_) => Ok(()),

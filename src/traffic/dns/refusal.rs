@@ -16,7 +16,12 @@ pub(super) struct Asked<'a> {
     pub owner: &'a str,
     /// Name of the TSIG key in use.
     pub key: Option<&'a str>,
+    /// How many addresses of one family it would have after an update.
+    pub records: usize,
 }
+
+/// How many records of a type BIND takes, from 9.18.28 on, unless it is told otherwise.
+pub(super) const MOST_RECORDS: usize = 100;
 
 impl Asked<'_> {
     fn error(&self, kind: Kind, what: impl Into<String>) -> Error {
@@ -27,6 +32,7 @@ impl Asked<'_> {
     pub fn failed(&self, failure: Failure) -> Error {
         use Kind::{Lost, Refused};
         match failure {
+            Failure::Tsig(error, skew) => self.bad_signature(error, skew),
             Failure::Lost(why) => self
                 .error(Lost, format!("no answer about {}: {why}", self.owner))
                 .hint("check that the server runs and that UDP and TCP reach this address and port"),
@@ -85,6 +91,9 @@ impl Asked<'_> {
             (Rcode::NOTZONE, _) => refused(format!("{owner} is not in zone {zone} (NOTZONE)")),
             (Rcode::NOTIMP, _) => refused("it does not know dynamic updates (NOTIMP)".to_owned())
                 .hint("allow RFC 2136 updates in the server's configuration"),
+            (Rcode::SERVFAIL, _) if self.records > MOST_RECORDS => self
+                .error(Kind::Lost, format!("it failed while updating {owner} (SERVFAIL)"))
+                .hint(format!("{owner} would have {} addresses of one family, and BIND takes {MOST_RECORDS}: raise `max-records-per-type` there", self.records)),
             (Rcode::SERVFAIL, _) => self
                 .error(Kind::Lost, format!("it failed while updating {owner} (SERVFAIL)"))
                 .hint("look at its log: often it may not write the zone's journal file"),
@@ -99,7 +108,7 @@ mod tests {
 
     #[test]
     fn clocks_that_are_apart_are_said_to_be_by_how_much() {
-        let asked = Asked { server: "dns".to_owned(), zone: "z", owner: "w.z", key: Some("k") };
+        let asked = Asked { server: "dns".to_owned(), zone: "z", owner: "w.z", key: Some("k"), records: 1 };
         let said = |skew| asked.rejected(Rejection::Tsig(TsigRcode::BADTIME, skew)).what;
         assert_eq!(
             said(Some(-3661)),

@@ -70,20 +70,20 @@ fn swapped(answer: &Message<Vec<u8>>) -> Result<Swap, Rejection> {
     match answer.header().rcode() {
         Rcode::NOERROR => Ok(Swap::Done),
         Rcode::NXRRSET | Rcode::YXRRSET | Rcode::NXDOMAIN | Rcode::YXDOMAIN => Ok(Swap::Conflict),
-        rcode => Err(tsig_error(answer).unwrap_or(Rejection::Rcode(rcode))),
+        rcode => Err(tsig_error(answer).map_or(Rejection::Rcode(rcode), |(error, skew)| Rejection::Tsig(error, skew))),
     }
 }
 
-/// What the server says about the signature, when that is the reason.
-fn tsig_error(answer: &Message<Vec<u8>>) -> Option<Rejection> {
+/// What the server says about the signature, when that is the reason, and how many seconds its clock is ahead of ours.
+pub(super) fn tsig_error(answer: &Message<Vec<u8>>) -> Option<(TsigRcode, Option<i64>)> {
     let record = answer.get_last_additional::<Tsig<_, _>>()?;
     let error = record.data().error();
     let ours = i64::try_from(u64_of(record.data().time_signed())).ok()?;
     let skew = || i64::try_from(u64_of(record.data().other_time()?)).ok()?.checked_sub(ours);
     match error {
         TsigRcode::NOERROR => None,
-        TsigRcode::BADTIME => Some(Rejection::Tsig(error, skew())),
-        error => Some(Rejection::Tsig(error, None)),
+        TsigRcode::BADTIME => Some((error, skew())),
+        error => Some((error, None)),
     }
 }
 

@@ -10,13 +10,16 @@ use tokio::time::{Instant, timeout};
 
 use super::super::dial::{Dial, DialError, Stream};
 use super::wire::{self, Lost, Reply};
-use super::{Endpoint, parse, refusal};
+use super::{Endpoint, facts, parse, refusal};
 use crate::model::{Change, Member, Mode};
 use crate::outside::{Error, Kind};
 use crate::text::{duration, escape};
 
 /// Workers come and go with reloads while we read; longer than this is not a reload but a crash loop.
 const SETTLING: Duration = Duration::from_secs(2);
+
+/// Commands that are sent together, so that members which share traffic are set at nearly the same time. HAProxy reads lines of up to 16 kB.
+const AT_ONCE: usize = 50;
 
 /// How long the master may take to notice that a worker has ended.
 const REAPING: Duration = Duration::from_millis(100);
@@ -43,6 +46,8 @@ pub(super) struct Process {
     /// What the process lets us do, where it says so.
     level: Option<String>,
     prefix: String,
+    /// The backend's number there; `None` for one without servers.
+    number: Option<u32>,
     pub members: Vec<Member>,
 }
 
@@ -79,12 +84,13 @@ impl Instance {
             reading.processes.push(self.process(pool, at, prefix, &reply).await?);
         }
         for pid in &workers.old {
-            let reply = self.ask(&format!("@!{pid} show stat {pool} 4 -1")).await?;
+            let prefix = format!("@!{pid} ");
+            let reply = self.ask(&query(&prefix, pool)).await?;
             // An old worker may have ended by now, and need not have had this backend.
-            if reply.text.contains("Can't find the target PID") || reply.text.contains("No such proxy") {
+            if reply.text.contains("Can't find the target PID") || reply.text.contains("Can't find backend.") {
                 continue;
             }
-            let stats = parse::stat(&reply.text, pool).ok_or_else(|| self.unreadable(&reply))?;
+            let (_, stats) = self.servers(pool, &prefix, &reply).await?;
             for (server, stat) in stats {
                 *reading.lingering.entry(server).or_default() += stat.connections;
             }
@@ -102,9 +108,7 @@ impl Instance {
             return Err(Error::new(label, Kind::Refused, format!("there is no backend `{pool}`"))
                 .hint(refusal::known(pool, "backends", &known)));
         }
-        let (states, stats) = parse::servers_state(&reply.text, pool)
-            .zip(parse::stat(&reply.text, pool))
-            .ok_or_else(|| self.unreadable(reply))?;
+        let (states, stats) = self.servers(pool, &prefix, reply).await?;
         let members = states.into_iter().map(|state| {
             let stat = stats.get(&state.name);
             Member {
@@ -115,16 +119,65 @@ impl Instance {
                 name: state.name,
             }
         });
-        Ok(Process { members: members.collect(), level: parse::level(&reply.text).map(str::to_owned), at, prefix })
+        Ok(Process {
+            members: members.collect(),
+            level: parse::level(&reply.text).map(str::to_owned),
+            number: parse::number(&reply.text, pool),
+            at,
+            prefix,
+        })
     }
 
-    /// Sends one `set` command to a process. Anything but an empty answer is a refusal.
-    pub async fn set(&self, process: &Process, command: &str) -> Result<(), Error> {
-        let reply = self.ask(&format!("{}{command}", process.prefix)).await?;
-        match reply.text.trim() {
-            "" => Ok(()),
-            text => Err(refusal::of_set(&format!("{} ({})", self.director, process.at), command, text)),
+    /// The servers in the answer to a query. Where a frontend has the backend's name, HAProxy has looked at that: it is asked again by number.
+    async fn servers(
+        &self,
+        pool: &str,
+        prefix: &str,
+        reply: &Reply,
+    ) -> Result<(Vec<parse::ServerState>, BTreeMap<String, parse::ServerStat>), Error> {
+        let unreadable = || self.unreadable(reply);
+        let states = parse::servers_state(&reply.text, pool).ok_or_else(unreadable)?;
+        let stats = parse::stat(&reply.text, pool).ok_or_else(unreadable)?;
+        let number = parse::number(&reply.text, pool).filter(|_| stats.is_empty());
+        let Some(number) = number else { return Ok((states, stats)) };
+        let reply = self.ask(&format!("{prefix}show stat {number} 4 -1")).await?;
+        let stats = parse::stat(&reply.text, pool).ok_or_else(|| self.unreadable(&reply))?;
+        match stats.is_empty() {
+            true => Err(self.unknown(format!("`{pool}` is not the backend number {number} any more"))),
+            false => Ok((states, stats)),
         }
+    }
+
+    /// What decides who gets how much, in every process that takes new connections.
+    pub async fn facts(&self, pool: &str) -> Result<Vec<facts::Running>, Error> {
+        let mut running = Vec::new();
+        for Process { prefix, number, .. } in self.read(pool).await?.processes {
+            let Some(number) = number else { continue };
+            let asked = format!("{prefix}show servers state {pool};{prefix}show stat {number} 6 -1;{prefix}show table");
+            let reply = self.ask(&asked).await?;
+            running.push(facts::running(&reply.text, pool).ok_or_else(|| self.unreadable(&reply))?);
+        }
+        Ok(running)
+    }
+
+    /// Sends `set` commands to a process and adds to `written` what was done. Anything but an empty answer is a refusal.
+    pub async fn set(&self, process: &Process, commands: &[String], written: &mut Vec<String>) -> Result<(), Error> {
+        let Process { prefix, at, .. } = process;
+        for commands in commands.chunks(AT_ONCE) {
+            let line: Vec<String> = commands.iter().map(|command| format!("{prefix}{command}")).collect();
+            let reply = self.ask(&line.join(";")).await?;
+            let mut refused = None;
+            for (command, said) in commands.iter().zip(parse::answers(&reply.text)) {
+                match said.is_empty() {
+                    true => written.push(format!("`{command}` at {at}")),
+                    false => drop(refused.get_or_insert((command, said))),
+                }
+            }
+            if let Some((command, said)) = refused {
+                return Err(refusal::of_set(&format!("{} ({at})", self.director), command, &said));
+            }
+        }
+        Ok(())
     }
 
     /// Clients with a session on a server, in every process.

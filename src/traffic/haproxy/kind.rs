@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::{Context, Director, DirectorKind};
-use super::{Haproxy, Settings};
+use super::super::{Context, Director, DirectorKind, Intent};
+use super::{Haproxy, Settings, advice};
 use crate::fields::template::Unfit;
+use crate::model::finding::Finding;
 use crate::model::{Capabilities, Weights};
 use crate::outside::Error;
 
@@ -41,8 +42,12 @@ impl DirectorKind for Settings {
         check("server", name)
     }
 
+    fn advice(&self, intent: &Intent<'_>) -> Vec<Finding> {
+        advice::of(intent)
+    }
+
     fn connect(&self, name: &str, context: &Context) -> Result<Arc<dyn Director>, Error> {
-        Ok(Arc::new(Haproxy::new(name, self, context.dial.clone())?))
+        Ok(Arc::new(Haproxy::new(name, self, context)?))
     }
 }
 

@@ -2,7 +2,10 @@
 //!
 //! Must never write to one of several instances before all of them have been read and know every name.
 
+mod advice;
 pub mod config;
+mod facts;
+mod files;
 mod instance;
 mod kind;
 mod merge;
@@ -18,11 +21,11 @@ use async_trait::async_trait;
 
 use self::instance::{Instance, Reading};
 use self::kind::{CAPABILITIES, MAX_WEIGHT};
-use super::{Dial, Director, misnamed};
-use crate::model::{Capabilities, Change, Pool};
+use super::{Commands, Context, Director, misnamed};
+use crate::model::{Capabilities, Change, Pool, PoolFacts};
 use crate::outside::{Certainty, Error, Kind};
 
-pub use self::settings::{Endpoint, Settings};
+pub use self::settings::{ConfigPath, Endpoint, Settings};
 
 /// How many clients [`Director::blockers`] names.
 const BLOCKERS: usize = 10;
@@ -31,16 +34,19 @@ const BLOCKERS: usize = 10;
 pub struct Haproxy {
     name: String,
     instances: Vec<Instance>,
+    settings: Settings,
+    commands: Arc<dyn Commands>,
 }
 
 impl Haproxy {
     /// A director over these endpoints. Contacts nobody yet.
-    pub fn new(name: &str, settings: &Settings, dial: Arc<dyn Dial>) -> Result<Self, Error> {
+    pub fn new(name: &str, settings: &Settings, context: &Context) -> Result<Self, Error> {
         if settings.endpoints.is_empty() {
             return Err(refused(name, "it has no endpoint").hint("name at least one runtime API under `endpoints`"));
         }
-        let instances = settings.endpoints.iter().map(|e| Instance::new(name, e, dial.clone())).collect();
-        Ok(Self { name: name.to_owned(), instances })
+        let instances = settings.endpoints.iter().map(|e| Instance::new(name, e, context.dial.clone())).collect();
+        let commands = context.commands.clone();
+        Ok(Self { name: name.to_owned(), instances, settings: settings.clone(), commands })
     }
 
     /// Every endpoint's view, one after the other; the first that is silent is an error.
@@ -85,15 +91,14 @@ impl Haproxy {
 
     async fn write(&self, pool: &str, changes: &[Change], readings: &mut [Reading]) -> Result<(), Error> {
         let mut written = Vec::new();
-        for change in changes {
-            for (instance, reading) in self.instances.iter().zip(readings.iter_mut()) {
-                for process in &mut reading.processes {
-                    for command in process.commands(pool, change) {
-                        instance.set(process, &command).await.map_err(|e| partly(e, &written))?;
-                        written.push(format!("`{command}` at {}", process.at));
-                    }
+        for (instance, reading) in self.instances.iter().zip(readings.iter_mut()) {
+            for process in &mut reading.processes {
+                let mut commands = Vec::new();
+                for change in changes {
+                    commands.extend(process.commands(pool, change));
                     process.note(change);
                 }
+                instance.set(process, &commands, &mut written).await.map_err(|e| partly(e, &written))?;
             }
         }
         Ok(())
@@ -108,6 +113,16 @@ impl Director for Haproxy {
 
     async fn observe(&self, pool: &str) -> Result<Pool, Error> {
         merge::pool(&self.name, pool, &self.read_all(pool).await?)
+    }
+
+    async fn facts(&self, pool: &str) -> Result<PoolFacts, Error> {
+        self.check_name("backend", pool)?;
+        let mut running = Vec::new();
+        for instance in &self.instances {
+            running.extend(instance.facts(pool).await?);
+        }
+        let written = files::read(&self.settings, self.commands.as_ref()).await;
+        Ok(facts::pool(pool, running, &written))
     }
 
     async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, Error> {

@@ -47,6 +47,26 @@ pub(super) fn servers_state(reply: &str, backend: &str) -> Option<Vec<ServerStat
     Some(servers)
 }
 
+/// The number of a backend, from the same answer; `None` for one without servers.
+pub(super) fn number(reply: &str, backend: &str) -> Option<u32> {
+    let table = table(reply, "# be_id ")?;
+    let header: Vec<&str> = table.header.split_whitespace().skip(1).collect();
+    let column = |name: &str| header.iter().position(|h| *h == name);
+    let (id, be) = (column("be_id")?, column("be_name")?);
+    let rows = table.rows.into_iter().map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let ours = rows.into_iter().find(|cells| cells.get(be).is_some_and(|name| *name == backend))?;
+    ours.get(id)?.parse().ok()
+}
+
+/// What several commands on one line were answered, in their order: nothing is success, and whatever is said ends with an empty line.
+pub(super) fn answers(reply: &str) -> impl Iterator<Item = String> {
+    let mut lines = reply.lines();
+    std::iter::from_fn(move || {
+        let said: Vec<&str> = lines.by_ref().take_while(|line| !line.trim().is_empty()).collect();
+        Some(said.join(" "))
+    })
+}
+
 fn mode(admin: u32) -> Mode {
     match admin {
         a if a & MAINT != 0 => Mode::Maint,
@@ -137,13 +157,13 @@ pub(super) fn level(reply: &str) -> Option<&str> {
     reply.lines().map(str::trim_end).find(|line| matches!(*line, "admin" | "operator" | "user"))
 }
 
-struct Table<'a> {
-    header: &'a str,
-    rows: Vec<&'a str>,
+pub(super) struct Table<'a> {
+    pub header: &'a str,
+    pub rows: Vec<&'a str>,
 }
 
 /// The table whose header starts with `start`. An empty line ends it; without one the rest of it is missing.
-fn table<'a>(reply: &'a str, start: &str) -> Option<Table<'a>> {
+pub(super) fn table<'a>(reply: &'a str, start: &str) -> Option<Table<'a>> {
     let mut lines = reply.lines().skip_while(|line| !line.starts_with(start));
     let header = lines.next()?;
     let mut rows = Vec::new();
@@ -157,7 +177,7 @@ fn table<'a>(reply: &'a str, start: &str) -> Option<Table<'a>> {
 }
 
 /// The cells of a line; a quoted cell may hold commas and doubled quotes.
-fn csv(line: &str) -> Vec<String> {
+pub(super) fn csv(line: &str) -> Vec<String> {
     let mut cells = vec![String::new()];
     let mut quoted = false;
     let mut chars = line.chars().peekable();
@@ -206,6 +226,13 @@ mod tests {
                 ("g", 1, Mode::Maint),
             ]
         );
+    }
+
+    #[test]
+    fn answers_to_commands_on_one_line_are_told_apart() {
+        let said: Vec<String> = answers("\nNo such server.\n\n\nIP changed\nagain\n\n").take(5).collect();
+        assert_eq!(said, ["", "No such server.", "", "IP changed again", ""]);
+        assert_eq!((number(STATE, "other"), number(STATE, "none")), (Some(4), None));
     }
 
     #[test]
