@@ -28,6 +28,8 @@ mod far;
 mod faults;
 #[path = "copy/fidelity.rs"]
 mod fidelity;
+#[path = "copy/histories.rs"]
+mod histories;
 #[path = "copy/live.rs"]
 mod live;
 #[path = "copy/old_hosts.rs"]

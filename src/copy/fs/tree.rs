@@ -15,18 +15,51 @@ const CACHED: usize = 128;
 /// Path bytes that one call takes.
 const PER_CALL: usize = 3500;
 
+/// How work on a tree is carried out: on how many threads, and what runs before each system call.
+#[derive(Clone)]
+pub struct Execution {
+    /// How many threads share the work. With one, the order of system calls follows from the tree alone.
+    pub threads: usize,
+    /// Runs before every system call on the tree. For tests, which change the tree between any two of them.
+    pub before_call: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl Default for Execution {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+        Self { threads, before_call: None }
+    }
+}
+
 /// An open root.
-#[derive(Debug)]
 pub struct Tree {
     root: Arc<OwnedFd>,
     cache: Mutex<HashMap<Vec<u8>, Arc<OwnedFd>>>,
+    execution: Execution,
 }
 
 impl Tree {
     /// Opens the root, which the operator named: a symlink there is followed.
     pub fn open(root: &Path) -> Result<Self> {
         let fd = rustix::fs::openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root: Arc::new(fd), cache: Mutex::default() })
+        Ok(Self { root: Arc::new(fd), cache: Mutex::default(), execution: Execution::default() })
+    }
+
+    /// The same, with work on it carried out in another way.
+    pub fn executed(self, execution: Execution) -> Self {
+        Self { execution, ..self }
+    }
+
+    /// How many threads share the work.
+    pub fn threads(&self) -> usize {
+        self.execution.threads
+    }
+
+    /// A system call on the tree comes next.
+    pub fn before_call(&self) {
+        if let Some(run) = &self.execution.before_call {
+            run();
+        }
     }
 
     /// The root itself.
@@ -42,6 +75,7 @@ impl Tree {
         if let Some(fd) = self.lock().get(path) {
             return Ok(Arc::clone(fd));
         }
+        self.before_call();
         let fd = Arc::new(open_dir(self.root.as_fd(), path)?);
         let mut cache = self.lock();
         if cache.len() >= CACHED {

@@ -125,6 +125,7 @@ impl Worker<'_> {
     }
 
     fn read(&mut self, task: &PendingDir) -> rustix::io::Result<()> {
+        self.tree.before_call();
         let fd = match &task.parent {
             Some(parent) => Arc::new(open_dir(parent.as_fd(), &task.name)?),
             None => self.tree.dir(&task.path)?,
@@ -142,7 +143,7 @@ impl Worker<'_> {
         }
         // The stack is popped from its end: keep the order of names.
         subdirectories.reverse();
-        let listing = found.sorted();
+        let listing = found.listing();
         self.visitor.visit(VisitedDir { path: &task.path, fd: fd.as_fd(), dev, listing });
         self.queue.push(subdirectories);
         Ok(())
@@ -157,6 +158,7 @@ impl Worker<'_> {
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
+            self.tree.before_call();
             let st = match statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(st) => st,
                 Err(Errno::NOENT) => continue,
@@ -175,6 +177,7 @@ impl Worker<'_> {
             }
             found.push(&entry);
         }
+        found.sort();
         Ok(found)
     }
 }
@@ -185,7 +188,7 @@ pub fn dev_of(st: &rustix::fs::Stat) -> u64 {
     st.st_dev as u64
 }
 
-/// Encoded entries in the order in which the kernel gave them, and where each is.
+/// Encoded entries in the order in which the kernel gave them, and where each is: in the order of names once they are sorted.
 #[derive(Default)]
 struct DirEntries {
     packed: Vec<u8>,
@@ -219,11 +222,19 @@ impl DirEntries {
         self.packed.get(at.name as usize..at.name as usize + usize::from(at.name_len)).unwrap_or_default()
     }
 
-    fn sorted(self) -> Vec<u8> {
-        let mut order = self.order.clone();
-        order.sort_unstable_by(|a, b| self.name(a).cmp(self.name(b)));
+    /// Brings them into the order of their names. A name that was removed and made again while the directory was read may have
+    /// come twice: the later is the newer.
+    fn sort(&mut self) {
+        let mut order = std::mem::take(&mut self.order);
+        order.sort_by(|a, b| self.name(b).cmp(self.name(a)).then(b.begin.cmp(&a.begin)));
+        order.dedup_by(|a, b| self.name(a) == self.name(b));
+        order.reverse();
+        self.order = order;
+    }
+
+    fn listing(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.packed.len());
-        for at in order {
+        for at in &self.order {
             out.extend_from_slice(self.packed.get(at.begin as usize..at.end as usize).unwrap_or_default());
         }
         out
@@ -251,6 +262,23 @@ mod tests {
         fn problem(&self, failure: Failure) {
             panic!("{failure:?}");
         }
+    }
+
+    #[test]
+    fn a_name_that_came_twice_counts_once_and_as_it_was_last() {
+        let mut found = DirEntries::default();
+        let entry = |name: &'static [u8], ino| Entry {
+            name,
+            ino,
+            ..Entry::of_stat(name, &fstat(rustix::stdio::stdin()).unwrap())
+        };
+        for (name, ino) in [(&b"b"[..], 1), (b"a", 2), (b"b", 3), (b"c", 4), (b"a", 5)] {
+            found.push(&entry(name, ino));
+        }
+        found.sort();
+        let listing = found.listing();
+        assert!(is_valid(&listing));
+        assert_eq!(Entries(&listing).map(|e| e.ino).collect::<Vec<_>>(), [5, 3, 4]);
     }
 
     #[test]

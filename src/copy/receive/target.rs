@@ -29,7 +29,6 @@ pub struct Dir {
 }
 
 /// The tree that one job writes.
-#[derive(Debug)]
 pub struct Target {
     /// The root.
     pub tree: Tree,

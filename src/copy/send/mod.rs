@@ -17,4 +17,4 @@ mod target;
 mod transfer;
 mod verify;
 
-pub use self::serve::serve;
+pub use self::serve::{serve, serve_by};

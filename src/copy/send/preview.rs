@@ -17,6 +17,7 @@ use super::verify::checksum::by_content;
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::fs::filter::Filter;
 use crate::copy::fs::path::{self, TempNames};
+use crate::copy::fs::tree::Execution;
 use crate::copy::job::Preview;
 use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::full::Manifest;
@@ -30,7 +31,7 @@ const SHOWN: usize = 1000;
 /// Compares both sides as a pass does. Where there is no `target` yet, everything would be sent.
 pub fn preview(task: &TreeTask, target: bool, work: &Path, link: &Link, ledger: &Ledger) -> Result<Preview, Failure> {
     let filter = Filter::new(&task.rules.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
-    let source = Source::open(&task.from, filter, TempNames::of_job(&task.job))?;
+    let source = Source::open(&task.from, filter, TempNames::of_job(&task.job), &Execution::default())?;
     let work = work.join("jobs").join(&task.job);
     let header = Delta::current(&work.join("manifest")).ok().flatten().map(|current| current.header);
     mounts::same_volume(task, &source, header.filter(|header| header.rules == rules(task)).as_ref(), &work)?;

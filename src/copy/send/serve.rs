@@ -17,6 +17,7 @@ use super::source::{records, survey};
 use super::verify::report;
 use super::{link, preview, stream};
 use crate::copy::failure::{Failure, Side};
+use crate::copy::fs::tree::Execution;
 use crate::copy::job::is_job_id;
 use crate::copy::wire::frame::{Frame, OutFrame, Route};
 use crate::copy::wire::task::{ControllerMessage, Dial, SenderMessage, Task};
@@ -26,7 +27,17 @@ const PROGRESS: Duration = Duration::from_millis(200);
 
 /// Serves one task from the controller; the receiving agent is reached through the same stream. `work` is where the job keeps
 /// its manifest.
-pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn Write + Send>) -> Result<(), Failure> {
+pub fn serve(work: &Path, input: Box<dyn Read + Send>, output: Box<dyn Write + Send>) -> Result<(), Failure> {
+    serve_by(&Execution::default(), work, input, output)
+}
+
+/// The same; the source is looked at and read in the given way.
+pub fn serve_by(
+    execution: &Execution,
+    work: &Path,
+    mut input: Box<dyn Read + Send>,
+    mut output: Box<dyn Write + Send>,
+) -> Result<(), Failure> {
     let first = Frame::read_from(input.as_mut()).map_err(|e| Failure::protocol(Side::Source, e))?;
     let task: Task = first.message().map_err(|e| Failure::protocol(Side::Source, e))?;
     let (job, bandwidth, dial) = task.common();
@@ -40,7 +51,7 @@ pub fn serve(work: &Path, mut input: Box<dyn Read + Send>, mut output: Box<dyn W
             Task::Pass(tree) => {
                 let (end, ended) = channel::<()>();
                 let looks = || {
-                    let seen = survey::survey(tree, work, &ledger);
+                    let seen = survey::survey(tree, work, &ledger, execution);
                     drop(end);
                     seen
                 };

@@ -96,11 +96,19 @@ impl Scan {
         paths
     }
 
-    /// Directories that the baseline knows and the source no longer has.
+    /// Where a directory is among those that were found.
+    pub fn position(&self, path: &[u8]) -> Option<u32> {
+        let at = self.dirs.binary_search_by(|dir| dir.path.as_slice().cmp(path));
+        at.ok().and_then(|at| u32::try_from(at).ok())
+    }
+
+    /// Directories that the baseline knows and the scan did not find, in the order of their paths.
     pub fn gone(&self, known: &Baseline) -> Vec<Vec<u8>> {
         let manifest = match known {
             Baseline::Manifest(manifest) => manifest,
-            Baseline::Listing(..) => return Vec::new(),
+            Baseline::Listing(directories, _) => {
+                return directories.keys().filter(|path| self.position(path).is_none()).cloned().collect();
+            }
             Baseline::Watched(watched) => return watched.gone.clone(),
         };
         let mut found = self.dirs.iter().map(|dir| dir.path.as_slice()).peekable();

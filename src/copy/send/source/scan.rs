@@ -15,7 +15,7 @@ use crate::copy::fs::filter::Filter;
 use crate::copy::fs::listing::{Entries, Entry, GONE, LINKED, Merged, OwnedEntry, merge};
 use crate::copy::fs::path::{self, TempNames};
 use crate::copy::fs::sync_point::SyncPoint;
-use crate::copy::fs::tree::Tree;
+use crate::copy::fs::tree::{Execution, Tree};
 use crate::copy::fs::walk::{VisitedDir, Visitor, walk_below};
 use crate::copy::send::ledger::Ledger;
 
@@ -33,11 +33,12 @@ pub struct Source {
 
 impl Source {
     /// Opens the root and makes sure that every later store, through a mapping too, moves the change time of its file.
-    pub fn open(root: &str, filter: Filter, temp: TempNames) -> Result<Self, Failure> {
+    pub fn open(root: &str, filter: Filter, temp: TempNames, execution: &Execution) -> Result<Self, Failure> {
         let tree = Tree::open(std::path::Path::new(root)).map_err(|e| {
             let failure = Failure::of(Side::Source, "open the source directory", root.as_bytes(), e);
             Failure { fatal: true, ..failure }.hint("check `from:` in the plan, and that its filesystem is mounted")
         })?;
+        let tree = tree.executed(execution.clone());
         let moment =
             SyncPoint::begin(tree.root()).map_err(|e| Failure::of(Side::Source, "sync", root.as_bytes(), e))?;
         Ok(Self { tree, filter, temp, moment })
@@ -56,8 +57,7 @@ impl Source {
     /// Reads some directories with everything below them.
     pub fn dirs_below(&self, from: Vec<Vec<u8>>, known: &Baseline, ledger: &Ledger) -> Vec<ScannedDir> {
         let scanner = Scanner { source: self, known, ledger, found: Mutex::default() };
-        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
-        walk_below(&self.tree, Side::Source, threads, from, &scanner);
+        walk_below(&self.tree, Side::Source, self.tree.threads(), from, &scanner);
         scanner.found.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -17,6 +17,7 @@ use super::watched::{self, WatchedScan};
 use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::filter::Filter;
 use crate::copy::fs::path::TempNames;
+use crate::copy::fs::tree::Execution;
 use crate::copy::fs::walk::dev_of;
 use crate::copy::job::ScanMode;
 use crate::copy::manifest::delta::Delta;
@@ -55,10 +56,10 @@ pub struct Survey {
 }
 
 /// Looks at the source.
-pub fn survey(task: &TreeTask, work: &Path, ledger: &Ledger) -> Result<Survey, Failure> {
+pub fn survey(task: &TreeTask, work: &Path, ledger: &Ledger, execution: &Execution) -> Result<Survey, Failure> {
     let start = Instant::now();
     let filter = Filter::new(&task.rules.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
-    let source = Source::open(&task.from, filter, TempNames::of_job(&task.job))?;
+    let source = Source::open(&task.from, filter, TempNames::of_job(&task.job), execution)?;
     let work = work.join("jobs").join(&task.job);
     std::fs::create_dir_all(&work).map_err(|e| cannot_remember(&work, &e))?;
     let (rules, file) = (rules(task), work.join("manifest"));

@@ -120,6 +120,7 @@ impl Finder<'_> {
         }
         self.ledger.scanned.fetch_add(candidates.len() as u64, Ordering::Relaxed);
         for (name, old) in candidates {
+            self.source.tree.before_call();
             let now = match statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(st) => {
                     Some(st).filter(|st| !self.source.skips(&place.path, name, Entry::of_stat(name, st).is_dir()))
@@ -178,8 +179,6 @@ impl Finder<'_> {
                 if replaced || is_below(path, &self.removed) {
                     before = add(before, size_of(listing));
                     self.watched.gone.push(path.to_vec());
-                }
-                if replaced {
                     self.watched.listings.insert(path.to_vec(), listing.to_vec());
                 }
             }

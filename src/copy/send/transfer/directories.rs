@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use rustix::fs::fstat;
+use rustix::io::Errno;
 
 use super::context::{PER_ORDER, Transfer};
 use crate::copy::failure::{Failure, Side};
@@ -11,6 +12,7 @@ use crate::copy::fs::metadata::{Metadata, meta_of_open};
 use crate::copy::fs::path;
 use crate::copy::send::ledger::Sent;
 use crate::copy::send::source::actions::Action;
+use crate::copy::send::source::baseline::Baseline;
 use crate::copy::wire::request::Request;
 
 /// Directories as the scan recorded them, by path: `None` for one that its parent did not have, nothing where the parent was not
@@ -44,19 +46,41 @@ impl Transfer<'_> {
 
     /// A directory's attributes as the scan recorded them; `None` when it is gone.
     fn directory_meta(&self, path: &[u8], recorded: &Recorded<'_>) -> Option<Metadata> {
-        let fd = self.source.tree.dir(path).ok()?;
+        let fd = match self.source.tree.dir(path) {
+            Ok(fd) => fd,
+            Err(e) => {
+                self.left_unfinished(path, recorded);
+                if !matches!(e, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) {
+                    self.ledger.fail(Failure::of(Side::Source, "open the directory", path, e));
+                }
+                return None;
+            }
+        };
         let entry = match (path.is_empty(), recorded.get(path)) {
             (true, _) => self.found.root.get(),
             (false, Some(entry)) => *entry,
             // A watched pass does not look at every parent.
-            (false, None) => fstat(&fd).ok().map(|st| Entry::of_stat(path::split(path).1, &st)),
+            (false, None) if matches!(self.known, Baseline::Watched(_)) => {
+                fstat(&fd).ok().map(|st| Entry::of_stat(path::split(path).1, &st))
+            }
+            // It was not there when its parent was read.
+            (false, None) => None,
         }?;
+        self.source.tree.before_call();
         match meta_of_open(&fd, &entry) {
             Ok(meta) => Some(meta),
             Err(e) => {
                 self.ledger.fail(Failure::of(Side::Source, "read the attributes of", path, e));
                 None
             }
+        }
+    }
+
+    /// A directory that was made, or changed, keeps what attributes it has on the target: the next pass takes it again.
+    fn left_unfinished(&self, path: &[u8], recorded: &Recorded<'_>) {
+        let at = self.found.position(path::split(path).0);
+        if let (Some(at), Some(Some(entry))) = (at, recorded.get(path)) {
+            self.outcomes.unfinished(at, entry);
         }
     }
 }

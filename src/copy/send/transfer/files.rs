@@ -4,7 +4,6 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::SyncSender;
 
 use rustix::fs::fstat;
 use rustix::io::Errno;
@@ -46,14 +45,14 @@ pub enum Read {
 
 /// Groups files into work for the reading threads.
 pub struct FileBatcher<'a> {
-    work: &'a SyncSender<Read>,
+    work: &'a dyn Fn(Read) -> Result<(), Failure>,
     batch: Vec<ToRead>,
     bytes: u64,
 }
 
 impl<'a> FileBatcher<'a> {
-    /// Sends what it groups to `work`.
-    pub fn new(work: &'a SyncSender<Read>) -> Self {
+    /// Hands what it groups to `work`.
+    pub fn new(work: &'a dyn Fn(Read) -> Result<(), Failure>) -> Self {
         Self { work, batch: Vec::new(), bytes: 0 }
     }
 
@@ -62,7 +61,7 @@ impl<'a> FileBatcher<'a> {
         let mut file = ToRead { dir, entry: OwnedEntry::new(entry), old: None };
         if entry.size > SMALL {
             file.old = old.as_ref().map(OwnedEntry::new);
-            return self.push(Read::Large(file));
+            return (self.work)(Read::Large(file));
         }
         if self.bytes + entry.size > CHUNK as u64 || self.batch.len() >= BATCH_FILES {
             self.flush()?;
@@ -77,12 +76,8 @@ impl<'a> FileBatcher<'a> {
         self.bytes = 0;
         match std::mem::take(&mut self.batch) {
             batch if batch.is_empty() => Ok(()),
-            batch => self.push(Read::Small(batch)),
+            batch => (self.work)(Read::Small(batch)),
         }
-    }
-
-    fn push(&self, read: Read) -> Result<(), Failure> {
-        self.work.send(read).map_err(|_| Failure::lost(Side::Source, "the readers stopped"))
     }
 }
 
@@ -158,6 +153,7 @@ impl Reader<'_> {
         data.resize(begin + want + 1, 0);
         let mut have = 0;
         while have <= want {
+            self.transfer.source.tree.before_call();
             match rustix::io::read(&opened.fd, data.get_mut(begin + have..).unwrap_or_default()) {
                 Ok(0) => break,
                 Ok(n) => {
@@ -186,12 +182,16 @@ impl Reader<'_> {
             return Err(failure);
         }
         let opened = self.transfer.source.tree.dir(self.dir_path(dir)).and_then(|fd| {
+            let tree = &self.transfer.source.tree;
+            tree.before_call();
             let fd = open_file(fd.as_fd(), scanned.name)?;
+            tree.before_call();
             let stat = fstat(&fd)?;
             let now = Entry::of_stat(scanned.name, &stat);
             if !now.is_file() {
                 return Err(Errno::NOENT);
             }
+            tree.before_call();
             let meta = meta_of_open(&fd, &now)?;
             Ok(Opened { fd, meta, stat })
         });
@@ -216,6 +216,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn is_same(&self, opened: &Opened, then: &Entry<'_>) -> bool {
+        self.transfer.source.tree.before_call();
         fstat(&opened.fd).is_ok_and(|st| Entry { flags: then.flags, ..Entry::of_stat(then.name, &st) } == *then)
     }
 

@@ -120,6 +120,7 @@ impl Reader<'_> {
             while sent.size < to {
                 let want = usize::try_from(to - sent.size).unwrap_or(CHUNK).min(CHUNK);
                 let mut data = vec![0; want];
+                self.transfer.source.tree.before_call();
                 let read = read_full(&opened.fd, &mut data, sent.size).map_err(Stop::Unreadable)?;
                 data.truncate(read);
                 hasher.data(&data, &mut sent.blocks);
@@ -155,6 +156,7 @@ impl Reader<'_> {
         let mut nth = 0;
         while sent.size < now.size {
             let want = usize::try_from(now.size - sent.size).unwrap_or(window).min(window);
+            self.transfer.source.tree.before_call();
             let read = read_full(&opened.fd, buffer.get_mut(..want).unwrap_or_default(), sent.size);
             let read = read.map_err(Stop::Unreadable)?;
             let mut run = Run { offset: sent.size, data: Vec::new() };

@@ -53,7 +53,9 @@ impl NodeBatcher<'_> {
             return Ok(Some(Node::Directory));
         }
         let dir_path = self.transfer.found.dirs.get(dir as usize).map_or(&[][..], |d| &d.path);
-        let node = self.transfer.source.tree.dir(dir_path).and_then(|fd| {
+        let tree = &self.transfer.source.tree;
+        let node = tree.dir(dir_path).and_then(|fd| {
+            tree.before_call();
             let xattrs = match read_xattrs(Object::Named(fd.as_fd(), entry.name)) {
                 Err(Errno::NOTSUP | Errno::PERM) => Vec::new(),
                 other => other?,
@@ -61,6 +63,7 @@ impl NodeBatcher<'_> {
             let meta = meta_of(entry, xattrs);
             match entry.kind() {
                 FileType::Symlink => {
+                    tree.before_call();
                     let to = rustix::fs::readlinkat(&fd, entry.name, Vec::new())?;
                     Ok(Node::Symlink(to.into_bytes(), meta))
                 }

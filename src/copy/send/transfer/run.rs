@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use super::context::{PER_ORDER, Transfer};
 use super::files::{FileBatcher, Read, Reader};
 use super::nodes::NodeBatcher;
-use crate::copy::failure::Failure;
+use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::path;
 use crate::copy::send::ledger::{Item, Sent};
 use crate::copy::send::source::actions::Action;
@@ -39,34 +39,43 @@ impl Transfer<'_> {
     }
 
     fn send_contents(&self, replaces_directories: bool) -> Result<(), Failure> {
-        let readers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+        let readers = self.source.tree.threads();
         let next_file = AtomicU32::new(if replaces_directories { 1 << 31 } else { 0 });
         let reader = Reader { transfer: self, next_file: &next_file };
+        if readers == 1 {
+            return self.feed(replaces_directories, &|read| reader.run(read));
+        }
         let (work, queue) = std::sync::mpsc::sync_channel::<Read>(2 * readers);
         let queue = Mutex::new(Some(queue));
         std::thread::scope(|scope| {
             for _ in 0..readers {
                 scope.spawn(|| read_all(&reader, &queue));
             }
-            let mut feed = FileBatcher::new(&work);
-            let mut makes = NodeBatcher { transfer: self, items: Vec::new(), sent: Sent::default() };
-            for nth in 0..u32::try_from(self.found.dirs.len()).unwrap_or(u32::MAX) {
-                for (act, old) in self.found.actions(nth, self.known) {
-                    let replaces = old.is_some_and(|old| old.is_dir());
-                    match act {
-                        Action::Send(entry) if replaces == replaces_directories => feed.add(nth, &entry, old)?,
-                        Action::CreateNode(entry) if replaces == replaces_directories => makes.add(nth, &entry)?,
-                        Action::CreateDirectory(entry) if !replaces_directories => makes.add(nth, &entry)?,
-                        _ => {}
-                    }
-                }
-            }
-            makes.flush()?;
-            feed.flush()?;
+            let stopped = |_| Failure::lost(Side::Source, "the readers stopped");
+            let fed = self.feed(replaces_directories, &|read| work.send(read).map_err(stopped));
             drop(work);
-            Ok(())
+            fed
         })
         .map_err(|failure: Failure| self.ledger.broken().unwrap_or(failure))
+    }
+
+    /// Hands every file that is to be sent to `work`, and sends what has no content.
+    fn feed(&self, replaces_directories: bool, work: &dyn Fn(Read) -> Result<(), Failure>) -> Result<(), Failure> {
+        let mut feed = FileBatcher::new(work);
+        let mut makes = NodeBatcher { transfer: self, items: Vec::new(), sent: Sent::default() };
+        for nth in 0..u32::try_from(self.found.dirs.len()).unwrap_or(u32::MAX) {
+            for (act, old) in self.found.actions(nth, self.known) {
+                let replaces = old.is_some_and(|old| old.is_dir());
+                match act {
+                    Action::Send(entry) if replaces == replaces_directories => feed.add(nth, &entry, old)?,
+                    Action::CreateNode(entry) if replaces == replaces_directories => makes.add(nth, &entry)?,
+                    Action::CreateDirectory(entry) if !replaces_directories => makes.add(nth, &entry)?,
+                    _ => {}
+                }
+            }
+        }
+        makes.flush()?;
+        feed.flush()
     }
 
     /// Gives inodes with several names their other ones, now that the first is there.

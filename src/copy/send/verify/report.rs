@@ -12,6 +12,7 @@ use crate::copy::failure::{Failure, Side, show};
 use crate::copy::fs::filter::Filter;
 use crate::copy::fs::listing::{Merged, merge};
 use crate::copy::fs::path::{self, TempNames};
+use crate::copy::fs::tree::Execution;
 use crate::copy::job::{VerifyMode, VerifyReport};
 use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::full::Manifest;
@@ -31,7 +32,7 @@ const LITTLE: u64 = 100_000;
 /// Compares both trees.
 pub fn verify(task: &TreeTask, when: VerifyMode, work: &Path, link: &Link) -> Result<VerifyReport, Failure> {
     let filter = Filter::new(&task.rules.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
-    let source = Source::open(&task.from, filter, TempNames::of_job(&task.job))?;
+    let source = Source::open(&task.from, filter, TempNames::of_job(&task.job), &Execution::default())?;
     let (next, exclude) = (new_generation()?, task.rules.exclude.clone());
     let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;
     owners::agree(task, &source, None, link)?;
