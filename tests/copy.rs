@@ -32,6 +32,8 @@ mod fidelity;
 mod histories;
 #[path = "copy/live.rs"]
 mod live;
+#[path = "copy/mounted.rs"]
+mod mounted;
 #[path = "copy/old_hosts.rs"]
 mod old_hosts;
 #[path = "copy/over_ssh.rs"]

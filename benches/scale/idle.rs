@@ -13,7 +13,7 @@ use migrate::copy::{Copier, CopyJob, OnProgress, PassReport, StreamJob, StreamRe
 use migrate::engine::{Ending, Engine, Stop, World};
 use migrate::event::{Blob, Event, Operator, Record, RunState, Started};
 use migrate::gate::{Answer, Condition, Conditions, Surroundings};
-use migrate::host::{Command, ConnectionCount, Facts, Hosts, Output, ReceiptKey, ReceiptStatus, TreeSize};
+use migrate::host::{Command, ConnectionCount, Facts, Hosts, Output, ReceiptKey, ReceiptStatus, TreeExtent, TreeSize};
 use migrate::journal::{JournalError, Log};
 use migrate::lock::{Barred, Guard};
 use migrate::model::Host;
@@ -158,7 +158,7 @@ impl Hosts for Idle {
         std::future::pending().await
     }
 
-    async fn tree_size(&self, _: &Host, _: &str) -> Result<TreeSize, Error> {
+    async fn tree_size(&self, _: &Host, _: &str, _: TreeExtent) -> Result<TreeSize, Error> {
         std::future::pending().await
     }
 }

@@ -62,6 +62,14 @@ pub struct Args {
     #[arg(long)]
     allow_moved: bool,
 
+    /// Carry nothing that is on other filesystems than SRC; those of the kernel (proc, sysfs, devtmpfs …) are left out in any case
+    #[arg(short = 'x', long)]
+    one_filesystem: bool,
+
+    /// Carry times that the target's filesystem cannot keep as it keeps them: else they end the copy
+    #[arg(long)]
+    allow_inexact_times: bool,
+
     #[command(flatten)]
     rules: Rules,
 

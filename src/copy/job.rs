@@ -69,6 +69,9 @@ pub struct PassReport {
     pub unsettled: u64,
     /// Users and groups that went by their number, though names were asked for: they have none, or the target does not know it.
     pub nameless: u64,
+    /// The first directories on which filesystems are mounted that were not carried, escaped.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// How changes on the source were found.
     pub looked: ScanMode,
     /// Wall time in milliseconds.

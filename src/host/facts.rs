@@ -72,6 +72,9 @@ pub struct PathFacts {
     /// File systems that are mounted below it.
     #[serde(default)]
     pub mounts: Option<u64>,
+    /// The first places in it on which filesystems are mounted that the kernel makes up, escaped.
+    #[serde(default)]
+    pub made_up: Vec<String>,
     /// Layers of overlays that are written to in it.
     #[serde(default)]
     pub layers: Option<u64>,

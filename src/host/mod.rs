@@ -63,12 +63,21 @@ pub struct ConnectionCount {
     pub peers: Vec<String>,
 }
 
+/// How far a tree reaches. What the kernel makes up (proc, sysfs, devtmpfs …) never belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TreeExtent {
+    /// To what is mounted in it, too.
+    Mounts,
+    /// As far as the filesystem of its root.
+    OneFilesystem,
+}
+
 /// Size of a tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeSize {
     /// Entries of all kinds.
     pub entries: u64,
-    /// Bytes of all regular files.
+    /// Bytes that all regular files take; holes take none.
     pub bytes: u64,
 }
 
@@ -107,6 +116,6 @@ pub trait Hosts: Send + Sync {
     /// What a host is and has, and what is at paths, which are absolute or start with `~/`.
     async fn facts(&self, host: &Host, paths: &[String]) -> Result<Facts, Error>;
 
-    /// Counts what is below a path on its file system, and how large it is.
-    async fn tree_size(&self, host: &Host, path: &str) -> Result<TreeSize, Error>;
+    /// Counts what is below a path, a symlink or not, and how much room it takes.
+    async fn tree_size(&self, host: &Host, path: &str, extent: TreeExtent) -> Result<TreeSize, Error>;
 }

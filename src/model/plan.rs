@@ -76,6 +76,12 @@ pub struct TreeRules {
     pub allow_empty: bool,
     /// Whether the source may be on other filesystems than at the last pass; otherwise that is taken for one that is not mounted.
     pub allow_moved: bool,
+    /// Whether only what is on the filesystem of the root is carried.
+    #[serde(default)]
+    pub one_filesystem: bool,
+    /// Whether times that the target's filesystem cannot keep are carried as it keeps them; otherwise they end a copy.
+    #[serde(default)]
+    pub allow_inexact_times: bool,
     /// What makes an owner the same on both hosts.
     pub owners: Owners,
 }

@@ -118,10 +118,10 @@ fn silent<T>(error: &Error) -> Seen<T> {
 async fn trees(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Seen<TreeSize>> {
     let pairs = spec.plan.services.iter().flat_map(|s| s.pairs.iter().map(move |pair| (s, pair)));
     let asks = pairs.flat_map(|(s, pair)| s.state.iter().flat_map(|s| s.kind().asks()).map(move |ask| (pair, ask)));
-    let wanted = asks.filter(|(_, ask)| ask.size).filter_map(|(pair, ask)| asked_on(spec, pair, ask));
-    let asked = wanted.map(|(host, path)| async move {
+    let wanted = asks.filter_map(|(pair, ask)| Some((asked_on(spec, pair, ask)?, ask.size?)));
+    let asked = wanted.map(|((host, path), extent)| async move {
         // What is excluded from the copy is counted, too.
-        let size = live.hosts.tree_size(host, &path).await;
+        let size = live.hosts.tree_size(host, &path, extent).await;
         (Observed::tree_key(&host.name, &path), size.map_or_else(unreachable, Seen::Live))
     });
     stream::iter(asked).buffer_unordered(PARALLEL).collect().await

@@ -10,7 +10,8 @@ use super::receipts::{Key, Receipt};
 use super::simulation::{Caller, Turn};
 use crate::event::StepState;
 use crate::host::{
-    ClockSkew, Command, ConnectionCount, Facts, Hosts, Output, PathFacts, ReceiptKey, ReceiptStatus, TreeSize,
+    ClockSkew, Command, ConnectionCount, Facts, Hosts, Output, PathFacts, ReceiptKey, ReceiptStatus, TreeExtent,
+    TreeSize,
 };
 use crate::model::Host;
 use crate::outside::{Error, Kind};
@@ -102,7 +103,7 @@ impl Hosts for Caller {
         })
     }
 
-    async fn tree_size(&self, _: &Host, _: &str) -> Result<TreeSize, Error> {
+    async fn tree_size(&self, _: &Host, _: &str, _: TreeExtent) -> Result<TreeSize, Error> {
         Ok(TreeSize::default())
     }
 }

@@ -7,14 +7,42 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Remote;
-use crate::host::{ClockSkew, Command, FIRST_PIDS, Facts, Output, PathFacts, TreeSize};
+use crate::host::{ClockSkew, Command, FIRST_PIDS, Facts, Output, PathFacts, TreeExtent, TreeSize};
 use crate::model::Host;
 use crate::outside::{Error, Kind};
 use crate::text::escape;
 
-/// Arguments: paths. Answers one `key value` a line; the lines of a path start with its number.
+/// Filesystems that hold what the kernel makes up, as [`crate::copy`] leaves them out.
+const MADE_UP: [&str; 23] = [
+    "proc",
+    "sysfs",
+    "devtmpfs",
+    "devpts",
+    "cgroup",
+    "cgroup2",
+    "securityfs",
+    "debugfs",
+    "tracefs",
+    "pstore",
+    "bpf",
+    "configfs",
+    "efivarfs",
+    "mqueue",
+    "hugetlbfs",
+    "fusectl",
+    "binfmt_misc",
+    "selinuxfs",
+    "smackfs",
+    "rpc_pipefs",
+    "nsfs",
+    "nfsd",
+    "resctrl",
+];
+
+/// Arguments: filesystems that the kernel makes up, and paths. Answers one `key value` a line; the lines of a path start with its number.
 const SCRIPT: &str = r#"
 LC_ALL=C; export LC_ALL
+MADE_UP="$1"; shift
 say() { printf '%s %s\n' "$1" "$(printf %s "$2" | head -n 1)"; }
 say os "$(grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null)"
 say kernel "$(uname -sr)"
@@ -44,6 +72,8 @@ for p in "$@"; do
   real=$(cd -- "$p" 2>/dev/null && pwd -P)
   if [ -n "$real" ] && [ -r /proc/self/mountinfo ]; then
     say "$n.mounts" "$(cut -d ' ' -f 5 /proc/self/mountinfo | within "${real%/}" | grep -vxFc -- "$real")"
+    say "$n.made_up" "$(sed -n 's/^[^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) .* - \([^ ]*\) .*/\2 \1/p' /proc/self/mountinfo |
+      grep -E "^($MADE_UP) " | cut -d ' ' -f 2 | within "${real%/}" | grep -vxF -- "$real" | head -n 5 | tr '\n' '\t')"
     say "$n.layers" "$(sed -n 's/.*,upperdir=\([^,]*\).*/\1/p' /proc/self/mountinfo | within "${real%/}" | grep -c .)"
   fi
   n=$((n + 1))
@@ -54,13 +84,17 @@ say end yes
 /// Longest time that sizing a tree may take; beyond it the size stays unknown.
 const SIZING: Duration = Duration::from_secs(60);
 
-/// `$1` path. Uses what every host has, and stays on its file system. Answers the number of entries and the bytes of files.
-const SIZE: &str =
-    r#"nice find "$1" -xdev -printf '%y %s\n' | awk '{n++; if ($1 == "f") b += $2} END {printf "%d %.0f\n", n, b}'"#;
+/// `$1` path; what follows goes to `find`. Uses what every host has. Answers the number of entries and the bytes that their files take: of
+/// a sparse file what is allocated, of one that lies in its inode its length.
+const SIZE: &str = r#"
+root=$1; shift
+nice find -H "$root" "$@" -printf '%y %s %b\n' |
+  awk '{n++; if ($1 == "f") { a = $3 * 512; b += (a < $2 && (a > 0 || $2 > 4096)) ? a : $2 }} END {printf "%d %.0f\n", n, b}'"#;
 
 /// Looks at a host. `paths` are absolute or start with `~/`.
 pub async fn facts(remote: &dyn Remote, host: &Host, paths: &[String]) -> Result<Facts, Error> {
-    let command = Command { script: SCRIPT.to_owned(), args: paths.to_vec(), ..Command::default() };
+    let args = [MADE_UP.join("|")].into_iter().chain(paths.iter().cloned()).collect();
+    let command = Command { script: SCRIPT.to_owned(), args, ..Command::default() };
     let output = remote.run(host, &command).await?;
     let clock = clock_skew(remote, host).await?;
     parse(&output, paths, clock).map_err(|why| odd(host, &why))
@@ -156,8 +190,13 @@ fn path_facts(lines: &BTreeMap<&str, &str>, n: usize, path: &str) -> PathFacts {
         free_inodes: get("inodes").and_then(df_row).filter(|row| row.total > 0).map(|row| row.free),
         filesystem: get("filesystem").and_then(hex),
         mounts: get("mounts").and_then(|n| n.trim().parse().ok()),
+        made_up: get("made_up").map(listed).unwrap_or_default(),
         layers: get("layers").and_then(|n| n.trim().parse().ok()),
     }
+}
+
+fn listed(places: &str) -> Vec<String> {
+    places.split('\t').filter(|place| !place.is_empty()).map(|place| escape(place.as_bytes(), 300)).collect()
 }
 
 struct DfRow {
@@ -178,9 +217,16 @@ fn df_row(line: &str) -> Option<DfRow> {
 }
 
 /// Sizes a tree.
-pub async fn tree_size(remote: &dyn Remote, host: &Host, path: &str) -> Result<TreeSize, Error> {
-    let command =
-        Command { script: SIZE.to_owned(), args: vec![path.to_owned()], timeout: Some(SIZING), ..Command::default() };
+pub async fn tree_size(remote: &dyn Remote, host: &Host, path: &str, extent: TreeExtent) -> Result<TreeSize, Error> {
+    let mut args = vec![path.to_owned()];
+    match extent {
+        TreeExtent::OneFilesystem => args.push("-xdev".to_owned()),
+        TreeExtent::Mounts => {
+            let kinds = MADE_UP.iter().flat_map(|kind| ["-o", "-fstype", kind]).skip(1);
+            args.extend(["("].into_iter().chain(kinds).chain([")", "-prune", "-o"]).map(str::to_owned));
+        }
+    }
+    let command = Command { script: SIZE.to_owned(), args, timeout: Some(SIZING), ..Command::default() };
     let output = remote.run(host, &command).await?;
     let mut numbers = std::str::from_utf8(&output.stdout).unwrap_or_default().split_ascii_whitespace().map(str::parse);
     match (numbers.next(), numbers.next()) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Remote, connections, facts, receipt};
-use crate::host::{Command, ConnectionCount, Facts, Hosts, Output, ReceiptKey, ReceiptStatus, TreeSize};
+use crate::host::{Command, ConnectionCount, Facts, Hosts, Output, ReceiptKey, ReceiptStatus, TreeExtent, TreeSize};
 use crate::model::Host;
 use crate::outside::Error;
 
@@ -47,7 +47,7 @@ impl<R: Remote> Hosts for R {
         facts::facts(self, host, paths).await
     }
 
-    async fn tree_size(&self, host: &Host, path: &str) -> Result<TreeSize, Error> {
-        facts::tree_size(self, host, path).await
+    async fn tree_size(&self, host: &Host, path: &str, extent: TreeExtent) -> Result<TreeSize, Error> {
+        facts::tree_size(self, host, path, extent).await
     }
 }

@@ -7,6 +7,7 @@ pub mod directory;
 pub mod stream;
 
 use crate::fields::kinds::kinds;
+use crate::host::TreeExtent;
 use crate::model::finding::Finding;
 use crate::model::{Host, Side, Template};
 use crate::step::{Draft, Live, Moment};
@@ -76,8 +77,8 @@ pub struct Ask<'a> {
     pub side: Side,
     /// The path.
     pub path: &'a Template,
-    /// Whether what is below it is counted.
-    pub size: bool,
+    /// How far what is below it is counted; `None` for not at all.
+    pub size: Option<TreeExtent>,
 }
 
 /// Something that can go wrong with a state, whatever the hosts are like.

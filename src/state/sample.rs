@@ -46,7 +46,7 @@ impl StateKind for SampleState {
     }
 
     fn asks(&self) -> Vec<Ask<'_>> {
-        vec![Ask { side: Side::Target, path: &self.path, size: false }]
+        vec![Ask { side: Side::Target, path: &self.path, size: None }]
     }
 
     fn risks(&self) -> Vec<Risk> {

@@ -10,7 +10,9 @@ use migrate::copy::fs::listing::FileTime;
 use migrate::copy::fs::metadata::Metadata;
 use migrate::copy::wire::frame::PREAMBLE;
 use migrate::copy::wire::frame::{Frame, MAX_BODY, OutFrame, Route, VERSION};
-use migrate::copy::wire::request::{Begin, CloseFile, FileBatch, NewNode, Node, OpenFile, Request, SmallFile};
+use migrate::copy::wire::request::{
+    Base, Begin, CloseFile, FileBatch, Move, NewNode, Node, OpenFile, Request, SmallFile,
+};
 use migrate::copy::wire::response::Response;
 use tempfile::TempDir;
 
@@ -29,6 +31,10 @@ impl Victim {
         fs::create_dir_all(dir.path().join("root")).unwrap();
         fs::create_dir_all(dir.path().join("outside")).unwrap();
         fs::write(dir.path().join("outside/secret"), b"untouched").unwrap();
+        Self::open(dir, delete, None)
+    }
+
+    fn open(dir: TempDir, delete: bool, generation: Option<[u8; 16]>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_migrate"));
         command.args(["agent", "receive", "--job", "attack", "--work"]).arg(dir.path().join("work"));
         command.arg("--root").arg(dir.path().join("root"));
@@ -40,9 +46,18 @@ impl Victim {
         let mut preamble = [0; PREAMBLE.len()];
         std::io::Read::read_exact(&mut stdout, &mut preamble).unwrap();
         let mut victim = Self { dir, child, stdin, stdout };
-        let begin = Begin { version: VERSION, generation: None, next: [1; 16], exclude: vec![], read_only: false };
-        assert!(matches!(victim.ask(&Request::Begin(begin), vec![]), Some(Response::Ready(_))));
+        let ready = victim.ask(&Request::Begin(begin(generation)), vec![]);
+        assert!(matches!(ready, Some(Response::Ready(ready)) if ready.trusted == generation.is_some()));
         victim
+    }
+
+    /// The next session, which finds the root as this one leaves it.
+    fn again(mut self, delete: bool) -> Self {
+        assert!(matches!(self.ask(&Request::FinishPass { exact: true }, vec![]), Some(Response::PassFinished)));
+        drop(self.stdin.take());
+        assert!(self.child.wait().unwrap().success());
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        Self::open(dir, delete, Some([1; 16]))
     }
 
     fn root(&self) -> PathBuf {
@@ -86,6 +101,18 @@ impl Drop for Victim {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+fn begin(generation: Option<[u8; 16]>) -> Begin {
+    Begin {
+        version: VERSION,
+        generation,
+        next: [1; 16],
+        exclude: vec!["/excluded".to_owned()],
+        one_filesystem: false,
+        inexact_times: false,
+        read_only: false,
     }
 }
 
@@ -279,10 +306,7 @@ fn malformed_streams_end_the_agent_without_a_trace() {
             "an end of nothing",
             frame(&Request::CloseFile(CloseFile { seq: 1, file: 9, parts: 0, size: 1, meta: None }), b""),
         ),
-        ("beginning twice", {
-            let begin = Begin { version: VERSION, generation: None, next: [1; 16], exclude: vec![], read_only: false };
-            frame(&Request::Begin(begin), b"")
-        }),
+        ("beginning twice", frame(&Request::Begin(begin(None)), b"")),
     ];
     for cut in [1, 15, 16, 17, whole.len() - 1] {
         streams.push(("cut", whole[..cut].to_vec()));
@@ -301,7 +325,10 @@ fn malformed_streams_end_the_agent_without_a_trace() {
 #[test]
 fn a_part_beyond_the_end_of_all_files_is_refused() {
     let mut victim = Victim::start(true);
-    victim.send(&Request::OpenFile(OpenFile { file: 1, dir: vec![], name: b"big".to_vec(), patch: false }), vec![]);
+    victim.send(
+        &Request::OpenFile(OpenFile { file: 1, dir: vec![], name: b"big".to_vec(), patch: false }),
+        vec![],
+    );
     victim.send(&Request::FilePart { file: 1, offset: u64::MAX - 2 }, b"evil".to_vec());
     let answer = victim.ask(
         &Request::CloseFile(CloseFile { seq: 1, file: 1, parts: 1, size: 4, meta: Some(meta(0o100_600)) }),

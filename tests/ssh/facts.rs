@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use migrate::copy::watch::{ExpectedScan, WATCHING, expected_scan};
-use migrate::host::Hosts;
+use migrate::host::{Hosts, TreeExtent};
 
 use super::*;
 
@@ -69,6 +69,58 @@ async fn what_facts_promise_of_a_watch_is_what_it_says_when_it_starts() {
     // What only a pass finds out.
     let all = lab.pool.facts(&lab.host, &["/".to_owned(), "/dev".to_owned()]).await.unwrap();
     assert!(all.paths.iter().all(|path| path.mounts > Some(0)), "{:?}", all.paths);
+}
+
+/// Something mounted, until it is dropped; `None` where this test may not mount.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn new(kind: &str, at: std::path::PathBuf) -> Option<Self> {
+        std::fs::create_dir_all(&at).unwrap();
+        let mounted = Command::new("mount").args(["-t", kind, kind]).arg(&at).stderr(Stdio::null()).status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(at))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_tree_is_sized_behind_a_symlink_and_by_what_its_files_take() {
+    let lab = lab();
+    let dir = lab.dir.path().join("vol 1");
+    std::fs::create_dir(&dir).unwrap();
+    let sparse = std::fs::File::create(dir.join("lastlog")).unwrap();
+    sparse.set_len(500 << 30).unwrap();
+    (&sparse).write_all(b"one block").unwrap();
+    sparse.sync_all().unwrap();
+    std::fs::File::create(dir.join("all hole")).unwrap().set_len(1 << 30).unwrap();
+    std::fs::write(dir.join("small"), [1; 10]).unwrap();
+    let link = lab.dir.path().join("link");
+    std::os::unix::fs::symlink("vol 1", &link).unwrap();
+    let size = async |path: &std::path::Path, extent| {
+        lab.pool.tree_size(&lab.host, path.to_str().unwrap(), extent).await.unwrap()
+    };
+    for path in [&dir, &link] {
+        let got = size(path, TreeExtent::Mounts).await;
+        assert_eq!(got.entries, 4, "{path:?}");
+        assert!((10..1 << 20).contains(&got.bytes), "{path:?}: {got:?}");
+    }
+    let (proc, volume) = (Mounted::new("proc", dir.join("proc")), Mounted::new("tmpfs", dir.join("volume")));
+    if proc.is_none() || volume.is_none() {
+        println!("skipped: cannot mount here");
+        return;
+    }
+    std::fs::write(dir.join("volume/inside"), [1; 8192]).unwrap();
+    let (all, one) = (size(&link, TreeExtent::Mounts).await, size(&link, TreeExtent::OneFilesystem).await);
+    // The volume and what is in it; nothing of what the kernel makes up.
+    assert_eq!(all.entries, 6, "{all:?}");
+    assert!(one.bytes + 8192 <= all.bytes, "{one:?} {all:?}");
+    let facts = lab.pool.facts(&lab.host, &[link.to_str().unwrap().to_owned()]).await.unwrap();
+    assert_eq!(facts.paths[0].made_up, [dir.canonicalize().unwrap().join("proc").to_str().unwrap()]);
 }
 
 #[tokio::test]

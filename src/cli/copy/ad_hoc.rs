@@ -75,6 +75,8 @@ impl AdHocCopy {
                 delete: args.delete,
                 allow_empty: args.allow_empty,
                 allow_moved: args.allow_moved,
+                one_filesystem: args.one_filesystem,
+                allow_inexact_times: args.allow_inexact_times,
                 owners: args.owners.into(),
             },
             bandwidth: args.bwlimit,

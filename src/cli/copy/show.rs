@@ -186,8 +186,12 @@ fn summary(report: &PassReport) -> String {
         0 => String::new(),
         n => format!("; {} changed while being read", text::grouped(n)),
     };
+    let left_out = match report.left_out.as_slice() {
+        [] => String::new(),
+        mounted => format!("; left out what is mounted on {}", mounted.join(", ")),
+    };
     format!(
-        "sent {} ({}) of {} ({}), removed {}, in {} ({}/s); {}{nameless}{unsettled}",
+        "sent {} ({}) of {} ({}), removed {}, in {} ({}/s); {}{nameless}{unsettled}{left_out}",
         text::count(report.files_sent, "file"),
         text::bytes(report.bytes_sent),
         text::entries(report.entries),
@@ -235,13 +239,14 @@ mod tests {
             deleted: 3,
             unsettled: 1,
             nameless: 0,
+            left_out: vec!["jail/proc".to_owned()],
             looked: ScanMode::Watched,
             millis: 2000,
             way: DataRoute::Direct,
         };
         assert_eq!(
             summary(&report),
-            "sent 12 files (4.0 MiB) of 1,204 entries (3.0 GiB), removed 3, in 2 s (2.0 MiB/s); watched; 1 changed while being read"
+            "sent 12 files (4.0 MiB) of 1,204 entries (3.0 GiB), removed 3, in 2 s (2.0 MiB/s); watched; 1 changed while being read; left out what is mounted on jail/proc"
         );
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::copy::fs::listing::{Entries, Entry};
 use crate::copy::wire::response::Sum;
 
-const MAGIC: &[u8; 8] = b"migrdig1";
+const MAGIC: &[u8; 8] = b"migrdig2";
 const SUM: usize = 32;
 
 /// What a record is of; under another key it is worth nothing.

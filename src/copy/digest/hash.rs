@@ -4,10 +4,11 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::Stat;
+use rustix::fs::{SeekFrom, Stat, fstat};
 use rustix::io::Errno;
 
 use crate::copy::failure::Side;
+use crate::copy::fs::file::read_full;
 use crate::copy::fs::filter::Filter;
 use crate::copy::fs::listing::Entry;
 use crate::copy::fs::path::TempNames;
@@ -38,27 +39,77 @@ pub struct TreeHasher<'a> {
 }
 
 impl TreeHasher<'_> {
-    /// BLAKE3 of a part of an open file, read piece by piece.
+    /// BLAKE3 of a part of an open file, read piece by piece. Of pieces that are all zeros only the place counts, whether they are holes
+    /// on this side or not: holes are not read.
     pub fn hash_range(&self, fd: &OwnedFd, from: u64, len: u64, buffer: &mut Vec<u8>) -> rustix::io::Result<[u8; 32]> {
         buffer.resize(READ, 0);
-        let mut hash = blake3::Hasher::new();
+        let mut holes = Holes::of(fd)?;
+        let (mut hash, mut zeros) = (blake3::Hasher::new(), Vec::new());
         let mut at = from;
         while at < from + len {
             if !(self.leave)() {
                 return Err(Errno::CANCELED);
             }
             let want = usize::try_from(from + len - at).unwrap_or(READ).min(READ);
-            let read = match rustix::io::pread(fd, buffer.get_mut(..want).unwrap_or_default(), at) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(Errno::INTR) => continue,
-                Err(e) => return Err(e),
-            };
-            hash.update(buffer.get(..read).unwrap_or_default());
+            if let Some(hole) = holes.at(fd, at, want as u64)? {
+                zeros.push(1);
+                at += hole;
+                continue;
+            }
+            let read = read_full(fd, buffer.get_mut(..want).unwrap_or_default(), at)?;
+            let piece = buffer.get(..read).unwrap_or_default();
+            if piece.is_empty() {
+                break;
+            }
+            let is_zero = is_zero(piece);
+            zeros.push(u8::from(is_zero));
+            if !is_zero {
+                hash.update(piece);
+            }
             at += read as u64;
         }
+        hash.update(&zeros);
         Ok(*hash.finalize().as_bytes())
     }
+}
+
+/// Where a file has no data.
+struct Holes {
+    /// Its length; 0 for a file that has no holes.
+    size: u64,
+    /// Where the next data is.
+    data: u64,
+}
+
+impl Holes {
+    fn of(fd: &OwnedFd) -> rustix::io::Result<Self> {
+        let st = fstat(fd)?;
+        let (size, blocks) = (u64::try_from(st.st_size).unwrap_or(0), u64::try_from(st.st_blocks).unwrap_or(0));
+        Ok(Self { size: if blocks.saturating_mul(512) < size { size } else { 0 }, data: 0 })
+    }
+
+    /// The length of the piece of `want` bytes at `at`, if all of it is a hole.
+    fn at(&mut self, fd: &OwnedFd, at: u64, want: u64) -> rustix::io::Result<Option<u64>> {
+        if at >= self.size {
+            return Ok(None);
+        }
+        if self.data <= at {
+            self.data = match rustix::fs::seek(fd, SeekFrom::Data(at)) {
+                Ok(data) => data,
+                Err(Errno::NXIO) => u64::MAX,
+                // Nobody knows.
+                Err(Errno::INVAL) => at,
+                Err(e) => return Err(e),
+            };
+        }
+        let piece = want.min(self.size - at);
+        Ok((self.data >= at + piece).then_some(piece))
+    }
+}
+
+fn is_zero(piece: &[u8]) -> bool {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    piece.chunks(ZEROS.len()).all(|part| ZEROS.get(..part.len()) == Some(part))
 }
 
 /// A directory whose digests are known.
@@ -96,4 +147,49 @@ pub fn join_tail(content: &[u8; 32], digest: &Sum) -> Sum {
     let mut joined = *content;
     joined.iter_mut().zip(digest).skip(24).for_each(|(to, from)| *to = *from);
     joined
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn holes_count_as_the_zeros_that_they_are_and_their_places_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::open(dir.path()).unwrap();
+        let (filter, temp) = (Filter::new(&[]).unwrap(), TempNames::of_job("j"));
+        let (side, leave) = (Side::Source, || true);
+        let hasher = TreeHasher {
+            tree: &tree,
+            side,
+            filter: &filter,
+            temp: &temp,
+            privileged: false,
+            leave: &leave,
+            owners: None,
+        };
+        let size = 5 * READ as u64 + 77;
+        let hash = |written: &[u64], sparse: bool| {
+            let file = File::create_new(dir.path().join("f")).unwrap();
+            match sparse {
+                true => file.set_len(size).unwrap(),
+                false => file.write_all_at(&vec![0; size as usize], 0).unwrap(),
+            }
+            written.iter().for_each(|at| file.write_all_at(b"x", *at).unwrap());
+            file.sync_all().unwrap();
+            let fd = File::open(dir.path().join("f")).unwrap().into();
+            std::fs::remove_file(dir.path().join("f")).unwrap();
+            let whole = hasher.hash_range(&fd, 0, u64::MAX / 2, &mut Vec::new()).unwrap();
+            let end = hasher.hash_range(&fd, 4 * READ as u64, 8 << 20, &mut Vec::new()).unwrap();
+            (whole, end)
+        };
+        for written in [&[][..], &[0], &[size - 1], &[3 * READ as u64 + 5, size - 1]] {
+            assert_eq!(hash(written, true), hash(written, false), "{written:?}");
+        }
+        assert_ne!(hash(&[0], true).0, hash(&[READ as u64], true).0, "the same byte elsewhere");
+        assert_ne!(hash(&[], true).0, hash(&[0], true).0);
+    }
 }

@@ -7,6 +7,12 @@ use rustix::fs::{FileType, Stat};
 
 use super::path;
 
+/// Which filesystem something is on.
+#[allow(clippy::unnecessary_cast, reason = "its width differs between architectures")]
+pub fn dev_of(st: &Stat) -> u64 {
+    st.st_dev as u64
+}
+
 /// Seconds and nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
 pub struct FileTime {
@@ -14,6 +20,40 @@ pub struct FileTime {
     pub sec: i64,
     /// Nanoseconds within the second.
     pub nsec: u32,
+}
+
+/// Last seconds that filesystems can keep: 32 bits signed and unsigned, 34 bits (ext4), the end of FAT's calendar, xfs.
+const LAST: [i64; 5] = [0x7fff_ffff, 0xffff_ffff, 0x3_7fff_ffff, 4_354_819_198, 16_299_260_424];
+/// First seconds.
+const FIRST: [i64; 3] = [-0x8000_0000, 0, 315_532_800];
+/// Units in nanoseconds to which filesystems round down, the last of them two seconds.
+const UNITS: [i128; 7] = [100, 1_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 2_000_000_000];
+
+impl FileTime {
+    /// Whether a filesystem that cannot keep this time may make that one of it: rounded down, or the nearest that it can keep.
+    pub fn may_be_kept_as(&self, kept: Self) -> bool {
+        let nanos = |time: &Self| i128::from(time.sec) * 1_000_000_000 + i128::from(time.nsec);
+        let (wanted, have) = (nanos(self), nanos(&kept));
+        let clamped = wanted > have && LAST.contains(&kept.sec) || wanted < have && FIRST.contains(&kept.sec);
+        clamped || UNITS.iter().any(|unit| wanted - wanted.rem_euclid(*unit) == have)
+    }
+}
+
+impl std::fmt::Display for FileTime {
+    /// `2038-01-19 03:14:07.000000000 UTC`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (days, second) = (self.sec.div_euclid(86_400), self.sec.rem_euclid(86_400));
+        // Eras of 400 years that begin in March, so that the leap day is the last of its year.
+        let shifted = i128::from(days) + 719_468;
+        let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let of_year = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * of_year + 2) / 153;
+        let (date, month) = (of_year - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+        let year = year + era * 400 + i128::from(month <= 2);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{date:02} {hour:02}:{minute:02}:{second:02}.{:09} UTC", self.nsec)
+    }
 }
 
 /// Bytes of a listing in one frame.
@@ -31,6 +71,8 @@ pub const MOUNT: u8 = 8;
 pub const FOREIGN: u8 = 16;
 /// The target has it and the source does not: it was not to be removed.
 pub const GONE: u8 = 32;
+/// Another filesystem is mounted on the directory, and what is in that is not carried.
+pub const LEFT_OUT: u8 = 64;
 /// An entry with any of these has to be looked at again, whatever happens to it.
 pub const RECHECK: u8 = DIRTY | FOREIGN | GONE;
 
@@ -39,7 +81,7 @@ pub const RECHECK: u8 = DIRTY | FOREIGN | GONE;
 pub struct Entry<'a> {
     /// Its name.
     pub name: &'a [u8],
-    /// [`DIRTY`], [`LINKED`], [`BLOCKS`], [`MOUNT`], [`FOREIGN`], [`GONE`].
+    /// [`DIRTY`], [`LINKED`], [`BLOCKS`], [`MOUNT`], [`FOREIGN`], [`GONE`], [`LEFT_OUT`].
     pub flags: u8,
     /// Type and permissions.
     pub mode: u32,
@@ -274,6 +316,37 @@ fn take_stamp(bytes: &mut &[u8]) -> Option<FileTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_shown_as_people_write_them() {
+        for (sec, shown) in [
+            (0, "1970-01-01 00:00:00"),
+            (0x7fff_ffff, "2038-01-19 03:14:07"),
+            (-1, "1969-12-31 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (16_299_260_424, "2486-07-02 20:20:24"),
+            (-2_203_891_200, "1900-03-01 00:00:00"),
+        ] {
+            assert_eq!(FileTime { sec, nsec: 5 }.to_string(), format!("{shown}.000000005 UTC"));
+        }
+    }
+
+    #[test]
+    fn only_what_a_filesystem_may_have_made_of_a_time_is_taken_for_it() {
+        let of = |sec, nsec| FileTime { sec, nsec };
+        for (wanted, kept, may) in [
+            (of(100, 123_456_789), of(100, 0), true),
+            (of(100, 123_456_789), of(100, 123_456_700), true),
+            (of(101, 5), of(100, 0), true),
+            (of(2_209_089_845, 6), of(0x7fff_ffff, 0), true),
+            (of(-9_999_999_999, 0), of(-0x8000_0000, 0), true),
+            (of(100, 5), of(101, 0), false),
+            (of(100, 123_456_789), of(100, 123_456_788), false),
+            (of(2_209_089_845, 6), of(1_700_000_000, 0), false),
+        ] {
+            assert_eq!(wanted.may_be_kept_as(kept), may, "{wanted} as {kept}");
+        }
+    }
     use proptest::prelude::*;
 
     fn entry(name: &[u8], size: u64) -> Entry<'_> {

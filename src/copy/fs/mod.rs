@@ -7,6 +7,7 @@ pub mod file;
 pub mod filter;
 pub mod listing;
 pub mod metadata;
+mod mounts;
 pub mod path;
 pub mod sync_point;
 pub mod tree;

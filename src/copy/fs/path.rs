@@ -2,6 +2,8 @@
 //!
 //! Owns what a name may be and the names of temporary files. Must never accept `..`, an absolute path, an empty component or NUL.
 
+use std::collections::BTreeSet;
+
 /// A name, or a path below the root.
 pub type RelativePath = Vec<u8>;
 
@@ -41,6 +43,15 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
         Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
         None => (&[], path),
     }
+}
+
+/// Whether `path` is one of these or below one.
+pub fn is_below(path: &[u8], tops: &BTreeSet<Vec<u8>>) -> bool {
+    if tops.is_empty() {
+        return false;
+    }
+    let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).chain([path.len()]);
+    ends.filter_map(|end| path.get(..end)).any(|top| tops.contains(top))
 }
 
 /// Names under which a job writes what is not complete yet. No other job uses the same.

@@ -36,18 +36,29 @@ pub struct Tree {
     root: Arc<OwnedFd>,
     cache: Mutex<HashMap<Vec<u8>, Arc<OwnedFd>>>,
     execution: Execution,
+    one_filesystem: bool,
 }
 
 impl Tree {
     /// Opens the root, which the operator named: a symlink there is followed.
     pub fn open(root: &Path) -> Result<Self> {
         let fd = rustix::fs::openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root: Arc::new(fd), cache: Mutex::default(), execution: Execution::default() })
+        Ok(Self { root: Arc::new(fd), cache: Mutex::default(), execution: Execution::default(), one_filesystem: false })
     }
 
     /// The same, with work on it carried out in another way.
     pub fn executed(self, execution: Execution) -> Self {
         Self { execution, ..self }
+    }
+
+    /// The same, without what is on other filesystems than the root if `one_filesystem`.
+    pub fn bounded(self, one_filesystem: bool) -> Self {
+        Self { one_filesystem, ..self }
+    }
+
+    /// Whether only what is on the root's filesystem belongs to it.
+    pub fn is_one_filesystem(&self) -> bool {
+        self.one_filesystem
     }
 
     /// How many threads share the work.

@@ -9,7 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, RawDir, fstat, statat};
 use rustix::io::Errno;
 
-use super::listing::{Entry, MOUNT};
+pub use super::listing::dev_of;
+use super::listing::{Entry, LEFT_OUT, MOUNT};
+use super::mounts::is_made_up;
 use super::path;
 use super::tree::{Tree, open_dir};
 use crate::copy::failure::{Failure, Side};
@@ -136,7 +138,7 @@ impl Worker<'_> {
         }
         let found = self.entries(task, &fd, dev)?;
         let mut subdirectories = Vec::new();
-        for at in found.order.iter().filter(|at| at.is_dir) {
+        for at in found.order.iter().filter(|at| at.is_entered) {
             let name = found.name(at);
             let path = path::join(&task.path, name);
             subdirectories.push(PendingDir { parent: Some(Arc::clone(&fd)), name: name.to_vec(), path });
@@ -173,7 +175,7 @@ impl Worker<'_> {
                 continue;
             }
             if entry.is_dir() && dev_of(&st) != dev {
-                entry.flags |= MOUNT;
+                entry.flags |= mounted(self.tree, fd.as_fd(), entry.name);
             }
             found.push(&entry);
         }
@@ -182,10 +184,14 @@ impl Worker<'_> {
     }
 }
 
-/// Which filesystem something is on.
-#[allow(clippy::unnecessary_cast, reason = "its width differs between architectures")]
-pub fn dev_of(st: &rustix::fs::Stat) -> u64 {
-    st.st_dev as u64
+/// The flags of a directory on which another filesystem is mounted.
+fn mounted(tree: &Tree, parent: BorrowedFd<'_>, name: &[u8]) -> u8 {
+    match tree.is_one_filesystem() {
+        // It may come and go: there is nothing in it that could be lost.
+        _ if is_made_up(parent, name) => LEFT_OUT,
+        true => MOUNT | LEFT_OUT,
+        false => MOUNT,
+    }
 }
 
 /// Encoded entries in the order in which the kernel gave them, and where each is: in the order of names once they are sorted.
@@ -202,11 +208,13 @@ struct PackedEntry {
     end: u32,
     name: u32,
     name_len: u16,
-    is_dir: bool,
+    /// Whether what is in it belongs to the tree.
+    is_entered: bool,
 }
 
 impl DirEntries {
     fn push(&mut self, entry: &Entry<'_>) {
+        let is_entered = entry.is_dir() && entry.flags & LEFT_OUT == 0;
         let begin = self.packed.len();
         entry.encode(&mut self.packed);
         let name_len = entry.name.len();
@@ -214,7 +222,7 @@ impl DirEntries {
         let places = (u32::try_from(begin), u32::try_from(self.packed.len()), u32::try_from(name), name_len.try_into());
         // 4 GiB are some 80 million entries of one directory.
         if let (Ok(begin), Ok(end), Ok(name), Ok(name_len)) = places {
-            self.order.push(PackedEntry { begin, end, name, name_len, is_dir: entry.is_dir() });
+            self.order.push(PackedEntry { begin, end, name, name_len, is_entered });
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, fstat};
 
 use super::target::{Dir, Target, failed};
 use crate::copy::failure::{Failure, Side};
@@ -88,7 +88,8 @@ fn creation_mode_in(target: &Target, dir: &Dir, meta: &Metadata) -> Mode {
 
 fn attributes(target: &Target, dir: &Dir, fd: &OwnedFd, meta: &Metadata, path: &[u8]) -> Result<(), Failure> {
     let apply = if dir.plain { apply_fresh } else { apply };
-    apply(fd.as_fd(), meta, target.rights).map_err(|step| step_failed(step, path))
+    apply(fd.as_fd(), meta, target.rights).map_err(|step| step_failed(step, path))?;
+    target.check_time(meta, fstat(fd), path)
 }
 
 /// Writes all of `data` at `offset`.

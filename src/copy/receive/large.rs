@@ -142,6 +142,7 @@ impl TempFile {
     fn complete(&self, target: &Target, size: u64, meta: &Metadata) -> Result<(), Failure> {
         rustix::fs::ftruncate(&self.fd, size).map_err(|e| failed("set the length of", &self.path, e))?;
         apply(self.fd.as_fd(), meta, target.rights).map_err(|step| step_failed(step, &self.path))?;
+        target.check_time(meta, fstat(&self.fd), &self.path)?;
         target.publish(&self.dir, &self.temp, &self.name, &self.path)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, FileType, Mode, linkat, mknodat, statat, symlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, fstat, linkat, mknodat, statat, symlinkat};
 use rustix::io::Errno;
 
 use super::files::step_failed;
@@ -21,7 +21,8 @@ pub fn make_all(target: &Target, items: &[NewNode]) -> Result<Vec<(u32, Failure)
 pub fn settle_all(target: &Target, dirs: &[(RelativePath, Metadata)]) -> Result<Vec<(u32, Failure)>, Failure> {
     each(dirs, |(path, meta)| {
         let dir = target.dir(path)?;
-        apply(dir.fd.as_fd(), meta, target.rights).map_err(|step| step_failed(step, path))
+        apply(dir.fd.as_fd(), meta, target.rights).map_err(|step| step_failed(step, path))?;
+        target.check_time(meta, fstat(&dir.fd), path)
     })
 }
 
@@ -93,5 +94,6 @@ fn special(parent: &Dir, temp: &[u8], rdev: u64, meta: &Metadata, path: &[u8]) -
 }
 
 fn attributes(target: &Target, parent: &Dir, temp: &[u8], meta: &Metadata, path: &[u8]) -> Result<(), Failure> {
-    apply_named(parent.fd.as_fd(), temp, meta, target.rights).map_err(|step| step_failed(step, path))
+    apply_named(parent.fd.as_fd(), temp, meta, target.rights).map_err(|step| step_failed(step, path))?;
+    target.check_time(meta, statat(&parent.fd, temp, AtFlags::SYMLINK_NOFOLLOW), path)
 }

@@ -110,7 +110,7 @@ impl<'a> Session<'a> {
             return Err(Failure::fatal(Side::Target, "the agents on the two hosts are of different versions"));
         }
         let filter = Filter::new(&begin.exclude).map_err(|e| Failure::protocol(Side::Source, e))?;
-        let tree = open_root(permit, begin.read_only)?;
+        let tree = open_root(permit, begin.read_only)?.bounded(begin.one_filesystem);
         let rights = Privileges::of_process();
         let marker = match begin.read_only {
             true => None,
@@ -119,7 +119,9 @@ impl<'a> Session<'a> {
         let known = marker.as_ref().and_then(Marker::generation);
         let trusted = known.is_some() && known == begin.generation;
         let ready = ready(&tree, rights, trusted)?;
-        let target = Target::new(tree, TempNames::of_job(&permit.job), rights, filter, permit.delete).trusted(trusted);
+        let target = Target::new(tree, TempNames::of_job(&permit.job), rights, filter, permit.delete)
+            .trusted(trusted)
+            .with_inexact_times(begin.inexact_times);
         responses.send(&Response::Ready(ready), Vec::new())?;
         Ok(Self {
             permit,

@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{AtFlags, Mode, OFlags, fstat, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::fs::filter::Filter;
-use crate::copy::fs::metadata::{Privileges, has_default_acl};
+use crate::copy::fs::listing::Entry;
+use crate::copy::fs::metadata::{Metadata, Privileges, has_default_acl};
 use crate::copy::fs::path::{self, TempNames};
 use crate::copy::fs::tree::{Tree, open_dir};
 
@@ -40,6 +41,7 @@ pub struct Target {
     pub filter: Filter,
     may_delete: bool,
     trusted: bool,
+    inexact_times: bool,
     open: Mutex<HashMap<Vec<u8>, Dir>>,
     /// Directories that were closed even to their owner, with the mode to give back.
     opened_up: Mutex<Vec<(Vec<u8>, Mode)>>,
@@ -57,6 +59,7 @@ impl Target {
             filter,
             may_delete,
             trusted: false,
+            inexact_times: false,
             open: Mutex::default(),
             opened_up: Mutex::default(),
             leftovers: Mutex::default(),
@@ -66,6 +69,25 @@ impl Target {
     /// Whether nobody but this job wrote there since its last pass.
     pub fn trusted(self, trusted: bool) -> Self {
         Self { trusted, ..self }
+    }
+
+    /// Whether times that the filesystem cannot keep may be kept as it does.
+    pub fn with_inexact_times(self, inexact_times: bool) -> Self {
+        Self { inexact_times, ..self }
+    }
+
+    /// Refuses an entry whose time, as it was read back after it was set, is another.
+    pub fn check_time(&self, set: &Metadata, now: rustix::io::Result<Stat>, path: &[u8]) -> Result<(), Failure> {
+        let now = now.map_err(|e| failed("look at", path, e))?;
+        let became = Entry::of_stat(b"", &now).mtime;
+        if self.inexact_times || became == set.mtime {
+            return Ok(());
+        }
+        let what =
+            format!("the target's filesystem cannot keep the time of {}: {} became {became}", show(path), set.mtime);
+        let hint = "choose a filesystem that can (xfs with bigtime=1, ext4 with inodes of 256 bytes), or say `allow_inexact_times: true` in \
+                    the plan (`migrate copy --allow-inexact-times`)";
+        Err(Failure::fatal(Side::Target, what).hint(hint))
     }
 
     /// Whether nobody but this job wrote there since its last pass.

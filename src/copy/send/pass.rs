@@ -18,16 +18,18 @@ use super::transfer::context::Transfer;
 use super::transfer::next_manifest::NextManifest;
 use super::transfer::results::EntryResults;
 use super::verify::checksum::by_content;
-use crate::copy::failure::{Failure, Side};
+use crate::copy::failure::{Failure, Side, show};
 use crate::copy::job::{PassReport, ScanMode};
 use crate::copy::manifest::blocks::Store;
 use crate::copy::manifest::format::Header;
 use crate::copy::manifest::full::Manifest;
-use crate::copy::wire::frame::VERSION;
 use crate::copy::wire::request::{Begin, Request};
 use crate::copy::wire::response::Response;
 use crate::copy::wire::task::TreeTask;
 use crate::text;
+
+/// Mounted filesystems that are named.
+const LEFT_OUT_SHOWN: usize = 20;
 
 /// Everything that a pass works with.
 pub struct Pass<'a> {
@@ -44,8 +46,7 @@ impl Pass<'_> {
     pub fn run(&self, seen: Survey) -> Result<PassReport, Failure> {
         let Survey { start, work, rules, source, volume, known, found, generation, watch, mut looked } = seen;
         let next = new_generation()?;
-        let exclude = self.task.rules.exclude.clone();
-        let ready = self.link.begin(Begin { version: VERSION, generation, next, exclude, read_only: false })?;
+        let ready = self.link.begin(Begin::of(self.task, generation, next, false))?;
         let sends = found.as_ref().filter(|_| ready.trusted).map(|found| (found, &known));
         let nameless = owners::agree(self.task, &source, sends, self.link)?;
         let (known, found) = match found {
@@ -61,7 +62,7 @@ impl Pass<'_> {
                     }
                     known => known,
                 };
-                let known = listing::ask(self.link, &known, ready.privileged)?;
+                let known = listing::ask(self.task, self.link, &known, ready.privileged)?;
                 let known = by_content(self.task, &source, &work, self.link, known, &ready)?;
                 self.ledger.restart();
                 let found = source.scan(&known, self.ledger)?;
@@ -156,6 +157,7 @@ impl Pass<'_> {
             bytes_sent,
             deleted: self.ledger.deleted(),
             unsettled: self.ledger.unsettled.load(Ordering::Relaxed),
+            left_out: found.left_out.iter().take(LEFT_OUT_SHOWN).map(|path| show(path)).collect(),
             looked,
             millis: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
             ..PassReport::default()

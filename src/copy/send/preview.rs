@@ -16,12 +16,11 @@ use super::target::{listing, owners};
 use super::verify::checksum::by_content;
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::fs::filter::Filter;
-use crate::copy::fs::path::{self, TempNames};
+use crate::copy::fs::path;
 use crate::copy::fs::tree::Execution;
 use crate::copy::job::Preview;
 use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::full::Manifest;
-use crate::copy::wire::frame::VERSION;
 use crate::copy::wire::request::Begin;
 use crate::copy::wire::task::TreeTask;
 
@@ -31,7 +30,7 @@ const SHOWN: usize = 1000;
 /// Compares both sides as a pass does. Where there is no `target` yet, everything would be sent.
 pub fn preview(task: &TreeTask, target: bool, work: &Path, link: &Link, ledger: &Ledger) -> Result<Preview, Failure> {
     let filter = Filter::new(&task.rules.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
-    let source = Source::open(&task.from, filter, TempNames::of_job(&task.job), &Execution::default())?;
+    let source = Source::open(task, filter, &Execution::default())?;
     let work = work.join("jobs").join(&task.job);
     let header = Delta::current(&work.join("manifest")).ok().flatten().map(|current| current.header);
     mounts::same_volume(task, &source, header.filter(|header| header.rules == rules(task)).as_ref(), &work)?;
@@ -55,10 +54,9 @@ fn ask(task: &TreeTask, source: &Source, work: &Path, link: &Link) -> Result<Bas
         // A record that cannot be read is none: then more is compared.
         false => Manifest::load(&work.join("manifest"), &rules(task)).unwrap_or_default(),
     };
-    let (next, exclude) = (new_generation()?, task.rules.exclude.clone());
-    let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;
+    let ready = link.begin(Begin::of(task, None, new_generation()?, true))?;
     owners::agree(task, source, None, link)?;
-    let known = listing::ask(link, &Baseline::Manifest(manifest), ready.privileged)?;
+    let known = listing::ask(task, link, &Baseline::Manifest(manifest), ready.privileged)?;
     // What a comparison remembers it also writes down.
     let task = TreeTask { fresh: true, ..task.clone() };
     by_content(&task, source, work, link, known, &ready)

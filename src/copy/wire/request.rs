@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::copy::fs::metadata::Metadata;
 use crate::copy::fs::path::RelativePath;
 use crate::copy::manifest::format::Generation;
+use crate::copy::wire::frame::VERSION;
+use crate::copy::wire::task::TreeTask;
 
 /// A request of the sending agent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -131,8 +133,28 @@ pub struct Begin {
     pub next: Generation,
     /// Patterns whose matches on the target are left alone.
     pub exclude: Vec<String>,
+    /// Whether what is on other filesystems than the root is left alone.
+    pub one_filesystem: bool,
+    /// Whether times that the filesystem cannot keep may be kept as it does.
+    pub inexact_times: bool,
     /// Whether anything will be written.
     pub read_only: bool,
+}
+
+impl Begin {
+    /// A session about a tree, which is in the state `generation` and will be in `next`.
+    pub fn of(task: &TreeTask, generation: Option<Generation>, next: Generation, read_only: bool) -> Self {
+        let rules = &task.rules;
+        Self {
+            version: VERSION,
+            generation,
+            next,
+            exclude: rules.exclude.clone(),
+            one_filesystem: rules.one_filesystem,
+            inexact_times: rules.allow_inexact_times,
+            read_only,
+        }
+    }
 }
 
 /// A file that arrives in parts.

@@ -114,6 +114,10 @@ fn said(which: CopyPass, passes: u32, settled: bool, shrinks: bool, report: &Pas
         0 => sent,
         n => format!("{sent}, {n} users and groups by their number"),
     };
+    let sent = match report.left_out.as_slice() {
+        [] => sent,
+        mounted => format!("{sent}, without what is mounted on {}", mounted.join(", ")),
+    };
     let sent = format!("{sent}; {}", report.looked);
     if which != CopyPass::CatchUp {
         return sent;

@@ -1,7 +1,7 @@
 //! What was seen of the hosts of a tree and speaks against carrying it.
 
 use super::Tree;
-use crate::host::PathFacts;
+use crate::host::{PathFacts, TreeSize};
 use crate::model::finding::Finding;
 use crate::step::Live;
 use crate::text;
@@ -10,10 +10,12 @@ use crate::text;
 pub(super) fn of(tree: &Tree<'_>, live: &dyn Live) -> Vec<Finding> {
     let (source, target) = (&tree.source.name, &tree.target.name);
     let path = |host: &str, path: &str| live.host(host)?.paths.iter().find(|p| p.path == path);
-    let bytes = live.tree(source, &tree.tree.from).map(|size| size.bytes);
-    let from = path(source, &tree.tree.from).and_then(|from| on_source(source, from));
-    let to = path(target, &tree.tree.to).and_then(|to| on_target(target, to, bytes));
-    from.into_iter().chain(to).chain(users(source, target, live)).collect()
+    let size = live.tree(source, &tree.tree.from);
+    let seen = path(source, &tree.tree.from);
+    let from = seen.and_then(|from| on_source(source, from));
+    let left_out = seen.and_then(|from| left_out(source, from));
+    let to = path(target, &tree.tree.to).and_then(|to| on_target(target, to, size));
+    from.into_iter().chain(left_out).chain(to).chain(users(source, target, live)).collect()
 }
 
 fn on_source(host: &str, path: &PathFacts) -> Option<Finding> {
@@ -30,7 +32,7 @@ fn on_source(host: &str, path: &PathFacts) -> Option<Finding> {
     (!path.readable).then(|| Finding::refused(about, "cannot be read by the login user").hint(hint))
 }
 
-fn on_target(host: &str, path: &PathFacts, bytes: Option<u64>) -> Option<Finding> {
+fn on_target(host: &str, path: &PathFacts, size: Option<&TreeSize>) -> Option<Finding> {
     let about = format!("{host}:{}", path.path);
     if path.exists && !path.directory {
         return Some(Finding::refused(about, "is there and is not a directory"));
@@ -39,13 +41,29 @@ fn on_target(host: &str, path: &PathFacts, bytes: Option<u64>) -> Option<Finding
         let what = if path.exists { "cannot be written by the login user" } else { "cannot be made by the login user" };
         return Some(Finding::refused(about, what).hint("log in as a user who may, or make it there first"));
     }
-    let (Some(free), Some(bytes)) = (path.free_bytes, bytes) else { return None };
-    let numbers = format!("{} are free and the source has {}", text::bytes(free), text::bytes(bytes));
-    if path.exists && free < bytes {
+    let numbers = lacks(path, size?)?;
+    if path.exists {
         // Some of it may be there already, from an earlier run.
         return Some(Finding::risk(about, numbers).hint("make room, unless most of it is there already"));
     }
-    (free < bytes).then(|| Finding::refused(about, numbers).hint("make room on the target"))
+    Some(Finding::refused(about, numbers).hint("make room on the target"))
+}
+
+/// What the target has too little of.
+fn lacks(path: &PathFacts, size: &TreeSize) -> Option<String> {
+    let (bytes, entries) = (size.bytes, size.entries);
+    if let Some(free) = path.free_bytes.filter(|free| *free < bytes) {
+        return Some(format!("{} are free and the source has {}", text::bytes(free), text::bytes(bytes)));
+    }
+    let free = path.free_inodes.filter(|free| *free < entries)?;
+    let (free, entries) = (text::count(free, "inode"), text::entries(entries));
+    Some(format!("{free} are free and the source has {entries}"))
+}
+
+/// What the kernel makes up below the root.
+fn left_out(host: &str, path: &PathFacts) -> Option<Finding> {
+    let what = format!("leaves out what the kernel mounts in it: {}", path.made_up.join(", "));
+    (!path.made_up.is_empty()).then(|| Finding::note(format!("{host}:{}", path.path), what))
 }
 
 fn users(source: &str, target: &str, live: &dyn Live) -> Option<Finding> {

@@ -9,6 +9,7 @@ mod read;
 use serde::{Deserialize, Serialize};
 
 use super::{Ask, Carried, Risk, StateKind};
+use crate::host::TreeExtent;
 use crate::model::finding::Finding;
 use crate::model::{DataPath, Host, Side, Template, Throttle, TreeRules};
 use crate::step::{CompareStep, Comparison, CopyPass, CopyStep, Draft, Live, Moment, SetAsideStep, StepKind, TreeStep};
@@ -51,9 +52,10 @@ pub enum OnRollback {
 
 impl StateKind for DirectoryState {
     fn asks(&self) -> Vec<Ask<'_>> {
+        let extent = if self.rules.one_filesystem { TreeExtent::OneFilesystem } else { TreeExtent::Mounts };
         vec![
-            Ask { side: Side::Source, path: &self.from, size: true },
-            Ask { side: Side::Target, path: &self.to, size: false },
+            Ask { side: Side::Source, path: &self.from, size: Some(extent) },
+            Ask { side: Side::Target, path: &self.to, size: None },
         ]
     }
 

@@ -28,6 +28,8 @@ impl Settings for DirectoryState {
         "delete",
         "allow_empty",
         "allow_moved",
+        "allow_inexact_times",
+        "one_filesystem",
         "owners",
         "verify",
         "bandwidth",
@@ -69,6 +71,8 @@ fn rules(m: &Map<'_>) -> TreeRules {
         delete,
         allow_empty: allow_empty(m, delete),
         allow_moved: m.get("allow_moved").and_then(|v| v.bool()).unwrap_or(false),
+        one_filesystem: m.get("one_filesystem").and_then(|v| v.bool()).unwrap_or(false),
+        allow_inexact_times: m.get("allow_inexact_times").and_then(|v| v.bool()).unwrap_or(false),
         owners: owners.map_or(Owners::Numbers, |l| l.value),
     }
 }

@@ -8,7 +8,7 @@ use rustix::fs::FileType;
 
 use super::baseline::Baseline;
 use super::scan::Scan;
-use crate::copy::fs::listing::{Entries, Entry, LINKED, Merged, merge};
+use crate::copy::fs::listing::{Entries, Entry, LEFT_OUT, LINKED, Merged, merge};
 use crate::copy::fs::path;
 
 /// What is to be done about one entry.
@@ -42,6 +42,10 @@ impl Action<'_> {
             return Action::Nothing;
         }
         match (now.kind(), first) {
+            // It is only a place to mount something on, and the target may have something there.
+            (FileType::Directory, _) if now.flags & LEFT_OUT != 0 && then.is_some_and(|then| then.is_dir()) => {
+                Action::Nothing
+            }
             (FileType::Directory, _) if then.is_some_and(|then| then.is_dir()) => Action::SetMetadata(now),
             (FileType::Directory, _) => Action::CreateDirectory(now),
             (_, Some(first)) => Action::Link(now, first),

@@ -10,7 +10,16 @@ use crate::copy::wire::task::TreeTask;
 
 /// A digest of what the job carries by which rules.
 pub fn rules(task: &TreeTask) -> [u8; 32] {
-    let text = (VERSION, &task.job, &task.from, &task.to, &task.pair, &task.rules.exclude, task.rules.owners);
+    let text = (
+        VERSION,
+        &task.job,
+        &task.from,
+        &task.to,
+        &task.pair,
+        &task.rules.exclude,
+        task.rules.owners,
+        task.rules.one_filesystem,
+    );
     postcard::to_stdvec(&text).map_or([0; 32], |bytes| *blake3::hash(&bytes).as_bytes())
 }
 

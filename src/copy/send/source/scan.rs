@@ -2,7 +2,7 @@
 //!
 //! Owns reading the tree in parallel and telling which directories are as the baseline has them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,12 +12,13 @@ use rustix::fs::{AtFlags, fstat, statat};
 use super::baseline::Baseline;
 use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::filter::Filter;
-use crate::copy::fs::listing::{Entries, Entry, GONE, LINKED, Merged, OwnedEntry, merge};
+use crate::copy::fs::listing::{Entries, Entry, GONE, LEFT_OUT, LINKED, Merged, OwnedEntry, merge};
 use crate::copy::fs::path::{self, TempNames};
 use crate::copy::fs::sync_point::SyncPoint;
 use crate::copy::fs::tree::{Execution, Tree};
 use crate::copy::fs::walk::{VisitedDir, Visitor, walk_below};
 use crate::copy::send::ledger::Ledger;
+use crate::copy::wire::task::TreeTask;
 
 /// An open source.
 pub struct Source {
@@ -33,12 +34,13 @@ pub struct Source {
 
 impl Source {
     /// Opens the root and makes sure that every later store, through a mapping too, moves the change time of its file.
-    pub fn open(root: &str, filter: Filter, temp: TempNames, execution: &Execution) -> Result<Self, Failure> {
+    pub fn open(task: &TreeTask, filter: Filter, execution: &Execution) -> Result<Self, Failure> {
+        let (root, temp) = (&task.from, TempNames::of_job(&task.job));
         let tree = Tree::open(std::path::Path::new(root)).map_err(|e| {
             let failure = Failure::of(Side::Source, "open the source directory", root.as_bytes(), e);
             Failure { fatal: true, ..failure }.hint("check `from:` in the plan, and that its filesystem is mounted")
         })?;
-        let tree = tree.executed(execution.clone());
+        let tree = tree.executed(execution.clone()).bounded(task.rules.one_filesystem);
         let moment =
             SyncPoint::begin(tree.root()).map_err(|e| Failure::of(Side::Source, "sync", root.as_bytes(), e))?;
         Ok(Self { tree, filter, temp, moment })
@@ -51,7 +53,8 @@ impl Source {
         dirs.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         let size = dirs.iter().fold((0, 0), |sum, dir| (sum.0 + dir.size.0, sum.1 + dir.size.1));
         let links = links(&dirs);
-        Ok(Scan { dirs, links, root: OwnedEntry::new(&Entry::of_stat(b"", &st)), size })
+        let left_out = dirs.iter_mut().flat_map(|dir| std::mem::take(&mut dir.left_out)).collect();
+        Ok(Scan { dirs, links, left_out, root: OwnedEntry::new(&Entry::of_stat(b"", &st)), size })
     }
 
     /// Reads some directories with everything below them.
@@ -76,6 +79,8 @@ pub struct ScannedDir {
     /// How many entries it has, and the bytes of its regular files.
     pub size: (u64, u64),
     links: Vec<Link>,
+    /// Paths in it on which filesystems are mounted that are not carried.
+    left_out: Vec<Vec<u8>>,
 }
 
 impl ScannedDir {
@@ -83,7 +88,7 @@ impl ScannedDir {
     pub fn new(path: Vec<u8>, listing: Vec<u8>, known: &[u8]) -> Self {
         let size = size_of(&listing);
         let listing = (!is_same(&listing, known)).then_some(listing);
-        Self { path, listing, size, links: Vec::new() }
+        Self { path, listing, size, links: Vec::new(), left_out: Vec::new() }
     }
 
     /// Whether it contains hard links.
@@ -104,10 +109,19 @@ pub struct Scan {
     pub dirs: Vec<ScannedDir>,
     /// For every further hard link: where the first name of its inode is, as directory and position.
     pub links: HashMap<(u32, u32), (u32, u32)>,
+    /// Directories on which filesystems are mounted that are not carried, in the order of their paths.
+    pub left_out: BTreeSet<Vec<u8>>,
     /// The root's own entry.
     pub root: OwnedEntry,
     /// Entries below the root, and the bytes of the regular files.
     pub size: (u64, u64),
+}
+
+impl Scan {
+    /// Whether a path is where a filesystem is mounted that is not carried, or below that.
+    pub fn is_left_out(&self, path: &[u8]) -> bool {
+        path::is_below(path, &self.left_out)
+    }
 }
 
 struct Scanner<'a> {
@@ -125,7 +139,11 @@ impl Visitor for Scanner<'_> {
     fn visit(&self, visit: VisitedDir<'_>) {
         let mut size = (0, 0);
         let mut linked = false;
+        let mut left_out = Vec::new();
         for entry in Entries(&visit.listing) {
+            if entry.flags & LEFT_OUT != 0 {
+                left_out.push(path::join(visit.path, entry.name));
+            }
             size = (size.0 + 1, size.1 + entry.size);
             linked |= entry.flags & LINKED != 0;
         }
@@ -134,7 +152,7 @@ impl Visitor for Scanner<'_> {
         let links = if linked { links_of(&visit, known.unwrap_or_default()) } else { Vec::new() };
         let same = known.is_some_and(|known| is_same(&visit.listing, known));
         let listing = (linked || !same).then_some(visit.listing);
-        lock(&self.found).push(ScannedDir { path: visit.path.to_vec(), listing, size, links });
+        lock(&self.found).push(ScannedDir { path: visit.path.to_vec(), listing, size, links, left_out });
     }
 
     fn problem(&self, failure: Failure) {

@@ -16,7 +16,6 @@ use super::scan::{Scan, Source};
 use super::watched::{self, WatchedScan};
 use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::filter::Filter;
-use crate::copy::fs::path::TempNames;
 use crate::copy::fs::tree::Execution;
 use crate::copy::fs::walk::dev_of;
 use crate::copy::job::ScanMode;
@@ -59,7 +58,7 @@ pub struct Survey {
 pub fn survey(task: &TreeTask, work: &Path, ledger: &Ledger, execution: &Execution) -> Result<Survey, Failure> {
     let start = Instant::now();
     let filter = Filter::new(&task.rules.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
-    let source = Source::open(&task.from, filter, TempNames::of_job(&task.job), execution)?;
+    let source = Source::open(task, filter, execution)?;
     let work = work.join("jobs").join(&task.job);
     std::fs::create_dir_all(&work).map_err(|e| cannot_remember(&work, &e))?;
     let (rules, file) = (rules(task), work.join("manifest"));

@@ -74,7 +74,7 @@ type Clear<T> = Result<T, &'static str>;
 impl Finder<'_> {
     fn place(&mut self, place: ChangedDir) -> io::Result<Clear<()>> {
         // Parents come first: what is below something new or gone is not looked at by itself.
-        if [&self.new, &self.replaced, &self.removed].iter().any(|tops| is_below(&place.path, tops)) {
+        if [&self.new, &self.replaced, &self.removed].iter().any(|tops| path::is_below(&place.path, tops)) {
             return Ok(Ok(()));
         }
         let Some(known) = self.known(&place)? else { return Ok(Ok(())) };
@@ -175,8 +175,8 @@ impl Finder<'_> {
         if !self.removed.is_empty() || !self.replaced.is_empty() {
             let manifest = Manifest::load(file, &self.watched.delta.header.rules)?;
             for (path, listing) in manifest.directories() {
-                let replaced = is_below(path, &self.replaced);
-                if replaced || is_below(path, &self.removed) {
+                let replaced = path::is_below(path, &self.replaced);
+                if replaced || path::is_below(path, &self.removed) {
                     before = add(before, size_of(listing));
                     self.watched.gone.push(path.to_vec());
                     self.watched.listings.insert(path.to_vec(), listing.to_vec());
@@ -199,20 +199,17 @@ impl Finder<'_> {
         let total = add(watched.delta.header.size, after);
         let size = (total.0.saturating_sub(before.0), total.1.saturating_sub(before.1));
         let st = fstat(self.source.tree.root())?;
-        let found = Scan { dirs, links: Default::default(), root: OwnedEntry::new(&Entry::of_stat(b"", &st)), size };
+        let found = Scan {
+            dirs,
+            links: Default::default(),
+            left_out: Default::default(),
+            root: OwnedEntry::new(&Entry::of_stat(b"", &st)),
+            size,
+        };
         Ok(WatchedScan::Complete(Box::new(watched), found))
     }
 }
 
 fn add(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {
     (a.0 + b.0, a.1 + b.1)
-}
-
-/// Whether `path` is one of these or below one.
-fn is_below(path: &[u8], tops: &BTreeSet<Vec<u8>>) -> bool {
-    if tops.is_empty() {
-        return false;
-    }
-    let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).chain([path.len()]);
-    ends.filter_map(|end| path.get(..end)).any(|top| tops.contains(top))
 }

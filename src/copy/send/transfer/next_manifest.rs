@@ -120,7 +120,8 @@ impl NextManifest<'_> {
                 (None, None) => Some(0),
             };
             let remains = flags.map(|flags| Remains::new(self.known.listing(path).unwrap_or_default(), flags));
-            if remains.as_ref().is_some_and(|remains| remains.flags & GONE == 0) {
+            let left_out = self.found.is_left_out(path);
+            if !left_out && remains.as_ref().is_some_and(|remains| remains.flags & GONE == 0) {
                 // Whether it comes back or not: only a look at everything finds what is to be done.
                 self.outcomes.postpone();
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use super::compare::{Comparison, Verdict, compare};
+use super::compare::{Comparison, Lenience, Verdict, compare};
 use crate::copy::digest::hash::HashedDir;
 use crate::copy::failure::Failure;
 use crate::copy::fs::listing::{LINKED, Merged, merge};
@@ -30,16 +30,16 @@ pub fn by_content(
     let there = Mutex::new(there);
     Comparison { task, source, dir, link, ready }.run(&|ours, theirs| {
         let mut there = there.lock().unwrap_or_else(PoisonError::into_inner);
-        mark_same(ours, theirs, ready.privileged, &mut there);
+        mark_same(ours, theirs, Lenience::of(task, ready), &mut there);
     })?;
     Ok(Baseline::Listing(there.into_inner().unwrap_or_else(PoisonError::into_inner), left))
 }
 
 /// Replaces entries of `known` that are the same on both sides by those of the source.
-fn mark_same(ours: &HashedDir, theirs: &HashedDir, owners: bool, known: &mut BTreeMap<Vec<u8>, Vec<u8>>) {
+fn mark_same(ours: &HashedDir, theirs: &HashedDir, lenience: Lenience, known: &mut BTreeMap<Vec<u8>, Vec<u8>>) {
     let Some(listing) = known.get_mut(&ours.path) else { return };
     let mut same = HashSet::new();
-    compare(ours, theirs, owners, &mut |entry, verdict| {
+    compare(ours, theirs, lenience, &mut |entry, verdict| {
         // Content says nothing about which names belong to one inode.
         if matches!(verdict, Verdict::Same { .. }) && entry.flags & LINKED == 0 {
             same.insert(entry.name.to_vec());

@@ -10,7 +10,7 @@ use crate::copy::digest::cache::{CacheScope, DigestCache};
 use crate::copy::digest::hash::{HashedDir, TreeHasher};
 use crate::copy::digest::tree::hash_tree;
 use crate::copy::failure::{Failure, Side};
-use crate::copy::fs::listing::{Entries, Entry, Merged, is_valid, merge};
+use crate::copy::fs::listing::{Entries, Entry, LEFT_OUT, Merged, is_valid, merge};
 use crate::copy::fs::metadata::Privileges;
 use crate::copy::fs::path;
 use crate::copy::send::link::Link;
@@ -148,14 +148,30 @@ pub enum Verdict {
     Extra,
 }
 
+/// What does not count as a difference.
+#[derive(Debug, Clone, Copy)]
+pub struct Lenience {
+    /// Owners, and the bits that lend them: not everybody can give them.
+    pub owners: bool,
+    /// What the target's filesystem may have made of a time.
+    pub times: bool,
+}
+
+impl Lenience {
+    /// As a job asks for it, and as the target can.
+    pub fn of(task: &TreeTask, ready: &Ready) -> Self {
+        Self { owners: !ready.privileged, times: task.rules.allow_inexact_times }
+    }
+}
+
 /// Compares a directory; `verdict` gets every name, with the source's entry where there is one.
-pub fn compare(ours: &HashedDir, theirs: &HashedDir, owners: bool, verdict: &mut dyn FnMut(&Entry<'_>, Verdict)) {
+pub fn compare(ours: &HashedDir, theirs: &HashedDir, lenience: Lenience, verdict: &mut dyn FnMut(&Entry<'_>, Verdict)) {
     let (mut here, mut there) = (ours.digests.iter(), theirs.digests.iter());
     for pair in merge(&ours.listing, &theirs.listing) {
         match pair {
             Merged::Both(a, b) => {
                 let (Some(x), Some(y)) = (here.next(), there.next()) else { return };
-                let found = match difference((&a, x), (&b, y), owners) {
+                let found = match difference((&a, x), (&b, y), lenience) {
                     Some(what) => Verdict::Differs { what, still: x.how != DigestOrigin::Changed },
                     None => Verdict::Same { known: x.how == DigestOrigin::Cached && y.how == DigestOrigin::Cached },
                 };
@@ -174,7 +190,16 @@ pub fn compare(ours: &HashedDir, theirs: &HashedDir, owners: bool, verdict: &mut
 }
 
 /// The most telling way in which two entries differ.
-fn difference((a, x): (&Entry<'_>, &Digest), (b, y): (&Entry<'_>, &Digest), owners: bool) -> Option<&'static str> {
+fn difference(
+    (a, x): (&Entry<'_>, &Digest),
+    (b, y): (&Entry<'_>, &Digest),
+    lenience: Lenience,
+) -> Option<&'static str> {
+    if a.flags & LEFT_OUT != 0 && b.is_dir() {
+        return None;
+    }
+    let owners = !lenience.owners;
+    let time = a.mtime == b.mtime || lenience.times && a.mtime.may_be_kept_as(b.mtime);
     let checks = [
         (a.kind() != b.kind(), "is another kind of file"),
         (a.size != b.size, "size differs"),
@@ -183,7 +208,7 @@ fn difference((a, x): (&Entry<'_>, &Digest), (b, y): (&Entry<'_>, &Digest), owne
         (a.rdev != b.rdev, "device number differs"),
         (owners && (a.uid, a.gid) != (b.uid, b.gid), "owner differs"),
         (owners && a.mode != b.mode || a.mode & 0o777 != b.mode & 0o777, "permissions differ"),
-        (a.mtime != b.mtime, "modification time differs"),
+        (!time, "modification time differs"),
         (x.sum != y.sum, "extended attributes differ"),
     ];
     checks.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use super::compare::{Comparison, Verdict, compare};
+use super::compare::{Comparison, Lenience, Verdict, compare};
 use crate::copy::digest::hash::HashedDir;
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::fs::filter::Filter;
 use crate::copy::fs::listing::{Merged, merge};
-use crate::copy::fs::path::{self, TempNames};
+use crate::copy::fs::path;
 use crate::copy::fs::tree::Execution;
 use crate::copy::job::{VerifyMode, VerifyReport};
 use crate::copy::manifest::delta::Delta;
@@ -20,7 +20,6 @@ use crate::copy::send::link::Link;
 use crate::copy::send::source::records::{cannot_remember, new_generation, rules};
 use crate::copy::send::source::scan::Source;
 use crate::copy::send::target::owners;
-use crate::copy::wire::frame::VERSION;
 use crate::copy::wire::request::Begin;
 use crate::copy::wire::task::{Task, TreeTask};
 
@@ -32,15 +31,14 @@ const LITTLE: u64 = 100_000;
 /// Compares both trees.
 pub fn verify(task: &TreeTask, when: VerifyMode, work: &Path, link: &Link) -> Result<VerifyReport, Failure> {
     let filter = Filter::new(&task.rules.exclude).map_err(|e| Failure::fatal(Side::Source, e.to_string()))?;
-    let source = Source::open(&task.from, filter, TempNames::of_job(&task.job), &Execution::default())?;
-    let (next, exclude) = (new_generation()?, task.rules.exclude.clone());
-    let ready = link.begin(Begin { version: VERSION, generation: None, next, exclude, read_only: true })?;
+    let source = Source::open(task, filter, &Execution::default())?;
+    let ready = link.begin(Begin::of(task, None, new_generation()?, true))?;
     owners::agree(task, &source, None, link)?;
     let found = Mutex::new(Differences::default());
     let dir = work.join("jobs").join(&task.job);
     Comparison { task, source: &source, dir: &dir, link, ready: &ready }.run(&|ours, theirs| {
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.add(ours, theirs, ready.privileged, task.rules.delete);
+        found.add(ours, theirs, Lenience::of(task, &ready), task.rules.delete);
     })?;
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     match when {
@@ -76,10 +74,10 @@ struct Differing {
 }
 
 impl Differences {
-    fn add(&mut self, ours: &HashedDir, theirs: &HashedDir, owners: bool, extras_count: bool) {
+    fn add(&mut self, ours: &HashedDir, theirs: &HashedDir, lenience: Lenience, extras_count: bool) {
         let mut differing = Differing::default();
         let report = &mut self.report;
-        compare(ours, theirs, owners, &mut |entry, verdict| {
+        compare(ours, theirs, lenience, &mut |entry, verdict| {
             if entry.is_file() && verdict != Verdict::Extra {
                 report.files += 1;
                 report.bytes += entry.size;
