@@ -44,6 +44,8 @@ mod owners;
 mod pair;
 #[path = "copy/progress.rs"]
 mod progress;
+#[path = "copy/renames.rs"]
+mod renames;
 #[path = "copy/streams.rs"]
 mod streams;
 #[path = "copy/tree.rs"]
@@ -52,3 +54,5 @@ mod tree;
 mod unmounted;
 #[path = "copy/watched.rs"]
 mod watched;
+#[path = "copy/writers.rs"]
+mod writers;

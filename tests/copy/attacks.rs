@@ -171,9 +171,49 @@ fn paths_that_leave_the_root_are_refused_in_every_order() {
             victim.assert_refused(&format!("{shown}, order {nth}"), answer);
         }
         let mut victim = Victim::start(true);
-        let open = OpenFile { file: 1, dir: path.to_vec(), name: b"x".to_vec(), patch: false };
+        let open = OpenFile { file: 1, dir: path.to_vec(), name: b"x".to_vec(), base: Base::Nothing };
         let answer = victim.ask(&Request::OpenFile(open), vec![]);
         victim.assert_refused(&format!("{shown}, open"), answer);
+    }
+}
+
+#[test]
+fn only_files_of_the_root_are_put_aside_and_only_where_the_job_may_remove_them() {
+    let aside = |from: &[u8], dir: &[u8], name: &[u8]| Request::SetAside {
+        seq: 3,
+        moves: vec![Move { from: from.to_vec(), dir: dir.to_vec(), name: name.to_vec() }],
+    };
+    let orders = [
+        aside(b"../outside/secret", b"", b"x"),
+        aside(b"up/outside/secret", b"", b"x"),
+        aside(b"up", b"", b"x"),
+        aside(b"dir", b"", b"x"),
+        aside(b"excluded", b"", b"x"),
+        aside(b"file", b"..", b"x"),
+        aside(b"file", b"", b"../x"),
+        aside(b"none", b"", b"x"),
+    ];
+    for (nth, order) in orders.iter().enumerate() {
+        let victim = Victim::start(true);
+        symlink("..", victim.root().join("up")).unwrap();
+        fs::create_dir(victim.root().join("dir")).unwrap();
+        fs::write(victim.root().join("file"), b"ours").unwrap();
+        fs::write(victim.root().join("excluded"), b"theirs").unwrap();
+        let mut victim = victim.again(true);
+        let answer = victim.ask(order, vec![]);
+        assert!(!done(answer), "order {nth}");
+        victim.assert_outside_untouched(&format!("order {nth}"));
+        assert_eq!(fs::read(victim.root().join("excluded")).unwrap(), b"theirs");
+        assert_eq!(fs::read(victim.root().join("file")).unwrap(), b"ours", "order {nth}");
+    }
+    // Not where nobody knows what is there, and not where nothing may go.
+    for (trusted, delete) in [(false, true), (true, false)] {
+        let victim = Victim::start(delete);
+        fs::write(victim.root().join("file"), b"ours").unwrap();
+        let mut victim = if trusted { victim.again(delete) } else { victim };
+        let answer = victim.ask(&aside(b"file", b"", b"x"), vec![]);
+        assert_eq!(fs::read(victim.root().join("file")).unwrap(), b"ours");
+        victim.assert_refused("put aside", answer);
     }
 }
 
@@ -326,7 +366,7 @@ fn malformed_streams_end_the_agent_without_a_trace() {
 fn a_part_beyond_the_end_of_all_files_is_refused() {
     let mut victim = Victim::start(true);
     victim.send(
-        &Request::OpenFile(OpenFile { file: 1, dir: vec![], name: b"big".to_vec(), patch: false }),
+        &Request::OpenFile(OpenFile { file: 1, dir: vec![], name: b"big".to_vec(), base: Base::Nothing }),
         vec![],
     );
     victim.send(&Request::FilePart { file: 1, offset: u64::MAX - 2 }, b"evil".to_vec());

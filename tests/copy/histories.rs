@@ -151,7 +151,7 @@ impl World {
             work: self.at("work-target"),
             delete: self.delete,
         };
-        let execution = Execution { threads: 1, before_call: Some(before_call) };
+        let execution = Execution { threads: 1, large: 200_000, before_call: Some(before_call) };
         let (sender, to_sender) = UnixStream::pair().unwrap();
         let (receiver, to_receiver) = UnixStream::pair().unwrap();
         let task = OutFrame::new(Route::Controller, &Task::Pass(self.task()), Vec::new()).unwrap();

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 
+/// Files below this are sent whole.
+const LARGE: u64 = 8 << 20;
 /// How many directories are kept open for the next file.
 const CACHED: usize = 128;
 /// Path bytes that one call takes.
@@ -20,6 +22,8 @@ const PER_CALL: usize = 3500;
 pub struct Execution {
     /// How many threads share the work. With one, the order of system calls follows from the tree alone.
     pub threads: usize,
+    /// Of files from this size on, the hashes of the blocks are kept.
+    pub large: u64,
     /// Runs before every system call on the tree. For tests, which change the tree between any two of them.
     pub before_call: Option<Arc<dyn Fn() + Send + Sync>>,
 }
@@ -27,7 +31,7 @@ pub struct Execution {
 impl Default for Execution {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
-        Self { threads, before_call: None }
+        Self { threads, large: LARGE, before_call: None }
     }
 }
 
@@ -64,6 +68,11 @@ impl Tree {
     /// How many threads share the work.
     pub fn threads(&self) -> usize {
         self.execution.threads
+    }
+
+    /// Of files from this size on, the hashes of the blocks are kept.
+    pub fn large(&self) -> u64 {
+        self.execution.large
     }
 
     /// A system call on the tree comes next.

@@ -8,8 +8,6 @@ use std::{fs, io};
 
 use crate::copy::fs::listing::Entry;
 
-/// Files below this are sent whole.
-pub const WORTH_IT: u64 = 8 << 20;
 /// The smallest block.
 pub const SMALLEST: u64 = 64 << 10;
 /// Blocks of a file that is new; more while it grows.
@@ -48,6 +46,16 @@ impl Blocks {
     pub fn from_parts(block: u64, hashes: Vec<u8>) -> Option<Self> {
         let plausible = block >= SMALLEST && block.is_power_of_two() && hashes.len().is_multiple_of(HASH);
         plausible.then_some(Self { block, hashes })
+    }
+
+    /// How many bytes the hashes take.
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
     }
 
     /// The bytes of all hashes.

@@ -9,13 +9,14 @@ use rustix::fs::{AtFlags, FallocateFlags, FileType, Mode, OFlags, fstat, openat,
 use rustix::io::Errno;
 
 use super::files::{step_failed, write_at};
+use super::nodes::each;
 use super::target::{Dir, Target, failed};
 use crate::copy::failure::{Failure, Side};
 use crate::copy::fs::file::{open_file, read_full};
 use crate::copy::fs::metadata::{Metadata, apply};
 use crate::copy::fs::path;
 use crate::copy::manifest::blocks::{Blocks, SMALLEST, hash};
-use crate::copy::wire::request::{CloseFile, OpenFile};
+use crate::copy::wire::request::{Base, CloseFile, Move, OpenFile};
 
 /// Hashes of one file at most.
 const MOST_HASHES: usize = 8 << 20;
@@ -53,9 +54,10 @@ impl PartialFile {
         target.check_name(&open.name, &path)?;
         let dir = target.dir(&open.dir)?;
         let temp = target.temp.partial(&open.name);
-        let fd = match open.patch {
-            true => basis(target, &dir, &temp, &open.name, &path)?,
-            false => target.create(&dir, &temp, &path, Mode::RUSR | Mode::WUSR)?,
+        let fd = match open.base {
+            Base::Named => basis(target, &dir, &temp, &open.name, &path)?,
+            Base::SetAside => open_own(&dir, &temp).ok_or_else(|| failed("open", &path, Errno::NOENT))?,
+            Base::Nothing => target.create(&dir, &temp, &path, Mode::RUSR | Mode::WUSR)?,
         };
         Ok(Self::new(Some(TempFile { dir, temp, name: open.name.clone(), path, fd }), None))
     }
@@ -162,19 +164,45 @@ fn basis(target: &Target, dir: &Dir, temp: &[u8], name: &[u8], path: &[u8]) -> R
     } else if let Some(fd) = open_own(dir, temp) {
         return Ok(fd);
     }
-    let st = statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed("look at", path, e))?;
+    take_over(target, (dir, name), (dir, temp), path)?;
+    open_own(dir, temp).ok_or_else(|| failed("open", path, Errno::INVAL))
+}
+
+/// Gives a file a temporary name, or a copy of it where others have it, too.
+fn take_over(target: &Target, from: (&Dir, &[u8]), to: (&Dir, &[u8]), path: &[u8]) -> Result<(), Failure> {
+    let st = statat(&from.0.fd, from.1, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed("look at", path, e))?;
     if FileType::from_raw_mode(st.st_mode) != FileType::RegularFile {
         return Err(failed("patch", path, Errno::INVAL));
     }
     if target.is_trusted() && st.st_nlink == 1 {
         // This job made it, and nobody else has it: no copy is needed, only another name until it is complete.
-        renameat(&dir.fd, name, &dir.fd, temp).map_err(|e| failed("set aside", path, e))?;
-        return open_own(dir, temp).ok_or_else(|| failed("open", path, Errno::INVAL));
+        return renameat(&from.0.fd, from.1, &to.0.fd, to.1).map_err(|e| failed("set aside", path, e));
     }
-    let from = open_file(dir.fd.as_fd(), name).map_err(|e| failed("open", path, e))?;
-    let to = target.create(dir, temp, path, Mode::RUSR | Mode::WUSR)?;
-    duplicate(&from, &to, path)?;
-    Ok(to)
+    let content = open_file(from.0.fd.as_fd(), from.1).map_err(|e| failed("open", path, e))?;
+    let copy = target.create(to.0, to.1, path, Mode::RUSR | Mode::WUSR)?;
+    duplicate(&content, &copy, path)
+}
+
+/// Puts files aside that will have other names; what failed comes back with its position.
+pub fn set_aside_all(target: &Target, moves: &[Move]) -> Result<Vec<(u32, Failure)>, Failure> {
+    // The old names go, which takes what removing takes.
+    if !target.is_trusted() || !target.may_delete() {
+        return Err(Failure::protocol(Side::Source, "a file is to be put aside that is not to be touched"));
+    }
+    each(moves, |moved| {
+        let (from, old) = target.parent(&moved.from)?;
+        let path = path::join(&moved.dir, &moved.name);
+        target.check_name(&moved.name, &path)?;
+        if target.filter.excludes(&moved.from, false) {
+            return Err(Failure::protocol(Side::Source, "a file is to be put aside that is excluded"));
+        }
+        let to = target.dir(&moved.dir)?;
+        let temp = target.temp.partial(&moved.name);
+        target.discard(&to, &temp, &path)?;
+        // Where nothing comes of it, it goes at the end of the pass.
+        target.keep_leftover(&moved.dir, &temp);
+        take_over(target, (&from, old), (&to, &temp), &moved.from)
+    })
 }
 
 /// A temporary file of this job, if it is nothing else.

@@ -220,6 +220,7 @@ impl<'a> Session<'a> {
             Request::List => list::list(&self.target, self.marker.is_some(), &|report| self.tell(report))?,
             Request::Owners { users, groups } => self.translate(&users, &groups)?,
             Request::Files(batch) => self.pool.push(DiskJob::Batch(batch, frame)),
+            Request::SetAside { seq, moves } => self.done(seq, large::set_aside_all(&self.target, &moves), 0)?,
             Request::OpenFile(open) => self.files.open(
                 open.file,
                 match PartialFile::open(&self.target, &open) {
@@ -340,6 +341,7 @@ impl<'a> Session<'a> {
     /// Everything is on disk before the state has a name.
     fn finish(&self, exact: bool) -> Result<(), Failure> {
         self.pool.drain();
+        self.target.remove_leftovers();
         self.target.close_again()?;
         rustix::fs::syncfs(self.target.tree.root()).map_err(|e| target::failed("sync", b"", e))?;
         self.marker()?.set(exact.then_some(self.next)).map_err(marker_failed)?;

@@ -15,6 +15,7 @@ use super::source::scan::{Scan, allocated};
 use super::source::survey::Survey;
 use super::target::{listing, owners};
 use super::transfer::context::Transfer;
+use super::transfer::moved::Moves;
 use super::transfer::next_manifest::NextManifest;
 use super::transfer::results::EntryResults;
 use super::verify::checksum::by_content;
@@ -72,6 +73,10 @@ impl Pass<'_> {
         mounts::nothing_unmounted(self.task, &known, &found)?;
         let outcomes = EntryResults::default();
         let store = Store::of_job(&work);
+        let moves = match ready.trusted && self.task.rules.delete {
+            true => Moves::find(&found, &known, &store, source.tree.large()),
+            false => Moves::default(),
+        };
         let transfer = Transfer {
             task: self.task,
             link: self.link,
@@ -80,6 +85,7 @@ impl Pass<'_> {
             source: &source,
             known: &known,
             found: &found,
+            moves: &moves,
             outcomes: &outcomes,
             ready: &ready,
         };
@@ -91,7 +97,14 @@ impl Pass<'_> {
             self.finish(exact)?;
             state = exact.then_some(next);
             let header = Header { rules, generation: state, size: found.size, volume: Some(volume.now) };
-            let outcome = NextManifest { source: &source, found: &found, known: &known, outcomes: &outcomes, deleted };
+            let outcome = NextManifest {
+                source: &source,
+                found: &found,
+                known: &known,
+                moves: &moves,
+                outcomes: &outcomes,
+                deleted,
+            };
             outcome.save(&work.join("manifest"), header, &store).map_err(|e| cannot_remember(&work, &e))?;
         }
         let complete = self.ledger.failures().1 == 0 && !outcomes.has_postponed();
@@ -111,7 +124,7 @@ impl Pass<'_> {
                 if let Action::Send(entry) = act {
                     files += 1;
                     bytes += entry.size;
-                    let there = old.map_or(0, |old| old.size);
+                    let there = transfer.moves.size(nth, entry.name).or(old.map(|old| old.size)).unwrap_or(0);
                     room += allocated(transfer.source, &dir.path, &entry).saturating_sub(there);
                 }
             }

@@ -35,6 +35,13 @@ pub enum Request {
     List,
     /// Small files. The frame's data holds their contents one after the other.
     Files(FileBatch),
+    /// Puts files aside that will have other names: each gets the temporary name under which its changes will arrive.
+    SetAside {
+        /// To be confirmed.
+        seq: u32,
+        /// The files.
+        moves: Vec<Move>,
+    },
     /// Begins a file whose content follows in parts.
     OpenFile(OpenFile),
     /// A part of such a file, in the frame's data.
@@ -166,8 +173,30 @@ pub struct OpenFile {
     pub dir: RelativePath,
     /// Its name.
     pub name: RelativePath,
-    /// Whether only what differs from the content that is there follows.
-    pub patch: bool,
+    /// What the content that follows is put into.
+    pub base: Base,
+}
+
+/// What changes of a file apply to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Base {
+    /// Nothing: all of the content follows.
+    Nothing,
+    /// What has its name, or what a run that was cut left of it.
+    Named,
+    /// What [`Request::SetAside`] has put aside for it.
+    SetAside,
+}
+
+/// A file on the target that will have another name.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Move {
+    /// Where it is.
+    pub from: RelativePath,
+    /// The directory that it will be in.
+    pub dir: RelativePath,
+    /// Its name there.
+    pub name: RelativePath,
 }
 
 /// The end of a file that arrived in parts.

@@ -41,6 +41,15 @@ impl Baseline {
         }
     }
 
+    /// All directories of which it has listings, in the order of their paths.
+    pub fn directories(&self) -> Box<dyn Iterator<Item = (&[u8], &[u8])> + '_> {
+        match self {
+            Self::Manifest(manifest) => Box::new(manifest.directories()),
+            Self::Listing(directories, _) => Box::new(directories.iter().map(|(p, l)| (p.as_slice(), l.as_slice()))),
+            Self::Watched(watched) => Box::new(watched.listings.iter().map(|(p, l)| (p.as_slice(), l.as_slice()))),
+        }
+    }
+
     /// Whether a run that was cut left a part of a file.
     pub fn has_partial(&self, dir: &[u8], temp: &[u8]) -> bool {
         matches!(self, Self::Listing(_, left) if left.get(dir).is_some_and(|names| names.contains(temp)))

@@ -1,5 +1,6 @@
 //! What a transfer works with, once both sides have been looked at.
 
+use super::moved::Moves;
 use super::results::EntryResults;
 use crate::copy::failure::Failure;
 use crate::copy::fs::path;
@@ -31,6 +32,8 @@ pub struct Transfer<'a> {
     pub known: &'a Baseline,
     /// What the scan found on the source.
     pub found: &'a Scan,
+    /// Large files that the target has under other names.
+    pub moves: &'a Moves,
     /// What became of entries that did not go as the scan saw them.
     pub outcomes: &'a EntryResults,
     /// The state of the target.

@@ -13,10 +13,10 @@ use crate::copy::failure::Failure;
 use crate::copy::fs::file::read_full;
 use crate::copy::fs::listing::{BLOCKS, Entry, OwnedEntry};
 use crate::copy::fs::path;
-use crate::copy::manifest::blocks::{Blocks, WORTH_IT, hash};
+use crate::copy::manifest::blocks::{Blocks, hash};
 use crate::copy::send::ledger::{Item, Sent};
 use crate::copy::wire::frame::CHUNK;
-use crate::copy::wire::request::{CloseFile, OpenFile, Request};
+use crate::copy::wire::request::{Base, CloseFile, OpenFile, Request};
 
 /// How far a file was sent.
 struct Progress {
@@ -51,14 +51,18 @@ impl Reader<'_> {
         let now = Entry::of_stat(scanned.name, &opened.stat);
         let id = self.next_file.fetch_add(1, Ordering::Relaxed);
         let dir = self.dir_path(file.dir).to_vec();
-        let there = if now.size >= WORTH_IT { self.there(id, file, &now)? } else { None };
-        let open = OpenFile { file: id, dir: dir.clone(), name: now.name.to_vec(), patch: there.is_some() };
+        let is_large = now.size >= self.transfer.source.tree.large();
+        let aside = self.transfer.moves.take(file.dir, now.name).filter(|blocks| is_large && blocks.suits(now.size));
+        let base = if aside.is_some() { Base::SetAside } else { Base::Named };
+        let there = if is_large && aside.is_none() { self.there(id, file, &now)? } else { aside };
+        let base = if there.is_some() { base } else { Base::Nothing };
+        let open = OpenFile { file: id, dir: dir.clone(), name: now.name.to_vec(), base };
         self.transfer.link.request(&Request::OpenFile(open), Vec::new())?;
         let blocks = there.as_ref().map_or_else(|| Blocks::new(now.size), Blocks::like);
         let mut sent = Progress { size: 0, bytes: 0, parts: 0, blocks };
         let result = match &there {
             Some(there) => self.changed_blocks(id, &now, &opened, there, &mut sent),
-            None => self.whole(id, &now, &opened, &mut sent),
+            None => self.whole(id, &now, &opened, is_large, &mut sent),
         };
         let items = vec![Item { dir: file.dir, name: now.name.to_vec() }];
         let reached = sent.size;
@@ -66,7 +70,7 @@ impl Reader<'_> {
             Ok(()) => {
                 let settled = sent.size == now.size && self.is_same(&opened, &now);
                 self.note(settled);
-                let kept = now.size >= WORTH_IT
+                let kept = is_large
                     && self.transfer.store.save(&path::join(&dir, now.name), &now, &sent.blocks).is_ok();
                 let flags = if kept { now.flags | BLOCKS } else { now.flags };
                 self.transfer.outcomes.sent(self.transfer.source, file.dir, &scanned, &Entry { flags, ..now }, settled);
@@ -94,7 +98,7 @@ impl Reader<'_> {
         {
             return Ok(Some(blocks).filter(|blocks| blocks.suits(now.size)));
         }
-        if old.is_none_or(|old| old.size < WORTH_IT)
+        if old.is_none_or(|old| old.size < self.transfer.source.tree.large())
             && !self.transfer.known.has_partial(dir_path, &self.transfer.source.temp.partial(now.name))
         {
             return Ok(None);
@@ -109,8 +113,15 @@ impl Reader<'_> {
     }
 
     /// Sends everything that is no hole.
-    fn whole(&self, file: u32, now: &Entry<'_>, opened: &Opened, sent: &mut Progress) -> Result<(), Stop> {
-        let mut hasher = BlockHasher::new(now.size >= WORTH_IT);
+    fn whole(
+        &self,
+        file: u32,
+        now: &Entry<'_>,
+        opened: &Opened,
+        hashed: bool,
+        sent: &mut Progress,
+    ) -> Result<(), Stop> {
+        let mut hasher = BlockHasher::new(hashed);
         let sparse = is_sparse(now, opened);
         while sent.size < now.size {
             let extent = extent(&opened.fd, sent.size, now.size, sparse).map_err(Stop::Unreadable)?;

@@ -6,6 +6,7 @@ pub mod context;
 mod directories;
 mod files;
 mod large;
+pub mod moved;
 pub mod next_manifest;
 mod nodes;
 pub mod results;

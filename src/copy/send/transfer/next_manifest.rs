@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
+use super::moved::Moves;
 use super::results::{EntryResult, EntryResults};
 use crate::copy::fs::file::replace;
 use crate::copy::fs::listing::{BLOCKS, DIRTY, Entries, Entry, GONE};
@@ -26,6 +27,8 @@ pub struct NextManifest<'a> {
     pub found: &'a Scan,
     /// What the target had before.
     pub known: &'a Baseline,
+    /// Large files that the target had under other names.
+    pub moves: &'a Moves,
     /// Entries of which the target has something else than the scan saw.
     pub outcomes: &'a EntryResults,
     /// Whether what the source does not have was removed.
@@ -142,7 +145,9 @@ impl NextManifest<'_> {
 
     fn listing(&self, nth: u32, out: &mut Vec<u8>) {
         let outcomes = self.outcomes.of_dir(nth);
+        let dir = self.found.dirs.get(nth as usize).map_or(&[][..], |dir| &dir.path);
         for (act, old) in self.found.actions(nth, self.known) {
+            let old = old.filter(|old| !self.moves.is_taken(&path::join(dir, old.name)));
             let unsent = old.map(|old| Entry { flags: old.flags | DIRTY, ..old });
             let entry = match act {
                 Action::Nothing => old,

@@ -17,6 +17,7 @@ use crate::copy::wire::request::{NewNode, Node, Request};
 impl Transfer<'_> {
     /// Sends all that is missing; whether deletions were done.
     pub fn bring_up(&self) -> Result<bool, Failure> {
+        self.set_aside()?;
         // What takes the place of a whole directory comes last, like the deletion that it is.
         for replaces_directories in [false, true] {
             self.send_contents(replaces_directories)?;
@@ -36,6 +37,15 @@ impl Transfer<'_> {
         self.ledger.settle()?;
         self.outcomes.failed(&self.ledger.failures().0);
         Ok(deletes)
+    }
+
+    /// Has the target put large files aside that have other names now, before anything takes their old ones.
+    fn set_aside(&self) -> Result<(), Failure> {
+        for moves in self.moves.requests().chunks(PER_ORDER) {
+            let seq = self.ledger.register(Sent::default());
+            self.link.request(&Request::SetAside { seq, moves: moves.to_vec() }, Vec::new())?;
+        }
+        self.ledger.settle()
     }
 
     fn send_contents(&self, replaces_directories: bool) -> Result<(), Failure> {
@@ -67,7 +77,11 @@ impl Transfer<'_> {
             for (act, old) in self.found.actions(nth, self.known) {
                 let replaces = old.is_some_and(|old| old.is_dir());
                 match act {
-                    Action::Send(entry) if replaces == replaces_directories => feed.add(nth, &entry, old)?,
+                    Action::Send(entry) if replaces == replaces_directories => {
+                        // What was put aside is no base any more for what has its name now.
+                        let old = old.filter(|old| !self.moves.is_taken(&self.path(nth, old.name)));
+                        feed.add(nth, &entry, old)?
+                    }
                     Action::CreateNode(entry) if replaces == replaces_directories => makes.add(nth, &entry)?,
                     Action::CreateDirectory(entry) if !replaces_directories => makes.add(nth, &entry)?,
                     _ => {}
