@@ -141,7 +141,7 @@ mod tests {
 
         /// The names of files and how their digests came to be, and the digests.
         fn hash(&self, privileged: bool) -> Vec<(String, DigestOrigin, Sum)> {
-            self.hash_at(privileged, |tree| SyncPoint::begin(tree.root()).unwrap())
+            self.hash_at(privileged, SyncPoint::begin)
         }
 
         fn hash_at(&self, privileged: bool, moment: impl Fn(&Tree) -> SyncPoint) -> Vec<(String, DigestOrigin, Sum)> {
@@ -229,7 +229,7 @@ mod tests {
     fn what_changed_as_lately_as_the_comparison_began_is_read_again() {
         let lab = Lab::new();
         let moment = |tree: &Tree| {
-            let moment = SyncPoint::begin(tree.root()).unwrap();
+            let moment = SyncPoint::begin(tree);
             fs::write(lab.root().join("a"), "AAAA").unwrap();
             moment
         };
@@ -250,7 +250,7 @@ mod tests {
         fs::write(lab.record(), bytes).unwrap();
         assert_eq!(lab.read().len(), 3);
         assert!(lab.hash(true).iter().all(|(_, how, _)| *how == DigestOrigin::Read), "other attributes count");
-        let (tree, moment) = (Tree::open(&lab.root()).unwrap(), |tree: &Tree| SyncPoint::begin(tree.root()).unwrap());
+        let (tree, moment) = (Tree::open(&lab.root()).unwrap(), |tree: &Tree| SyncPoint::begin(tree));
         let subject = CacheScope {
             dir: lab.0.path(),
             side: Side::Source,
@@ -275,6 +275,6 @@ mod tests {
         let tree = Tree::open(dir.path()).unwrap();
         let subject =
             CacheScope { dir: dir.path(), side: Side::Source, job: "j", root: b"/", privileged: false, owners: None };
-        assert!(DigestCache::begin(&subject, &tree, SyncPoint::begin(tree.root()).unwrap()).is_none());
+        assert!(DigestCache::begin(&subject, &tree, SyncPoint::begin(&tree)).is_none());
     }
 }

@@ -12,7 +12,6 @@ use rustix::fs::fstat;
 
 use super::hash::{HashedDir, SEGMENT, TreeHasher, is_excused, is_same, join_tail};
 use crate::copy::failure::Failure;
-use crate::copy::fs::file::open_file;
 use crate::copy::fs::listing::Entries;
 use crate::copy::fs::path;
 use crate::copy::wire::response::Digest;
@@ -105,7 +104,7 @@ impl<'a> Segments<'a> {
         let fd = match open.entry((dir, file)) {
             Slot::Occupied(fd) => Ok(fd.into_mut()),
             Slot::Vacant(slot) => {
-                let fd = hashing.tree.dir(path).and_then(|dir| open_file(dir.as_fd(), entry.name));
+                let fd = hashing.tree.dir(path).and_then(|dir| hashing.tree.open_file(dir.as_fd(), entry.name));
                 fd.map(|fd| slot.insert(fd))
             }
         };

@@ -13,7 +13,6 @@ use super::cache::DigestCache;
 use super::hash::{HashedDir, SEGMENT, TreeHasher, is_excused, is_same, join};
 use super::segments::{Pending, Segments};
 use crate::copy::failure::Failure;
-use crate::copy::fs::file::open_file;
 use crate::copy::fs::listing::{Entries, Entry};
 use crate::copy::fs::metadata::{Object, read_xattrs};
 use crate::copy::fs::path;
@@ -122,7 +121,7 @@ impl Walker<'_> {
     }
 
     fn file(&self, dir: BorrowedFd<'_>, entry: &Entry<'_>, buffer: &mut Vec<u8>) -> rustix::io::Result<(Sum, Stat)> {
-        let fd = open_file(dir, entry.name)?;
+        let fd = self.hashing.tree.open_file(dir, entry.name)?;
         let attributes = self.attributes(Object::Open(fd.as_fd()))?;
         let content = match entry.size > SEGMENT || !is_same(entry, &fstat(&fd)?) {
             true => [0; 32],

@@ -65,6 +65,34 @@ fn kind(line: &[u8], dev: u64) -> Option<&[u8]> {
     words.next().filter(|_| on == dev)
 }
 
+/// The directories in a list of mounts that overlays write to.
+pub fn layers(mounts: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    mounts.split(|b| *b == b'\n').filter_map(|line| {
+        let options = line.split(|b| *b == b' ').next_back().unwrap_or_default();
+        options.split(|b| *b == b',').find_map(|option| option.strip_prefix(b"upperdir=")).map(unescape)
+    })
+}
+
+/// `\040` is a space.
+pub fn unescape(word: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = word;
+    while let Some((first, behind)) = rest.split_first() {
+        let code = behind.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                rest = behind.get(3..).unwrap_or_default();
+            }
+            None => {
+                out.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +103,14 @@ mod tests {
         assert!(is_made_up(&root, b"proc"));
         assert!(!is_made_up(&root, b"."));
         assert!(!is_made_up(&root, b"there is no such entry"));
+    }
+
+    #[test]
+    fn names_of_mounts_are_unescaped() {
+        assert_eq!(unescape(br"/a\040b\134c\x"), br"/a b\c\x");
+        let mounts =
+            b"1 2 0:3 / / rw - overlay o rw,lowerdir=/l,upperdir=/u\\040p,workdir=/w\n4 5 0:6 / /x rw - tmpfs t rw\n";
+        assert_eq!(layers(mounts).collect::<Vec<_>>(), [b"/u p"]);
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! A point in time after which every change of a file moves its change time (ctime).
 //!
-//! Owns the sync that a scan begins with, and the tick of the kernel's clock. A file whose change time is not older is racy, as in
+//! Owns the moment that a scan begins with, and the tick of the kernel's clock. A file whose change time is not older is racy, as in
 //! git's index: a later change could have the same time. Must never call such a file settled.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{fstatfs, syncfs};
+use rustix::fs::fstatfs;
 
 use super::listing::FileTime;
+use super::mapped::Mapped;
+use super::tree::Tree;
 
 /// The longest time between two ticks of the kernel's clock for file times.
 const TICK: Duration = Duration::from_millis(10);
@@ -22,13 +24,14 @@ pub struct SyncPoint {
 }
 
 impl SyncPoint {
-    /// Makes sure that every later store below `root`, through a mapping too, moves the change time of its file.
-    pub fn begin(root: impl AsFd) -> rustix::io::Result<Self> {
+    /// Makes sure that every later store into a file of the tree, through a mapping too, moves its change time once it was opened to be read
+    /// by [`Tree::open_file`].
+    pub fn begin(tree: &Tree) -> Self {
         let since = now();
         // A change after this has a later time than `since`, whatever the kernel's tick.
         std::thread::sleep(TICK);
-        syncfs(root)?;
-        Ok(Self { since })
+        tree.settle_with(Mapped::begin(tree.root(), has_reliable_ctime(tree.root())));
+        Self { since }
     }
 
     /// Whether something changed so lately that what was read of it may be older than the record of it.
@@ -80,7 +83,7 @@ mod tests {
         };
         std::fs::write(dir.path().join("before"), "x").unwrap();
         std::thread::sleep(TICK);
-        let moment = SyncPoint::begin(std::fs::File::open(dir.path()).unwrap()).unwrap();
+        let moment = SyncPoint::begin(&Tree::open(dir.path()).unwrap());
         std::fs::write(dir.path().join("after"), "x").unwrap();
         assert!(!moment.is_racy(stamp("before")));
         assert!(moment.is_racy(stamp("after")));

@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 
+use super::file::open_file;
+use super::mapped::Mapped;
+
 /// Files below this are sent whole.
 const LARGE: u64 = 8 << 20;
 /// How many directories are kept open for the next file.
@@ -41,13 +44,20 @@ pub struct Tree {
     cache: Mutex<HashMap<Vec<u8>, Arc<OwnedFd>>>,
     execution: Execution,
     one_filesystem: bool,
+    mapped: Mutex<Option<Arc<Mapped>>>,
 }
 
 impl Tree {
     /// Opens the root, which the operator named: a symlink there is followed.
     pub fn open(root: &Path) -> Result<Self> {
         let fd = rustix::fs::openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root: Arc::new(fd), cache: Mutex::default(), execution: Execution::default(), one_filesystem: false })
+        Ok(Self {
+            root: Arc::new(fd),
+            cache: Mutex::default(),
+            execution: Execution::default(),
+            one_filesystem: false,
+            mapped: Mutex::default(),
+        })
     }
 
     /// The same, with work on it carried out in another way.
@@ -102,6 +112,21 @@ impl Tree {
             cache.clear();
         }
         cache.insert(path.to_vec(), Arc::clone(&fd));
+        Ok(fd)
+    }
+
+    /// From here on files are settled so before they are read.
+    pub fn settle_with(&self, mapped: Mapped) {
+        *self.mapped.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(mapped));
+    }
+
+    /// Opens the regular file `name` in `dir` to be read: every store after this moves its time of change.
+    pub fn open_file(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
+        let fd = open_file(dir, name)?;
+        let mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(mapped) = mapped {
+            mapped.settle(&self.root, &fd)?;
+        }
         Ok(fd)
     }
 

@@ -5,7 +5,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::root::Permit;
-use super::target::{Target, failed};
+use super::target::Target;
 use crate::copy::digest::cache::{CacheScope, DigestCache};
 use crate::copy::digest::hash::{HashedDir, TreeHasher};
 use crate::copy::digest::tree::hash_tree;
@@ -27,7 +27,7 @@ pub fn compare(
     send: &(dyn Fn(Response) -> Result<(), Failure> + Sync),
 ) -> Result<(), Failure> {
     let Target { tree, filter, temp, .. } = target;
-    let moment = SyncPoint::begin(tree.root()).map_err(|e| failed("sync", b"", e))?;
+    let moment = SyncPoint::begin(tree);
     let root = permit.root.as_os_str().as_encoded_bytes();
     let dir = permit.work.join("jobs").join(&permit.job);
     let subject = CacheScope { dir: &dir, side: Side::Target, job: &permit.job, root, privileged, owners };

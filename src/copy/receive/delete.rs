@@ -47,6 +47,7 @@ impl Target {
             Err(Errno::NOENT) => return Ok(0),
             Err(e) => return Err(failed("look at", path, e)),
         };
+        self.written.entry(path);
         if FileType::from_raw_mode(st.st_mode) != FileType::Directory {
             return unlink(parent, name, path, AtFlags::empty());
         }
@@ -96,6 +97,8 @@ impl Target {
             other => other,
         };
         let fd = fd.map_err(|e| failed("open the directory", &path, e))?;
+        // Where something excluded keeps it from going.
+        self.written.add(&path);
         if !self.rights.privileged {
             let _ = rustix::fs::fchmod(&fd, rustix::fs::Mode::RWXU);
         }

@@ -7,6 +7,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
+use super::durable::waits_for_others;
+
 /// Bytes that may be written before the disk has to take them.
 const EVERY: u64 = 128 << 20;
 
@@ -19,7 +21,10 @@ pub struct Flusher {
 
 #[derive(Default)]
 struct Inner {
+    /// Written since the last look.
     waiting: u64,
+    /// Written since the last sync.
+    unsynced: u64,
     over: bool,
 }
 
@@ -28,9 +33,15 @@ impl Flusher {
     pub fn wrote(&self, bytes: usize) {
         let mut state = self.lock();
         state.waiting += bytes as u64;
+        state.unsynced += bytes as u64;
         if state.waiting >= EVERY {
             self.changed.notify_all();
         }
+    }
+
+    /// Bytes that the disk may not have yet.
+    pub fn unsynced(&self) -> u64 {
+        self.lock().unsynced
     }
 
     /// Nothing more is written.
@@ -39,7 +50,7 @@ impl Flusher {
         self.changed.notify_all();
     }
 
-    /// Syncs the filesystem of `root` again and again until the end.
+    /// Syncs the filesystem of `root` again and again until the end, unless that would wait for what others write.
     pub fn run(&self, root: BorrowedFd<'_>) -> Result<(), Errno> {
         loop {
             let mut state = self.lock();
@@ -50,8 +61,13 @@ impl Flusher {
                 return Ok(());
             }
             state.waiting = 0;
+            let unsynced = state.unsynced;
             drop(state);
-            rustix::fs::syncfs(root)?;
+            if !waits_for_others(unsynced) {
+                rustix::fs::syncfs(root)?;
+                let mut state = self.lock();
+                state.unsynced = state.unsynced.saturating_sub(unsynced);
+            }
         }
     }
 
@@ -73,6 +89,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let flusher = Flusher::default();
         let path_only = open(root.path(), OFlags::PATH, Mode::empty()).unwrap();
+        // More than all of memory: none of it is of others.
+        flusher.lock().unsynced = u64::MAX / 2;
         flusher.wrote(EVERY as usize);
         assert_eq!(flusher.run(path_only.as_fd()), Err(Errno::BADF));
         let whole = open(root.path(), OFlags::RDONLY, Mode::empty()).unwrap();

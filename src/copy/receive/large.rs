@@ -176,6 +176,7 @@ fn take_over(target: &Target, from: (&Dir, &[u8]), to: (&Dir, &[u8]), path: &[u8
     }
     if target.is_trusted() && st.st_nlink == 1 {
         // This job made it, and nobody else has it: no copy is needed, only another name until it is complete.
+        target.written.add(path::split(path).0);
         return renameat(&from.0.fd, from.1, &to.0.fd, to.1).map_err(|e| failed("set aside", path, e));
     }
     let content = open_file(from.0.fd.as_fd(), from.1).map_err(|e| failed("open", path, e))?;

@@ -6,6 +6,7 @@ mod channels;
 mod compare;
 mod deadline;
 mod delete;
+mod durable;
 mod files;
 mod flush;
 mod large;

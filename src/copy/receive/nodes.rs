@@ -21,6 +21,7 @@ pub fn make_all(target: &Target, items: &[NewNode]) -> Result<Vec<(u32, Failure)
 pub fn settle_all(target: &Target, dirs: &[(RelativePath, Metadata)]) -> Result<Vec<(u32, Failure)>, Failure> {
     each(dirs, |(path, meta)| {
         let dir = target.dir(path)?;
+        target.written.add(path);
         apply(dir.fd.as_fd(), meta, target.rights).map_err(|step| step_failed(step, path))?;
         target.check_time(meta, fstat(&dir.fd), path)
     })

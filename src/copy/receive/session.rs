@@ -343,7 +343,8 @@ impl<'a> Session<'a> {
         self.pool.drain();
         self.target.remove_leftovers();
         self.target.close_again()?;
-        rustix::fs::syncfs(self.target.tree.root()).map_err(|e| target::failed("sync", b"", e))?;
+        let synced = self.target.written.sync(&self.target.tree, self.flusher.unsynced());
+        synced.map_err(|e| target::failed("sync", b"", e))?;
         self.marker()?.set(exact.then_some(self.next)).map_err(marker_failed)?;
         self.responses.send(&Response::PassFinished, Vec::new())
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
+use super::durable::Written;
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::fs::filter::Filter;
 use crate::copy::fs::listing::Entry;
@@ -42,6 +43,8 @@ pub struct Target {
     may_delete: bool,
     trusted: bool,
     inexact_times: bool,
+    /// What the disk has to have at the end.
+    pub written: Written,
     open: Mutex<HashMap<Vec<u8>, Dir>>,
     /// Directories that were closed even to their owner, with the mode to give back.
     opened_up: Mutex<Vec<(Vec<u8>, Mode)>>,
@@ -60,6 +63,7 @@ impl Target {
             may_delete,
             trusted: false,
             inexact_times: false,
+            written: Written::default(),
             open: Mutex::default(),
             opened_up: Mutex::default(),
             leftovers: Mutex::default(),
@@ -165,7 +169,7 @@ impl Target {
             match open_dir(parent, name) {
                 Ok(fd) => return Ok(fd),
                 Err(Errno::NOENT) => match mkdirat(parent, name, Mode::RWXU) {
-                    Ok(()) | Err(Errno::EXIST) => {}
+                    Ok(()) | Err(Errno::EXIST) => self.written.entry(path),
                     Err(Errno::ACCESS) => self.open_up(parent, b".", path::split(path).0)?,
                     Err(e) => return Err(failed("make the directory", path, e)),
                 },
@@ -197,6 +201,7 @@ impl Target {
         for (path, mode) in opened.iter().rev() {
             let dir = self.dir(path)?;
             rustix::fs::fchmod(&dir.fd, *mode).map_err(|e| failed("set the permissions of", path, e))?;
+            self.written.add(path);
         }
         Ok(())
     }
@@ -224,6 +229,7 @@ impl Target {
 
     /// Gives a complete temporary entry its final name, in place of whatever has it.
     pub fn publish(&self, dir: &Dir, temp: &[u8], name: &[u8], path: &[u8]) -> Result<(), Failure> {
+        self.written.entry(path);
         match renameat(&dir.fd, temp, &dir.fd, name) {
             Ok(()) => Ok(()),
             Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {

@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fs, io};
 
-use rustix::fs::{AtFlags, CWD, FileType, makedev, statat};
+use rustix::fs::{AtFlags, CWD, FileType, statat};
 use rustix::io::Errno;
 
 use super::{LAYER, MOUNTS, NO_PROCESSES};
+use crate::copy::fs::mapped;
+use crate::copy::fs::mounts::{layers, unescape};
 use crate::copy::fs::walk::dev_of;
 use crate::host::FIRST_PIDS;
 
@@ -30,7 +32,7 @@ pub fn writers(root: &Path, dev: u64) -> Result<Vec<u64>, String> {
             continue;
         };
         let process = Path::new("/proc").join(pid);
-        let seen = open_files(&process, dev, &mut found).and_then(|()| mapped(&process, dev, &mut found));
+        let seen = open_files(&process, dev, &mut found).and_then(|()| mapped_files(&process, dev, &mut found));
         match seen {
             // A process that ended has closed everything, which raises events.
             Err(e) if e.kind() == io::ErrorKind::NotFound || Errno::from_io_error(&e) == Some(Errno::SRCH) => {}
@@ -64,20 +66,11 @@ fn open_files(process: &Path, dev: u64, found: &mut BTreeSet<u64>) -> io::Result
 }
 
 /// Shared mappings, readable ones too: they may have been writable a moment ago.
-fn mapped(process: &Path, dev: u64, found: &mut BTreeSet<u64>) -> io::Result<()> {
+fn mapped_files(process: &Path, dev: u64, found: &mut BTreeSet<u64>) -> io::Result<()> {
     let maps = fs::read(process.join("maps"))?;
-    found.extend(maps.split(|b| *b == b'\n').filter_map(|line| shared(line, dev)));
+    let shared = maps.split(|b| *b == b'\n').filter_map(mapped::shared);
+    found.extend(shared.filter(|(on, _)| *on == dev).map(|(_, inode)| inode));
     Ok(())
-}
-
-/// `7f…-7f… rw-s 00000000 fe:00 1234 /path` → 1234.
-fn shared(line: &[u8], dev: u64) -> Option<u64> {
-    let mut words = line.split(|b| *b == b' ');
-    let rights = words.nth(1)?;
-    let (major, minor) = std::str::from_utf8(words.nth(1)?).ok()?.split_once(':')?;
-    let on = makedev(u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
-    let inode = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
-    (rights.get(3) == Some(&b's') && on == dev && inode != 0).then_some(inode)
 }
 
 /// The kernel itself writes to the images of loop devices.
@@ -106,51 +99,9 @@ fn plain(root: &Path) -> Result<(), String> {
         if below(&place) {
             return Err(MOUNTS.to_owned());
         }
-        let options = line.split(|b| *b == b' ').next_back().unwrap_or_default();
-        let layer = options.split(|b| *b == b',').find_map(|option| option.strip_prefix(b"upperdir="));
-        if layer.map(unescape).is_some_and(|layer| layer == root || below(&layer)) {
-            return Err(LAYER.to_owned());
-        }
     }
-    Ok(())
-}
-
-/// `\040` is a space.
-fn unescape(word: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = word;
-    while let Some((first, behind)) = rest.split_first() {
-        let code = behind.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                rest = behind.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shared_mappings_are_told_from_private_ones() {
-        let dev = makedev(0xfe, 1);
-        assert_eq!(shared(b"7f00-7f01 rw-s 00000000 fe:01 1234                       /srv/a b", dev), Some(1234));
-        assert_eq!(shared(b"7f00-7f01 r--s 00000000 fe:01 1234 /srv/a", dev), Some(1234));
-        assert_eq!(shared(b"7f00-7f01 rw-p 00000000 fe:01 1234 /srv/a", dev), None);
-        assert_eq!(shared(b"7f00-7f01 rw-s 00000000 00:05 1234 /dev/zero", dev), None);
-        assert_eq!(shared(b"", dev), None);
-    }
-
-    #[test]
-    fn names_of_mounts_are_unescaped() {
-        assert_eq!(unescape(br"/a\040b\134c\x"), br"/a b\c\x");
+    match layers(&mounts).any(|layer| layer == root || below(&layer)) {
+        true => Err(LAYER.to_owned()),
+        false => Ok(()),
     }
 }

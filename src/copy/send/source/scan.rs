@@ -33,7 +33,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens the root and makes sure that every later store, through a mapping too, moves the change time of its file.
+    /// Opens the root. Every store into a file after that was opened, through a mapping too, moves its change time.
     pub fn open(task: &TreeTask, filter: Filter, execution: &Execution) -> Result<Self, Failure> {
         let (root, temp) = (&task.from, TempNames::of_job(&task.job));
         let tree = Tree::open(std::path::Path::new(root)).map_err(|e| {
@@ -41,8 +41,7 @@ impl Source {
             Failure { fatal: true, ..failure }.hint("check `from:` in the plan, and that its filesystem is mounted")
         })?;
         let tree = tree.executed(execution.clone()).bounded(task.rules.one_filesystem);
-        let moment =
-            SyncPoint::begin(tree.root()).map_err(|e| Failure::of(Side::Source, "sync", root.as_bytes(), e))?;
+        let moment = SyncPoint::begin(&tree);
         Ok(Self { tree, filter, temp, moment })
     }
 

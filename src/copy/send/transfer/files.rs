@@ -10,7 +10,6 @@ use rustix::io::Errno;
 
 use super::context::Transfer;
 use crate::copy::failure::{Failure, Side};
-use crate::copy::fs::file::open_file;
 use crate::copy::fs::listing::{Entry, OwnedEntry};
 use crate::copy::fs::metadata::{Metadata, meta_of_open};
 use crate::copy::fs::path;
@@ -184,7 +183,7 @@ impl Reader<'_> {
         let opened = self.transfer.source.tree.dir(self.dir_path(dir)).and_then(|fd| {
             let tree = &self.transfer.source.tree;
             tree.before_call();
-            let fd = open_file(fd.as_fd(), scanned.name)?;
+            let fd = tree.open_file(fd.as_fd(), scanned.name)?;
             tree.before_call();
             let stat = fstat(&fd)?;
             let now = Entry::of_stat(scanned.name, &stat);

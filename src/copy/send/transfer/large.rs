@@ -70,8 +70,8 @@ impl Reader<'_> {
             Ok(()) => {
                 let settled = sent.size == now.size && self.is_same(&opened, &now);
                 self.note(settled);
-                let kept = is_large
-                    && self.transfer.store.save(&path::join(&dir, now.name), &now, &sent.blocks).is_ok();
+                let kept =
+                    is_large && self.transfer.store.save(&path::join(&dir, now.name), &now, &sent.blocks).is_ok();
                 let flags = if kept { now.flags | BLOCKS } else { now.flags };
                 self.transfer.outcomes.sent(self.transfer.source, file.dir, &scanned, &Entry { flags, ..now }, settled);
                 (sent.size, sent.bytes, Some(opened.meta))

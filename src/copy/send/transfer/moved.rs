@@ -60,7 +60,8 @@ impl Moves {
             if hashes > MOST_HASHES {
                 break;
             }
-            let moved = Moved { from: from.clone(), dir: new.path.clone(), size: old.size, blocks: Mutex::new(Some(blocks)) };
+            let moved =
+                Moved { from: from.clone(), dir: new.path.clone(), size: old.size, blocks: Mutex::new(Some(blocks)) };
             moves.files.insert(place, moved);
             moves.taken.insert(from);
         }
