@@ -1,6 +1,7 @@
 //! The copy engine beside its peers: same files, same loopback sshd, same run. Prints one table.
 //!
-//! `cargo bench --bench copy [-- ROW...]` where a row is `small`, `large`, `mixed`, `million`, `verify` or `far`.
+//! `cargo bench --bench copy [-- ROW...]` where a row is `small`, `large`, `mixed`, `million`, `verify`, `far`,
+//! `command` (`migrate copy` as a whole) or `busy` (beside a program that writes to the same disk).
 //! `COPY_BENCH_ROUNDS` (3) is how often each is measured; medians are compared. Installs nothing: peers that are not there are
 //! left out.
 
@@ -28,7 +29,7 @@ mod lab;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let all = ["small", "large", "mixed", "million", "verify", "far"];
+    let all = ["small", "large", "mixed", "million", "verify", "far", "command", "busy"];
     let rows = all.into_iter().filter(|row| wanted.is_empty() || wanted.iter().any(|w| w == row));
     println!("{}", measure::HEAD);
     for row in rows {
@@ -39,7 +40,9 @@ fn main() {
             "mixed" => rows::mixed(&setup),
             "million" => rows::million(&setup),
             "verify" => rows::verify(&setup),
-            _ => rows::far(&setup),
+            "far" => rows::far(&setup),
+            "command" => rows::command(&setup),
+            _ => rows::busy(&setup),
         }
     }
 }

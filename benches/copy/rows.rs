@@ -191,3 +191,67 @@ pub fn far(setup: &Setup) {
     let full = full(setup, false, set_aside);
     full.lines("1 file of 1 GiB, round trip of 80 ms", "8", "–");
 }
+
+type Make = fn(&Path);
+
+/// `migrate copy` as its users run it, set-up and clean-up and all.
+pub fn command(setup: &Setup) {
+    std::fs::create_dir_all(setup.path("home")).unwrap();
+    let trees: [(&str, Make); 3] = [
+        ("600 files of 1–16 KiB", |data| trees::small(data, 600)),
+        ("40,000 files of 1–16 KiB", |data| trees::small(data, 40_000)),
+        ("3 files of 700 MiB", |data| trees::large(data, 3, 700 << 20)),
+    ];
+    for (what, make) in trees {
+        remove(&setup.path("data"));
+        make(&setup.path("data"));
+        let (mut full, mut rsync) = (vec![], vec![]);
+        for _ in 0..rounds() {
+            for (to, costs) in [("ours", &mut full), ("rsync", &mut rsync)] {
+                set_aside(&setup.path(to));
+                setup.ready(to, true);
+                costs.push(measure(|| whole(setup, to)));
+            }
+        }
+        line(&format!("whole command: {what}, full"), &full, "rsync -a", &rsync, "–");
+        let (mut ours, mut rsync) = (vec![], vec![]);
+        for _ in 0..rounds() {
+            for (to, costs) in [("ours", &mut ours), ("rsync", &mut rsync)] {
+                setup.ready(to, false);
+                costs.push(measure(|| whole(setup, to)));
+            }
+        }
+        line("the same, nothing changed", &ours, "rsync -a", &rsync, "1.0");
+    }
+}
+
+fn whole(setup: &Setup, to: &str) {
+    match to {
+        "rsync" => setup.rsync(to, &[]),
+        _ => setup.command(to),
+    }
+}
+
+/// Passes beside a program that writes to the same disk, against those on a quiet one.
+pub fn busy(setup: &Setup) {
+    trees::small(&setup.path("data"), 10_000);
+    setup.warm_up();
+    let change = |round: usize| trees::change_files(&setup.path("data"), 100, 33 + round as u64);
+    let mut costs: [[Vec<Cost>; 2]; 3] = Default::default();
+    for round in 0..rounds() {
+        let mut passes = |busy: usize| {
+            let job = setup.job(&format!("busy-{round}-{busy}"), "ours");
+            set_aside(&setup.path("ours"));
+            costs[0][busy].push(measure(|| _ = setup.pass(&job)));
+            costs[1][busy].push(measure(|| _ = setup.pass(&job)));
+            change(2 * round + busy);
+            costs[2][busy].push(measure(|| _ = setup.pass(&job)));
+        };
+        setup.ready("ours", true);
+        passes(0);
+        setup.beside_a_writer(|| passes(1));
+    }
+    for (what, [quiet, busy]) in ["full", "nothing changed", "1 % changed"].iter().zip(&costs) {
+        line(&format!("10,000 files beside a writer, {what}"), busy, "the same without it", quiet, "0.67");
+    }
+}

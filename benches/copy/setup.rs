@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -139,6 +140,47 @@ impl Setup {
         assert!(status.success());
     }
 
+    /// `migrate copy` from host to host, from prompt to prompt.
+    pub fn command(&self, to: &str) {
+        let inventory = self.path("inventory.yaml");
+        let lines: String = [&self.source, &self.target].map(inventory_line).concat();
+        std::fs::write(&inventory, format!("hosts:\n{lines}")).unwrap();
+        let place = |host: &str, path: PathBuf| format!("{host}:{}", path.display());
+        let status = Command::new(env!("CARGO_BIN_EXE_migrate"))
+            .args(["copy", "--delete", "-i"])
+            .arg(&inventory)
+            .arg(place("old", self.path("data")) + "/")
+            .arg(place("new", self.path(to)))
+            .env("HOME", self.path("home"))
+            .env("MIGRATE_STATE_DIR", self.path("state"))
+            .env_remove("SSH_AUTH_SOCK")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Does something while another program writes to the same disk as fast as it can.
+    pub fn beside_a_writer<T>(&self, run: impl FnOnce() -> T) -> T {
+        let (path, over) = (self.path("neighbour"), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let file = std::fs::File::create(&path).unwrap();
+                let piece = vec![7; 1 << 20];
+                let mut offsets = (0..4096).map(|n| n << 20).cycle();
+                while !over.load(Ordering::Relaxed) {
+                    file.write_all_at(&piece, offsets.next().unwrap()).unwrap();
+                }
+            });
+            // So long that the disk has more to write than it can.
+            std::thread::sleep(Duration::from_secs(10));
+            let done = run();
+            over.store(true, Ordering::Relaxed);
+            done
+        })
+    }
+
     pub fn tar(&self, to: &str) {
         std::fs::create_dir_all(self.path(to)).unwrap();
         let mut pack = Command::new("tar")
@@ -156,6 +198,19 @@ impl Setup {
             .unwrap();
         assert!(status.success() && pack.wait().unwrap().success());
     }
+}
+
+fn inventory_line(sshd: &Sshd) -> String {
+    let host = sshd.host();
+    format!(
+        "  {}: {{ address: {}, ssh: {{ user: {}, port: {}, key: {}, known_hosts: {} }} }}\n",
+        host.name,
+        host.address,
+        host.ssh.user.unwrap(),
+        host.ssh.port.unwrap(),
+        sshd.client_key().display(),
+        sshd.known_hosts().display()
+    )
 }
 
 pub fn has(program: &str) -> bool {

@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn what_disks_do_not_have_yet_is_read_from_the_kernels_words() {
-        let memory = "MemTotal: 16000000 kB\nDirty:              1024 kB\nWriteback:             8 kB\nWritebackTmp:  9 kB\n";
+        let memory =
+            "MemTotal: 16000000 kB\nDirty:              1024 kB\nWriteback:             8 kB\nWritebackTmp:  9 kB\n";
         assert_eq!(dirty(memory), 1032 * 1024);
         assert_eq!(dirty(""), 0);
         assert!(!waits_for_others(u64::MAX));
