@@ -22,6 +22,8 @@ mod keys;
 mod lab_host;
 #[path = "ssh/login.rs"]
 mod login;
+#[path = "ssh/reach.rs"]
+mod reach;
 #[path = "ssh/receipts.rs"]
 mod receipts;
 #[path = "ssh/run.rs"]

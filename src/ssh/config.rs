@@ -4,11 +4,13 @@
 //! like an option or holds control characters reach a command line or the network.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::known_hosts::KnownHostsCommand;
 use super::openssh::{self, Resolved};
+use super::proxy;
 use crate::model::{Host, SshTarget};
 use crate::outside::{Error, Kind};
 use crate::text::escape;
@@ -52,6 +54,33 @@ pub struct Endpoint {
     pub known_hosts_command: Option<KnownHostsCommand>,
     /// The host that the connection goes through.
     pub via: Option<Arc<Endpoint>>,
+    /// A command whose input and output are the connection, with its tokens put in.
+    pub proxy: Option<String>,
+    /// Which addresses of the name are dialled.
+    pub family: Family,
+}
+
+/// `AddressFamily`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// All addresses.
+    #[default]
+    Any,
+    /// IPv4.
+    Inet,
+    /// IPv6.
+    Inet6,
+}
+
+impl Family {
+    /// Whether an address is dialled.
+    pub fn takes(self, address: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Inet => address.is_ipv4(),
+            Self::Inet6 => address.is_ipv6(),
+        }
+    }
 }
 
 /// What proves who we are.
@@ -101,7 +130,7 @@ impl KnownAs {
 impl Endpoint {
     /// Whether it is dialled from here.
     pub fn is_direct(&self) -> bool {
-        self.via.is_none()
+        self.via.is_none() && self.proxy.is_none()
     }
 }
 
@@ -194,9 +223,9 @@ async fn endpoint(
     let found = openssh::resolve(env, wanted.address, wanted.ssh).await.map_err(fail)?;
     check_word("HostName", &found.address).map_err(fail)?;
     check_word("User", &found.user).map_err(fail)?;
-    let via = match via {
-        Some(via) => Some(via),
-        None => configured_via(env, wanted.name, &found, depth).await?,
+    let (via, proxy) = match via {
+        Some(via) => (Some(via), None),
+        None => configured_way(env, wanted, &found, depth).await?,
     };
     Ok(Endpoint {
         name: wanted.name.to_owned(),
@@ -208,25 +237,38 @@ async fn endpoint(
         port: found.port,
         user: found.user,
         via,
+        proxy,
+        family: found.family,
     })
 }
 
-async fn configured_via(
+/// What `ProxyJump` and `ProxyCommand` say.
+async fn configured_way(
     env: &Environment,
-    name: &str,
+    wanted: &Wanted<'_>,
     found: &Resolved,
     depth: usize,
-) -> Result<Option<Arc<Endpoint>>, Error> {
-    if let Some(command) = &found.proxy_command {
-        let what =
-            format!("ssh_config sets ProxyCommand `{}`, which is not supported", escape(command.as_bytes(), 120));
-        let hint = "use ProxyJump in ssh_config, or `jump:` in the inventory".to_owned();
-        return Err(config_error(name, what).hint(hint));
+) -> Result<(Option<Arc<Endpoint>>, Option<String>), Error> {
+    if let Some(jumps) = &found.proxy_jump {
+        return Ok((Some(through_config(env, wanted.name, jumps, depth + 1).await?), None));
     }
-    match &found.proxy_jump {
-        Some(jumps) => Ok(Some(through_config(env, name, jumps, depth + 1).await?)),
-        None => Ok(None),
+    let Some(command) = &found.proxy_command else { return Ok((None, None)) };
+    if found.proxy_use_fdpass {
+        let what = "ssh_config sets ProxyUseFdpass, which is not supported";
+        return Err(
+            config_error(wanted.name, what).hint("use a ProxyCommand that carries the bytes itself, or ProxyJump")
+        );
     }
+    let value = |token: char| match token {
+        '%' => Some("%".to_owned()),
+        'h' => Some(found.address.clone()),
+        'n' => Some(wanted.address.to_owned()),
+        'p' => Some(found.port.to_string()),
+        'r' => Some(found.user.clone()),
+        _ => None,
+    };
+    let command = proxy::expand(command, value).map_err(|why| config_error(wanted.name, why))?;
+    Ok((None, Some(command)))
 }
 
 fn identities(ssh: &SshTarget, found: &Resolved) -> Identities {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::config::Environment;
+use super::config::{Environment, Family};
 use super::known_hosts::KnownHostsCommand;
 use crate::model::SshTarget;
 use crate::text::escape;
@@ -31,6 +31,8 @@ pub(super) struct Resolved {
     pub host_key_alias: Option<String>,
     pub proxy_jump: Option<String>,
     pub proxy_command: Option<String>,
+    pub proxy_use_fdpass: bool,
+    pub family: Family,
 }
 
 /// Asks OpenSSH about `address`; values of the inventory win. Errors are one clause about the host.
@@ -123,6 +125,8 @@ fn parse(env: &Environment, original: &str, text: &str) -> Result<Resolved, Stri
             "knownhostscommand" => known_hosts_command = set(),
             "hostkeyalias" => found.host_key_alias = set(),
             "proxyjump" => found.proxy_jump = set(),
+            "proxyusefdpass" => found.proxy_use_fdpass = value == "yes",
+            "addressfamily" => found.family = family(value),
             "proxycommand" => found.proxy_command = set(),
             _ => {}
         }
@@ -140,6 +144,14 @@ fn parse(env: &Environment, original: &str, text: &str) -> Result<Resolved, Stri
     found.known_hosts =
         known_hosts.iter().map(|file| tokens.expand(&file.to_string_lossy())).collect::<Result<_, _>>()?;
     Ok(found)
+}
+
+fn family(value: &str) -> Family {
+    match value {
+        "inet" => Family::Inet,
+        "inet6" => Family::Inet6,
+        _ => Family::Any,
+    }
 }
 
 /// `ssh -G` puts a space between the files, and does not quote those with a space in their name: a list of words is read such
@@ -248,7 +260,7 @@ mod tests {
     fn the_output_of_ssh_is_understood() {
         let text = "host web1\nuser deploy\nhostname 10.0.0.7\nport 2201\nidentitiesonly yes\nidentityfile ~/.ssh/id_%r_%h\n\
                     identityfile none\nidentityfile /keys/%%d\ncertificatefile ~/%r-cert.pub\nuserknownhostsfile /a /b\nglobalknownhostsfile none\n\
-                    hostkeyalias web\nproxyjump ops@hop:22,[::1]:2222\nproxycommand none\nidentityagent none\n";
+                    hostkeyalias web\nproxyjump ops@hop:22,[::1]:2222\nproxycommand none\nidentityagent none\naddressfamily inet6\n";
         let found = parse(&env(), "web1", text).unwrap();
         let expected = Resolved {
             address: "10.0.0.7".to_owned(),
@@ -263,6 +275,8 @@ mod tests {
             host_key_alias: Some("web".to_owned()),
             proxy_jump: Some("ops@hop:22,[::1]:2222".to_owned()),
             proxy_command: None,
+            proxy_use_fdpass: false,
+            family: Family::Inet6,
         };
         assert_eq!(found, expected);
     }

@@ -16,17 +16,21 @@ use super::config::{self, Endpoint, Environment};
 use super::known_hosts;
 use super::launch::Launch;
 use super::privileges::{Passwords, Question, Turn};
-use super::session::{Session, describe};
+use super::session::{NotConnected, Session, describe};
 use super::stream::Stream;
 use crate::clock::{Clock, SystemClock};
 use crate::model::{Host, SshTarget};
 use crate::outside::{Error, Kind};
+use crate::retry::{Policy, Retry};
 use crate::secret::{Secret, SecretError, SecretRef, Secrets};
 use crate::text::{duration, escape};
 
 /// How often a slot is asked for again when the server refuses the only session on a connection.
 const LAST_SLOT_TRIES: u32 = 20;
 const LAST_SLOT_PAUSE: Duration = Duration::from_millis(100);
+
+/// For connections that a server dropped before it spoke SSH: about 15 s in all.
+const DROPPED: Policy = Policy { tries: 6, pause: Duration::from_millis(500), longest: Duration::from_secs(8) };
 
 /// Limits and times.
 #[derive(Clone)]
@@ -303,8 +307,21 @@ impl Pool {
             })?),
             None => None,
         };
-        let _turn = self.inner.setups.acquire().await;
-        Ok(Arc::new(Session::connect(endpoint, via.as_ref(), &self.inner.options).await?))
+        let mut retry = Retry::new(self.inner.options.clock.as_ref(), DROPPED);
+        loop {
+            let turn = self.inner.setups.acquire().await;
+            let connected = Session::connect(endpoint, via.as_ref(), &self.inner.options).await;
+            // Others may try meanwhile.
+            drop(turn);
+            match connected {
+                Ok(session) => return Ok(Arc::new(session)),
+                Err(NotConnected::Other(error)) => return Err(error),
+                Err(NotConnected::Dropped(error)) => retry.after(error, |_| {}).await.map_err(|e| {
+                    let what = format!("{} (tried {} times, with growing pauses)", e.what, DROPPED.tries);
+                    Error { what, ..e }
+                })?,
+            }
+        }
     }
 
     /// Drops a connection that turned out to be gone, unless someone has replaced it.

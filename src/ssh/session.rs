@@ -6,19 +6,18 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use russh::client::{self, Handle, Msg};
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, Limits, Preferred};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
 use super::auth;
 use super::config::Endpoint;
+use super::dial::{self, Heard};
 use super::known_hosts::{self, Known};
 use super::pool::Options;
-use super::stream::Stream;
 use crate::clock::Clock;
 use crate::connection::ciphers;
 use crate::outside::{Error, Kind};
@@ -90,14 +89,14 @@ impl Session {
         endpoint: &Arc<Endpoint>,
         via: Option<&Arc<Session>>,
         options: &Options,
-    ) -> Result<Self, Error> {
-        let limit = options.connect_timeout;
-        let (mut handle, ended, host_key) = tokio::time::timeout(limit, shake_hands(endpoint, via, options))
-            .await
-            .unwrap_or_else(|_| Err(unreachable(endpoint, format!("no SSH answer within {}", duration(limit)))))?;
+    ) -> Result<Self, NotConnected> {
+        let (mut handle, ended, host_key) = shake_hands(endpoint, via, options).await?;
         let limit = options.login_timeout;
         tokio::time::timeout(limit, auth::log_in(&mut handle, endpoint, options.clock.wall())).await.unwrap_or_else(
-            |_| Err(unreachable(endpoint, format!("the login took longer than {}", duration(limit)))),
+            |_| {
+                Err(unreachable(endpoint, format!("the login took longer than {}", duration(limit)))
+                    .hint("does the ssh-agent wait for a confirmation or a touch? Or is the host overloaded?"))
+            },
         )?;
         let slots = Arc::new(Semaphore::new(options.max_sessions.max(1)));
         let slot_count = AtomicUsize::new(options.max_sessions.max(1));
@@ -142,10 +141,27 @@ impl Session {
     }
 }
 
+/// Why there is no connection.
+pub(super) enum NotConnected {
+    /// The server hung up before it spoke SSH, as it does with too many that have not logged in yet: it may take the next one.
+    Dropped(Error),
+    Other(Error),
+}
+
+impl From<Error> for NotConnected {
+    fn from(e: Error) -> Self {
+        Self::Other(e)
+    }
+}
+
 type Shaken = (Handle<Client>, watch::Receiver<Option<String>>, Option<PublicKey>);
 
 /// Dials, agrees on keys and checks the host's.
-async fn shake_hands(endpoint: &Arc<Endpoint>, via: Option<&Arc<Session>>, options: &Options) -> Result<Shaken, Error> {
+async fn shake_hands(
+    endpoint: &Arc<Endpoint>,
+    via: Option<&Arc<Session>>,
+    options: &Options,
+) -> Result<Shaken, NotConnected> {
     let known = known_hosts::read(endpoint).await?;
     let (ended_tx, ended) = watch::channel(None);
     let checked = Arc::new(Mutex::new(None));
@@ -156,56 +172,35 @@ async fn shake_hands(endpoint: &Arc<Endpoint>, via: Option<&Arc<Session>>, optio
         checked: checked.clone(),
         ended: ended_tx,
     };
-    let start = Instant::now();
-    let connected = match via {
-        None => {
-            let socket = dial(endpoint).await?;
-            client::connect_stream(config(&known, options, start.elapsed()), socket, client).await
-        }
-        Some(via) => {
-            let tunnel = tunnel(endpoint, via).await?;
-            client::connect_stream(config(&known, options, start.elapsed()), tunnel, client).await
-        }
+    let limit = options.connect_timeout;
+    let deadline = tokio::time::Instant::now() + limit;
+    let line = dial::open(endpoint, via, limit, deadline).await?;
+    let heard = Heard { bytes: line.heard, to: line.to, said: line.said };
+    let shaking = client::connect_stream(config(&known, options, line.round_trip), line.stream, client);
+    let connected = match tokio::time::timeout_at(deadline, shaking).await {
+        Ok(connected) => connected,
+        Err(_) => return Err(heard.nothing_in_time(endpoint, limit).await.into()),
     };
     let checked = lock(&checked).take();
     match (connected, checked) {
-        (_, Some(Err(error))) => Err(error),
+        (_, Some(Err(error))) => Err(error.into()),
         (Ok(handle), key) => Ok((handle, ended, key.and_then(Result::ok))),
-        (Err(e), _) => Err(handshake_error(endpoint, &e)),
+        (Err(e), _) if is_closed(&e) => Err(heard.closed(endpoint, &e).await),
+        (Err(e), _) => Err(handshake_error(endpoint, &e).into()),
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn dial(endpoint: &Endpoint) -> Result<TcpStream, Error> {
-    let socket = TcpStream::connect((endpoint.address.as_str(), endpoint.port)).await.map_err(|e| {
-        let error = unreachable(endpoint, format!("cannot connect: {}", io_reason(&e)));
-        match e.kind() {
-            std::io::ErrorKind::ConnectionRefused => {
-                error.hint("is sshd running there, and is `port` under `ssh` in the inventory right?")
-            }
-            _ => error.hint("check the address, and that a route and the firewalls let this machine through"),
-        }
-    })?;
-    // Small messages go out at once: every command is a few of them.
-    let _ = socket.set_nodelay(true);
-    Ok(socket)
-}
-
-async fn tunnel(endpoint: &Endpoint, via: &Arc<Session>) -> Result<Stream, Error> {
-    match via.open_tcp(&endpoint.address, endpoint.port).await {
-        Ok(channel) => Ok(Stream::new(via.clone(), channel, ())),
-        Err(russh::Error::ChannelOpenFailure(russh::ChannelOpenFailure::AdministrativelyProhibited)) => {
-            Err(unreachable(endpoint, format!("its jump host {} does not allow forwarding", via.label))
-                .hint("set `AllowTcpForwarding yes` in its sshd_config"))
-        }
-        Err(russh::Error::ChannelOpenFailure(_)) => {
-            Err(unreachable(endpoint, format!("its jump host {} cannot connect to it", via.label))
-                .hint("is sshd running there, and can the jump host reach this address and port?"))
-        }
-        Err(e) => Err(unreachable(endpoint, format!("its jump host {}: {}", via.label, describe(&e)))),
+/// Whether the other side has hung up.
+fn is_closed(e: &russh::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    match e {
+        russh::Error::Disconnect | russh::Error::HUP | russh::Error::SendError => true,
+        russh::Error::IO(e) => matches!(e.kind(), UnexpectedEof | ConnectionReset | BrokenPipe),
+        _ => false,
     }
 }
 
@@ -275,7 +270,7 @@ pub(super) fn unreachable(endpoint: &Endpoint, what: String) -> Error {
     Error::new(endpoint.to_string(), Kind::Unreachable, what)
 }
 
-fn io_reason(e: &std::io::Error) -> String {
+pub(super) fn io_reason(e: &std::io::Error) -> String {
     match e.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe => {

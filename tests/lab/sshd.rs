@@ -222,9 +222,9 @@ impl Sshd {
 
     fn config(&self, options: &[&str]) -> String {
         let dir = self.dir.display();
-        // sshd takes the first value of each option.
+        // sshd takes the first value of an option, of MaxStartups the last.
         let mut lines: Vec<String> = options.iter().map(|line| line.to_string()).collect();
-        lines.extend([
+        let own = [
             format!("ListenAddress {}:{}", self.addr.ip(), self.addr.port()),
             format!("HostKey {}", self.host_key().display()),
             format!("AuthorizedKeysFile {dir}/home/.ssh/authorized_keys"),
@@ -239,7 +239,11 @@ impl Sshd {
             "MaxStartups 100".to_owned(),
             "PrintMotd no".to_owned(),
             "LogLevel VERBOSE".to_owned(),
-        ]);
+        ];
+        let keyword = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+        lines.extend(own.into_iter().filter(|line| {
+            keyword(line) == "HostKey" || !options.iter().any(|option| keyword(option) == keyword(line))
+        }));
         lines.extend(self.supported("PerSourcePenalties no"));
         lines.join("\n") + "\n"
     }
@@ -263,6 +267,16 @@ impl Sshd {
         let path = self.dir.join(name);
         fs::write(&path, text).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the mode of an own file can be set");
+    }
+
+    /// Waits, wherever it is called, until the server serves nobody.
+    pub fn idle(&self) -> impl FnOnce() + Send + use<> {
+        let pid = self.daemon.as_ref().map(Daemon::pid);
+        move || {
+            while parents().values().any(|parent| Some(*parent) == pid) {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
     }
 
     fn log(&self) -> PathBuf {

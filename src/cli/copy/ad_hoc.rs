@@ -21,7 +21,7 @@ use crate::copy::location::{self, BadLocation, CopyRoots, Location, Login};
 use crate::copy::{Copier, CopyJob, PassReport, VerifyMode, VerifyReport};
 use crate::engine::Stop;
 use crate::model::{DataPath, Host, SshTarget, TreeRules};
-use crate::outside::Error;
+use crate::outside::{Error, Kind};
 use crate::retry::{Policy, Retry};
 use crate::ssh::{self, Pool};
 
@@ -148,9 +148,12 @@ impl AdHocCopy {
             controller::is_directory(transport, source, from),
             controller::is_directory(transport, target, to)
         );
-        let there = on_source.map_err(|e| match e.hint {
-            None => e.hint("`migrate copy` carries directories; look at SRC"),
-            Some(_) => e,
+        let there = on_source.map_err(|e| {
+            // The host was reached, and it is the path that it cannot use.
+            match e.hint.is_none() && e.kind == Kind::Refused {
+                true => e.hint("`migrate copy` carries directories; look at SRC"),
+                false => e,
+            }
         })?;
         if !there {
             let from = crate::text::escape(from.as_bytes(), 200);

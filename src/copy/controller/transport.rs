@@ -77,6 +77,9 @@ impl Transport for Pool {
         if let Some(jump) = &endpoint.via {
             return Err(format!("{} is behind the jump host {}", host.name, jump.name));
         }
+        if endpoint.proxy.is_some() {
+            return Err(format!("{} is behind a ProxyCommand of this machine", host.name));
+        }
         let keys = self.host_keys(&endpoint).await.map_err(|e| e.what)?;
         let host_keys: Vec<String> = keys.iter().filter_map(|key| key.to_openssh().ok()).collect();
         let Endpoint { address, port, user, .. } = endpoint.as_ref().clone();
