@@ -12,6 +12,8 @@
 
 mod lab;
 
+#[path = "accounts/moves.rs"]
+mod moves;
 #[path = "accounts/refusals.rs"]
 mod refusals;
 #[path = "accounts/runs.rs"]

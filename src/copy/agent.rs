@@ -8,9 +8,9 @@
 //! agent receive --work DIR --job ID --root DIR [--delete]
 //! agent take    --work DIR --job ID --command HEX
 //! agent watch   --work DIR --job ID --root DIR
-//! agent clean   --work DIR --home DIR JOB...
-//! agent allow   --work DIR --home DIR --job ID --line LINE
-//! agent forbid  --work DIR --home DIR --job ID
+//! agent clean   --work DIR --home DIR [--as UID:GID] JOB...
+//! agent allow   --work DIR --home DIR [--as UID:GID] --job ID --line LINE
+//! agent forbid  --work DIR --home DIR [--as UID:GID] --job ID
 //! ```
 
 use std::ffi::OsString;
@@ -19,7 +19,9 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Gid, Uid};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::copy::failure::{Failure, Side};
 use crate::copy::job::is_job_id;
@@ -35,9 +37,9 @@ enum Role {
     Receive(Permit),
     Take { command: String },
     Watch { work: PathBuf, job: String, root: PathBuf },
-    Clean { work: PathBuf, home: PathBuf, jobs: Vec<String> },
-    Allow { home: PathBuf, job: String, line: String },
-    Forbid { home: PathBuf, job: String },
+    Clean { work: PathBuf, keys: Keys, jobs: Vec<String> },
+    Allow { keys: Keys, job: String, line: String },
+    Forbid { keys: Keys, job: String },
 }
 
 /// What a pipe holds between sshd and the agent, in bytes: the most that Linux gives everyone.
@@ -74,9 +76,9 @@ fn run(role: Role) -> Result<(), Failure> {
     match role {
         // That it got here is the answer.
         Role::Hello => Ok(()),
-        Role::Clean { work, home, jobs } => clean(&work, &home, &jobs),
-        Role::Allow { home, job, line } => authorized_keys::allow(&home, &job, &line).map_err(cannot_authorize),
-        Role::Forbid { home, job } => authorized_keys::forbid(&home, &job).map_err(cannot_authorize),
+        Role::Clean { work, keys, jobs } => clean(&work, &keys, &jobs),
+        Role::Allow { keys, job, line } => keys.change(|home| authorized_keys::allow(home, &job, &line)),
+        Role::Forbid { keys, job } => keys.change(|home| authorized_keys::forbid(home, &job)),
         Role::Watch { work, job, root } => watch::serve(&work.join("jobs").join(job), &root, input, output),
         Role::Send { work } => send::serve(&work, Box::new(input), Box::new(output)),
         Role::Take { command } => receive::serve_stream(&command, &mut input, Box::new(output)),
@@ -84,8 +86,34 @@ fn run(role: Role) -> Result<(), Failure> {
     }
 }
 
-fn cannot_authorize(e: std::io::Error) -> Failure {
-    Failure::fatal(Side::Target, format!("cannot change authorized_keys: {e}"))
+/// Where the keys are that log in to this host, and whose they are, if not this process's user's.
+#[derive(Debug)]
+struct Keys {
+    home: PathBuf,
+    owner: Option<(Uid, Gid)>,
+}
+
+impl Keys {
+    /// Changes them as their owner: root may be nobody there (NFS), and must not be led elsewhere by links in somebody's home.
+    fn change(&self, change: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), Failure> {
+        let failed = |e: std::io::Error| Failure::fatal(Side::Target, format!("cannot change authorized_keys: {e}"));
+        let Some((uid, gid)) = self.owner else { return change(&self.home).map_err(failed) };
+        if !rustix::process::geteuid().is_root() {
+            // Nobody but root ever put one there.
+            return Ok(());
+        }
+        let as_owner = || {
+            set_thread_groups(&[gid])?;
+            set_thread_res_gid(None, gid, None)?;
+            set_thread_res_uid(None, uid, None)
+        };
+        as_owner().map_err(|e| failed(e.into()))?;
+        let changed = change(&self.home).map_err(failed);
+        let (root, root_group) = (rustix::process::getuid(), rustix::process::getgid());
+        let back = set_thread_res_uid(None, root, None).and_then(|()| set_thread_res_gid(None, root_group, None));
+        back.map_err(|e| failed(e.into()))?;
+        changed
+    }
 }
 
 fn stdio(fd: rustix::io::Result<std::os::fd::OwnedFd>) -> std::io::Result<File> {
@@ -93,11 +121,10 @@ fn stdio(fd: rustix::io::Result<std::os::fd::OwnedFd>) -> std::io::Result<File> 
 }
 
 /// Removes all traces of `jobs` below the work directory. What is not there is no error.
-fn clean(work: &Path, home: &Path, jobs: &[String]) -> Result<(), Failure> {
+fn clean(work: &Path, keys: &Keys, jobs: &[String]) -> Result<(), Failure> {
     for job in jobs {
         // A run that was killed may have left the key of its copy.
-        authorized_keys::forbid(home, job)
-            .map_err(|e| Failure::fatal(Side::Target, format!("cannot change authorized_keys: {e}")))?;
+        keys.change(|home| authorized_keys::forbid(home, job))?;
         let dir = work.join("jobs").join(job);
         match std::fs::remove_dir_all(&dir) {
             Ok(()) => {}
@@ -122,13 +149,14 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
     let usage = |what: &str| Failure::fatal(Side::Source, format!("agent: {what}"));
     let role = args.next().ok_or_else(|| usage("no role"))?;
     let (mut work, mut job, mut root, mut home, mut line, mut command) = (None, None, None, None, None, None);
-    let (mut delete, mut jobs) = (false, Vec::new());
+    let (mut delete, mut owner, mut jobs) = (false, None, Vec::new());
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| usage("an option without its value"));
         match arg.as_bytes() {
             b"--work" => work = Some(PathBuf::from(value()?)),
             b"--job" => job = Some(value()?.into_string().map_err(|_| usage("a job id that is not UTF-8"))?),
             b"--home" => home = Some(PathBuf::from(value()?)),
+            b"--as" => owner = Some(ids(&value()?).ok_or_else(|| usage("an owner that is not two numbers"))?),
             b"--line" => line = Some(value()?.into_string().map_err(|_| usage("a line that is not UTF-8"))?),
             b"--command" => command = Some(unhex(&value()?).ok_or_else(|| usage("a command that is not hex"))?),
             b"--root" => root = Some(PathBuf::from(value()?)),
@@ -142,13 +170,14 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
     let work = work.filter(|w| w.is_absolute()).ok_or_else(|| usage("no absolute --work"))?;
     let job = job.filter(|j| is_job_id(j)).ok_or_else(|| usage("no valid --job"));
     let home = home.filter(|h| h.is_absolute()).ok_or_else(|| usage("no absolute --home"));
+    let keys = home.map(|home| Keys { home, owner });
     let root = root.filter(|r| r.is_absolute()).ok_or_else(|| usage("no absolute --root"));
     match role.as_bytes() {
         b"hello" => Ok(Role::Hello),
         b"send" => Ok(Role::Send { work }),
-        b"clean" => Ok(Role::Clean { work, home: home?, jobs }),
-        b"allow" => Ok(Role::Allow { home: home?, job: job?, line: line.ok_or_else(|| usage("no --line"))? }),
-        b"forbid" => Ok(Role::Forbid { home: home?, job: job? }),
+        b"clean" => Ok(Role::Clean { work, keys: keys?, jobs }),
+        b"allow" => Ok(Role::Allow { keys: keys?, job: job?, line: line.ok_or_else(|| usage("no --line"))? }),
+        b"forbid" => Ok(Role::Forbid { keys: keys?, job: job? }),
         b"take" => {
             job?;
             Ok(Role::Take { command: command.ok_or_else(|| usage("no --command"))? })
@@ -157,6 +186,12 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
         b"receive" => Ok(Role::Receive(Permit { job: job?, root: root?, work, delete })),
         _ => Err(usage("an unknown role")),
     }
+}
+
+/// `UID:GID`.
+fn ids(word: &OsString) -> Option<(Uid, Gid)> {
+    let (uid, gid) = word.to_str()?.split_once(':')?;
+    Some((Uid::from_raw(uid.parse().ok()?), Gid::from_raw(gid.parse().ok()?)))
 }
 
 /// Commands hold line breaks and quotes, which no line of `authorized_keys` may.
@@ -187,6 +222,7 @@ mod tests {
             "receive --work /w --job a --root r",
             "receive --work /w --job a --root /r --force",
             "receive --work /w --job a --root",
+            "forbid --work /w --home /h --job a --as root",
             "take --work /w --job a",
             "take --work /w --job a --command 0g",
             "take --work /w --command 6c73",

@@ -38,7 +38,12 @@ impl Ended {
 impl Migrate {
     /// In this place: its plans, its inventories, its state directory, its home.
     pub fn new(program: &str, place: &Place) -> Self {
-        Self { program: program.into(), root: place.root().to_owned() }
+        Self::at(program, place.root())
+    }
+
+    /// In this directory.
+    pub fn at(program: &str, root: &Path) -> Self {
+        Self { program: program.into(), root: root.to_owned() }
     }
 
     /// Where runs are kept.

@@ -112,19 +112,17 @@ fn line(command: &str, public_key: &str, from: &str, expiry: &str, job: &str) ->
 impl TargetAccess for KeyAccess<'_> {
     async fn admit(&self, public_key: &str, from: &str) -> bool {
         let Some(line) = self.line(public_key, from) else { return false };
-        let Installed { work, home, .. } = self.on_target;
-        let args = ["allow", "--work", work, "--home", home, "--job", self.job, "--line", &line];
+        let args = ["--job", self.job, "--line", &line];
         // Set first, because it is unknown whether the key was added when the answer is lost.
         self.admitted.store(true, Ordering::Release);
-        self.on_target.run(self.transport, self.target, &args).await.is_ok()
+        self.on_target.change_keys(self.transport, self.target, "allow", &args).await.is_ok()
     }
 
     async fn withdraw(&self) {
         if self.admitted.swap(false, Ordering::AcqRel) {
-            let Installed { work, home, .. } = self.on_target;
-            let args = ["forbid", "--work", work, "--home", home, "--job", self.job];
+            let args = ["--job", self.job];
             // If the host cannot be reached now, the next start of the copy removes the key, or it expires.
-            let _ = self.on_target.run(self.transport, self.target, &args).await;
+            let _ = self.on_target.change_keys(self.transport, self.target, "forbid", &args).await;
         }
     }
 

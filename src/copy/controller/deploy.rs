@@ -14,7 +14,7 @@ use super::agents::{AgentProgram, Agents};
 use super::refusal::{Refusal, Started};
 use super::transport::{Channel, Ended, Transport};
 use crate::copy::failure::{failed, transient};
-use crate::model::Host;
+use crate::model::{Host, SshTarget};
 use crate::outside::Error;
 use crate::text;
 
@@ -51,6 +51,9 @@ e=0; o=$("./$a" agent hello --work "$d" 2>&1 </dev/null) || e=$?
 [ "$e" = 0 ] || { rm -f "$a"; cd /; rmdir "$d" 2>/dev/null || true; }
 say "started:$e"; printf '%s\n' "$o" >&2"#;
 
+/// Says who logs in.
+const LOGIN: &str = r#"echo "migrate:home:$HOME"; echo "migrate:ids:$(id -u):$(id -g)""#;
+
 /// `$1` directory, `$2` SHA-256 of agents, separated by blanks, then jobs. Removes their traces, the agents, and the directory when nothing
 /// else is in it. An agent that cannot run any more has nothing that it could take back, and one that is gone was removed by someone else.
 const REMOVE: &str = r#"set -u; umask 077
@@ -79,8 +82,8 @@ pub struct Installed {
     pub agent: String,
     /// The work directory, absolute.
     pub work: String,
-    /// The home directory of the user who logs in there.
-    pub home: String,
+    /// Where the keys are that log in there, and whose they are: arguments for the agent.
+    pub keys: Vec<String>,
 }
 
 type Slot = Arc<OnceCell<Installed>>;
@@ -113,8 +116,9 @@ impl Deployer {
     pub async fn clean_up(&self, transport: &dyn Transport, host: &Host, jobs: &[String]) -> Result<(), Error> {
         let hashes: Vec<&str> = self.programs(host).await?.iter().map(|program| &*program.hash).collect();
         let hashes = hashes.join(" ");
+        let keys = keys_of_login(transport, host).await?.unwrap_or_default();
         let mut args = vec![work_dir(host), &hashes];
-        args.extend(jobs.iter().map(String::as_str));
+        args.extend(keys.iter().chain(jobs).map(String::as_str));
         let Channel { reader, writer, ended, .. } = start(transport, host, REMOVE, &args).await?;
         drop(writer);
         let _ = reader.take(OUTPUT).read_to_end(&mut Vec::new()).await;
@@ -137,7 +141,9 @@ impl Deployer {
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let channel = start(transport, host, INSTALL, &args).await?;
-        Installation { host, programs, said: Said::default() }.run(channel).await
+        let install = Installation { host, programs, said: Said::default() }.run(channel);
+        let (installed, keys) = tokio::try_join!(install, keys_of_login(transport, host))?;
+        Ok(Installed { keys: keys.unwrap_or(installed.keys), ..installed })
     }
 
     async fn programs(&self, host: &Host) -> Result<&[AgentProgram], Error> {
@@ -224,11 +230,29 @@ impl<'a> Installation<'a> {
             let started = Started { status: started, said: stderr, work, system: self.said.system };
             return Err(Refusal::of_start(started, program.needs_libraries).at(host));
         }
-        Ok(Installed { agent: format!("{work}/agent-{}", program.hash), work, home: self.said.home })
+        Ok(Installed {
+            agent: format!("{work}/agent-{}", program.hash),
+            work,
+            keys: vec!["--home".to_owned(), self.said.home],
+        })
     }
 }
 
 impl Installed {
+    /// Changes the keys that log in there; `args` say how.
+    pub async fn change_keys(
+        &self,
+        transport: &dyn Transport,
+        host: &Host,
+        role: &str,
+        args: &[&str],
+    ) -> Result<(), Error> {
+        let mut words = vec![role, "--work", &self.work];
+        words.extend(self.keys.iter().map(String::as_str));
+        words.extend(args);
+        self.run(transport, host, &words).await
+    }
+
     /// Runs the agent to its end; what it says on failure is the error.
     pub async fn run(&self, transport: &dyn Transport, host: &Host, args: &[&str]) -> Result<(), Error> {
         let mut argv = vec![&*self.agent, "agent"];
@@ -239,6 +263,25 @@ impl Installed {
         let _ = (&mut reader).take(OUTPUT).read_to_end(&mut output).await;
         let Ended { status, stderr } = ended.await?;
         if status == Some(0) { Ok(()) } else { Err(failed(&host.name, &stderr)) }
+    }
+}
+
+/// Where the keys of the login are, and whose, when the agent runs as another user.
+async fn keys_of_login(transport: &dyn Transport, host: &Host) -> Result<Option<Vec<String>>, Error> {
+    if host.ssh.becomes.is_none() {
+        return Ok(None);
+    }
+    let login = Host { ssh: SshTarget { becomes: None, ..host.ssh.clone() }, ..host.clone() };
+    let Channel { reader, writer, ended, .. } = start(transport, &login, LOGIN, &[]).await?;
+    drop(writer);
+    let mut said = Vec::new();
+    let _ = reader.take(OUTPUT).read_to_end(&mut said).await;
+    ended.await?;
+    let said = String::from_utf8_lossy(&said);
+    let find = |what: &str| said.lines().find_map(|line| line.strip_prefix(what)).map(str::to_owned);
+    match (find("migrate:home:"), find("migrate:ids:")) {
+        (Some(home), Some(ids)) => Ok(Some(vec!["--home".to_owned(), home, "--as".to_owned(), ids])),
+        _ => Err(failed(&host.name, "the host did not say who logs in there")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::access::{KeyAccess, not_direct};
 use super::agents::Agents;
-use super::deploy::{Deployer, Installed};
+use super::deploy::Deployer;
 use super::rate_limits::Limits;
 use super::relay::{Completed, HostNames, run_task};
 use super::transport::Transport;
@@ -57,8 +57,7 @@ impl Engine {
     pub async fn withdraw(&self, job: &CopyJob) -> Result<(), Error> {
         let transport = self.transport.as_ref();
         let on_target = self.deployer.install(transport, &job.target).await?;
-        let Installed { work, home, .. } = &on_target;
-        on_target.run(transport, &job.target, &["forbid", "--work", work, "--home", home, "--job", &job.id]).await
+        on_target.change_keys(transport, &job.target, "forbid", &["--job", &job.id]).await
     }
 
     /// How the source may reach the target itself, or why the controller has to relay; empty when that is wanted.

@@ -73,6 +73,9 @@ impl Transport for Pool {
 
     async fn dial(&self, host: &Host) -> Result<Dial, String> {
         let endpoint = self.endpoint(host).await.map_err(|e| e.what)?;
+        if let Some(why) = keeps_from_direct(host) {
+            return Err(why);
+        }
         // Another host may not use the controller's way through a jump host.
         if let Some(jump) = &endpoint.via {
             return Err(format!("{} is behind the jump host {}", host.name, jump.name));
@@ -90,6 +93,21 @@ impl Transport for Pool {
         let found = found.map_err(|e| format!("the address of {} cannot be found: {e}", host.name))?;
         let addresses = found.map(|found| found.ip()).take(MOST_ADDRESSES).collect();
         Ok(Dial { addresses, port, user, host_keys })
+    }
+}
+
+/// What in the way that programs become another user on the target keeps the source from starting one there itself.
+fn keeps_from_direct(target: &Host) -> Option<String> {
+    let name = &target.name;
+    match target.ssh.becomes.as_ref()? {
+        becomes if becomes.password().is_some() => {
+            Some(format!("sudo on {name} is told a password, and no other host is"))
+        }
+        // Only root can put a key into the login's authorized_keys.
+        becomes if becomes.user().is_some_and(|user| user != "root") => {
+            Some(format!("programs on {name} run as neither root nor the login"))
+        }
+        _ => None,
     }
 }
 
