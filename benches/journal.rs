@@ -25,7 +25,7 @@ fn step(n: usize) -> Step {
         wave: "all".into(),
         service: "uploads".into(),
         pair: None,
-        kind: StepKind::Watch(WatchStep { hold: Duration::ZERO, checks: Default::default() }),
+        kind: StepKind::Watch(WatchStep { hold: Duration::ZERO, checks: Default::default(), measured: None }),
         after: n.checked_sub(1).map(|n| format!("uploads/dal-{n:05}/watch")).into_iter().collect(),
         urgent: false,
         no_return: None,
@@ -99,6 +99,7 @@ fn cutover(pairs: usize) -> Graph {
                 _ => StepKind::Watch(WatchStep {
                     hold: Duration::from_secs(30),
                     checks: Checks::new([SubjectName::Host(pair.target.clone())], &[check]),
+                    measured: None,
                 }),
             };
             Step {

@@ -43,6 +43,9 @@ pub struct Member {
     pub mode: Mode,
     /// Connections now held by it, summed over everything that answers; `None` when the director cannot know.
     pub connections: Option<u64>,
+    /// Sessions that it has got since its processes began, summed over everything that answers; `None` when the director cannot know.
+    #[serde(default)]
+    pub sessions: Option<u64>,
     /// What the director's own check says; `None` without one.
     pub up: Option<bool>,
 }

@@ -97,6 +97,7 @@ fn seen(pool: &PoolModel, can: Capabilities, now: Duration) -> Pool {
         weight: m.weight,
         mode: m.mode,
         connections: can.connections.then(|| u64::from(m.has_users(now))),
+        sessions: None,
         up: None,
     });
     Pool { name: pool.name.clone(), members: members.collect(), ttl: pool.ttl }

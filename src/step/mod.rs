@@ -45,7 +45,7 @@ pub use stream::StreamStep;
 pub use traffic::{Played, Purpose, TrafficStep, WayBack};
 pub use tree::TreeStep;
 pub use ttl::{LowerTtlStep, RestoreTtlStep};
-pub use watch::WatchStep;
+pub use watch::{MeasuredPool, WatchStep};
 
 /// The smallest thing the engine runs and records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Class, Ends, Kind, Live, Step};
-use crate::check::Checks;
+use crate::check::{Checks, PoolRef};
 use crate::text;
 
 /// Lets time pass while checks go on.
@@ -15,6 +15,20 @@ pub struct WatchStep {
     pub hold: Duration,
     /// What is checked meanwhile; empty only waits.
     pub checks: Checks,
+    /// Where the share that targets get is measured.
+    #[serde(default)]
+    pub measured: Option<MeasuredPool>,
+}
+
+/// A pool in which the share of targets is measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasuredPool {
+    /// The pool.
+    pub pool: PoolRef,
+    /// Its members whose share is of interest.
+    pub targets: Vec<String>,
+    /// Whether new sessions follow weights, so that a target which gets none is a fault.
+    pub follows_weights: bool,
 }
 
 impl Kind for WatchStep {

@@ -43,7 +43,7 @@ fn graph() -> Graph {
         wave: "w".into(),
         service: "s".into(),
         pair: None,
-        kind: StepKind::Watch(WatchStep { hold: Duration::ZERO, checks: Default::default() }),
+        kind: StepKind::Watch(WatchStep { hold: Duration::ZERO, checks: Default::default(), measured: None }),
         after: Vec::new(),
         urgent: false,
         on_failure: OnFailure::Hold,

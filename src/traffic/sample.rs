@@ -145,6 +145,7 @@ impl Director for WeightsFile {
             weight: *weight,
             mode: Mode::Ready,
             connections: None,
+            sessions: None,
             up: None,
         });
         Ok(Pool { name: pool.to_owned(), members: members.collect(), ttl: Some(Duration::from_secs(table.ttl)) })

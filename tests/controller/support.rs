@@ -24,7 +24,7 @@ pub fn step(id: &str, after: &[&str]) -> Step {
         wave: "w".into(),
         service: "s".into(),
         pair: None,
-        kind: StepKind::Watch(WatchStep { hold: Default::default(), checks: Default::default() }),
+        kind: StepKind::Watch(WatchStep { hold: Default::default(), checks: Default::default(), measured: None }),
         after: after.iter().map(|a| (*a).to_owned()).collect(),
         urgent: false,
         no_return: None,

@@ -18,6 +18,10 @@ fn move_under_load(mut fleet: Fleet, plan: &str) -> Fleet {
     load.wait_for(1_000);
     let ended = migrate(&fleet).run(&["apply", plan, "--yes"]).expect(0);
     println!("{}", ended.stdout);
+    if let Director::Haproxy(_) = fleet.director {
+        let told = |line: &&str| line.contains("targets got ") && line.contains(" by weight ");
+        assert!(ended.stdout.lines().filter(told).count() >= 2, "every watch tells the measured share");
+    }
     // Nothing may depend on them any more.
     for source in &mut fleet.sources {
         source.service.stop();

@@ -7,6 +7,7 @@ mod gate;
 mod hook;
 mod pace;
 mod set_aside;
+mod share;
 mod stream;
 pub(super) mod traffic;
 pub(super) mod wait;

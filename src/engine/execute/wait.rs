@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::share::Share;
 use super::{Context, Effect, done, failed, not_done, unknown};
 use crate::check::{Checks, HealthCheck, Outcome, Standing, Steady, Subject};
 use crate::model::OnDeadline;
@@ -64,7 +65,9 @@ pub async fn watch(context: &Context, step: &Step, hold: Duration, checks: &Chec
     };
     let interval = checks.checks().iter().map(|c| c.interval).min().unwrap_or(hold).min(hold);
     let mut probes = 0_u64;
+    let mut share = Share::of(step);
     loop {
+        share.look(context).await;
         let (mut open, mut last) = (None, None);
         for (subject, check, steady) in &mut watched {
             let verdict = context.world.health.probe(check, subject).await;
@@ -87,7 +90,14 @@ pub async fn watch(context: &Context, step: &Step, hold: Duration, checks: &Chec
         }
         let left = hold.saturating_sub(context.world.clock.now().saturating_duration_since(began));
         if left.is_zero() && open.is_none() {
-            return done(format!("{}, {} passed", text::duration(hold), text::count(probes, "probe")));
+            if let Some(why) = share.left_out() {
+                return failed(
+                    why,
+                    Some("look at its checks, and at what the director does with its weight".to_owned()),
+                );
+            }
+            let passed = format!("{}, {} passed", text::duration(hold), text::count(probes, "probe"));
+            return done([Some(passed), share.told()].into_iter().flatten().collect::<Vec<_>>().join("; "));
         }
         let too_long = context.world.clock.now().saturating_duration_since(began) > hold + RESOLVER_PATIENCE;
         if let (true, Some(open)) = (too_long, &open) {
@@ -95,7 +105,8 @@ pub async fn watch(context: &Context, step: &Step, hold: Duration, checks: &Chec
         }
         let what =
             format!("{} of hold left", text::duration(Duration::from_secs(left.as_millis().div_ceil(1000) as u64)));
-        context.waiting(step, open.or(last).map_or(what.clone(), |seen| format!("{what}; {seen}")));
+        let told = [Some(what), share.told(), open.or(last)];
+        context.waiting(step, told.into_iter().flatten().collect::<Vec<_>>().join("; "));
         if context.pass(step, if left.is_zero() { interval } else { left.min(interval) }).await {
             return Effect::Interrupted;
         }

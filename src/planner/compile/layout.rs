@@ -111,7 +111,7 @@ fn end_wave(steps: &mut Vec<Step>, wave: &Wave, done: Vec<String>, last: bool) -
         wave: wave.name.clone(),
         service: String::new(),
         pair: None,
-        kind: StepKind::Watch(WatchStep { hold: wave.pause, checks: Default::default() }),
+        kind: StepKind::Watch(WatchStep { hold: wave.pause, checks: Default::default(), measured: None }),
         after: done,
         urgent: false,
         on_failure: OnFailure::Hold,

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::service::ServicePlan;
 use super::share::{self, portion};
+use crate::check::PoolRef;
 use crate::model::Host;
 use crate::model::finding::Finding;
 use crate::model::{Capabilities, Change, Member as PoolMember, Mode, Pool, PoolFacts, Sharing, Weights};
 use crate::planner::observed::Observed;
 use crate::spec::{Service, Spec, Traffic};
-use crate::step::{Live, Purpose, StepKind, TrafficStep, WayBack};
+use crate::step::{Live, MeasuredPool, Purpose, StepKind, TrafficStep, WayBack};
 use crate::traffic::{DirectorKind, Intent, ReachedShare};
 
 /// Weight of a member that has never been seen with one.
@@ -157,6 +158,14 @@ impl<'a> PoolPlan<'a> {
             shares,
             hold: plan.service.shift.hold,
         })
+    }
+
+    /// What is measured while these targets get a share.
+    pub fn measured(&self, targets: Vec<String>) -> MeasuredPool {
+        let pool = PoolRef { director: self.traffic.director.clone(), pool: self.traffic.pool.clone() };
+        // Clients that are pinned come back to the source without anybody asking for weights.
+        let follows_weights = self.facts.is_some_and(|f| f.sharing == Sharing::Weights) && !self.pins();
+        MeasuredPool { pool, targets, follows_weights }
     }
 
     /// Whether clients stay at a member that is drained.

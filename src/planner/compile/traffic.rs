@@ -221,8 +221,11 @@ fn way_back<'p>(plan: &ServicePlan<'_>, pairs: impl Iterator<Item = &'p PairPlan
 
 /// A watch over the targets and the service for the plan's hold.
 fn watch<'p>(plan: &ServicePlan<'_>, pairs: impl Iterator<Item = &'p PairPlan<'p>>) -> StepKind {
-    let checks = plan.service.all_checks(pairs.map(|p| &p.target.name));
-    StepKind::Watch(WatchStep { hold: plan.service.shift.hold, checks })
+    let pairs: Vec<&PairPlan<'_>> = pairs.collect();
+    let checks = plan.service.all_checks(pairs.iter().map(|p| &p.target.name));
+    let targets = pairs.iter().filter_map(|p| p.members.as_ref()).map(|(_, target)| target.name.clone()).collect();
+    let measured = plan.pool.as_ref().filter(|pool| pool.can.connections).map(|pool| pool.measured(targets));
+    StepKind::Watch(WatchStep { hold: plan.service.shift.hold, checks, measured })
 }
 
 /// A TTL that is lowered ahead, and put back at the end.

@@ -241,7 +241,7 @@ mod tests {
             wave: "w".into(),
             service: "s".into(),
             pair: None,
-            kind: StepKind::Watch(WatchStep { hold: Default::default(), checks: Default::default() }),
+            kind: StepKind::Watch(WatchStep { hold: Default::default(), checks: Default::default(), measured: None }),
             after: after.iter().map(|a| (*a).to_owned()).collect(),
             urgent: false,
             on_failure: Default::default(),

@@ -48,8 +48,14 @@ impl Addresses {
 
     /// Each address as a member of a pool.
     pub fn members(&self) -> Vec<Member> {
-        let member =
-            |ip: &IpAddr| Member { name: ip.to_string(), weight: 1, mode: Mode::Ready, connections: None, up: None };
+        let member = |ip: &IpAddr| Member {
+            name: ip.to_string(),
+            weight: 1,
+            mode: Mode::Ready,
+            connections: None,
+            sessions: None,
+            up: None,
+        };
         self.all.iter().map(member).collect()
     }
 

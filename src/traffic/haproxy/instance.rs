@@ -35,8 +35,15 @@ pub(super) struct Instance {
 pub(super) struct Reading {
     /// The processes that take new connections.
     pub processes: Vec<Process>,
-    /// Connections per server in workers left over from reloads.
-    pub lingering: BTreeMap<String, u64>,
+    /// What servers still have in workers left over from reloads.
+    pub lingering: BTreeMap<String, Lingering>,
+}
+
+/// What a server still has in workers left over from reloads.
+#[derive(Default)]
+pub(super) struct Lingering {
+    pub connections: u64,
+    pub sessions: u64,
 }
 
 /// One process that takes new connections.
@@ -92,7 +99,9 @@ impl Instance {
             }
             let (_, stats) = self.servers(pool, &prefix, &reply).await?;
             for (server, stat) in stats {
-                *reading.lingering.entry(server).or_default() += stat.connections;
+                let lingering = reading.lingering.entry(server).or_default();
+                lingering.connections += stat.connections;
+                lingering.sessions += stat.sessions;
             }
         }
         match reading.processes.is_empty() {
@@ -115,6 +124,7 @@ impl Instance {
                 weight: state.weight,
                 mode: state.mode,
                 connections: stat.map(|s| s.connections),
+                sessions: stat.map(|s| s.sessions),
                 up: stat.and_then(|s| s.up),
                 name: state.name,
             }

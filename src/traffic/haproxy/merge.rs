@@ -16,13 +16,16 @@ pub(super) fn pool(director: &str, name: &str, readings: &[Reading]) -> Result<P
         for member in &mut members {
             if let Some(other) = find(&process.members, &member.name) {
                 member.connections = add(member.connections, other.connections);
+                member.sessions = add(member.sessions, other.sessions);
                 member.up = both_up(member.up, other.up);
             }
         }
     }
     for member in &mut members {
-        let lingering: u64 = readings.iter().filter_map(|r| r.lingering.get(&member.name)).sum();
-        member.connections = add(member.connections, Some(lingering));
+        for lingering in readings.iter().filter_map(|r| r.lingering.get(&member.name)) {
+            member.connections = add(member.connections, Some(lingering.connections));
+            member.sessions = add(member.sessions, Some(lingering.sessions));
+        }
     }
     Ok(Pool { name: name.to_owned(), members, ttl: None })
 }

@@ -22,6 +22,7 @@ pub(super) struct ServerState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ServerStat {
     pub connections: u64,
+    pub sessions: u64,
     pub up: Option<bool>,
 }
 
@@ -80,7 +81,8 @@ pub(super) fn stat(reply: &str, backend: &str) -> Option<BTreeMap<String, Server
     let table = table(reply, "# pxname,")?;
     let header = csv(table.header.strip_prefix("# ")?);
     let column = |name: &str| header.iter().position(|h| h == name);
-    let (px, sv, scur, status) = (column("pxname")?, column("svname")?, column("scur")?, column("status")?);
+    let (px, sv, status) = (column("pxname")?, column("svname")?, column("status")?);
+    let (scur, stot) = (column("scur")?, column("stot")?);
     let checks: Vec<usize> = ["check_status", "agent_status", "tracked"].into_iter().filter_map(column).collect();
     let mut servers = BTreeMap::new();
     for row in table.rows {
@@ -90,7 +92,9 @@ pub(super) fn stat(reply: &str, backend: &str) -> Option<BTreeMap<String, Server
         }
         let checked = checks.iter().any(|i| cells.get(*i).is_some_and(|c| !c.is_empty()));
         let up = up(cells.get(status)?, checked);
-        servers.insert(cells.get(sv)?.clone(), ServerStat { connections: cells.get(scur)?.parse().ok()?, up });
+        let number = |at: usize| cells.get(at)?.parse().ok();
+        let stat = ServerStat { connections: number(scur)?, sessions: number(stot)?, up };
+        servers.insert(cells.get(sv)?.clone(), stat);
     }
     Some(servers)
 }
@@ -243,10 +247,11 @@ mod tests {
 
     #[test]
     fn connections_and_checks_are_found_wherever_their_columns_are() {
-        let reply = "# pxname,svname,scur,status,check_status,last_chk,agent_status,tracked,\n\
-            b,a,3,no check,,,,,\nb,c,0,DOWN,L4CON,\"refused, \"\"again\"\"\",,,\nb,d,1,DRAIN,L4OK,,,,\nb,e,1,DRAIN,,,,,\n\
-            b,f,0,MAINT (via b/c),,,,b/c,\nb,g,0,UP 1/2,,,L7OK,,\n\n";
+        let reply = "# pxname,svname,scur,stot,status,check_status,last_chk,agent_status,tracked,\n\
+            b,a,3,9,no check,,,,,\nb,c,0,0,DOWN,L4CON,\"refused, \"\"again\"\"\",,,\nb,d,1,7,DRAIN,L4OK,,,,\nb,e,1,1,DRAIN,,,,,\n\
+            b,f,0,0,MAINT (via b/c),,,,b/c,\nb,g,0,0,UP 1/2,,,L7OK,,\n\n";
         let servers = stat(reply, "b").unwrap();
+        assert_eq!(servers.values().map(|s| s.sessions).collect::<Vec<_>>(), [9, 0, 7, 1, 0, 0]);
         let read: Vec<_> = servers.iter().map(|(name, s)| (name.as_str(), s.connections, s.up)).collect();
         assert_eq!(
             read,
@@ -283,7 +288,7 @@ mod tests {
         #[test]
         fn arbitrary_replies_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
             let text = String::from_utf8_lossy(&bytes);
-            for header in ["", "# be_id be_name srv_name srv_uweight srv_admin_state\n", "# pxname,svname,scur,status\n", "#<PID>\n"] {
+            for header in ["", "# be_id be_name srv_name srv_uweight srv_admin_state\n", "# pxname,svname,scur,stot,status\n", "#<PID>\n"] {
                 let reply = format!("{header}{text}\n\n");
                 let _ = (servers_state(&reply, "b"), stat(&reply, "b"), workers(&reply), level(&reply));
                 let _ = (sessions(&reply, "b", "a"), backends(&reply));
@@ -293,7 +298,7 @@ mod tests {
         #[test]
         fn tables_with_missing_cells_are_refused_and_never_guessed(row in "[a-z0-9 ,\"]{0,40}") {
             let _ = servers_state(&format!("# be_id be_name srv_name srv_uweight srv_admin_state\n{row}\n\n"), "b");
-            let _ = stat(&format!("# pxname,svname,scur,status\n{row}\n\n"), "b");
+            let _ = stat(&format!("# pxname,svname,scur,stot,status\n{row}\n\n"), "b");
         }
     }
 }
