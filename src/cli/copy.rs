@@ -117,6 +117,8 @@ enum Owners {
     Numbers,
     /// The name; unknown names keep their number
     Names,
+    /// The number where the login can give it; --verify counts what could not be kept
+    Drop,
 }
 
 impl From<Owners> for model::Owners {
@@ -124,6 +126,7 @@ impl From<Owners> for model::Owners {
         match owners {
             Owners::Numbers => Self::Numbers,
             Owners::Names => Self::Names,
+            Owners::Drop => Self::Drop,
         }
     }
 }

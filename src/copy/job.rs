@@ -200,12 +200,26 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Of these files, those that were compared before and have not changed since, on either side: they were not read again.
     pub known: u64,
+    /// Entries that are the same but for their owner, because the login on the target cannot give it.
+    #[serde(default)]
+    pub disowned: u64,
     /// Entries that differ because the source has changed since the last pass; none when it is frozen.
     pub behind: u64,
     /// Entries that differ and should not.
     pub different: u64,
     /// The first few, for people, escaped: `path: content differs`.
     pub examples: Vec<String>,
+}
+
+impl VerifyReport {
+    /// What it says of owners that could not be kept; nothing when all were.
+    pub fn lost_owners(&self) -> String {
+        match self.disowned {
+            0 => String::new(),
+            1 => "; 1 owner could not be kept".to_owned(),
+            n => format!("; {} owners could not be kept", crate::text::grouped(n)),
+        }
+    }
 }
 
 /// Receives progress.

@@ -79,6 +79,12 @@ pub struct TreeSize {
     pub entries: u64,
     /// Bytes that all regular files take; holes take none.
     pub bytes: u64,
+    /// Files and directories that the login cannot read. What is below such a directory is in none of these numbers.
+    #[serde(default)]
+    pub closed: u64,
+    /// Entries by the number of their owner.
+    #[serde(default)]
+    pub owners: BTreeMap<u64, u64>,
 }
 
 /// What can be asked of hosts.

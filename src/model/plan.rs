@@ -95,6 +95,8 @@ pub enum Owners {
     Numbers,
     /// The name; who has none, or one that the target does not know, keeps the number.
     Names,
+    /// The number, as far as the login on the target can give it; what it cannot is told.
+    Drop,
 }
 
 /// A copy stands still while a number on the source is too high.

@@ -85,11 +85,13 @@ say end yes
 const SIZING: Duration = Duration::from_secs(60);
 
 /// `$1` path; what follows goes to `find`. Uses what every host has. Answers the number of entries and the bytes that their files take: of
-/// a sparse file what is allocated, of one that lies in its inode its length.
+/// a sparse file what is allocated, of one that lies in its inode its length. Then how many files and directories the login cannot read, and
+/// on a line each the owners and how much is theirs.
 const SIZE: &str = r#"
 root=$1; shift
-nice find -H "$root" "$@" -printf '%y %s %b\n' |
-  awk '{n++; if ($1 == "f") { a = $3 * 512; b += (a < $2 && (a > 0 || $2 > 4096)) ? a : $2 }} END {printf "%d %.0f\n", n, b}'"#;
+nice find -H "$root" "$@" -printf '%y %s %b %U\n' \( -type f -o -type d \) ! -readable -printf 'closed\n' |
+  awk '$1 == "closed" {c++; next} {n++; o[$4]++; if ($1 == "f") { a = $3 * 512; b += (a < $2 && (a > 0 || $2 > 4096)) ? a : $2 }} 
+    END {printf "%d %.0f %d\n", n, b, c; for (u in o) if (l++ < 3000) print u, o[u]}'"#;
 
 /// Looks at a host. `paths` are absolute or start with `~/`.
 pub async fn facts(remote: &dyn Remote, host: &Host, paths: &[String]) -> Result<Facts, Error> {
@@ -228,10 +230,18 @@ pub async fn tree_size(remote: &dyn Remote, host: &Host, path: &str, extent: Tre
     }
     let command = Command { script: SIZE.to_owned(), args, timeout: Some(SIZING), ..Command::default() };
     let output = remote.run(host, &command).await?;
-    let mut numbers = std::str::from_utf8(&output.stdout).unwrap_or_default().split_ascii_whitespace().map(str::parse);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(entries)), Some(Ok(bytes))) if output.status == 0 && output.stderr.is_empty() => {
-            Ok(TreeSize { entries, bytes })
+    let mut numbers =
+        std::str::from_utf8(&output.stdout).unwrap_or_default().split_ascii_whitespace().map(str::parse::<u64>);
+    match (numbers.next(), numbers.next(), numbers.next()) {
+        // What is below a closed directory is not counted, and `find` complains about it.
+        (Some(Ok(entries)), Some(Ok(bytes)), Some(Ok(closed)))
+            if output.status == 0 && (output.stderr.is_empty() || closed > 0) =>
+        {
+            let mut owners = BTreeMap::new();
+            while let (Some(Ok(owner)), Some(Ok(count))) = (numbers.next(), numbers.next()) {
+                owners.insert(owner, count);
+            }
+            Ok(TreeSize { entries, bytes, closed, owners })
         }
         _ => {
             let what = format!("cannot be sized: {}", escape(&output.stderr, 200));

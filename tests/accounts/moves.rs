@@ -188,3 +188,29 @@ fn plan_says_on_which_host_sudo_refuses_and_what_to_do() {
     }
     assert!(said.contains("give `password` under `become`"), "{said}");
 }
+
+#[test]
+fn owners_that_cannot_be_kept_are_refused_or_told() {
+    let pair = Pair::start(&ODD, "become: none");
+    make_tree(&pair.from.path("srv/data"));
+    fs::set_permissions(pair.to.path("srv"), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(pair.dir.path().join("plan.yaml"), PLAN).unwrap();
+    let plan = || String::from_utf8(pair.migrate().command(&["plan", "plan.yaml"]).output().unwrap().stdout).unwrap();
+    let said = plan();
+    assert!(said.contains("refused: dal-1:/srv/data: 3 entries cannot be read by deploy"), "{said}");
+    assert!(said.contains("belong to others, and deploy on fra-1 cannot give them away"), "{said}");
+    assert!(said.contains("say `become: sudo` under `ssh` of fra-1"), "{said}");
+
+    for closed in ["www", "root"] {
+        fs::set_permissions(pair.from.path("srv/data").join(closed), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    fs::set_permissions(pair.from.path("srv/data/closed"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(pair.dir.path().join("plan.yaml"), PLAN.replace("bandwidth", "owners: drop, bandwidth")).unwrap();
+    let said = plan();
+    assert!(!said.contains("refused") && said.contains("get the owner deploy"), "{said}");
+    let done = report(pair.copy(&["--owners", "drop", "--verify"]));
+    assert!(done["verified"]["disowned"].as_u64().unwrap() > 40, "{done}");
+    let text = ["copy", "-i", "inventory.yaml", "dal-1:/srv/data/", "fra-1:/srv/data", "--verify"];
+    let said = pair.migrate().run(&text).expect(0).stdout;
+    assert!(said.contains("attributes but for owners; ") && said.contains("owners could not be kept"), "{said}");
+}

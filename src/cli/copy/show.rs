@@ -123,7 +123,11 @@ impl Show {
         print(&format!("{}\n", summary(report)));
         if let Some(verified) = verified {
             let (files, bytes) = (text::count(verified.files, "file"), text::bytes(verified.bytes));
-            print(&format!("verified {files} ({bytes}): the same on both sides by BLAKE3 and attributes\n"));
+            let (what, lost) = match verified.disowned {
+                0 => ("attributes", String::new()),
+                _ => ("attributes but for owners", verified.lost_owners()),
+            };
+            print(&format!("verified {files} ({bytes}): the same on both sides by BLAKE3 and {what}{lost}\n"));
         }
     }
 

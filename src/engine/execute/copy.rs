@@ -173,6 +173,7 @@ fn found(report: &VerifyReport, resent: Option<u64>) -> String {
             format!("{files} ({bytes}) are the same by BLAKE3, but for {} that changed since the last pass", entries(n))
         }
     };
+    said.push_str(&report.lost_owners());
     if report.known > 0 {
         let known = text::grouped(report.known);
         said.push_str(&format!("; {known} of them were compared before and have not changed since"));

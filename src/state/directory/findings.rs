@@ -2,6 +2,7 @@
 
 use super::Tree;
 use crate::host::{PathFacts, TreeSize};
+use crate::model::Owners;
 use crate::model::finding::Finding;
 use crate::step::Live;
 use crate::text;
@@ -15,7 +16,7 @@ pub(super) fn of(tree: &Tree<'_>, live: &dyn Live) -> Vec<Finding> {
     let from = seen.and_then(|from| on_source(source, from));
     let left_out = seen.and_then(|from| left_out(source, from));
     let to = path(target, &tree.tree.to).and_then(|to| on_target(target, to, size));
-    from.into_iter().chain(left_out).chain(to).chain(users(source, target, live)).collect()
+    from.into_iter().chain(left_out).chain(to).chain(owners(tree, live)).collect()
 }
 
 fn on_source(host: &str, path: &PathFacts) -> Option<Finding> {
@@ -64,6 +65,49 @@ fn lacks(path: &PathFacts, size: &TreeSize) -> Option<String> {
 fn left_out(host: &str, path: &PathFacts) -> Option<Finding> {
     let what = format!("leaves out what the kernel mounts in it: {}", path.made_up.join(", "));
     (!path.made_up.is_empty()).then(|| Finding::note(format!("{host}:{}", path.path), what))
+}
+
+/// What the logins cannot read, and whose owners they cannot give.
+fn owners(tree: &Tree<'_>, live: &dyn Live) -> Vec<Finding> {
+    let (source, target) = (&tree.source.name, &tree.target.name);
+    let (Some(here), Some(there)) = (live.host(source), live.host(target)) else { return Vec::new() };
+    let Some(size) = live.tree(source, &tree.tree.from) else {
+        return users(source, target, live).into_iter().collect();
+    };
+    let rules = &tree.tree.rules;
+    // What is not copied is counted, too.
+    let refused = |about: String, what: String| match rules.exclude.is_empty() {
+        true => Finding::refused(about, what),
+        false => Finding::risk(about, what + ", unless those are excluded"),
+    };
+    let mut findings = Vec::new();
+    if size.closed > 0 {
+        let what = format!("{} cannot be read by {}", text::entries(size.closed), here.user);
+        let hint = format!("say `become: sudo` under `ssh` of {source}, or log in as a user who may read all of it");
+        findings.push(refused(format!("{source}:{}", tree.tree.from), what).hint(hint));
+    }
+    let own = if rules.owners == Owners::Names && here.user == there.user { here.uid } else { there.uid };
+    let kept = size.owners.get(&u64::from(own)).copied().unwrap_or_default();
+    match size.entries.saturating_sub(kept) {
+        _ if there.uid == 0 || size.owners.is_empty() => {}
+        0 => {}
+        lost if rules.owners == Owners::Drop => {
+            let what =
+                format!("{} of its {} get the owner {}", text::grouped(lost), text::entries(size.entries), there.user);
+            findings.push(Finding::note(format!("{source}:{}", tree.tree.from), what));
+        }
+        lost => {
+            let (lost, all) = (text::grouped(lost), text::entries(size.entries));
+            let what =
+                format!("{lost} of its {all} belong to others, and {} on {target} cannot give them away", there.user);
+            let hint = format!(
+                "say `become: sudo` under `ssh` of {target}, or `owners: drop` to let them belong to {}",
+                there.user
+            );
+            findings.push(refused(format!("{source}:{}", tree.tree.from), what).hint(hint));
+        }
+    }
+    findings
 }
 
 fn users(source: &str, target: &str, live: &dyn Live) -> Option<Finding> {

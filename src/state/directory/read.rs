@@ -13,7 +13,7 @@ use crate::yaml::reader::Value;
 const ON_ROLLBACK: [(&str, OnRollback); 2] = [("leave", OnRollback::Leave), ("restore", OnRollback::Restore)];
 const WAYS: [(&str, DataPath); 3] =
     [("auto", DataPath::Auto), ("direct", DataPath::Direct), ("relay", DataPath::Relay)];
-const OWNERS: [(&str, Owners); 2] = [("numbers", Owners::Numbers), ("names", Owners::Names)];
+const OWNERS: [(&str, Owners); 3] = [("numbers", Owners::Numbers), ("names", Owners::Names), ("drop", Owners::Drop)];
 const SETTLE_BELOW: u64 = 16 << 20;
 const MAX_PASSES: u32 = 5;
 const EVERY: Duration = Duration::from_secs(5);

@@ -26,7 +26,7 @@ use crate::model::Owners;
 /// Agrees with the target about owners by name, if they are to go by it; how many users and groups keep their number all the same.
 /// `found` is what will be sent, where that is known already.
 pub fn agree(task: &TreeTask, source: &Source, found: Option<(&Scan, &Baseline)>, link: &Link) -> Result<u64, Failure> {
-    if task.rules.owners == Owners::Numbers {
+    if task.rules.owners != Owners::Names {
         return Ok(0);
     }
     let ids = match found {

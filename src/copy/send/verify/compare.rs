@@ -136,6 +136,8 @@ pub enum Verdict {
     Same {
         /// Neither side had to read it: both knew it from an earlier comparison.
         known: bool,
+        /// Both have the same owner.
+        owner: bool,
     },
     /// The sides differ.
     Differs {
@@ -173,7 +175,10 @@ pub fn compare(ours: &HashedDir, theirs: &HashedDir, lenience: Lenience, verdict
                 let (Some(x), Some(y)) = (here.next(), there.next()) else { return };
                 let found = match difference((&a, x), (&b, y), lenience) {
                     Some(what) => Verdict::Differs { what, still: x.how != DigestOrigin::Changed },
-                    None => Verdict::Same { known: x.how == DigestOrigin::Cached && y.how == DigestOrigin::Cached },
+                    None => Verdict::Same {
+                        known: x.how == DigestOrigin::Cached && y.how == DigestOrigin::Cached,
+                        owner: (a.uid, a.gid) == (b.uid, b.gid) || a.flags & LEFT_OUT != 0,
+                    },
                 };
                 verdict(&a, found);
             }

@@ -83,7 +83,10 @@ impl Differences {
                 report.bytes += entry.size;
             }
             match verdict {
-                Verdict::Same { known } => report.known += u64::from(known),
+                Verdict::Same { known, owner } => {
+                    report.known += u64::from(known);
+                    report.disowned += u64::from(!owner);
+                }
                 Verdict::Extra if !extras_count => {}
                 Verdict::Differs { .. } | Verdict::Extra => {
                     entry.encode(&mut differing.listing);
