@@ -25,7 +25,12 @@ fn step(n: usize) -> Step {
         wave: "all".into(),
         service: "uploads".into(),
         pair: None,
-        kind: StepKind::Watch(WatchStep { hold: Duration::ZERO, checks: Default::default(), measured: None }),
+        kind: StepKind::Watch(WatchStep {
+            hold: Duration::ZERO,
+            checks: Default::default(),
+            measured: None,
+            pools: Vec::new(),
+        }),
         after: n.checked_sub(1).map(|n| format!("uploads/dal-{n:05}/watch")).into_iter().collect(),
         urgent: false,
         no_return: None,
@@ -100,6 +105,7 @@ fn cutover(pairs: usize) -> Graph {
                     hold: Duration::from_secs(30),
                     checks: Checks::new([SubjectName::Host(pair.target.clone())], &[check]),
                     measured: None,
+                    pools: Vec::new(),
                 }),
             };
             Step {

@@ -15,6 +15,8 @@ pub(crate) enum Mutant {
     NoSeal,
     /// Goes back over what is surely done, and not over what may be.
     UndoOnlyDone,
+    /// Reads pools and sees nothing that others have changed.
+    BlindToDrift,
 }
 
 /// Whether this mistake is to be made.

@@ -18,6 +18,8 @@ mod lab;
 mod control;
 #[path = "operations/cut.rs"]
 mod cut;
+#[path = "operations/drift.rs"]
+mod drift;
 #[path = "operations/gates.rs"]
 mod gates;
 #[path = "operations/interrupt.rs"]

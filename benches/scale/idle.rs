@@ -25,7 +25,14 @@ use tokio::sync::{mpsc, watch};
 
 /// The same steps in the same order, of which only copies do anything.
 pub fn idle(graph: &Graph) -> Graph {
-    let wait = || StepKind::Watch(WatchStep { hold: Duration::ZERO, checks: Checks::default(), measured: None });
+    let wait = || {
+        StepKind::Watch(WatchStep {
+            hold: Duration::ZERO,
+            checks: Checks::default(),
+            measured: None,
+            pools: Vec::new(),
+        })
+    };
     let step = |step: &Step| match &step.kind {
         StepKind::Copy(_) => step.clone(),
         _ => Step { kind: wait(), ..step.clone() },

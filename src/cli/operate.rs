@@ -11,6 +11,7 @@ use crate::control::{self, Answer, ControlError, Request};
 use crate::engine::aborted;
 use crate::engine::orders::Order;
 use crate::event::{Event, Operator, Record, Setting};
+use crate::model::OnDrift;
 use crate::text::units;
 
 /// Arguments of `migrate pause` and `migrate abort`.
@@ -56,6 +57,7 @@ Settings:
   bandwidth=50MiB      bytes per second of each copy, at once; 0 for no limit
   total_bandwidth=1GiB bytes per second of all copies together, at once; 0 for no limit
   max_unavailable=1    pairs out of service at once; the plan's own number stays the most
+  on_drift=restore     set again what others have changed at a director, or on_drift=hold
 
 Example: migrate set uploads bandwidth=20MiB")]
 pub struct Set {
@@ -118,7 +120,7 @@ fn say(line: &str) -> anyhow::Result<Exit> {
 }
 
 fn parse(text: &str) -> anyhow::Result<Setting> {
-    let hint = "settings are hold=30s, bandwidth=50MiB, total_bandwidth=1GiB and max_unavailable=1";
+    let hint = "settings are hold=30s, bandwidth=50MiB, total_bandwidth=1GiB, max_unavailable=1 and on_drift=restore";
     let wrong = |why: String| advised(format!("`{text}`: {why}"), hint);
     let (key, value) = text.split_once('=').ok_or_else(|| wrong("there is no `=`".into()))?;
     match key {
@@ -128,6 +130,10 @@ fn parse(text: &str) -> anyhow::Result<Setting> {
         "max_unavailable" => match value.parse() {
             Ok(n) if n >= 1 => Ok(Setting::MaxUnavailable(n)),
             _ => Err(wrong("a whole number from 1 is wanted".into())),
+        },
+        "on_drift" => match OnDrift::WORDS.iter().find(|(word, _)| *word == value) {
+            Some((_, on_drift)) => Ok(Setting::OnDrift(*on_drift)),
+            None => Err(wrong("`hold` or `restore` is wanted".into())),
         },
         _ => Err(wrong(format!("there is no setting `{key}`"))),
     }
@@ -185,8 +191,9 @@ mod tests {
         assert_eq!(parse("bandwidth=50MiB").unwrap(), Setting::Bandwidth(50 << 20));
         assert_eq!(parse("total_bandwidth=1GiB/s").unwrap(), Setting::TotalBandwidth(1 << 30));
         assert_eq!(parse("total_bandwidth=0").unwrap(), Setting::TotalBandwidth(0));
+        assert_eq!(parse("on_drift=restore").unwrap(), Setting::OnDrift(OnDrift::Restore));
         assert_eq!(parse("max_unavailable=2").unwrap(), Setting::MaxUnavailable(2));
-        for bad in ["hold", "hold=30", "max_unavailable=0", "colour=red"] {
+        for bad in ["hold", "hold=30", "max_unavailable=0", "on_drift=shrug", "colour=red"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

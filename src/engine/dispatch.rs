@@ -8,7 +8,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::Worlds;
 use super::ending::{Ending, EngineError, Stop, held_event};
-use super::execute::{self, Context, Effect, Found};
+use super::execute::{self, Context, Effect, Found, Report};
 use super::orders::Orders;
 use super::ready::{Limits, Ready};
 use super::undo;
@@ -39,6 +39,8 @@ pub struct Engine {
     undo: Vec<String>,
     cleaned: bool,
     orders: Orders,
+    /// What happens within steps.
+    reports: mpsc::UnboundedReceiver<Report>,
 }
 
 impl Engine {
@@ -55,7 +57,8 @@ impl Engine {
         let steps = state.graph.steps.clone();
         let ready = Ready::new(&state);
         let undo = undo::left(&state);
-        let context = Context::new(worlds, &state, notices.clone(), stop.clone());
+        let (report, reports) = mpsc::unbounded_channel();
+        let context = Context::new(worlds, &state, notices.clone(), stop.clone(), report);
         Self {
             journal,
             state,
@@ -74,6 +77,7 @@ impl Engine {
             undo,
             cleaned: false,
             orders,
+            reports,
         }
     }
 
@@ -90,6 +94,7 @@ impl Engine {
                 // The same order each time, so that a rehearsal can be repeated.
                 biased;
                 why = &mut lost => return Err(EngineError::Barred(why)),
+                Some(report) = self.reports.recv(), if !self.tasks.is_empty() => self.keep(report)?,
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => self.conclude(ended)?,
                 Some(given) = self.orders.recv() => self.obey(given)?,
                 Ok(()) = self.stop.changed() => {}
@@ -105,12 +110,21 @@ impl Engine {
         let was_done = about.is_some_and(|at| self.is_done(at));
         self.state.apply(next.clone())?;
         if let Some(at) = about {
+            self.context.recorded(&self.state, at);
             let free = self.ready.recorded(&self.state, at, was_done);
             free.into_iter().for_each(|at| self.offer(at));
         }
         let record = self.journal.append(next.event)?;
         // A watcher that has gone away does not stop a run.
         let _ = self.notices.send(Notice::Recorded(record));
+        Ok(())
+    }
+
+    /// Records what happens within a step, which waits for that.
+    fn keep(&mut self, report: Report) -> Result<(), EngineError> {
+        self.record(report.event)?;
+        // The step may have been let go meanwhile.
+        let _ = report.kept.send(());
         Ok(())
     }
 
@@ -249,6 +263,10 @@ impl Engine {
                 self.offer(at);
                 Ok(())
             }
+            Effect::Drifted { why, hint, members } => {
+                self.hold_for(&step, why, hint, &members);
+                Ok(())
+            }
             Effect::Barred(why) => Err(EngineError::Barred(why)),
             Effect::Cleared(result) => self.record(Event::Cleared { step: id, result }),
             Effect::Looked(before) => self.act_if_still_wanted(at, step, before),
@@ -265,6 +283,13 @@ impl Engine {
                 self.close(&step, undo, result)
             }
         }
+    }
+
+    /// Somebody has to look before this step goes on; it is neither done nor failed.
+    fn hold_for(&mut self, step: &Step, why: String, hint: String, members: &[String]) {
+        self.give_up(step);
+        self.undo = undo::to_the_proof(&self.state, step, members);
+        self.hold.get_or_insert(Ending::Held { step: Some(step.id.clone()), why, hint: Some(hint), stuck: false });
     }
 
     /// A stop, a hold or the way back may have come while a step looked: nothing has happened yet, so it need not.

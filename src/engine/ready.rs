@@ -207,6 +207,8 @@ mod tests {
                 changes: Vec::new(),
                 purpose,
                 back: WayBack::default(),
+                on_drift: Default::default(),
+                was_writer: false,
             }),
             after: Vec::new(),
             urgent: false,

@@ -9,7 +9,7 @@ use crate::event::{Before, Direction, RunState, StepResult, StepState};
 use crate::model::Pool;
 use crate::model::{OnDeadline, OnFailure};
 use crate::mutant::{self, Mutant};
-use crate::step::{EmptyStep, Purpose, Step, StepKind, TrafficStep, Undo};
+use crate::step::{ConfirmStep, EmptyStep, Purpose, Step, StepKind, TrafficStep, Undo};
 
 /// Why a run cannot go back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +52,7 @@ async fn restore(context: &Context, step: &Step, back: &TrafficStep, before: &Po
     {
         return other;
     }
-    match wait::watch(context, step, context.hold(rails.hold), &rails.checks).await {
+    match wait::watch(context, step, context.hold(rails.hold), &rails.checks, &[]).await {
         Effect::Ended(StepResult::Done { .. }) => applied,
         other => other,
     }
@@ -87,6 +87,23 @@ fn last_shift(state: &RunState, failed: &Step) -> Option<usize> {
         open.extend(steps.waits_for(at).filter(same).filter(|earlier| reached.insert(*earlier)));
     }
     reached.into_iter().rev().find(shifted)
+}
+
+/// What is put back before a pair whose source has got traffic back can be copied again: all that came after the proof of its copy, while
+/// its target has had no traffic. For popping from the end.
+pub(super) fn to_the_proof(state: &RunState, step: &Step, drifted: &[String]) -> Vec<String> {
+    let is_proof = |s: &Step| {
+        let StepKind::Confirm(ConfirmStep { source: Some(source), .. }) = &s.kind else { return false };
+        let same = (&s.service, &s.pair) == (&step.service, &step.pair);
+        same && source.since.is_some() && drifted.contains(&source.member)
+    };
+    let Some(at) = state.graph.steps.iter().position(is_proof) else { return Vec::new() };
+    if state.at(at).is_none_or(|record| record.state != StepState::Done) {
+        return Vec::new();
+    }
+    let begun: Vec<&Step> = begun(state, state.graph.steps.dependents(at)).collect();
+    let too_late = begun.iter().any(|s| s.no_return.is_some() || s.kind.purpose().is_some());
+    if too_late { Vec::new() } else { begun.into_iter().map(|s| s.id.clone()).collect() }
 }
 
 /// Everything that has begun and depends on `first`, and `first` itself.

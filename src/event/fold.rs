@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::status::{Approval, Direction, Pause, Status, StepRecord, StepState, Tuning};
+use super::status::{Approval, Direction, DriftRecord, Pause, Status, StepRecord, StepState, Tuning};
 use super::{Before, Event, Operator, Record, Started, StepResult};
 use crate::step::{Graph, StepKind};
 
@@ -34,6 +34,8 @@ pub struct RunState {
     pub approvals: BTreeMap<String, Vec<Approval>>,
     /// What has been set while it went on.
     pub tuning: Tuning,
+    /// Where others have changed what it had set.
+    pub drifts: Vec<DriftRecord>,
     /// What is known of each step, in the order of the graph.
     steps: Vec<StepRecord>,
 }
@@ -74,6 +76,7 @@ impl RunState {
             paused: None,
             approvals: BTreeMap::new(),
             tuning: Tuning::default(),
+            drifts: Vec::new(),
             steps,
         })
     }
@@ -132,6 +135,11 @@ impl RunState {
             Event::Unpaused { .. } => self.paused = None,
             Event::Approved { step, by, why } => self.approve(step, by, why).map_err(illegal)?,
             Event::Tuned { setting, .. } => self.tuning.set(setting),
+            Event::Drifted { step, director, pool, members, clues, restores } => {
+                self.position(&step).map_err(illegal)?;
+                let at = record.at;
+                self.drifts.push(DriftRecord { at, step, director, pool, members, clues, restores });
+            }
             Event::Finished => {
                 if let Some(id) = self.find(|s| s.state != StepState::Done) {
                     return Err(illegal(format!("{id} is not done")));

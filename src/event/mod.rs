@@ -4,6 +4,7 @@
 //! be lost. Must never hold a secret or unescaped remote bytes.
 
 pub mod fold;
+mod standing;
 pub mod status;
 mod watch;
 
@@ -13,12 +14,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::copy::CopyProgress;
-use crate::model::Input;
-use crate::model::Pool;
+use crate::model::{Input, OnDrift, Pool};
 use crate::text;
 
 pub use fold::{IllegalTransition, RunState};
-pub use status::{Approval, Direction, Pause, Status, StepRecord, StepState, Tuning};
+pub use standing::{Drift, SetMember, Standing};
+pub use status::{Approval, Direction, DriftRecord, Pause, Status, StepRecord, StepState, Tuning};
 pub use watch::{Watch, Watchers};
 
 /// One record of a journal.
@@ -142,6 +143,21 @@ pub enum Event {
         /// Who and where.
         by: Operator,
     },
+    /// Members of a pool were found otherwise than the run has set them.
+    Drifted {
+        /// Id of the step that looked.
+        step: String,
+        /// Inventory name of the director.
+        director: String,
+        /// The pool.
+        pool: String,
+        /// What is otherwise; empty where the places that answer disagree.
+        members: Vec<Drift>,
+        /// Who or what could have done it, and what else is known.
+        clues: Vec<String>,
+        /// Whether they are about to be set again; otherwise the run is held.
+        restores: bool,
+    },
     /// The controller was asked to stop and did, at a safe point.
     Stopped {
         /// `interrupt`, `terminate`.
@@ -167,6 +183,7 @@ impl Event {
             | Self::Aborted { .. }
             | Self::Approved { .. }
             | Self::Tuned { .. }
+            | Self::Drifted { .. }
             | Self::Stopped { .. }
             | Self::Finished => None,
         }
@@ -185,6 +202,8 @@ pub enum Setting {
     TotalBandwidth(u64),
     /// Pairs out of service at once; the plan's own number stays the most.
     MaxUnavailable(usize),
+    /// What happens when a member of a pool is found otherwise than the run has set it.
+    OnDrift(OnDrift),
 }
 
 impl Setting {
@@ -197,6 +216,7 @@ impl Setting {
             Self::TotalBandwidth(0) => "total_bandwidth to no limit".to_owned(),
             Self::TotalBandwidth(bytes) => format!("total_bandwidth to {}/s", text::bytes(*bytes)),
             Self::MaxUnavailable(pairs) => format!("max_unavailable to {pairs}"),
+            Self::OnDrift(on_drift) => format!("on_drift to {}", on_drift.name()),
         }
     }
 }

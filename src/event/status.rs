@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Before, Operator, Setting};
+use super::{Before, Drift, Operator, Setting};
+use crate::model::OnDrift;
 
 /// Which way a run goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -52,6 +53,8 @@ pub struct Tuning {
     pub total_bandwidth: Option<u64>,
     /// As in [`Setting::MaxUnavailable`].
     pub max_unavailable: Option<usize>,
+    /// As in [`Setting::OnDrift`].
+    pub on_drift: Option<OnDrift>,
 }
 
 impl Tuning {
@@ -61,7 +64,34 @@ impl Tuning {
             Setting::Bandwidth(bytes) => self.bandwidth = Some(bytes),
             Setting::TotalBandwidth(bytes) => self.total_bandwidth = Some(bytes),
             Setting::MaxUnavailable(pairs) => self.max_unavailable = Some(pairs),
+            Setting::OnDrift(on_drift) => self.on_drift = Some(on_drift),
         }
+    }
+}
+
+/// Members of a pool that were found otherwise than the run had set them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DriftRecord {
+    /// When.
+    pub at: Timestamp,
+    /// Id of the step that looked.
+    pub step: String,
+    /// Inventory name of the director.
+    pub director: String,
+    /// The pool.
+    pub pool: String,
+    /// What was otherwise.
+    pub members: Vec<Drift>,
+    /// Who or what could have done it, and what else is known.
+    pub clues: Vec<String>,
+    /// Whether they were about to be set again.
+    pub restores: bool,
+}
+
+impl std::fmt::Display for DriftRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let said = self.members.iter().map(Drift::to_string).chain(self.clues.iter().cloned());
+        write!(f, "{} {}: {}", self.director, self.pool, said.collect::<Vec<_>>().join("; "))
     }
 }
 

@@ -135,6 +135,30 @@ pub enum OnDeadline {
     Proceed,
 }
 
+/// What happens when a member of a pool is found otherwise than the run has set it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDrift {
+    /// Stop and ask.
+    #[default]
+    Hold,
+    /// Set it again.
+    Restore,
+}
+
+impl OnDrift {
+    /// The words in plans.
+    pub const WORDS: [(&str, Self); 2] = [("hold", Self::Hold), ("restore", Self::Restore)];
+
+    /// The word in plans.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Restore => "restore",
+        }
+    }
+}
+
 impl OnDeadline {
     /// The word in plans.
     pub fn name(self) -> &'static str {

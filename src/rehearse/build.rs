@@ -78,6 +78,7 @@ fn place(spec: &Spec, service: &Service, pair: &Pair, traffic: &Traffic, pools: 
             stale_until: Duration::ZERO,
             members: Vec::new(),
             floor: rails::floor(spec, service),
+            set_back: false,
         });
         pools.len() - 1
     });

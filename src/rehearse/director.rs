@@ -39,7 +39,9 @@ impl SimDirector {
 
     async fn read<T: Send>(
         &self,
+        call: Call,
         what: &str,
+        pool: &str,
         answer: impl FnOnce(&History) -> Result<T, Error> + Send,
     ) -> Result<T, Error> {
         self.caller
@@ -47,8 +49,12 @@ impl SimDirector {
                 if !turn.answers(&self.name) {
                     return Err(self.lost());
                 }
-                match turn.point(Call::Look, what) {
+                match turn.point(call, what) {
                     None | Some(Fault::ClockJump) => answer(turn.history),
+                    Some(Fault::SetBack) => {
+                        turn.history.set_back(turn.scenario, &self.name, pool);
+                        answer(turn.history)
+                    }
                     Some(Fault::Refused) => Err(self.refused()),
                     Some(fault) => {
                         turn.lose(&self.name, fault);
@@ -110,7 +116,7 @@ impl Director for SimDirector {
     }
 
     async fn observe(&self, pool: &str) -> Result<Pool, Error> {
-        self.read("reads the pool", |history| self.observed(history, pool)).await
+        self.read(Call::Pool, "reads the pool", pool, |history| self.observed(history, pool)).await
     }
 
     async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, Error> {
@@ -135,10 +141,10 @@ impl Director for SimDirector {
             let old = pool.and_then(|p| p.members.iter().find(|m| !m.serves() && m.has_users(history.now)));
             Ok(old.map(|m| format!("a resolver still answers {}", m.name)))
         };
-        self.read("asks the resolvers", lagging).await
+        self.read(Call::Look, "asks the resolvers", pool, lagging).await
     }
 
-    async fn writable(&self, _: &str) -> Result<(), Error> {
-        self.read("asks whether it may write", |_| Ok(())).await
+    async fn writable(&self, pool: &str) -> Result<(), Error> {
+        self.read(Call::Look, "asks whether it may write", pool, |_| Ok(())).await
     }
 }

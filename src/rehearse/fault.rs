@@ -46,6 +46,8 @@ pub enum Fault {
     SyncFailed,
     /// The clock jumps an hour ahead.
     ClockJump,
+    /// Somebody, or a reload, sets a pool back to what it was before the run.
+    SetBack,
     /// No fault, but a wish: the operator stops the run there and rolls it back.
     RollBack,
 }
@@ -55,7 +57,9 @@ pub enum Fault {
 pub(super) enum Call {
     /// A record of the journal; `turn`: an operator could want to go back there.
     Append { turn: bool },
-    /// A read of a director.
+    /// A read of a pool.
+    Pool,
+    /// Another read of a director.
     Look,
     /// A write of members; `many`: of more than one.
     Weights { many: bool },
@@ -85,6 +89,7 @@ impl Call {
         use Fault::*;
         match self {
             Self::Append { .. } => &[DiskFull, SyncFailed, KilledBefore, KilledAfter],
+            Self::Pool => &[ReplyLost, Refused, Away, Gone, ClockJump, SetBack],
             Self::Look => &[ReplyLost, Refused, Away, Gone, ClockJump],
             Self::Weights { many: false } | Self::Ttl => {
                 &[Before, ReplyLost, Refused, Ineffective, Away, Gone, KilledAfter]
@@ -125,7 +130,7 @@ impl Call {
 
     /// Whether it changes anything.
     pub fn writes(self) -> bool {
-        !matches!(self, Self::Look | Self::Ask | Self::Probe { .. } | Self::Condition | Self::Verify)
+        !matches!(self, Self::Pool | Self::Look | Self::Ask | Self::Probe { .. } | Self::Condition | Self::Verify)
     }
 }
 
@@ -152,6 +157,7 @@ impl Fault {
             Self::DiskFull => "the disk is full",
             Self::SyncFailed => "the record is kept, but its sync is reported as failed",
             Self::ClockJump => "the clock jumps an hour ahead",
+            Self::SetBack => "somebody has set the pool back to what it was before the run",
             Self::RollBack => "the operator stops the run and rolls it back",
         }
     }

@@ -155,6 +155,9 @@ fn describe(event: &Event) -> String {
             "journal: an operator's order".into()
         }
         Event::Aborted { .. } => "journal: an operator aborts".into(),
+        Event::Drifted { restores, .. } => {
+            format!("journal: found otherwise than set, {}", if *restores { "to be set again" } else { "to be held" })
+        }
         Event::Cleared { .. } => "journal: nothing of the run is left on the hosts".into(),
         Event::Held { why, .. } => format!("journal: held: {why}"),
         Event::Stopped { by } => format!("journal: stopped by {by}"),

@@ -137,8 +137,12 @@ impl Model {
         for n in 0..self.pairs.len() {
             let Some(pair) = self.pairs.get(n).filter(|p| p.cutover && !p.trees.is_empty()) else { continue };
             let ((at_source, at_target), (source, target)) = (self.reached(pair, now), self.writable(pair, now));
+            let set_back = self.is_set_back(pair);
             let Some(pair) = self.pairs.get_mut(n) else { continue };
             if at_source && source {
+                if pair.source_has < pair.acked && set_back {
+                    continue;
+                }
                 if pair.source_has < pair.acked {
                     return Err(Violation::WriteLost { host: pair.source.clone() });
                 }
@@ -146,6 +150,9 @@ impl Model {
                 pair.source_has = pair.acked;
             }
             if at_target && target {
+                if !pair.target_is_whole() && set_back {
+                    continue;
+                }
                 if !pair.target_is_whole() {
                     return Err(Violation::WriteLost { host: pair.target.clone() });
                 }
@@ -158,7 +165,7 @@ impl Model {
 
     /// What must hold at every instant.
     pub fn check(&self, now: Duration) -> Result<(), Violation> {
-        for pair in self.pairs.iter().filter(|p| p.cutover) {
+        for pair in self.pairs.iter().filter(|p| p.cutover && !self.is_set_back(p)) {
             if self.writable(pair, now) == (true, true) {
                 return Err(Violation::TwoWriters { old: pair.source.clone(), new: pair.target.clone() });
             }
@@ -170,10 +177,16 @@ impl Model {
                 return Err(Violation::UsersCutOff { host: pair.target.clone() });
             }
         }
-        match self.pools.iter().find(|pool| !pool.members.iter().any(MemberModel::serves)) {
+        match self.pools.iter().filter(|pool| !pool.set_back).find(|pool| !pool.members.iter().any(MemberModel::serves))
+        {
             Some(pool) => Err(pool.without_anybody()),
             None => Ok(()),
         }
+    }
+
+    /// Whether every target that gets files has all of them.
+    pub fn targets_are_whole(&self) -> bool {
+        self.pairs.iter().filter(|pair| pair.cutover).all(PairModel::target_is_whole)
     }
 
     /// Whether somebody serves in a pool whose service is not broken.
@@ -234,6 +247,24 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// Somebody else sets every member to what it was.
+    pub fn set_back(&mut self, pool: usize, members: &[MemberModel], now: Duration) {
+        let Some(pool) = self.pools.get_mut(pool) else { return };
+        for (member, before) in pool.members.iter_mut().zip(members) {
+            let served = member.serves();
+            (member.weight, member.mode) = (before.weight, before.mode);
+            if served && !member.serves() {
+                member.users_until = now + pool.ttl.unwrap_or(LEAVING);
+            }
+        }
+        pool.set_back = true;
+    }
+
+    /// Whether somebody has set the pool of a pair back.
+    fn is_set_back(&self, pair: &PairModel) -> bool {
+        pair.place.and_then(|place| self.pools.get(place.pool)).is_some_and(|pool| pool.set_back)
     }
 
     pub fn set_ttl(&mut self, pool: usize, ttl: Duration, now: Duration) {
@@ -329,7 +360,7 @@ impl Model {
     /// All that can make a difference to what comes next: times count from now, and writes as far as one side lacks them.
     pub fn fingerprint(&self, now: Duration, to: &mut impl Hasher) {
         for pool in &self.pools {
-            pool.ttl.hash(to);
+            (pool.ttl, pool.set_back).hash(to);
             pool.stale_until.saturating_sub(now).hash(to);
             for m in &pool.members {
                 (m.weight, m.mode as u8, m.users_until.saturating_sub(now)).hash(to);

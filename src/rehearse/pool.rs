@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::invariants::Violation;
-use crate::model::Mode;
+use crate::check::PoolRef;
+use crate::event::Standing;
+use crate::model::{Change, Mode};
 
 /// A pool of a director.
 #[derive(Debug, Clone)]
@@ -18,6 +20,8 @@ pub(super) struct PoolModel {
     pub members: Vec<MemberModel>,
     /// The least capacity that the plan's rails leave.
     pub floor: u64,
+    /// Somebody has set it back: what users suffer until it is set again is not the run's doing.
+    pub set_back: bool,
 }
 
 impl PoolModel {
@@ -33,6 +37,32 @@ impl PoolModel {
             true => Err(Violation::BelowFloor { pool: self.title(), serves, floor: self.floor }),
             false => Ok(()),
         }
+    }
+
+    /// Whether everything that the run has set here is so, and those whom somebody had sent elsewhere have left.
+    pub fn is_as_set(&self, standing: &Standing, now: Duration) -> bool {
+        let same = |member: &MemberModel, change: &Change| (member.weight, member.mode) == (change.weight, change.mode);
+        let stands = |m: &MemberModel| self.set(standing, &m.name).is_none_or(|change| same(m, change));
+        self.members.iter().all(|m| stands(m) && (m.serves() || !m.has_users(now)))
+    }
+
+    /// Somebody sets it again as the run had set it.
+    pub fn set_again(&mut self, standing: &Standing, now: Duration) {
+        let wanted: Vec<Option<Change>> = self.members.iter().map(|m| self.set(standing, &m.name).cloned()).collect();
+        for (member, change) in self.members.iter_mut().zip(wanted) {
+            let Some(change) = change else { continue };
+            let served = member.serves();
+            (member.weight, member.mode) = (change.weight, change.mode);
+            if served && !member.serves() {
+                member.users_until = now;
+            }
+        }
+        self.set_back = false;
+    }
+
+    fn set<'a>(&self, standing: &'a Standing, member: &str) -> Option<&'a Change> {
+        let pool = PoolRef { director: self.director.clone(), pool: self.name.clone() };
+        standing.in_pool(&pool)?.get(member).map(|set| &set.change)
     }
 
     fn title(&self) -> String {

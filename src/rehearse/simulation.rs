@@ -16,8 +16,8 @@ use super::model::Model;
 use super::receipts::{Key, Receipts};
 use super::transcript::Transcript;
 use crate::engine::Stop;
-use crate::event::{RunState, StepState};
-use crate::step::Graph;
+use crate::event::{RunState, Standing, StepState};
+use crate::step::{Graph, StepKind};
 
 /// Points of a history beyond which it counts as endless, on top of what an undisturbed run needs.
 const ENDLESS: u32 = 20_000;
@@ -228,6 +228,8 @@ impl Simulation {
         for (_, waker) in history.sleepers.extract_if(.., |(until, _)| *until <= now) {
             waker.wake();
         }
+        // Who slept may be gone: the controller looks again, and if nobody goes on the next sleeper is waited for.
+        history.wake_main();
     }
 
     /// Remembers who waits for the controller; whether it is dead.
@@ -323,12 +325,39 @@ impl History {
         if self.broken.is_some() {
             return;
         }
+        self.notice_restored();
         let held = self.model.check(self.now).and_then(|()| self.model.users_write(self.now));
         self.keep(held);
     }
 
+    /// Somebody sets a pool back to what it was before the run.
+    pub fn set_back(&mut self, scenario: &Scenario, director: &str, pool: &str) {
+        let Some(index) = self.model.pool(director, pool) else { return };
+        if let Some(before) = scenario.model.pools.get(index) {
+            self.model.set_back(index, &before.members, self.now);
+        }
+    }
+
+    /// Pools that are again as the run has set them.
+    fn notice_restored(&mut self) {
+        if !self.model.pools.iter().any(|pool| pool.set_back) {
+            return;
+        }
+        let Some(standing) = self.state.as_ref().map(Standing::of) else { return };
+        // What is being set is neither as it was nor otherwise.
+        if self.state.as_ref().is_some_and(sets_something) {
+            return;
+        }
+        let now = self.now;
+        self.model.pools.iter_mut().for_each(|pool| pool.set_back &= !pool.is_as_set(&standing, now));
+    }
+
     /// The operator mends what is broken.
     pub fn mend(&mut self) {
+        if let Some(standing) = self.state.as_ref().map(Standing::of) {
+            let now = self.now;
+            self.model.pools.iter_mut().filter(|pool| pool.set_back).for_each(|pool| pool.set_again(&standing, now));
+        }
         self.reach.fill(Reach::Here);
         self.disk_full = false;
         self.model.mend();
@@ -337,7 +366,8 @@ impl History {
     /// Whether something is broken that stays so.
     pub fn is_ailing(&self) -> bool {
         let sick = self.model.pairs.iter().any(|p| p.source_sick || p.target_sick);
-        sick || self.disk_full || !self.late.is_empty() || self.reach.iter().any(|r| *r != Reach::Here)
+        let set_back = self.model.pools.iter().any(|pool| pool.set_back);
+        sick || set_back || self.disk_full || !self.late.is_empty() || self.reach.iter().any(|r| *r != Reach::Here)
     }
 
     /// A record was taken in.
@@ -350,6 +380,12 @@ impl History {
             self.looking.retain(|l| *l as usize != step);
         }
     }
+}
+
+/// Whether a step that sets members is under way.
+fn sets_something(state: &RunState) -> bool {
+    let open = |s: StepState| matches!(s, StepState::Running | StepState::Undoing);
+    state.graph.steps.iter().any(|s| matches!(s.kind, StepKind::Traffic(_)) && state.state_of(&s.id).is_some_and(open))
 }
 
 impl History {

@@ -16,7 +16,7 @@ use super::world::SimWorlds;
 use crate::engine::{self, Ending, Engine, EngineError, Stop, Worlds};
 use crate::event::{Blob, Direction, Event, Operator, Started, Status, StepState};
 use crate::spec::Spec;
-use crate::step::Class;
+use crate::step::{Class, StepKind};
 
 /// Controllers that one history may need, beyond three for each fault.
 const CONTROLLERS: usize = 4;
@@ -183,7 +183,11 @@ impl Simulator {
         let lost = opaque || history.receipts.is_lost(index);
         let (Some(hook), Some(state)) = (history.model.hooks.get(index), &history.state) else { return };
         let took = hook.took > 0;
+        let confirms =
+            self.simulation.scenario.graph.step(step).is_some_and(|s| matches!(s.kind, StepKind::Confirm(_)));
         let done = match state.state_of(step) {
+            // Nothing that the source has is missing on the target: what cannot be done again need not be.
+            Some(StepState::Unknown) if confirms => history.model.targets_are_whole(),
             Some(StepState::Unknown) if lost => took,
             Some(StepState::Undoing) if lost => !took,
             _ => return,

@@ -57,6 +57,20 @@ fn going_back_over_what_is_surely_done_alone_is_found() {
 }
 
 #[test]
+fn not_seeing_what_others_have_changed_is_found() {
+    let broken = found(Mutant::BlindToDrift, &plans::one("", ""), 1);
+    assert!(broken.iter().any(|b| matches!(b, Violation::EndsOtherwise { .. })), "{broken:?}");
+}
+
+#[test]
+fn a_plan_that_sets_again_what_others_have_changed_keeps_every_promise() {
+    let plan = plans::one("", "").replace("pool: uploads }", "pool: uploads, on_drift: restore }");
+    let report = rehearsed(&plan, 1);
+    println!("{}", report.text());
+    assert!(report.holds());
+}
+
+#[test]
 fn a_plan_that_goes_back_by_itself_keeps_every_promise() {
     let report = rehearsed(&plans::one("on_failure: rollback", ""), 2);
     println!("{}", report.text());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::paint::Paint;
-use crate::event::{Event, Notice, Record, RunState, StepResult, Watch};
+use crate::event::{Drift, Event, Notice, Record, RunState, StepResult, Watch};
 use crate::step::Graph;
 use crate::text;
 
@@ -106,6 +106,11 @@ pub fn record_line(graph: &Graph, record: &Record, paint: Paint) -> Option<Strin
         Event::Unpaused { by } => format!("{at} {}@{} lets it go on", by.user, by.host),
         Event::Approved { step, by, why } => format!("{at} {step}: approved by {}@{}: {why}", by.user, by.host),
         Event::Tuned { setting, by } => format!("{at} {}@{} sets {}", by.user, by.host, setting.describe()),
+        Event::Drifted { step, director, pool, members, clues, restores } => {
+            let said = members.iter().map(Drift::to_string).chain(clues.iter().cloned()).collect::<Vec<_>>().join("; ");
+            let then = if *restores { ": it is set again" } else { "" };
+            format!("{at} {} {step}: {director} {pool}: {}{then}", paint.yellow("!"), paint.yellow(&said))
+        }
         Event::Aborted { by, why } => format!("{at} {}@{} aborts it: {why}", by.user, by.host),
         Event::Cleared { step, result: StepResult::Done { evidence, .. } } => format!("{at}   {step}: {evidence}"),
         Event::Cleared { step, result: StepResult::Failed { why, .. } | StepResult::Unknown { why, .. } } => {

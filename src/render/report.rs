@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::ending::when;
 use super::format::{Show, Style};
-use crate::event::{RunState, Status, StepState};
+use crate::event::{DriftRecord, RunState, Status, StepState};
 use crate::model::{HookPoint, Pair};
 use crate::step::{Step, StepKind};
 use crate::text;
@@ -118,6 +118,9 @@ pub struct RunReport {
     pub pairs: Vec<PairReport>,
     /// Steps that have begun and have no outcome, have failed, or are unknown.
     pub open: Vec<OpenStep>,
+    /// Where others have changed what the run had set.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drifts: Vec<DriftRecord>,
 }
 
 /// Where one pair stands.
@@ -178,6 +181,7 @@ impl RunReport {
             last: state.last_at,
             pairs,
             open: open.collect(),
+            drifts: state.drifts.clone(),
         }
     }
 }
@@ -273,6 +277,10 @@ fn run_text(report: &RunReport) -> String {
         let state = format!("{:?}", step.state).to_lowercase();
         let since = step.since.map(when).unwrap_or_default();
         let _ = writeln!(out, "  {} is {state} since {since}: {}", step.step, step.says);
+    }
+    for drift in &report.drifts {
+        let then = if drift.restores { "set again" } else { "held" };
+        let _ = writeln!(out, "  drift {}: {drift} ({then})", when(drift.at));
     }
     out
 }

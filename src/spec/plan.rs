@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Checks, HealthCheck, PoolRef, ServiceRef, SubjectName};
 use crate::gate::Gate;
-use crate::model::{Audit, Hook, OnDeadline, OnFailure, Pair, Strategy, Template};
+use crate::model::{Audit, Hook, OnDeadline, OnDrift, OnFailure, Pair, Strategy, Template};
 use crate::state::State;
 
 /// What moves where, and under which rules.
@@ -90,8 +90,7 @@ impl Service {
     }
 
     fn subject(&self) -> SubjectName {
-        let through = self.traffic.as_ref();
-        let through = through.map(|t| PoolRef { director: t.director.clone(), pool: t.pool.clone() });
+        let through = self.traffic.as_ref().map(Traffic::pool_ref);
         SubjectName::Service(ServiceRef { name: self.name.clone(), through })
     }
 }
@@ -115,6 +114,15 @@ pub struct Traffic {
     pub port: Option<Template>,
     /// DNS only: the TTL during the move. `None` leaves the TTL as it is.
     pub ttl: Option<Duration>,
+    /// What happens when a member is found otherwise than the run has set it.
+    pub on_drift: OnDrift,
+}
+
+impl Traffic {
+    /// The pool of the director.
+    pub fn pool_ref(&self) -> PoolRef {
+        PoolRef { director: self.director.clone(), pool: self.pool.clone() }
+    }
 }
 
 /// How a source is emptied.

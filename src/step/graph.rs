@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Step;
+use super::{Setters, Step};
 
 /// Steps and what each waits for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,8 @@ struct Shared {
     ids: OnceLock<HashMap<ById, usize>>,
     /// Made when somebody first asks what waits for a step.
     followers: OnceLock<Vec<Vec<usize>>>,
+    /// Made when somebody first asks what is set.
+    setters: OnceLock<Setters>,
 }
 
 impl Steps {
@@ -108,6 +110,11 @@ impl Steps {
         });
         visited();
         followers.get(at).map_or(&[], Vec::as_slice)
+    }
+
+    /// Which steps set which members.
+    pub fn setters(&self) -> &Setters {
+        self.0.setters.get_or_init(|| Setters::of(self.0.list.iter().map(AsRef::as_ref)))
     }
 
     /// Positions of a step and of all that wait for it, directly or not, in order.
@@ -214,7 +221,7 @@ impl From<Vec<Step>> for Steps {
 impl FromIterator<Step> for Steps {
     fn from_iter<I: IntoIterator<Item = Step>>(steps: I) -> Self {
         let list = steps.into_iter().map(Arc::new).collect();
-        Self(Arc::new(Shared { list, ids: OnceLock::new(), followers: OnceLock::new() }))
+        Self(Arc::new(Shared { list, ids: OnceLock::new(), followers: OnceLock::new(), setters: OnceLock::new() }))
     }
 }
 

@@ -6,6 +6,7 @@
 mod check;
 mod clean_up;
 mod compare;
+mod confirm;
 mod copy;
 mod empty;
 mod gate;
@@ -15,6 +16,7 @@ mod kind;
 mod live;
 mod moment;
 mod set_aside;
+mod setters;
 mod settle;
 mod stream;
 mod traffic;
@@ -29,6 +31,7 @@ use crate::model::{OnFailure, Pair};
 pub use check::CheckStep;
 pub use clean_up::CleanUpStep;
 pub use compare::{CompareStep, Comparison};
+pub use confirm::{ConfirmStep, Drained};
 pub use copy::{CopyPass, CopyStep};
 pub use empty::EmptyStep;
 pub use gate::GateStep;
@@ -40,6 +43,7 @@ pub use kind::{AtMost, Class, Ends, Kind, Lane, Look, Undo};
 pub use live::{Live, Mark, Preview};
 pub use moment::{Draft, Moment};
 pub use set_aside::SetAsideStep;
+pub use setters::Setters;
 pub use settle::SettleStep;
 pub use stream::StreamStep;
 pub use traffic::{Played, Purpose, TrafficStep, WayBack};
@@ -103,6 +107,8 @@ pub enum StepKind {
     Settle(SettleStep),
     /// Waits until a member has no connections.
     Empty(EmptyStep),
+    /// Looks whether pools are as the run has set them.
+    Confirm(ConfirmStep),
     /// Lets time pass while checks go on.
     Watch(WatchStep),
     /// Waits until every condition holds.
@@ -128,6 +134,7 @@ impl std::ops::Deref for StepKind {
             Self::RestoreTtl(step) => step,
             Self::Settle(step) => step,
             Self::Empty(step) => step,
+            Self::Confirm(step) => step,
             Self::Watch(step) => step,
             Self::Gate(step) => step,
             Self::Hook(step) => step,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Class, Kind, Lane, Live, Look, Mark, Preview, Step, Undo};
-use crate::check::Checks;
-use crate::model::{Change, Mode, Pool};
+use crate::check::{Checks, PoolRef};
+use crate::model::{Change, Mode, OnDrift, Pool};
 
 /// Absolute settings of members of one pool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,19 @@ pub struct TrafficStep {
     pub purpose: Purpose,
     /// What the way back has to respect.
     pub back: WayBack,
+    /// What happens when a member is found otherwise afterwards.
+    #[serde(default)]
+    pub on_drift: OnDrift,
+    /// Whether its members must not take a write any more once they have been copied.
+    #[serde(default)]
+    pub was_writer: bool,
+}
+
+impl TrafficStep {
+    /// The pool of the director.
+    pub fn pool(&self) -> PoolRef {
+        PoolRef { director: self.director.clone(), pool: self.pool.clone() }
+    }
 }
 
 /// What a change of traffic is for.

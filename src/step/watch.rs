@@ -18,6 +18,9 @@ pub struct WatchStep {
     /// Where the share that targets get is measured.
     #[serde(default)]
     pub measured: Option<MeasuredPool>,
+    /// The pools that are read meanwhile: what the run has set there must stay so.
+    #[serde(default)]
+    pub pools: Vec<PoolRef>,
 }
 
 /// A pool in which the share of targets is measured.

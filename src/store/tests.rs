@@ -43,7 +43,12 @@ fn graph() -> Graph {
         wave: "w".into(),
         service: "s".into(),
         pair: None,
-        kind: StepKind::Watch(WatchStep { hold: Duration::ZERO, checks: Default::default(), measured: None }),
+        kind: StepKind::Watch(WatchStep {
+            hold: Duration::ZERO,
+            checks: Default::default(),
+            measured: None,
+            pools: Vec::new(),
+        }),
         after: Vec::new(),
         urgent: false,
         on_failure: OnFailure::Hold,

@@ -69,6 +69,11 @@ pub trait Director: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// What could have changed members during the last `since`, besides people: a reload, another program. Empty where nothing is known.
+    async fn clues(&self, _pool: &str, _members: &[&str], _since: Duration) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether writes to the pool would be let in, found out without writing: level of the socket, TSIG key, frozen zone.
     async fn writable(&self, pool: &str) -> Result<(), Error>;
 }

@@ -24,7 +24,12 @@ pub fn step(id: &str, after: &[&str]) -> Step {
         wave: "w".into(),
         service: "s".into(),
         pair: None,
-        kind: StepKind::Watch(WatchStep { hold: Default::default(), checks: Default::default(), measured: None }),
+        kind: StepKind::Watch(WatchStep {
+            hold: Default::default(),
+            checks: Default::default(),
+            measured: None,
+            pools: Vec::new(),
+        }),
         after: after.iter().map(|a| (*a).to_owned()).collect(),
         urgent: false,
         no_return: None,

@@ -172,6 +172,14 @@ impl Fleet {
         }
     }
 
+    /// The same, to be reloaded.
+    pub fn haproxy_mut(&mut self) -> &mut Haproxy {
+        match &mut self.director {
+            Director::Haproxy(haproxy) => haproxy,
+            Director::Dns { .. } => panic!("this lab has no HAProxy"),
+        }
+    }
+
     /// Writes that services refused because of their mode.
     pub fn refused(&self) -> u64 {
         self.sources.iter().chain(&self.targets).map(|h| h.service.counters().refused.load(Ordering::Relaxed)).sum()

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::model::OnDrift;
 use crate::traffic::MAX_TTL;
+use crate::yaml::map::one_of;
 use crate::yaml::reader::Value;
 use crate::yaml::source::Located;
 
@@ -19,6 +21,7 @@ pub struct TrafficDraft {
     pub others_stay: bool,
     pub port: Option<Use>,
     pub ttl: Option<Located<Duration>>,
+    pub on_drift: OnDrift,
 }
 
 /// Reads `traffic`.
@@ -36,6 +39,7 @@ pub fn read(value: Value<'_>) -> Option<TrafficDraft> {
         let others_stay = m.get("others_stay").and_then(|v| v.bool()).unwrap_or(false);
         let port = m.get("port").map(|v| template::read(v, Role::Port, Sides::Both, "a port", "port: 8080"));
         let ttl = m.get("ttl").map(|v| ttl(v).map(|value| Located { value, at: v.at() }));
+        let on_drift = m.get("on_drift").and_then(|v| one_of(v, "a choice", "choices", &OnDrift::WORDS));
         let keep = |given: Option<Option<Use>>| given.map_or(Some(None), |g| g.map(Some));
         Some(TrafficDraft {
             director: director?,
@@ -46,6 +50,7 @@ pub fn read(value: Value<'_>) -> Option<TrafficDraft> {
             others_stay,
             port: keep(port)?,
             ttl: ttl.map_or(Some(None), |t| t.map(Some))?,
+            on_drift: on_drift.map_or(OnDrift::Hold, |l| l.value),
         })
     })?
 }

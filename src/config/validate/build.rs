@@ -50,5 +50,6 @@ fn traffic(service: &ServiceDraft, inventories: &Inventories) -> Option<Traffic>
         others_stay: draft.others_stay,
         port: draft.port.as_ref().map(|p| p.template.value.clone()),
         ttl: draft.ttl.as_ref().map(|t| t.value),
+        on_drift: draft.on_drift,
     })
 }

@@ -2,7 +2,9 @@
 //!
 //! Must never record anything: it acts, reads back and reports.
 
+mod confirm;
 mod copy;
+pub(super) mod drift;
 mod gate;
 mod hook;
 mod pace;
@@ -12,6 +14,9 @@ mod stream;
 pub(super) mod traffic;
 pub(super) mod wait;
 
+use drift::Watcher;
+
+pub(super) use drift::Report;
 pub(super) use hook::undo as undo_hook;
 pub(super) use set_aside::undo as undo_set_aside;
 
@@ -19,17 +24,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Stop, World, Worlds};
-use crate::check::{Subject, SubjectName};
-use crate::event::{Approval, Before, Direction, Notice, RunState, StepResult, Tuning};
+use crate::check::{PoolRef, Subject, SubjectName};
+use crate::event::{
+    Approval, Before, Direction, DriftRecord, Event, Notice, RunState, SetMember, Standing, StepResult, Tuning,
+};
 use crate::lock::Barred;
-use crate::model::Host;
+use crate::model::{Host, OnDrift, Pool};
 use crate::mutant::{self, Mutant};
 use crate::outside::{Certainty, Error};
 use crate::retry::{Policy, Retry};
-use crate::step::{Look, Step, StepKind};
+use crate::step::{ConfirmStep, Look, Step, StepKind};
 
 /// How long a lease that is too short or cannot be read is waited for: it is renewed meanwhile, or lost.
 const LEAVE_PATIENCE: u32 = 30;
@@ -52,6 +59,10 @@ pub struct Context {
     copies: watch::Sender<u64>,
     /// Set when the run is to stop waiting for another reason than a signal.
     interrupted: watch::Sender<bool>,
+    /// What the run has set at directors.
+    standing: watch::Sender<Standing>,
+    /// What happens within steps goes here, to be recorded.
+    reports: mpsc::UnboundedSender<Report>,
 }
 
 /// How a step came back.
@@ -64,6 +75,15 @@ pub enum Effect {
     Looked(Before),
     /// What the run had put on hosts was taken away again.
     Cleared(StepResult),
+    /// What the run has set at a director is otherwise now. The step has not come to its end, and can be begun again.
+    Drifted {
+        /// What, in one sentence.
+        why: String,
+        /// What to do next.
+        hint: String,
+        /// The members.
+        members: Vec<String>,
+    },
     /// This controller must not act, for this reason: the step has not acted, and nothing else may either.
     Barred(String),
 }
@@ -76,6 +96,10 @@ pub struct Found {
     pub ramped: bool,
     /// The TTL that the step named by `found_by` or `outlast` found.
     pub ttl: Option<Duration>,
+    /// The pool as the step named by `found_by` found it.
+    pub seen: Option<Pool>,
+    /// Whether a source has got traffic back since then, as the journal says.
+    pub drifted: bool,
     /// How often this step has failed for certain since it was last undone.
     pub failures: u32,
     /// Executions of this step whose end is known: a new try of a command is a new key.
@@ -90,16 +114,19 @@ pub struct Found {
 
 impl Found {
     pub fn new(state: &RunState, step: &Step) -> Self {
-        let ttl = step.kind.found_by().and_then(|id| match &state.step(id)?.before {
-            Some(Before::Ttl(ttl)) => Some(*ttl),
-            _ => None,
-        });
+        let (ttl, seen) = match step.kind.found_by().and_then(|id| state.step(id)?.before.clone()) {
+            Some(Before::Ttl(ttl)) => (Some(ttl), None),
+            Some(Before::Pool(pool)) => (None, Some(pool)),
+            None => (None, None),
+        };
         let record = state.step(&step.id).cloned().unwrap_or_default();
         let ramped = matches!(state.direction, Direction::Back { .. });
         Self {
             before: record.before,
             ramped,
             ttl,
+            seen,
+            drifted: has_drifted(state, step),
             failures: record.failures,
             settled: record.settled,
             attempts: record.attempts,
@@ -109,11 +136,23 @@ impl Found {
     }
 }
 
+/// Whether the source that a step looks at was found with traffic since the step before looked.
+fn has_drifted(state: &RunState, step: &Step) -> bool {
+    let StepKind::Confirm(ConfirmStep { source: Some(source), .. }) = &step.kind else { return false };
+    let before = source.since.as_ref().unwrap_or(&source.drained_by);
+    let Some(since) = state.step(before).and_then(|record| record.began) else { return false };
+    let of_source = |d: &DriftRecord| {
+        (&d.director, &d.pool) == (&source.pool.director, &source.pool.pool)
+            && (d.members.is_empty() || d.members.iter().any(|m| m.member == source.member))
+    };
+    state.drifts.iter().any(|drift| drift.at >= since && of_source(drift))
+}
+
 /// Sees what is there before a step acts, where its undo or a later step will need that. Changes nothing.
 pub async fn look(context: &Context, step: &Step) -> Effect {
     match step.kind.looks() {
-        Some(Look::Pool { director, pool }) => traffic::look(context, director, pool).await,
-        Some(Look::Ttl { director, pool }) => traffic::look_at_ttl(context, director, pool).await,
+        Some(Look::Pool { director, pool }) => traffic::look(context, step, director, pool).await,
+        Some(Look::Ttl { director, pool }) => traffic::look_at_ttl(context, step, director, pool).await,
         None => failed("there is nothing to look at", None),
     }
 }
@@ -123,7 +162,10 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
     let began = context.world.clock.now();
     let effect = match &step.kind {
         StepKind::Check(check) => wait::check(context, step, &check.checks).await,
-        StepKind::Watch(watch) => wait::watch(context, step, context.hold(watch.hold), &watch.checks).await,
+        StepKind::Watch(watch) => {
+            wait::watch(context, step, context.hold(watch.hold), &watch.checks, &watch.pools).await
+        }
+        StepKind::Confirm(confirm) => confirm::run(context, step, confirm, found).await,
         StepKind::Settle(settle) => wait::settle(context, step, &settle.director, &settle.pool, found.ttl).await,
         StepKind::Empty(empty) => wait::empty(context, step, empty).await,
         StepKind::Copy(copy) => copy::copy(context, step, copy).await,
@@ -132,6 +174,12 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
         StepKind::Stream(pour) => stream::pour(context, step, pour, found).await,
         StepKind::CleanUp(clean_up) => copy::clean_up(context, &clean_up.hosts, &clean_up.jobs).await,
         StepKind::Traffic(set) => {
+            // Its own members are set anyway. The others were as they were set when it looked, or are to be set again.
+            if (context.may_restore(&set.pool()) || found.attempts > 1)
+                && let Err(drifted) = Watcher::default().look(context, step, &[set.pool()]).await
+            {
+                return drifted;
+            }
             traffic::apply(context, step, &set.director, &set.pool, &set.changes, found.before.as_ref()).await
         }
         StepKind::LowerTtl(lower) => traffic::set_ttl(context, step, &lower.director, &lower.pool, lower.ttl).await,
@@ -162,6 +210,7 @@ impl Context {
         state: &RunState,
         notices: mpsc::UnboundedSender<Notice>,
         stop: watch::Receiver<Stop>,
+        reports: mpsc::UnboundedSender<Report>,
     ) -> Self {
         let (world, run) = (worlds.for_engine(), state.started.run.clone());
         let fence = if mutant::is(Mutant::NoFence) { 0 } else { state.records };
@@ -169,8 +218,23 @@ impl Context {
         let (tuning, _) = watch::channel(state.tuning);
         let (interrupted, _) = watch::channel(false);
         let (copies, _) = watch::channel(0);
+        let (standing, _) = watch::channel(Standing::of(state));
         let total_bandwidth = state.graph.total_bandwidth;
-        Self { world, worlds, run, fence, notices, stop, approvals, tuning, total_bandwidth, copies, interrupted }
+        Self {
+            world,
+            worlds,
+            run,
+            fence,
+            notices,
+            stop,
+            approvals,
+            tuning,
+            total_bandwidth,
+            copies,
+            interrupted,
+            standing,
+            reports,
+        }
     }
 
     /// The same for one step.
@@ -188,6 +252,37 @@ impl Context {
     pub fn hold(&self, planned: Duration) -> Duration {
         let set = self.tuning.borrow().hold.filter(|_| !planned.is_zero());
         set.unwrap_or(planned)
+    }
+
+    /// Takes in a record about the step at a position.
+    pub fn recorded(&self, state: &RunState, at: usize) {
+        self.standing.send_modify(|standing| standing.recorded(state, at));
+    }
+
+    /// What the run has set in a pool; `None` for nothing.
+    fn standing(&self, pool: &PoolRef) -> Option<BTreeMap<String, SetMember>> {
+        self.standing.borrow().in_pool(pool).cloned()
+    }
+
+    /// What an operator has said that happens when a pool is found otherwise.
+    fn on_drift(&self) -> Option<OnDrift> {
+        self.tuning.borrow().on_drift
+    }
+
+    /// Whether anything of a pool that is found otherwise is set again.
+    fn may_restore(&self, pool: &PoolRef) -> bool {
+        let by_operator = self.on_drift();
+        let restores = |set: &SetMember| by_operator.unwrap_or(set.on_drift) == OnDrift::Restore;
+        self.standing.borrow().in_pool(pool).is_some_and(|members| members.values().any(restores))
+    }
+
+    /// Has something recorded that happens within a step; returns when it is in the journal.
+    async fn report(&self, event: Event) {
+        let (kept, known) = oneshot::channel();
+        if self.reports.send(Report { event, kept }).is_err() || known.await.is_err() {
+            // The engine is gone, and with it everything that this step could go on to.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Ends every wait that may end early.

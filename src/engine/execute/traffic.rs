@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::drift::Watcher;
 use super::{Context, Effect, done, failed, not_done};
+use crate::check::PoolRef;
 use crate::event::Before;
 use crate::model::{Change, Member, Mode, Pool};
 use crate::outside::Error;
@@ -22,7 +24,13 @@ impl Context {
 }
 
 /// What a pool is before it is changed.
-pub async fn look(context: &Context, director: &str, pool: &str) -> Effect {
+pub async fn look(context: &Context, step: &Step, director: &str, pool: &str) -> Effect {
+    let at = PoolRef { director: director.to_owned(), pool: pool.to_owned() };
+    match Watcher::before_intent().look_at(context, step, &at).await {
+        Ok(Some(pool)) => return Effect::Looked(Before::Pool(pool)),
+        Ok(None) => {}
+        Err(drifted) => return drifted,
+    }
     let director = match context.director(director) {
         Ok(director) => director,
         Err(effect) => return effect,
@@ -31,8 +39,8 @@ pub async fn look(context: &Context, director: &str, pool: &str) -> Effect {
 }
 
 /// What a pool's TTL is before it is changed.
-pub async fn look_at_ttl(context: &Context, director: &str, pool: &str) -> Effect {
-    match look(context, director, pool).await {
+pub async fn look_at_ttl(context: &Context, step: &Step, director: &str, pool: &str) -> Effect {
+    match look(context, step, director, pool).await {
         Effect::Looked(Before::Pool(Pool { ttl: Some(ttl), .. })) => Effect::Looked(Before::Ttl(ttl)),
         Effect::Looked(_) => failed(format!("{director} {pool} has no TTL"), None),
         other => other,
@@ -59,7 +67,7 @@ pub async fn apply(
 }
 
 /// Makes an absolute write, again where trying again helps.
-async fn write<F>(context: &Context, step: &Step, write: impl Fn() -> F) -> Result<Pool, Effect>
+pub(super) async fn write<F>(context: &Context, step: &Step, write: impl Fn() -> F) -> Result<Pool, Effect>
 where
     F: Future<Output = Result<Pool, Error>>,
 {

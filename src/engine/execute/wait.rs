@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use super::drift::{self, Watcher};
 use super::share::Share;
 use super::{Context, Effect, done, failed, not_done, unknown};
-use crate::check::{Checks, HealthCheck, Outcome, Standing, Steady, Subject};
+use crate::check::{Checks, HealthCheck, Outcome, PoolRef, Standing, Steady, Subject};
 use crate::model::OnDeadline;
 use crate::step::{EmptyStep, Step};
 use crate::text;
@@ -57,18 +58,27 @@ async fn healthy(context: &Context, step: &Step, subject: &Subject<'_>, check: &
 }
 
 /// Lets the hold pass while every check goes on; an unhealthy subject ends it, and one that nobody can judge prolongs it.
-pub async fn watch(context: &Context, step: &Step, hold: Duration, checks: &Checks) -> Effect {
+pub async fn watch(context: &Context, step: &Step, hold: Duration, checks: &Checks, pools: &[PoolRef]) -> Effect {
     let began = context.world.clock.now();
     let mut watched = match watched(context, checks) {
         Ok(watched) => watched,
         Err(effect) => return effect,
     };
-    let interval = checks.checks().iter().map(|c| c.interval).min().unwrap_or(hold).min(hold);
+    let between_reads = (!pools.is_empty()).then_some(drift::EVERY);
+    let interval = checks.checks().iter().map(|c| c.interval).chain(between_reads).min().unwrap_or(hold).min(hold);
+    let mut watcher = Watcher::default();
     let mut probes = 0_u64;
     let mut share = Share::of(step);
     loop {
         share.look(context).await;
         let (mut open, mut last) = (None, None);
+        for pool in pools {
+            match watcher.glance(context, step, pool).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(unclear)) => open = Some(unclear.to_string()),
+                Err(drifted) => return drifted,
+            }
+        }
         for (subject, check, steady) in &mut watched {
             let verdict = context.world.health.probe(check, subject).await;
             probes += 1;
@@ -101,7 +111,7 @@ pub async fn watch(context: &Context, step: &Step, hold: Duration, checks: &Chec
         }
         let too_long = context.world.clock.now().saturating_duration_since(began) > hold + RESOLVER_PATIENCE;
         if let (true, Some(open)) = (too_long, &open) {
-            return unknown(format!("nobody can tell whether it is healthy: {open}"), None);
+            return unknown(format!("nobody can tell whether all is well: {open}"), None);
         }
         let what =
             format!("{} of hold left", text::duration(Duration::from_secs(left.as_millis().div_ceil(1000) as u64)));

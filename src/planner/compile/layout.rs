@@ -5,7 +5,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::service::ServicePlan;
-use super::{Compilation, Planned, ServiceMove, Stretch, traffic};
+use super::{Compilation, Planned, ServiceMove, Stretch, confirm, traffic};
+use crate::check::PoolRef;
 use crate::gate::Gate;
 use crate::model::{HookPoint, OnFailure, Pair};
 use crate::spec::Wave;
@@ -20,17 +21,20 @@ pub fn lay_out(c: &mut Compilation<'_>) {
     let mut services = std::mem::take(&mut c.services).into_iter().peekable();
     let mut steps = Vec::new();
     let mut before: Vec<String> = Vec::new();
+    let mut pools: BTreeSet<PoolRef> = BTreeSet::new();
     for (wave, n) in plan.waves.iter().zip(1..) {
         let mut slots = Slots::new(wave.max_unavailable);
         let mut done = Vec::new();
         while let Some(service) = services.next_if(|s| s.plan.wave.name == wave.name) {
+            pools.extend(service.plan.pool.iter().map(|pool| pool.traffic.pool_ref()));
             done.extend(lay_out_service(service, &mut steps, &before, &mut slots));
         }
         // A wave in which nothing is left to do hands on what it was to wait for.
         if !done.is_empty() {
-            before = end_wave(&mut steps, wave, done, n == plan.waves.len());
+            before = end_wave(&mut steps, wave, done, &pools, n == plan.waves.len());
         }
     }
+    steps.extend(confirm::at_the_end(&before, &steps, pools));
     let waves = plan.waves.iter().map(|w| (w.name.clone(), w.failure_budget)).collect();
     let budgets = Budgets { waves, all: plan.failure_budget };
     c.graph = Graph { steps: steps.into(), budgets, total_bandwidth: plan.total_bandwidth };
@@ -99,19 +103,26 @@ fn ask(plan: &ServicePlan<'_>, past: Vec<String>, steps: &mut Vec<Step>, before:
 }
 
 /// What the next wave waits for: the pause, and for all pairs of a large wave together, so that no pair has to wait for each by name.
-fn end_wave(steps: &mut Vec<Step>, wave: &Wave, done: Vec<String>, last: bool) -> Vec<String> {
+fn end_wave(
+    steps: &mut Vec<Step>,
+    wave: &Wave,
+    done: Vec<String>,
+    pools: &BTreeSet<PoolRef>,
+    last: bool,
+) -> Vec<String> {
     let name = match wave.pause.is_zero() {
         false => "pause",
         true if done.len() > MANY && !last => "done",
         true => return done,
     };
     let id = format!("{}/{name}", wave.name);
+    let pools = pools.iter().cloned().collect();
     steps.push(Step {
         id: id.clone(),
         wave: wave.name.clone(),
         service: String::new(),
         pair: None,
-        kind: StepKind::Watch(WatchStep { hold: wave.pause, checks: Default::default(), measured: None }),
+        kind: StepKind::Watch(WatchStep { hold: wave.pause, checks: Default::default(), measured: None, pools }),
         after: done,
         urgent: false,
         on_failure: OnFailure::Hold,

@@ -3,6 +3,7 @@
 //! Owns the order of things: which step waits for which. Each pass knows all that the ones before it have found out, and nothing that is in
 //! the graph is changed again. Must never leave a choice to execution that can be made here, and never know a kind of state.
 
+mod confirm;
 mod layout;
 mod members;
 mod moves;

@@ -2,7 +2,7 @@
 
 use super::moves::{self, At, Urgent};
 use super::service::{PairPlan, ServicePlan};
-use super::{Compilation, Planned, Stretch, traffic};
+use super::{Compilation, Planned, Stretch, confirm, traffic};
 use crate::gate::Gate;
 use crate::model::finding::Finding;
 use crate::model::{Hook, Side, Undo};
@@ -116,6 +116,8 @@ fn hook(pair: &PairPlan<'_>, hook: &Hook, n: usize) -> Result<Draft, Finding> {
 fn own(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, moment: Moment) -> Vec<Draft> {
     match moment {
         Moment::Drained => traffic::drain(plan, pair),
+        Moment::Fenced => confirm::drained(plan, pair).into_iter().collect(),
+        Moment::Proved => confirm::throughout(plan, pair).into_iter().collect(),
         Moment::Shifted => traffic::shift(plan, pair),
         Moment::Retired => traffic::retire(plan, pair).into_iter().collect(),
         Moment::Checked => check(plan, pair).into_iter().collect(),

@@ -191,7 +191,8 @@ impl<'a> PoolPlan<'a> {
     /// A step with these changes.
     pub fn step(&self, changes: Vec<Change>, purpose: Purpose, back: WayBack) -> StepKind {
         let (director, pool) = (self.traffic.director.clone(), self.traffic.pool.clone());
-        StepKind::Traffic(TrafficStep { director, pool, changes, purpose, back })
+        let on_drift = self.traffic.on_drift;
+        StepKind::Traffic(TrafficStep { director, pool, changes, purpose, back, on_drift, was_writer: false })
     }
 
     /// Whether a pair has nothing left to do here: the target has its full weight and the source gets nothing.

@@ -6,11 +6,12 @@ use super::Compilation;
 use super::pool::{self, Member, PoolPlan};
 use super::service::{PairPlan, ServicePlan};
 use super::share;
+use crate::check::PoolRef;
 use crate::model::finding::Finding;
 use crate::model::{Change, Mode, Strategy, Weights};
 use crate::step::{
-    CheckStep, Draft, EmptyStep, LowerTtlStep, Moment, Purpose, RestoreTtlStep, SettleStep, StepKind, WatchStep,
-    WayBack,
+    CheckStep, Draft, EmptyStep, LowerTtlStep, Moment, Purpose, RestoreTtlStep, SettleStep, StepKind, TrafficStep,
+    WatchStep, WayBack,
 };
 use crate::traffic::ReachedShare;
 
@@ -45,37 +46,53 @@ pub fn drain(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Vec<Draft> {
     let back = way_back(plan, std::iter::once(pair), Duration::ZERO);
     // Clients that are pinned come back to a member in drain, and would write behind the freeze.
     let pinned = plan.service.strategy == Strategy::Cutover && pool.pins() && pool.can.drain;
-    let out = if pinned { pool::retire(source) } else { pool::drain(source, pool.can) };
-    let step = pool.step(vec![out], Purpose::Drain, back);
+    let change = if pinned { pool::retire(source) } else { pool::drain(source, pool.can) };
+    let step = out(plan, pair, pool.step(vec![change], Purpose::Drain, back));
     let mut drafts = vec![Draft::new("drain", step)];
     drafts.extend(settle(pool, "drain-settle"));
-    if pool.can.connections || pair.port.is_some() {
-        drafts.push(Draft::new("empty", empty(plan, pool, pair, source)));
-    }
+    drafts.extend(empty(plan, pair).map(|empty| Draft::new("empty", empty)));
     drafts
 }
 
-/// Waits until a drained source has no connections.
-fn empty(plan: &ServicePlan<'_>, pool: &PoolPlan<'_>, pair: &PairPlan<'_>, source: &Member) -> StepKind {
+/// Waits until a drained source has no connections, where they can be counted.
+pub fn empty(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<StepKind> {
+    let (pool, (source, _)) = plan.pool.as_ref().zip(pair.members.as_ref())?;
     let drain = &plan.service.drain;
-    StepKind::Empty(EmptyStep {
-        director: pool.traffic.director.clone(),
-        pool: pool.traffic.pool.clone(),
-        member: source.name.clone(),
-        host: pair.source.name.clone(),
-        port: pair.port,
-        deadline: drain.deadline,
-        interval: drain.interval,
-        on_deadline: drain.on_deadline,
-        drained_by: plan.id(Some(pair), "drain"),
+    let can_count = pool.can.connections || pair.port.is_some();
+    can_count.then(|| {
+        StepKind::Empty(EmptyStep {
+            director: pool.traffic.director.clone(),
+            pool: pool.traffic.pool.clone(),
+            member: source.name.clone(),
+            host: pair.source.name.clone(),
+            port: pair.port,
+            deadline: drain.deadline,
+            interval: drain.interval,
+            on_deadline: drain.on_deadline,
+            drained_by: plan.id(Some(pair), "drain"),
+        })
     })
 }
 
+/// A step that takes a source out of service: where it has something that was copied, it must not get traffic back.
+fn out(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, step: StepKind) -> StepKind {
+    match step {
+        StepKind::Traffic(traffic) => {
+            let was_writer = plan.service.strategy == Strategy::Cutover && !pair.states.is_empty();
+            StepKind::Traffic(TrafficStep { was_writer, ..traffic })
+        }
+        other => other,
+    }
+}
+
 /// Where answers are cached, waits until no old one is left.
+pub fn settled(pool: &PoolPlan<'_>) -> Option<StepKind> {
+    let (director, name) = (pool.traffic.director.clone(), pool.traffic.pool.clone());
+    pool.can.ttl.then_some(StepKind::Settle(SettleStep { director, pool: name, outlast: None }))
+}
+
 fn settle(pool: &PoolPlan<'_>, name: impl Into<String>) -> Option<Draft> {
-    let (director, name_of_pool) = (pool.traffic.director.clone(), pool.traffic.pool.clone());
-    let step = SettleStep { director, pool: name_of_pool, outlast: None };
-    pool.can.ttl.then(|| Draft::new(name, StepKind::Settle(step)))
+    settled(pool).map(|kind| Draft::new(name, kind))
 }
 
 /// Weights of one pair in steps. With the first one the target may take writes.
@@ -108,7 +125,7 @@ fn stays_behind(pair: &PairPlan<'_>) -> Option<String> {
 /// Keeps a drained source out for good.
 pub fn retire(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<Draft> {
     let (pool, (source, _)) = plan.pool.as_ref().zip(pair.members.as_ref())?;
-    let step = pool.step(vec![pool::retire(source)], Purpose::Retire, WayBack::default());
+    let step = out(plan, pair, pool.step(vec![pool::retire(source)], Purpose::Retire, WayBack::default()));
     pool.can.drain.then(|| Draft::new("retire", step))
 }
 
@@ -225,7 +242,12 @@ fn watch<'p>(plan: &ServicePlan<'_>, pairs: impl Iterator<Item = &'p PairPlan<'p
     let checks = plan.service.all_checks(pairs.iter().map(|p| &p.target.name));
     let targets = pairs.iter().filter_map(|p| p.members.as_ref()).map(|(_, target)| target.name.clone()).collect();
     let measured = plan.pool.as_ref().filter(|pool| pool.can.connections).map(|pool| pool.measured(targets));
-    StepKind::Watch(WatchStep { hold: plan.service.shift.hold, checks, measured })
+    StepKind::Watch(WatchStep { hold: plan.service.shift.hold, checks, measured, pools: pools(plan) })
+}
+
+/// The pool of a service, for those who read it.
+fn pools(plan: &ServicePlan<'_>) -> Vec<PoolRef> {
+    plan.pool.iter().map(|pool| pool.traffic.pool_ref()).collect()
 }
 
 /// A TTL that is lowered ahead, and put back at the end.

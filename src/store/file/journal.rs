@@ -241,7 +241,12 @@ mod tests {
             wave: "w".into(),
             service: "s".into(),
             pair: None,
-            kind: StepKind::Watch(WatchStep { hold: Default::default(), checks: Default::default(), measured: None }),
+            kind: StepKind::Watch(WatchStep {
+                hold: Default::default(),
+                checks: Default::default(),
+                measured: None,
+                pools: Vec::new(),
+            }),
             after: after.iter().map(|a| (*a).to_owned()).collect(),
             urgent: false,
             on_failure: Default::default(),

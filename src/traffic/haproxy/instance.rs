@@ -206,6 +206,24 @@ impl Instance {
         Ok(found)
     }
 
+    /// What could have changed servers within a time: processes that have begun since, agent-checks. Who cannot be asked says nothing.
+    pub async fn clues(&self, pool: &str, servers: &[&str], since: Duration) -> Vec<String> {
+        let mut clues = Vec::new();
+        let Ok(reply) = self.ask(&format!("show proc;{}", clue_query("", pool))).await else { return clues };
+        match parse::workers(&reply.text) {
+            None => clues.extend(parse::clues(&reply.text, pool, servers, since, &self.endpoint.to_string())),
+            Some(workers) => {
+                for pid in workers.current {
+                    let at = format!("{}, worker {pid}", self.endpoint);
+                    if let Ok(reply) = self.ask(&clue_query(&format!("@!{pid} "), pool)).await {
+                        clues.extend(parse::clues(&reply.text, pool, servers, since, &at));
+                    }
+                }
+            }
+        }
+        clues
+    }
+
     async fn ask(&self, commands: &str) -> Result<Reply, Error> {
         let patience = self.patience();
         let mut stream = match timeout(patience, self.open()).await {
@@ -294,6 +312,10 @@ fn word(mode: Mode) -> &'static str {
 
 fn query(prefix: &str, pool: &str) -> String {
     format!("{prefix}show cli level;{prefix}show servers state {pool};{prefix}show stat {pool} 4 -1")
+}
+
+fn clue_query(prefix: &str, pool: &str) -> String {
+    format!("{prefix}show info;{prefix}show stat {pool} 4 -1")
 }
 
 /// What a server is set to, in words.

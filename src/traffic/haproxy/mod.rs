@@ -154,6 +154,14 @@ impl Director for Haproxy {
         Ok(found)
     }
 
+    async fn clues(&self, pool: &str, members: &[&str], since: Duration) -> Vec<String> {
+        let mut clues = Vec::new();
+        for instance in &self.instances {
+            clues.extend(instance.clues(pool, members, since).await);
+        }
+        clues
+    }
+
     async fn writable(&self, pool: &str) -> Result<(), Error> {
         self.check(pool, &[], &self.read_all(pool).await?)
     }

@@ -3,8 +3,10 @@
 //! Must never panic, and never take a table that was cut off for a whole one.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::model::Mode;
+use crate::text;
 
 /// Bits of `srv_admin_state`. 0x04 (maintenance by configuration) and 0x40 (name set at run time) only tell how it came about.
 const MAINT: u32 = 0x01 | 0x02 | 0x20;
@@ -24,6 +26,8 @@ pub(super) struct ServerStat {
     pub connections: u64,
     pub sessions: u64,
     pub up: Option<bool>,
+    /// Whether an agent on the host tells the balancer its weight and state.
+    pub agent: bool,
 }
 
 /// The servers of a backend in the configuration's order, from `show servers state BACKEND`; `None` without a whole table.
@@ -84,6 +88,7 @@ pub(super) fn stat(reply: &str, backend: &str) -> Option<BTreeMap<String, Server
     let (px, sv, status) = (column("pxname")?, column("svname")?, column("status")?);
     let (scur, stot) = (column("scur")?, column("stot")?);
     let checks: Vec<usize> = ["check_status", "agent_status", "tracked"].into_iter().filter_map(column).collect();
+    let agent = column("agent_status");
     let mut servers = BTreeMap::new();
     for row in table.rows {
         let cells = csv(row);
@@ -93,7 +98,8 @@ pub(super) fn stat(reply: &str, backend: &str) -> Option<BTreeMap<String, Server
         let checked = checks.iter().any(|i| cells.get(*i).is_some_and(|c| !c.is_empty()));
         let up = up(cells.get(status)?, checked);
         let number = |at: usize| cells.get(at)?.parse().ok();
-        let stat = ServerStat { connections: number(scur)?, sessions: number(stot)?, up };
+        let agent = agent.and_then(|at| cells.get(at)).is_some_and(|said| !said.is_empty());
+        let stat = ServerStat { connections: number(scur)?, sessions: number(stot)?, up, agent };
         servers.insert(cells.get(sv)?.clone(), stat);
     }
     Some(servers)
@@ -137,6 +143,28 @@ pub(super) fn workers(reply: &str) -> Option<Workers> {
         }
     }
     Some(workers)
+}
+
+/// What one process says of itself that explains why a server is otherwise than it was set `since` ago.
+pub(super) fn clues(reply: &str, backend: &str, servers: &[&str], since: Duration, at: &str) -> Vec<String> {
+    let mut clues = Vec::new();
+    // Uptime is in whole seconds: what is as old as the setting may be older or younger.
+    const SECOND: Duration = Duration::from_secs(1);
+    if let Some((pid, up)) = process(reply).filter(|(_, up)| *up <= since + SECOND) {
+        let was = if up + SECOND <= since { "it was" } else { "it may have been" };
+        let up = text::duration(up);
+        clues.push(format!("HAProxy ({at}) has run for {up} as process {pid}: {was} reloaded or restarted since"));
+    }
+    let stats = stat(reply, backend).unwrap_or_default();
+    let agents = servers.iter().filter(|server| stats.get(**server).is_some_and(|stat| stat.agent));
+    clues.extend(agents.map(|server| format!("{server} has an agent-check, which may set weight and state")));
+    clues
+}
+
+/// Its process id and how long it has run, from `show info`.
+fn process(reply: &str) -> Option<(u32, Duration)> {
+    let value = |key: &str| reply.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim);
+    Some((value("Pid")?.parse().ok()?, Duration::from_secs(value("Uptime_sec")?.parse().ok()?)))
 }
 
 /// Whose sessions on a server `show sess` lists: `address, connected for AGE`.
@@ -274,6 +302,19 @@ mod tests {
             14097           worker          1               0d00h00m04s     2.6.12\n# programs\n\n\n";
         assert_eq!(workers(reply), Some(Workers { current: vec![14886], old: vec![14097] }));
         assert_eq!(workers("Unknown command, but maybe one of the following\n  show fd [num]\n\n"), None);
+    }
+
+    #[test]
+    fn a_process_that_is_younger_than_a_setting_explains_it() {
+        let reply = "Name: HAProxy\nPid: 4242\nUptime: 0d 0h00m05s\nUptime_sec: 5\n\n\
+            # pxname,svname,scur,stot,status,check_status,agent_status,tracked,\nb,a,3,9,UP,,L7OK,,\n\n";
+        let told = |since| clues(reply, "b", &["a", "x"], Duration::from_secs(since), "unix /s");
+        let agent = "a has an agent-check, which may set weight and state";
+        let young =
+            |was: &str| format!("HAProxy (unix /s) has run for 5 s as process 4242: {was} reloaded or restarted since");
+        assert_eq!(told(60), [young("it was"), agent.to_owned()]);
+        assert_eq!(told(5), [young("it may have been"), agent.to_owned()]);
+        assert_eq!(told(3), [agent]);
     }
 
     #[test]
