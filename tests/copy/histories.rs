@@ -2,7 +2,7 @@
 //! sides are the same.
 //!
 //! Sending and receiving agent run in this process, on one thread where the order matters: a history follows from its seed alone.
-//! `COPY_HISTORIES=5000` runs more of them, `COPY_SEED=7` one of them.
+//! `COPY_HISTORIES=5000` runs more of them, `COPY_SEED=7` one of them, both together as many from there on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -81,8 +81,12 @@ impl Writer {
             15 => File::options().append(true).open(&here).and_then(|mut f| f.write_all(b"more")).is_ok(),
             16 => same_looking_change(&here),
             // No bits that the umask of this process takes away: agents have none.
-            17 => fs::set_permissions(&here, fs::Permissions::from_mode([0o700, 0o705, 0o750, 0o755][n as usize % 4]))
-                .is_ok(),
+            17 => {
+                // Now and then of the root.
+                let at = if (n / 4).is_multiple_of(4) { &self.root } else { &here };
+                fs::set_permissions(at, fs::Permissions::from_mode([0o700, 0o705, 0o750, 0o755][n as usize % 4]))
+                    .is_ok()
+            }
             18 => {
                 // A directory goes, and comes again with something else in it.
                 let _ = fs::remove_dir_all(&here);
@@ -193,7 +197,12 @@ impl World {
 
     fn assert_same(&self) {
         // What was not removed may still be another name of what is there.
-        let seen = |name| if self.delete { tree(&self.at(name)) } else { without_names(tree(&self.at(name))) };
+        let seen = |name| {
+            let tree = tree(&self.at(name));
+            let mut seen = if self.delete { tree } else { without_names(tree) };
+            seen.insert(b".".to_vec(), attributes(&fs::metadata(self.at(name)).unwrap()));
+            seen
+        };
         let (source, target) = (seen("source"), seen("target"));
         let differs = |(path, what): &(&Vec<u8>, &String)| {
             let path = String::from_utf8_lossy(path).into_owned();
@@ -249,7 +258,7 @@ fn tree(root: &Path) -> BTreeMap<Vec<u8>, String> {
             let full = at(root, &path);
             let meta = fs::symlink_metadata(&full).unwrap();
             let kind = meta.file_type();
-            let mut what = format!("{:o} {}.{:09}", meta.mode(), meta.mtime(), meta.mtime_nsec());
+            let mut what = attributes(&meta);
             if kind.is_dir() {
                 dirs.push(path.clone());
             } else if kind.is_symlink() {
@@ -279,6 +288,10 @@ fn tree(root: &Path) -> BTreeMap<Vec<u8>, String> {
         }
     }
     found
+}
+
+fn attributes(meta: &fs::Metadata) -> String {
+    format!("{:o} {}.{:09}", meta.mode(), meta.mtime(), meta.mtime_nsec())
 }
 
 /// The same without the other names of an inode.
@@ -343,9 +356,7 @@ fn told(seed: u64, writer: &Mutex<Writer>, check: impl FnOnce()) {
 #[test]
 fn one_pass_after_any_history_both_sides_are_the_same() {
     let number = |name| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
-    let seeds = match number("COPY_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("COPY_HISTORIES").unwrap_or(FEW),
-    };
-    seeds.for_each(history);
+    let first = number("COPY_SEED");
+    let many = number("COPY_HISTORIES").unwrap_or(if first.is_some() { 1 } else { FEW });
+    (first.unwrap_or(0)..).take(many as usize).for_each(history);
 }

@@ -48,7 +48,7 @@ fn a_watched_pass_carries_every_kind_of_change() {
         return;
     }
     let at = |path: &str| root.join(path);
-    let changes: [(&str, &dyn Fn()); 14] = [
+    let changes: [(&str, &dyn Fn()); 16] = [
         ("written", &|| fs::write(at("d3/sub/f3"), b"new").unwrap()),
         ("appended", &|| {
             use std::io::Write;
@@ -75,6 +75,11 @@ fn a_watched_pass_carries_every_kind_of_change() {
         ("file in place of a directory", &|| {
             fs::remove_dir_all(at("d15")).unwrap();
             fs::write(at("d15"), b"file").unwrap();
+        }),
+        ("mode of the root", &|| fs::set_permissions(&root, fs::Permissions::from_mode(0o711)).unwrap()),
+        ("made and removed in the root", &|| {
+            fs::write(at("passing"), b"by").unwrap();
+            fs::remove_file(at("passing")).unwrap();
         }),
     ];
     let mut watched = 0;

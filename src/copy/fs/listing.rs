@@ -179,7 +179,7 @@ impl<'a> Entry<'a> {
 }
 
 /// An entry that owns its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct OwnedEntry(Vec<u8>);
 
 impl OwnedEntry {

@@ -15,7 +15,7 @@ use super::format;
 use super::format::{Header, Writer, record};
 use crate::copy::fs::file::replace;
 
-const MAGIC: &[u8; 8] = b"migrdel2";
+const MAGIC: &[u8; 8] = b"migrdel3";
 /// The changes may be this part of the whole before all is written anew.
 const PART: u64 = 4;
 

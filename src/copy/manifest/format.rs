@@ -9,9 +9,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::copy::fs::listing::{put, take};
+use crate::copy::fs::listing::{OwnedEntry, put, take};
 
-pub(super) const MAGIC: &[u8; 8] = b"migrman3";
+pub(super) const MAGIC: &[u8; 8] = b"migrman4";
 
 /// Identifies a state of the target: the source and the target both keep it, and it changes with every pass.
 pub type Generation = [u8; 16];
@@ -27,6 +27,8 @@ pub struct Header {
     pub size: (u64, u64),
     /// The filesystem that the source's root was on.
     pub volume: Option<FilesystemId>,
+    /// The root's own entry, which no listing has.
+    pub root: Option<OwnedEntry>,
 }
 
 /// A filesystem, as far as it can be recognised.

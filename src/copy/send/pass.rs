@@ -96,7 +96,6 @@ impl Pass<'_> {
             let exact = self.ledger.failures().1 == 0;
             self.finish(exact)?;
             state = exact.then_some(next);
-            let header = Header { rules, generation: state, size: found.size, volume: Some(volume.now) };
             let outcome = NextManifest {
                 source: &source,
                 found: &found,
@@ -105,6 +104,8 @@ impl Pass<'_> {
                 outcomes: &outcomes,
                 deleted,
             };
+            let (size, root) = (found.size, outcome.root());
+            let header = Header { rules, generation: state, size, volume: Some(volume.now), root };
             outcome.save(&work.join("manifest"), header, &store).map_err(|e| cannot_remember(&work, &e))?;
         }
         let complete = self.ledger.failures().1 == 0 && !outcomes.has_postponed();
@@ -116,7 +117,8 @@ impl Pass<'_> {
 
     /// Counts what is to be sent and checks that the target has room; whether there is anything to do.
     fn plan(&self, transfer: &Transfer<'_>) -> Result<bool, Failure> {
-        let (mut any, mut files, mut bytes, mut room, mut inodes) = (!transfer.ready.trusted, 0, 0, 0, 0);
+        let mut any = !transfer.ready.trusted || transfer.found.sets_root(transfer.known);
+        let (mut files, mut bytes, mut room, mut inodes) = (0, 0, 0, 0);
         for (nth, dir) in (0..).zip(&transfer.found.dirs) {
             for (act, old) in transfer.found.actions(nth, transfer.known) {
                 any |= act != Action::Nothing && (self.task.rules.delete || !matches!(act, Action::Remove(_)));

@@ -56,6 +56,14 @@ impl Action<'_> {
 }
 
 impl Scan {
+    /// Whether the root's own attributes are to be set.
+    pub fn sets_root(&self, known: &Baseline) -> bool {
+        match (self.root.get(), known.root()) {
+            (Some(now), Some(then)) => !now.is_covered_by(&then),
+            _ => true,
+        }
+    }
+
     /// What is to be done in a directory, name by name, with the position in the source's listing.
     pub fn actions<'a>(
         &'a self,

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::copy::fs::listing::{Entry, OwnedEntry};
 use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::full::Manifest;
 
@@ -39,6 +40,16 @@ impl Baseline {
             Self::Listing(directories, _) => directories.get(path).map(Vec::as_slice),
             Self::Watched(watched) => watched.listings.get(path).map(Vec::as_slice),
         }
+    }
+
+    /// The root's own entry; `None` where nobody knows which attributes the target's root has.
+    pub fn root(&self) -> Option<Entry<'_>> {
+        let header = match self {
+            Self::Manifest(manifest) => &manifest.header,
+            Self::Listing(..) => return None,
+            Self::Watched(watched) => &watched.delta.header,
+        };
+        header.root.as_ref().and_then(OwnedEntry::get)
     }
 
     /// All directories of which it has listings, in the order of their paths.

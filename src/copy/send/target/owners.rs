@@ -86,6 +86,7 @@ fn of_found(found: &Scan, known: &Baseline, tree: &Tree) -> Ids {
     let mut ids = Ids::default();
     if let Some(root) = found.root.get() {
         ids.add(&root);
+        ids.add_acls(Object::Open(tree.root().as_fd()), root.kind());
     }
     for (nth, dir) in (0..).zip(&found.dirs) {
         let Some(listing) = dir.listing.as_deref() else { continue };

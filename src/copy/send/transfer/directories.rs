@@ -98,7 +98,7 @@ fn touched(transfer: &Transfer<'_>) -> BTreeSet<Vec<u8>> {
             }
         }
     }
-    if !transfer.ready.trusted {
+    if transfer.found.sets_root(transfer.known) {
         touched.insert(Vec::new());
     }
     touched.extend(transfer.known.littered().cloned());

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::moved::Moves;
 use super::results::{EntryResult, EntryResults};
 use crate::copy::fs::file::replace;
-use crate::copy::fs::listing::{BLOCKS, DIRTY, Entries, Entry, GONE};
+use crate::copy::fs::listing::{BLOCKS, DIRTY, Entries, Entry, GONE, OwnedEntry};
 use crate::copy::fs::path;
 use crate::copy::manifest::blocks::Store;
 use crate::copy::manifest::delta::Delta;
@@ -52,6 +52,13 @@ impl NextManifest<'_> {
                 manifest.save_with(delta, file)
             }
         }
+    }
+
+    /// The root's own entry as the target has it now. Where its attributes could not be set, the whole state is unknown.
+    pub fn root(&self) -> Option<OwnedEntry> {
+        let now = self.found.root.get()?;
+        let racy = if self.source.moment.is_racy(now.ctime) { DIRTY } else { 0 };
+        Some(OwnedEntry::new(&Entry { flags: now.flags | racy, ..now }))
     }
 
     /// The changes since the manifest was written whole.
