@@ -13,7 +13,9 @@ use migrate::copy::{Copier, CopyJob, OnProgress, PassReport, StreamJob, StreamRe
 use migrate::engine::{Ending, Engine, Stop, World};
 use migrate::event::{Blob, Event, Operator, Record, RunState, Started};
 use migrate::gate::{Answer, Condition, Conditions, Surroundings};
-use migrate::host::{Command, ConnectionCount, Facts, Hosts, Output, ReceiptKey, ReceiptStatus, TreeExtent, TreeSize};
+use migrate::host::{
+    AgentFacts, Command, ConnectionCount, Facts, Hosts, Output, ReceiptKey, ReceiptStatus, TreeExtent, TreeSize,
+};
 use migrate::journal::{JournalError, Log};
 use migrate::lock::{Barred, Guard};
 use migrate::model::Host;
@@ -108,6 +110,14 @@ impl Copier for Idle {
 
     async fn stream(&self, _: &StreamJob, _: OnProgress<'_>) -> Result<StreamReport, Error> {
         Ok(StreamReport::default())
+    }
+
+    async fn suits(&self, _: &Host, _: &Facts) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn probe(&self, _: &Host, _: &[String]) -> Result<AgentFacts, Error> {
+        Ok(AgentFacts::default())
     }
 
     async fn clean_up(&self, _: &Host, _: &[String]) -> Result<(), Error> {

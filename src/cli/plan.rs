@@ -1,4 +1,4 @@
-//! `migrate plan`: shows what would happen. Writes nothing but the file named by `--out`.
+//! `migrate plan`: shows what would happen. Writes nothing but the file named by `--out`, and with `--probe` the copy agent, for a moment.
 
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ Marks: ✓ verified against the live system, ~ assumed, ? cannot be checked befo
 
 Examples:
   migrate plan plans/uploads.yaml
+  migrate plan plans/uploads.yaml --probe                         the day before: everything is tried that can be
   migrate plan plans/uploads.yaml --offline --format markdown     for a pull request, contacts nothing
   migrate plan plans/uploads.yaml --out uploads.plan              then: migrate apply uploads.plan")]
 pub struct Args {
@@ -33,6 +34,10 @@ pub struct Args {
     /// Contact nothing: for CI
     #[arg(long)]
     offline: bool,
+
+    /// Also try the copy agent: put it on every host that needs it, start it, let it look at the trees, and remove it again
+    #[arg(long, conflicts_with = "offline")]
+    probe: bool,
 
     /// Save the plan, bound to its files and to what was seen, for `migrate apply FILE`
     #[arg(long, value_name = "FILE", conflicts_with = "offline")]
@@ -59,7 +64,14 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
     };
     let observed = match args.offline {
         true => None,
-        false => Some(look(&spec, &connect::connect(&spec, environment)?).await),
+        false => {
+            let connections = connect::connect(&spec, environment)?;
+            let mut observed = look(&spec, &connections).await;
+            if args.probe {
+                observe::probe(&spec, &live(&connections), &mut observed).await;
+            }
+            Some(observed)
+        }
     };
     // The process ends with it: to free the values of a large plan one by one would take a third of the whole time.
     let proposal = ManuallyDrop::new(planner::propose(&spec, observed.as_ref()));
@@ -75,12 +87,16 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
 
 /// Looks at the live system.
 pub async fn look(spec: &Spec, connections: &Connections) -> Observed {
-    let live = observe::LiveSystem {
+    observe::observe(spec, &live(connections)).await
+}
+
+fn live(connections: &Connections) -> observe::LiveSystem<'_> {
+    observe::LiveSystem {
         hosts: connections.remote.as_ref(),
+        copier: connections.copier.as_ref(),
         health: connections.health.as_ref(),
         directors: &connections.directors,
-    };
-    observe::observe(spec, &live).await
+    }
 }
 
 fn save(out: &Path, args: &Args, proposal: &Proposal, observed: Observed) -> anyhow::Result<()> {

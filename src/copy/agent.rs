@@ -7,6 +7,7 @@
 //! agent send    --work DIR
 //! agent receive --work DIR --job ID --root DIR [--delete]
 //! agent take    --work DIR --job ID --command HEX
+//! agent look    --work DIR --root DIR
 //! agent watch   --work DIR --job ID --root DIR
 //! agent clean   --work DIR --home DIR [--as UID:GID] JOB...
 //! agent allow   --work DIR --home DIR [--as UID:GID] --job ID --line LINE
@@ -23,11 +24,11 @@ use rustix::fs::{Gid, Uid};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use crate::copy::failure::{Failure, Side};
+use crate::copy::failure::{Failure, Side, show};
 use crate::copy::job::is_job_id;
 use crate::copy::receive::{self, Permit};
 use crate::copy::wire::frame::PREAMBLE;
-use crate::copy::{authorized_keys, send, watch};
+use crate::copy::{authorized_keys, look, send, watch};
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ enum Role {
     Send { work: PathBuf },
     Receive(Permit),
     Take { command: String },
+    Look { root: PathBuf },
     Watch { work: PathBuf, job: String, root: PathBuf },
     Clean { work: PathBuf, keys: Keys, jobs: Vec<String> },
     Allow { keys: Keys, job: String, line: String },
@@ -63,7 +65,7 @@ pub fn agent_main(args: impl Iterator<Item = OsString>) -> u8 {
 
 fn run(role: Role) -> Result<(), Failure> {
     let side = match role {
-        Role::Send { .. } | Role::Watch { .. } => Side::Source,
+        Role::Send { .. } | Role::Watch { .. } | Role::Look { .. } => Side::Source,
         _ => Side::Target,
     };
     let no_stream = |e: std::io::Error| Failure::fatal(side, format!("cannot use the standard streams: {e}"));
@@ -76,6 +78,10 @@ fn run(role: Role) -> Result<(), Failure> {
     match role {
         // That it got here is the answer.
         Role::Hello => Ok(()),
+        Role::Look { root } => {
+            let seen = look::look(&root).map_err(|e| cannot_look(&root, &e))?;
+            output.write_all(look::line(&seen).as_bytes()).map_err(no_stream)
+        }
         Role::Clean { work, keys, jobs } => clean(&work, &keys, &jobs),
         Role::Allow { keys, job, line } => keys.change(|home| authorized_keys::allow(home, &job, &line)),
         Role::Forbid { keys, job } => keys.change(|home| authorized_keys::forbid(home, &job)),
@@ -84,6 +90,10 @@ fn run(role: Role) -> Result<(), Failure> {
         Role::Take { command } => receive::serve_stream(&command, &mut input, Box::new(output)),
         Role::Receive(permit) => receive::serve(&permit, &mut input, Box::new(output)),
     }
+}
+
+fn cannot_look(root: &Path, e: &std::io::Error) -> Failure {
+    Failure::fatal(Side::Source, format!("cannot look at {}: {e}", show(root.as_os_str().as_bytes())))
 }
 
 /// Where the keys are that log in to this host, and whose they are, if not this process's user's.
@@ -182,6 +192,7 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
             job?;
             Ok(Role::Take { command: command.ok_or_else(|| usage("no --command"))? })
         }
+        b"look" => Ok(Role::Look { root: root? }),
         b"watch" => Ok(Role::Watch { work, job: job?, root: root? }),
         b"receive" => Ok(Role::Receive(Permit { job: job?, root: root?, work, delete })),
         _ => Err(usage("an unknown role")),

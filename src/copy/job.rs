@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::host::{AgentFacts, Facts};
 use crate::model::{DataPath, Host, TreeRules};
 use crate::outside::Error;
 
@@ -242,6 +243,12 @@ pub trait Copier: Send + Sync {
     /// Pours a stream. No success when either command fails or the stream was cut. The error's certainty is about the command on the
     /// target, which may have got everything.
     async fn stream(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, Error>;
+
+    /// Whether an agent can be on a host, by what is known of the host: contacts nobody. The error says why not, and what helps.
+    async fn suits(&self, host: &Host, facts: &Facts) -> Result<(), Error>;
+
+    /// Puts the agent on a host, starts it there, and lets it look at trees. It stays until [`Copier::clean_up`].
+    async fn probe(&self, host: &Host, trees: &[String]) -> Result<AgentFacts, Error>;
 
     /// Removes what the engine put on a host: agents, manifests of these jobs.
     async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), Error>;

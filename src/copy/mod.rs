@@ -14,6 +14,7 @@
 //! manifest/        the source's record of what the target has
 //! wire/            frames, and the messages in them
 //! digest/          BLAKE3 of a tree, and the cache of digests
+//! look             what an agent sees of a tree before anything is carried
 //! watch/           change watch on the source
 //! receive/         receiving agent
 //! send/            sending agent: link, source, target, transfer, verify, then the order of a pass
@@ -32,6 +33,7 @@ pub mod failure;
 pub mod fs;
 pub mod job;
 pub mod location;
+mod look;
 pub mod manifest;
 pub mod owners;
 pub mod receive;

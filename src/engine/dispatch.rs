@@ -189,9 +189,17 @@ impl Engine {
         }
         self.cleaned = true;
         let begun = self.steps.iter().filter(|s| self.state.step(&s.id).is_some_and(|r| r.attempts > 0));
-        let visited: BTreeSet<&Pair> = begun.filter_map(|s| s.pair.as_ref()).collect();
-        let clean_up =
-            |s: &Step| matches!(s.kind, StepKind::CleanUp(_)) && s.pair.as_ref().is_some_and(|p| visited.contains(p));
+        let (mut visited, mut probed) = (BTreeSet::<&Pair>::new(), BTreeSet::new());
+        for step in begun {
+            visited.extend(step.pair.as_ref());
+            if let StepKind::Probe(probe) = &step.kind {
+                probed.extend(&probe.hosts);
+            }
+        }
+        let clean_up = |s: &Step| {
+            let StepKind::CleanUp(clean_up) = &s.kind else { return false };
+            s.pair.as_ref().is_some_and(|p| visited.contains(p)) || clean_up.hosts.iter().any(|h| probed.contains(h))
+        };
         let steps = (0..self.steps.len()).filter_map(|at| self.steps.get(at)).filter(|s| clean_up(s));
         let steps: Vec<Arc<Step>> = steps.cloned().collect();
         for step in steps {

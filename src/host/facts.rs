@@ -30,6 +30,9 @@ pub struct Facts {
     /// Whether the login sees all processes, and not only those of a container.
     #[serde(default)]
     pub sees_all: Option<bool>,
+    /// Programs of the shell that setting up an agent needs, and that are not there.
+    #[serde(default)]
+    pub missing: Vec<String>,
     /// The host's clock against this machine's.
     pub clock: ClockSkew,
     /// The paths asked for, in that order.
@@ -69,6 +72,9 @@ pub struct PathFacts {
     /// Kind of its file system: the number that `statfs` has for it.
     #[serde(default)]
     pub filesystem: Option<u64>,
+    /// Whether its file system lets programs run.
+    #[serde(default)]
+    pub runs_programs: Option<bool>,
     /// File systems that are mounted below it.
     #[serde(default)]
     pub mounts: Option<u64>,
@@ -78,4 +84,26 @@ pub struct PathFacts {
     /// Layers of overlays that are written to in it.
     #[serde(default)]
     pub layers: Option<u64>,
+}
+
+/// What an agent that was started on a host has seen there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentFacts {
+    /// The trees that it was to look at, in that order; `None` where that took too long.
+    pub trees: Vec<Option<TreeFacts>>,
+}
+
+/// What an agent sees of a tree, within its file system.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeFacts {
+    /// Its root, as asked for.
+    pub root: String,
+    /// Entries of all kinds below it.
+    pub entries: u64,
+    /// Bytes that they take on the disk.
+    pub allocated: u64,
+    /// Entries that the login may not read.
+    pub unreadable: u64,
+    /// The first of them, escaped.
+    pub example: Option<String>,
 }

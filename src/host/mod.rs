@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Host;
 use crate::outside::Error;
 
-pub use facts::{ClockSkew, FIRST_PIDS, Facts, PathFacts};
+pub use facts::{AgentFacts, ClockSkew, FIRST_PIDS, Facts, PathFacts, TreeFacts};
 pub use receipt::{ReceiptKey, ReceiptStatus, run_once};
 
 /// A command for a POSIX shell on a host.

@@ -38,6 +38,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// Where agents and receipts are on it, absolute or below the home directory as `~/…`.
+    pub fn work_dir(&self) -> &str {
+        self.ssh.work_dir.as_deref().unwrap_or("~/.migrate")
+    }
+
     /// Fills a template with the host's values.
     pub fn fill(&self, template: &Template) -> Result<String, Finding> {
         template.render_plain(&self.vars).map_err(|e| Finding::refused(&self.name, e.to_string()))

@@ -8,7 +8,8 @@ use futures_util::stream;
 
 use super::observed::{Observed, Seen};
 use crate::check::{Health, Verdict};
-use crate::host::{Facts, Hosts, TreeSize};
+use crate::copy::Copier;
+use crate::host::{AgentFacts, Facts, Hosts, TreeSize};
 use crate::model::{Host, Pair};
 use crate::model::{Pool, PoolFacts};
 use crate::outside::Error;
@@ -23,6 +24,8 @@ const PARALLEL: usize = 16;
 pub struct LiveSystem<'a> {
     /// Hosts.
     pub hosts: &'a dyn Hosts,
+    /// Who knows what agents need.
+    pub copier: &'a dyn Copier,
     /// Checks.
     pub health: &'a dyn Health,
     /// Directors by name; those that could not be connected say why.
@@ -34,7 +37,8 @@ pub async fn observe(spec: &Spec, live: &LiveSystem<'_>) -> Observed {
     let paths = paths_by_host(spec);
     let (hosts, seen, trees, health) =
         tokio::join!(hosts(spec, live, &paths), pools(spec, live), trees(spec, live), health(spec, live));
-    let mut observed = Observed { hosts, trees, health, ..Observed::default() };
+    let agents = agents(spec, live, &hosts).await;
+    let mut observed = Observed { hosts, agents, trees, health, ..Observed::default() };
     for (key, seen) in seen {
         let pool = match seen {
             Seen::Live((pool, facts)) => {
@@ -48,13 +52,67 @@ pub async fn observe(spec: &Spec, live: &LiveSystem<'_>) -> Observed {
     observed
 }
 
+/// Puts agents on all hosts that need one, starts them, lets them look at the trees, and takes them away again. Where there was no answer
+/// before, or it is known that there can be none, nothing is tried.
+pub async fn probe(spec: &Spec, live: &LiveSystem<'_>, observed: &mut Observed) {
+    let trees = sized(spec);
+    let suited = observed.agents.iter().filter(|(_, agent)| agent.live().is_some());
+    let asked = suited.filter_map(|(name, _)| Some((spec.inventory.hosts.get(name)?, trees.get(name)))).map(
+        |(host, trees)| async move {
+            let trees: Vec<String> = trees.into_iter().flatten().cloned().collect();
+            let seen = live.copier.probe(host, &trees).await;
+            // What is left behind where that fails is told by the next one who cleans up there.
+            let _ = live.copier.clean_up(host, &[]).await;
+            (host.name.clone(), seen.map_or_else(unreachable, |seen| Seen::Live(Some(seen))))
+        },
+    );
+    let tried: Vec<_> = stream::iter(asked).buffer_unordered(PARALLEL).collect().await;
+    observed.agents.extend(tried);
+}
+
+/// Which of the hosts that need an agent can have one, by what they said of themselves.
+async fn agents(
+    spec: &Spec,
+    live: &LiveSystem<'_>,
+    hosts: &BTreeMap<String, Seen<Facts>>,
+) -> BTreeMap<String, Seen<Option<AgentFacts>>> {
+    let mut agents = BTreeMap::new();
+    let needed =
+        spec.plan.services.iter().filter(|service| !service.state.is_empty()).flat_map(|service| &service.pairs);
+    for name in needed.flat_map(|pair| [&pair.source, &pair.target]).collect::<BTreeSet<_>>() {
+        let Some((host, facts)) = spec.inventory.hosts.get(name).zip(hosts.get(name).and_then(Seen::live)) else {
+            continue;
+        };
+        let seen = live.copier.suits(host, facts).await.map_or_else(unreachable, |()| Seen::Live(None));
+        agents.insert(name.clone(), seen);
+    }
+    agents
+}
+
+/// The trees that are sized, by host.
+fn sized(spec: &Spec) -> BTreeMap<String, BTreeSet<String>> {
+    let mut trees: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for service in &spec.plan.services {
+        for pair in &service.pairs {
+            let asks = service.state.iter().flat_map(|state| state.kind().asks()).filter(|ask| ask.size.is_some());
+            for (host, path) in asks.filter_map(|ask| asked_on(spec, pair, ask)) {
+                trees.entry(host.name.clone()).or_default().insert(path);
+            }
+        }
+    }
+    trees
+}
+
 /// The directories that are looked at on each host: every host of the plan is there, if only to see that it can be reached.
 fn paths_by_host(spec: &Spec) -> BTreeMap<String, BTreeSet<String>> {
     let mut paths: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for service in &spec.plan.services {
         for pair in &service.pairs {
             for name in [&pair.source, &pair.target] {
-                paths.entry(name.clone()).or_default();
+                let known = paths.entry(name.clone()).or_default();
+                if let Some(host) = spec.inventory.hosts.get(name).filter(|_| !service.state.is_empty()) {
+                    known.insert(host.work_dir().to_owned());
+                }
             }
             for ask in service.state.iter().flat_map(|state| state.kind().asks()) {
                 let filled = asked_on(spec, pair, ask);

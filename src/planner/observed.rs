@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Verdict;
-use crate::host::{Facts, TreeSize};
+use crate::host::{AgentFacts, Facts, TreeSize};
 use crate::model::{Pool, PoolFacts};
 use crate::step::Live;
 
@@ -14,6 +14,9 @@ use crate::step::Live;
 pub struct Observed {
     /// Facts by host name.
     pub hosts: BTreeMap<String, Seen<Facts>>,
+    /// By host that needs an agent: whether it can have one, and what one has seen that was started there.
+    #[serde(default)]
+    pub agents: BTreeMap<String, Seen<Option<AgentFacts>>>,
     /// Pools by `director pool`.
     pub pools: BTreeMap<String, Seen<Pool>>,
     /// What decides who gets how much of them, for those that answered.
@@ -69,6 +72,10 @@ impl Live for Observed {
 
     fn tree(&self, host: &str, path: &str) -> Option<&TreeSize> {
         self.trees.get(&Self::tree_key(host, path)).and_then(Seen::live)
+    }
+
+    fn agent(&self, host: &str) -> Option<&AgentFacts> {
+        self.agents.get(host).and_then(Seen::live)?.as_ref()
     }
 
     fn pool(&self, director: &str, pool: &str) -> Option<&Pool> {

@@ -18,6 +18,7 @@ const SKEW_MILLIS: u64 = 2000;
 pub fn check(spec: &Spec, observed: &Observed) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(silent("cannot be reached", &observed.hosts));
+    findings.extend(silent("cannot have the copy agent", &observed.agents));
     findings.extend(silent("cannot be used", &observed.pools));
     findings.extend(clocks(observed));
     for service in &spec.plan.services {

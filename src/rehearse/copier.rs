@@ -6,6 +6,7 @@ use super::fault::{Call, Fault};
 use super::simulation::{Caller, Turn};
 use crate::copy::{Copier, CopyJob, OnProgress, PassReport, VerifyMode, VerifyReport};
 use crate::copy::{StreamJob, StreamReport};
+use crate::host::{AgentFacts, Facts};
 use crate::model::Host;
 use crate::outside::{Certainty, Error, Kind};
 
@@ -111,6 +112,21 @@ impl Turn<'_> {
         }
     }
 
+    /// An agent is put on a host and started.
+    fn try_agent(&mut self, host: &Host) -> Result<AgentFacts, Error> {
+        if !self.answers(&host.name) {
+            return Err(unreachable(host));
+        }
+        match self.point(Call::Agent, "tries the agent") {
+            None => Ok(AgentFacts::default()),
+            Some(Fault::Refused) => Err(error(host, Kind::Refused, "the copy agent may not run")),
+            Some(fault) => {
+                self.lose(&host.name, fault);
+                Err(broke(host))
+            }
+        }
+    }
+
     fn sweep(&mut self, host: &Host, jobs: &[String]) -> Result<(), Error> {
         if !self.answers(&host.name) {
             return Err(unreachable(host));
@@ -141,6 +157,15 @@ impl Copier for Caller {
 
     async fn stream(&self, job: &StreamJob, _: OnProgress<'_>) -> Result<StreamReport, Error> {
         self.call(|turn| turn.pour(job)).await
+    }
+
+    /// Plans are made before a rehearsal.
+    async fn suits(&self, _: &Host, _: &Facts) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn probe(&self, host: &Host, _: &[String]) -> Result<AgentFacts, Error> {
+        self.call(|turn| turn.try_agent(host)).await
     }
 
     async fn clean_up(&self, host: &Host, jobs: &[String]) -> Result<(), Error> {

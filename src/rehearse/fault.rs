@@ -79,6 +79,8 @@ pub(super) enum Call {
     Stream,
     /// A comparison of trees.
     Verify,
+    /// An agent that is put on a host and started.
+    Agent,
     /// Removal of what the copy engine left.
     CleanUp,
 }
@@ -124,6 +126,7 @@ impl Call {
                 &[Before, ReplyLost, Half, Refused, Ineffective, Away, Gone, KilledHalf, KilledAfter]
             }
             Self::Verify => &[ReplyLost, Refused, Gone],
+            Self::Agent => &[Before, ReplyLost, Refused, Away, Gone, KilledAfter],
             Self::CleanUp => &[Before, ReplyLost, Gone, KilledAfter],
         }
     }

@@ -98,6 +98,7 @@ impl Hosts for Caller {
             memory: None,
             rights: None,
             sees_all: None,
+            missing: Vec::new(),
             clock: ClockSkew { millis: 0, error_millis: 0 },
             paths: paths.iter().map(directory).collect(),
         })

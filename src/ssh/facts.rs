@@ -52,6 +52,7 @@ say user "$(id -un)"
 say cpus "$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || grep -c '^processor' /proc/cpuinfo)"
 say memory "$(grep '^MemTotal:' /proc/meminfo 2>/dev/null)"
 say rights "$(grep '^CapEff:' /proc/self/status 2>/dev/null)"
+say missing "$(for t in head cat wc chmod mv mkdir rm; do command -v $t >/dev/null || printf '%s ' $t; done)"
 say processes "$(readlink /proc/self/ns/pid 2>/dev/null)"
 within() { sed 's/\\040/ /g; s/\\134/\\/g' | while IFS= read -r at; do case $at/ in "$1"/*) echo "$at" ;; esac; done; }
 n=0
@@ -68,6 +69,7 @@ for p in "$@"; do
   say "$n.nearest" "$p"
   say "$n.space" "$(df -Pk -- "$p" 2>/dev/null | tail -n 1)"
   say "$n.inodes" "$(df -Pi -- "$p" 2>/dev/null | tail -n 1)"
+  say "$n.flags" "$(df -Pk -- "$p" 2>/dev/null | tail -n 1 | sed 's/.*[0-9-]%* //' | { IFS= read -r m; awk -v "m=$m" '$5 == m {f = $6} END {print f}' /proc/self/mountinfo; } 2>/dev/null)"
   say "$n.filesystem" "$(stat -f -c %t -- "$p" 2>/dev/null)"
   real=$(cd -- "$p" 2>/dev/null && pwd -P)
   if [ -n "$real" ] && [ -r /proc/self/mountinfo ]; then
@@ -153,6 +155,12 @@ fn parse(output: &Output, paths: &[String], clock: ClockSkew) -> Result<Facts, S
         memory: lines.get("memory").and_then(|line| memory(line)),
         rights: lines.get("rights").and_then(|line| hex(line.strip_prefix("CapEff:")?)),
         sees_all: lines.get("processes").filter(|ns| ns.starts_with("pid:")).map(|ns| *ns == FIRST_PIDS),
+        missing: lines
+            .get("missing")
+            .into_iter()
+            .flat_map(|line| line.split_whitespace())
+            .map(|t| escape(t.as_bytes(), 20))
+            .collect(),
         clock,
         paths: paths.iter().enumerate().map(|(n, path)| path_facts(&lines, n, path)).collect(),
     })
@@ -191,6 +199,9 @@ fn path_facts(lines: &BTreeMap<&str, &str>, n: usize, path: &str) -> PathFacts {
         // File systems without a fixed number of inodes report none in all.
         free_inodes: get("inodes").and_then(df_row).filter(|row| row.total > 0).map(|row| row.free),
         filesystem: get("filesystem").and_then(hex),
+        runs_programs: get("flags")
+            .filter(|flags| !flags.is_empty())
+            .map(|f| f.split(',').all(|flag| flag != "noexec")),
         mounts: get("mounts").and_then(|n| n.trim().parse().ok()),
         made_up: get("made_up").map(listed).unwrap_or_default(),
         layers: get("layers").and_then(|n| n.trim().parse().ok()),
@@ -268,7 +279,7 @@ mod tests {
                     memory MemTotal:       16318476 kB\nrights CapEff:\t000001ffffffffff\nprocesses pid:[4026531836]\n0.exists yes\n0.directory yes\n0.readable yes\n0.writable yes\n\
                     0.nearest_writable yes\n0.nearest /srv/data\n\
                     0.space /dev/mapper/vg my data 1000 400 600 40% /srv/my data\n\
-                    0.inodes /dev/sda1 500 100 400 20% /srv\n0.filesystem ef53\n0.mounts 0\n0.layers 2\nend yes\n";
+                    0.inodes /dev/sda1 500 100 400 20% /srv\n0.flags rw,nosuid,noexec,relatime\n0.filesystem ef53\n0.mounts 0\n0.layers 2\nend yes\n";
         let facts = parse(&output(text), &["/srv/data".to_owned()], CLOCK).unwrap();
         assert_eq!(facts.os, "Debian GNU/Linux 12 (bookworm)");
         assert_eq!((facts.cpus, facts.memory), (Some(2), Some(16_318_476 * 1024)));
@@ -277,17 +288,19 @@ mod tests {
         assert_eq!((path.free_bytes, path.free_inodes), (Some(600 * 1024), Some(400)));
         assert_eq!((facts.rights, facts.sees_all), (Some(0x1ff_ffff_ffff), Some(true)));
         assert_eq!((path.filesystem, path.mounts, path.layers), (Some(0xef53), Some(0), Some(2)));
+        assert_eq!((path.runs_programs, facts.missing.len()), (Some(false), 0));
     }
 
     #[test]
     fn a_busybox_host_without_os_release_is_read() {
-        let text = "os \nkernel Linux 5.10.0\narch armv7l\nuid 1000\nuser ops\ncpus \nmemory \nrights \nprocesses \n0.nearest /\n\
+        let text = "os \nkernel Linux 5.10.0\narch armv7l\nuid 1000\nuser ops\ncpus \nmemory \nrights \nmissing head \nprocesses \n0.nearest /\n\
                     0.space tmpfs                   62656         0     62656   0% /\n0.inodes \nend yes\n";
         let facts = parse(&output(text), &["/srv/x".to_owned()], CLOCK).unwrap();
         assert_eq!((facts.os.as_str(), facts.cpus, facts.memory), ("unknown", None, None));
         let path = &facts.paths[0];
         assert!(!path.exists && !path.writable && path.nearest == "/");
         assert_eq!((path.free_bytes, path.free_inodes), (Some(62656 * 1024), None));
+        assert_eq!((path.runs_programs, &*facts.missing), (None, &["head".to_owned()][..]));
         assert_eq!((facts.rights, facts.sees_all, path.filesystem, path.mounts), (None, None, None, None));
     }
 

@@ -58,16 +58,12 @@ pub async fn seal(remote: &dyn Remote, host: &Host, key: &ReceiptKey, fence: u64
 /// Removes all receipts of a run; refused while one of its commands runs.
 pub async fn forget(remote: &dyn Remote, host: &Host, run: &str) -> Result<(), Error> {
     let key = ReceiptKey::new(run, "x").map_err(|what| Error::new(host.name.clone(), Kind::Config, what))?;
-    let args = vec![work_dir(host), key.run().to_owned()];
+    let args = vec![host.work_dir().to_owned(), key.run().to_owned()];
     let output = remote.run(host, &Command { script: format!("{COMMON}{REMOVE}"), args, ..Command::default() }).await?;
     match output.status {
         0 => Ok(()),
         _ => Err(failed(host, &format!("its receipts were not removed: {}", escape(&output.stderr, 300)))),
     }
-}
-
-fn work_dir(host: &Host) -> String {
-    host.ssh.work_dir.clone().unwrap_or_else(|| "~/.migrate".to_owned())
 }
 
 fn failed(host: &Host, what: &str) -> Error {
@@ -92,7 +88,7 @@ impl Question<'_> {
             ));
         }
         let ticks = wait.as_millis() / 100;
-        let mut args = vec![work_dir(self.host), self.key.run().to_owned(), self.key.name().to_owned()];
+        let mut args = vec![self.host.work_dir().to_owned(), self.key.run().to_owned(), self.key.name().to_owned()];
         args.extend([self.fence.to_string(), ticks.to_string()]);
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let enter = if act == START { ENTER_TO_START } else { ENTER };

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::Facts;
-use crate::host::TreeSize;
+use crate::host::{AgentFacts, Facts, TreeSize};
 use crate::model::Pool;
 
 /// The live system as it was seen; `None` for what was not seen.
@@ -13,6 +12,9 @@ pub trait Live {
 
     /// A host.
     fn host(&self, host: &str) -> Option<&Facts>;
+
+    /// What an agent saw that was started on a host; `None`: none was.
+    fn agent(&self, host: &str) -> Option<&AgentFacts>;
 
     /// A pool.
     fn pool(&self, director: &str, pool: &str) -> Option<&Pool>;

@@ -15,6 +15,7 @@ mod hook;
 mod kind;
 mod live;
 mod moment;
+mod probe;
 mod set_aside;
 mod setters;
 mod settle;
@@ -42,6 +43,7 @@ pub use hook::HookStep;
 pub use kind::{AtMost, Class, Ends, Kind, Lane, Look, Undo};
 pub use live::{Live, Mark, Preview};
 pub use moment::{Draft, Moment};
+pub use probe::ProbeStep;
 pub use set_aside::SetAsideStep;
 pub use setters::Setters;
 pub use settle::SettleStep;
@@ -115,6 +117,8 @@ pub enum StepKind {
     Gate(GateStep),
     /// Runs a command of the plan on a host.
     Hook(HookStep),
+    /// Tries the agent on all hosts of a wave.
+    Probe(ProbeStep),
     /// Removes what was put on the pair's hosts.
     CleanUp(CleanUpStep),
 }
@@ -138,6 +142,7 @@ impl std::ops::Deref for StepKind {
             Self::Watch(step) => step,
             Self::Gate(step) => step,
             Self::Hook(step) => step,
+            Self::Probe(step) => step,
             Self::CleanUp(step) => step,
         }
     }

@@ -115,3 +115,63 @@ fn without_a_terminal_nothing_is_applied_unasked() {
     assert!(ended.stderr.contains("--yes"), "{}", ended.stderr);
     assert_eq!(traffic, weights(&fleet));
 }
+
+#[test]
+fn plan_that_probes_tries_the_agent_on_every_host_and_leaves_nothing_behind() {
+    let fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Own);
+    let before = everything(&fleet);
+    let read = migrate(&fleet).run(&["plan", CUTOVER]).expect(0);
+    assert!(read.stdout.contains("~ probe") && !read.stdout.contains("✓ probe"), "{}", read.stdout);
+    let tried = migrate(&fleet).run(&["plan", CUTOVER, "--probe"]).expect(0);
+    assert!(tried.stdout.contains("✓ probe") && tried.stdout.contains("it has started there"), "{}", tried.stdout);
+    let difference = tree::compare(&before, &everything(&fleet));
+    assert!(difference.is_none(), "{difference:#?}");
+}
+
+#[test]
+fn a_work_directory_from_which_nothing_may_run_is_found_by_reading() {
+    let mut fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Own);
+    let work = fleet.targets[0].sshd.home().join(".migrate");
+    fs::create_dir(&work).unwrap();
+    assert!(fleet.targets[0].sshd.mount_small(&work, "size=1m,noexec"), "this test needs mounts");
+    let refused = migrate(&fleet).run(&["plan", CUTOVER]).expect(1);
+    let said = ["cannot have the copy agent", "noexec", "set `work_dir` of the host"];
+    assert!(said.iter().all(|word| refused.stdout.contains(word)), "{}", refused.stdout);
+}
+
+/// What is named like a program of the host, and does not do what it should.
+fn break_program(fleet: &mut Fleet, name: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let bin = fleet.targets[1].sshd.home().join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::write(bin.join(name), "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    fleet.targets[1].sshd.before_every_command(&format!("PATH={}:$PATH", bin.display()));
+    bin.join(name)
+}
+
+#[test]
+fn an_agent_that_does_not_start_holds_the_wave_before_its_first_effect() {
+    let mut fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Own);
+    let broken = break_program(&mut fleet, "chmod");
+    let name = fleet.targets[1].name.clone();
+    let (traffic, data) = (weights(&fleet), everything(&fleet));
+    let probed = migrate(&fleet).run(&["plan", CUTOVER, "--probe"]).expect(1);
+    let why = format!("{name}: cannot have the copy agent: cannot prepare the host");
+    assert!(probed.stdout.contains(&why), "{}", probed.stdout);
+    let held = migrate(&fleet).run(&["apply", CUTOVER, "--yes"]).expect(3);
+    assert!(held.stdout.contains("/probe") && held.stdout.contains("cannot prepare the host"), "{}", held.stdout);
+    assert_eq!(traffic, weights(&fleet));
+    // Of what serves nothing has changed, on any host.
+    let mut now = everything(&fleet);
+    now.retain(|path, _| !path.contains("/.migrate"));
+    let difference = tree::compare(&data, &now);
+    assert!(difference.is_none(), "{difference:#?}");
+
+    let back = migrate(&fleet).run(&["rollback", "uploads", "--yes"]);
+    assert_eq!(back.code(), 0, "{}{}", back.stdout, back.stderr);
+    let difference = tree::compare(&data, &everything(&fleet));
+    assert!(difference.is_none(), "an agent has stayed: {difference:#?}");
+    fs::remove_file(broken).unwrap();
+    migrate(&fleet).run(&["plan", CUTOVER, "--probe"]).expect(0);
+}

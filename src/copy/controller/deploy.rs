@@ -14,12 +14,11 @@ use super::agents::{AgentProgram, Agents};
 use super::refusal::{Refusal, Started};
 use super::transport::{Channel, Ended, Transport};
 use crate::copy::failure::{failed, transient};
+use crate::host::Facts;
 use crate::model::{Host, SshTarget};
 use crate::outside::Error;
 use crate::text;
 
-/// Where the agent lives unless the host says otherwise.
-const WORK_DIR: &str = "~/.migrate";
 /// Output of a script that is read at most, besides a program that is read back.
 const OUTPUT: u64 = 64 << 10;
 /// What a script's own lines begin with; a login shell may print others.
@@ -102,14 +101,14 @@ impl Deployer {
 
     /// Makes sure that an agent is on a host and that it starts there.
     pub async fn install(&self, transport: &dyn Transport, host: &Host) -> Result<Installed, Error> {
-        let key = (host.name.clone(), work_dir(host).to_owned());
+        let key = (host.name.clone(), host.work_dir().to_owned());
         let slot = Arc::clone(self.ready.lock().await.entry(key).or_default());
         slot.get_or_try_init(|| self.deploy(transport, host)).await.cloned()
     }
 
     /// Forgets that a host has an agent: someone removed it.
     pub async fn forget(&self, host: &Host) {
-        self.ready.lock().await.remove(&(host.name.clone(), work_dir(host).to_owned()));
+        self.ready.lock().await.remove(&(host.name.clone(), host.work_dir().to_owned()));
     }
 
     /// Removes the traces of jobs and the agent itself from a host.
@@ -117,7 +116,7 @@ impl Deployer {
         let hashes: Vec<&str> = self.programs(host).await?.iter().map(|program| &*program.hash).collect();
         let hashes = hashes.join(" ");
         let keys = keys_of_login(transport, host).await?.unwrap_or_default();
-        let mut args = vec![work_dir(host), &hashes];
+        let mut args = vec![host.work_dir(), &hashes];
         args.extend(keys.iter().chain(jobs).map(String::as_str));
         let Channel { reader, writer, ended, .. } = start(transport, host, REMOVE, &args).await?;
         drop(writer);
@@ -128,14 +127,20 @@ impl Deployer {
             Some(0) => Ok(()),
             _ => Err(failed(
                 &host.name,
-                format!("cannot clean up in {}: {stderr}", text::escape(work_dir(host).as_bytes(), 200)),
+                format!("cannot clean up in {}: {stderr}", text::escape(host.work_dir().as_bytes(), 200)),
             )),
         }
     }
 
+    /// Whether an agent can be on a host, by what is known of it.
+    pub async fn suits(&self, host: &Host, facts: &Facts) -> Result<(), Error> {
+        let programs = self.programs(host).await?;
+        Refusal::by_facts(host, facts, programs).map_or(Ok(()), |refusal| Err(refusal.at(host)))
+    }
+
     async fn deploy(&self, transport: &dyn Transport, host: &Host) -> Result<Installed, Error> {
         let programs = self.programs(host).await?;
-        let mut args = vec![work_dir(host).to_owned()];
+        let mut args = vec![host.work_dir().to_owned()];
         for AgentProgram { machine, hash, bytes, .. } in programs {
             args.extend([(*machine).to_owned(), hash.clone(), bytes.len().to_string()]);
         }
@@ -255,6 +260,11 @@ impl Installed {
 
     /// Runs the agent to its end; what it says on failure is the error.
     pub async fn run(&self, transport: &dyn Transport, host: &Host, args: &[&str]) -> Result<(), Error> {
+        self.ask(transport, host, args).await.map(drop)
+    }
+
+    /// The same; what it has answered.
+    pub async fn ask(&self, transport: &dyn Transport, host: &Host, args: &[&str]) -> Result<String, Error> {
         let mut argv = vec![&*self.agent, "agent"];
         argv.extend_from_slice(args);
         let Channel { mut reader, writer, ended, .. } = transport.open(host, &argv).await?;
@@ -262,7 +272,11 @@ impl Installed {
         let mut output = Vec::new();
         let _ = (&mut reader).take(OUTPUT).read_to_end(&mut output).await;
         let Ended { status, stderr } = ended.await?;
-        if status == Some(0) { Ok(()) } else { Err(failed(&host.name, &stderr)) }
+        if status == Some(0) {
+            Ok(String::from_utf8_lossy(&output).into_owned())
+        } else {
+            Err(failed(&host.name, &stderr))
+        }
     }
 }
 
@@ -283,10 +297,6 @@ async fn keys_of_login(transport: &dyn Transport, host: &Host) -> Result<Option<
         (Some(home), Some(ids)) => Ok(Some(vec!["--home".to_owned(), home, "--as".to_owned(), ids])),
         _ => Err(failed(&host.name, "the host did not say who logs in there")),
     }
-}
-
-fn work_dir(host: &Host) -> &str {
-    host.ssh.work_dir.as_deref().unwrap_or(WORK_DIR)
 }
 
 /// Starts a script with arguments.

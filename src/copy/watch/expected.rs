@@ -81,6 +81,7 @@ mod tests {
             memory: None,
             rights: Some(u64::MAX),
             sees_all: Some(true),
+            missing: Vec::new(),
             clock: ClockSkew { millis: 0, error_millis: 0 },
             paths: Vec::new(),
         }

@@ -8,6 +8,7 @@ pub(super) mod drift;
 mod gate;
 mod hook;
 mod pace;
+mod probe;
 mod set_aside;
 mod share;
 mod stream;
@@ -172,6 +173,7 @@ pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
         StepKind::Compare(compare) => copy::compare(context, step, compare).await,
         StepKind::SetAside(set_aside) => set_aside::run(context, step, set_aside, found).await,
         StepKind::Stream(pour) => stream::pour(context, step, pour, found).await,
+        StepKind::Probe(probe) => probe::probe(context, step, &probe.hosts).await,
         StepKind::CleanUp(clean_up) => copy::clean_up(context, &clean_up.hosts, &clean_up.jobs).await,
         StepKind::Traffic(set) => {
             // Its own members are set anyway. The others were as they were set when it looked, or are to be set again.

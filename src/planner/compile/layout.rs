@@ -10,7 +10,8 @@ use crate::check::PoolRef;
 use crate::gate::Gate;
 use crate::model::{HookPoint, OnFailure, Pair};
 use crate::spec::Wave;
-use crate::step::{Budgets, Draft, GateStep, Graph, Moment, Step, StepKind, WatchStep};
+use crate::step::{Budgets, Draft, GateStep, Graph, Moment, ProbeStep, Step, StepKind, WatchStep};
+use crate::text::natural_cmp;
 
 /// A wave that more steps than this end has an end of its own.
 const MANY: usize = 16;
@@ -25,9 +26,14 @@ pub fn lay_out(c: &mut Compilation<'_>) {
     for (wave, n) in plan.waves.iter().zip(1..) {
         let mut slots = Slots::new(wave.max_unavailable);
         let mut done = Vec::new();
+        let mut own = Vec::new();
         while let Some(service) = services.next_if(|s| s.plan.wave.name == wave.name) {
             pools.extend(service.plan.pool.iter().map(|pool| pool.traffic.pool_ref()));
-            done.extend(lay_out_service(service, &mut steps, &before, &mut slots));
+            own.push(service);
+        }
+        let ready = begin_wave(&mut steps, wave, &own, &before);
+        for service in own {
+            done.extend(lay_out_service(service, &mut steps, &ready, &mut slots));
         }
         // A wave in which nothing is left to do hands on what it was to wait for.
         if !done.is_empty() {
@@ -102,6 +108,18 @@ fn ask(plan: &ServicePlan<'_>, past: Vec<String>, steps: &mut Vec<Step>, before:
     chain.ends.pop()
 }
 
+/// What everything in a wave waits for: that the agent starts on all hosts that need it, where there are any.
+fn begin_wave(steps: &mut Vec<Step>, wave: &Wave, services: &[ServiceMove<'_>], before: &[String]) -> Vec<String> {
+    let pairs = services.iter().flat_map(|service| &service.plan.pairs).filter(|pair| !pair.states.is_empty());
+    let hosts: BTreeSet<&str> = pairs.flat_map(|pair| [&*pair.source.name, &*pair.target.name]).collect();
+    if hosts.is_empty() {
+        return before.to_vec();
+    }
+    let mut hosts: Vec<String> = hosts.into_iter().map(str::to_owned).collect();
+    hosts.sort_by(|a, b| natural_cmp(a, b));
+    vec![add_of_wave(steps, wave, "probe", StepKind::Probe(ProbeStep { hosts }), before.to_vec())]
+}
+
 /// What the next wave waits for: the pause, and for all pairs of a large wave together, so that no pair has to wait for each by name.
 fn end_wave(
     steps: &mut Vec<Step>,
@@ -115,20 +133,26 @@ fn end_wave(
         true if done.len() > MANY && !last => "done",
         true => return done,
     };
-    let id = format!("{}/{name}", wave.name);
     let pools = pools.iter().cloned().collect();
+    let kind = StepKind::Watch(WatchStep { hold: wave.pause, checks: Default::default(), measured: None, pools });
+    vec![add_of_wave(steps, wave, name, kind, done)]
+}
+
+/// Adds a step that concerns all of a wave; returns its id.
+fn add_of_wave(steps: &mut Vec<Step>, wave: &Wave, name: &str, kind: StepKind, after: Vec<String>) -> String {
+    let id = format!("{}/{name}", wave.name);
     steps.push(Step {
         id: id.clone(),
         wave: wave.name.clone(),
         service: String::new(),
         pair: None,
-        kind: StepKind::Watch(WatchStep { hold: wave.pause, checks: Default::default(), measured: None, pools }),
-        after: done,
+        kind,
+        after,
         urgent: false,
         on_failure: OnFailure::Hold,
         no_return: None,
     });
-    vec![id]
+    id
 }
 
 impl From<Draft> for Planned {

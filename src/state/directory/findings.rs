@@ -1,7 +1,7 @@
 //! What was seen of the hosts of a tree and speaks against carrying it.
 
 use super::Tree;
-use crate::host::{PathFacts, TreeSize};
+use crate::host::{AgentFacts, PathFacts, TreeSize};
 use crate::model::Owners;
 use crate::model::finding::Finding;
 use crate::step::Live;
@@ -16,7 +16,8 @@ pub(super) fn of(tree: &Tree<'_>, live: &dyn Live) -> Vec<Finding> {
     let from = seen.and_then(|from| on_source(source, from));
     let left_out = seen.and_then(|from| left_out(source, from));
     let to = path(target, &tree.tree.to).and_then(|to| on_target(target, to, size));
-    from.into_iter().chain(left_out).chain(to).chain(owners(tree, live)).collect()
+    let tried = live.agent(source).and_then(|seen| unreadable(tree, seen));
+    from.into_iter().chain(tried).chain(left_out).chain(to).chain(owners(tree, live)).collect()
 }
 
 fn on_source(host: &str, path: &PathFacts) -> Option<Finding> {
@@ -31,6 +32,19 @@ fn on_source(host: &str, path: &PathFacts) -> Option<Finding> {
     }
     let hint = "log in as a user who may read all of it";
     (!path.readable).then(|| Finding::refused(about, "cannot be read by the login user").hint(hint))
+}
+
+/// What an agent that was tried there could not read. What is excluded is not needed, but which of it that is, nobody has asked.
+fn unreadable(tree: &Tree<'_>, seen: &AgentFacts) -> Option<Finding> {
+    let seen = seen.trees.iter().flatten().find(|seen| seen.root == tree.tree.from && seen.unreadable > 0)?;
+    let about = format!("{}:{}", tree.source.name, seen.root);
+    let example = seen.example.as_deref().unwrap_or_default();
+    let what = format!("{} cannot be read by the login user: {example}", text::count(seen.unreadable, "path"));
+    let finding = match tree.tree.rules.exclude.is_empty() {
+        true => Finding::refused(about, what),
+        false => Finding::risk(about, what),
+    };
+    Some(finding.hint("log in as a user who may read all of it, or exclude it"))
 }
 
 fn on_target(host: &str, path: &PathFacts, size: Option<&TreeSize>) -> Option<Finding> {
