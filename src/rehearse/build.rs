@@ -79,6 +79,7 @@ fn place(spec: &Spec, service: &Service, pair: &Pair, traffic: &Traffic, pools: 
             members: Vec::new(),
             floor: rails::floor(spec, service),
             set_back: false,
+            was: Vec::new(),
         });
         pools.len() - 1
     });

@@ -75,8 +75,8 @@ impl History {
         if let (Event::Outcome { undo: true, result: StepResult::Done { .. }, .. }, Some(step)) = (&record.event, step)
             && let Some(hook) = self.model.hooks.get_mut(step)
         {
-            // What has nothing to take back may be done anew.
-            hook.took = 0;
+            // What has been taken back, or has nothing to take back, may be done and taken back anew.
+            (hook.took, hook.taken_back) = (0, 0);
         }
         if let Err(e) = folded {
             self.fail(Violation::DoesNotFold { why: e.to_string() });

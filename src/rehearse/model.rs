@@ -252,6 +252,9 @@ impl Model {
     /// Somebody else sets every member to what it was.
     pub fn set_back(&mut self, pool: usize, members: &[MemberModel], now: Duration) {
         let Some(pool) = self.pools.get_mut(pool) else { return };
+        if !pool.set_back {
+            pool.was = pool.members.iter().map(|m| (m.weight, m.mode)).collect();
+        }
         for (member, before) in pool.members.iter_mut().zip(members) {
             let served = member.serves();
             (member.weight, member.mode) = (before.weight, before.mode);
@@ -361,6 +364,9 @@ impl Model {
     pub fn fingerprint(&self, now: Duration, to: &mut impl Hasher) {
         for pool in &self.pools {
             (pool.ttl, pool.set_back).hash(to);
+            if pool.set_back {
+                pool.was.iter().for_each(|(weight, mode)| (weight, *mode as u8).hash(to));
+            }
             pool.stale_until.saturating_sub(now).hash(to);
             for m in &pool.members {
                 (m.weight, m.mode as u8, m.users_until.saturating_sub(now)).hash(to);

@@ -22,6 +22,8 @@ pub(super) struct PoolModel {
     pub floor: u64,
     /// Somebody has set it back: what users suffer until it is set again is not the run's doing.
     pub set_back: bool,
+    /// What its members were when somebody did that.
+    pub was: Vec<(u16, Mode)>,
 }
 
 impl PoolModel {
@@ -46,15 +48,15 @@ impl PoolModel {
         self.members.iter().all(|m| stands(m) && (m.serves() || !m.has_users(now)))
     }
 
-    /// Somebody sets it again as the run had set it.
+    /// Somebody sees to it that it is as the run had set it, or as it was where nobody knows that, and that those leave who came meanwhile.
     pub fn set_again(&mut self, standing: &Standing, now: Duration) {
-        let wanted: Vec<Option<Change>> = self.members.iter().map(|m| self.set(standing, &m.name).cloned()).collect();
-        for (member, change) in self.members.iter_mut().zip(wanted) {
-            let Some(change) = change else { continue };
-            let served = member.serves();
-            (member.weight, member.mode) = (change.weight, change.mode);
-            if served && !member.serves() {
-                member.users_until = now;
+        let stands = |m: &MemberModel| self.set(standing, &m.name).map(|change| (change.weight, change.mode));
+        let wanted: Vec<(u16, Mode)> =
+            self.members.iter().zip(&self.was).map(|(m, was)| stands(m).unwrap_or(*was)).collect();
+        for (member, wanted) in self.members.iter_mut().zip(wanted) {
+            (member.weight, member.mode) = wanted;
+            if !member.serves() {
+                member.users_until = member.users_until.min(now);
             }
         }
         self.set_back = false;
