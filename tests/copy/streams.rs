@@ -227,7 +227,7 @@ fn a_plan_pours_a_database_after_the_freeze_and_before_the_thaw() {
         .filter(|line| line["event"]["event"] == "outcome")
         .map(|line| line["event"]["step"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(done, ["db/old/freeze", "db/old/stream", "db/old/thaw", "db/old/clean-up"]);
+    assert_eq!(done, ["all/probe", "db/old/freeze", "db/old/stream", "db/old/thaw", "db/old/clean-up"]);
     dbs.assert_moved();
     dbs.desk.assert_clean();
 }
