@@ -43,7 +43,7 @@ async fn restore(context: &Context, step: &Step, back: &TrafficStep, before: &Po
         Effect::Ended(StepResult::Done { .. }) => {}
         other => return other,
     }
-    let applied = traffic::apply(context, step, director, pool, &traffic::back(changes, before), None).await;
+    let applied = traffic::put_back(context, step, director, pool, changes, before).await;
     if !matches!(applied, Effect::Ended(StepResult::Done { .. })) || !ramped {
         return applied;
     }

@@ -234,8 +234,7 @@ impl Model {
             let Some(m) = found.members.iter().position(|m| m.name == change.member) else { continue };
             let before = found.members.get(m).map_or(0, |m| if m.serves() { m.weight } else { 0 });
             let raised = change.mode == Mode::Ready && change.weight > before;
-            // A way back over a pool that somebody else has set back to nothing raises targets to earlier steps on its way.
-            if raised && !found.set_back && self.is_sick(pool, m) {
+            if raised && self.is_sick(pool, m) {
                 return Err(Violation::WeightOnSick { member: change.member.clone() });
             }
             let Some(pool) = self.pools.get_mut(pool) else { return Ok(()) };

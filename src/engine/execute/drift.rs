@@ -126,7 +126,7 @@ impl Watcher {
         self.restored += 1;
         let changes: Vec<Change> = found.stood.iter().map(|set| set.change.clone()).collect();
         let director = context.director(&pool.director)?;
-        traffic::write(context, step, || director.apply(&pool.pool, &changes)).await?;
+        traffic::ask(context, step, || director.apply(&pool.pool, &changes)).await?;
         match found.stood.iter().find(|set| set.was_writer && !copies_again(step, set)) {
             Some(set) => Err(took_writes(context, pool, set)),
             None => Ok(()),

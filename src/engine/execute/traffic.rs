@@ -60,21 +60,21 @@ pub async fn apply(
         Ok(director) => director,
         Err(effect) => return effect,
     };
-    match write(context, step, || director.apply(pool, changes)).await {
+    match ask(context, step, || director.apply(pool, changes)).await {
         Ok(after) => done(evidence(pool, changes, before, &after)),
         Err(effect) => effect,
     }
 }
 
-/// Makes an absolute write, again where trying again helps.
-pub(super) async fn write<F>(context: &Context, step: &Step, write: impl Fn() -> F) -> Result<Pool, Effect>
+/// Asks a director to read or to set a pool, again where trying again helps: what is set is absolute.
+pub(super) async fn ask<F>(context: &Context, step: &Step, ask: impl Fn() -> F) -> Result<Pool, Effect>
 where
     F: Future<Output = Result<Pool, Error>>,
 {
     let mut retry = context.retry(Policy::CALL);
     loop {
         context.leave_to_act().await?;
-        match write().await {
+        match ask().await {
             Ok(after) => return Ok(after),
             Err(e) => context.try_again(&mut retry, step, e).await?,
         }
@@ -101,13 +101,45 @@ fn shown(member: Option<&Member>) -> String {
     }
 }
 
-/// The settings that put the members of `changes` back to what they were, in reverse order.
-pub fn back(changes: &[Change], before: &Pool) -> Vec<Change> {
-    let back = changes.iter().rev().map(|change| match before.member(&change.member) {
-        Some(m) => Change { member: m.name.clone(), weight: m.weight, mode: m.mode },
-        None => Change { member: change.member.clone(), weight: 0, mode: Mode::Ready },
+/// Puts the members of `changes` back to what they were.
+pub async fn put_back(
+    context: &Context,
+    step: &Step,
+    director: &str,
+    pool: &str,
+    changes: &[Change],
+    before: &Pool,
+) -> Effect {
+    let now = match context.director(director) {
+        Ok(director) => ask(context, step, || director.observe(pool)).await,
+        Err(effect) => return effect,
+    };
+    match now {
+        Ok(now) => apply(context, step, director, pool, &back(changes, before, &now), None).await,
+        Err(effect) => effect,
+    }
+}
+
+/// The settings that put the members of `changes` back to what they were, in reverse order. Who got more by the change gets no more than
+/// it has now: somebody else may have taken it out since, and the way back is no reason to give it traffic again.
+fn back(changes: &[Change], before: &Pool, now: &Pool) -> Vec<Change> {
+    let back = changes.iter().rev().map(|change| {
+        let setting = |pool: &Pool| match pool.member(&change.member) {
+            Some(m) => Change { member: m.name.clone(), weight: m.weight, mode: m.mode },
+            None => Change { member: change.member.clone(), weight: 0, mode: Mode::Ready },
+        };
+        let (was, is) = (setting(before), setting(now));
+        match gets(change) > gets(&was) && gets(&is) < gets(&was) {
+            true => is,
+            false => was,
+        }
     });
     back.collect()
+}
+
+/// The weight that counts.
+fn gets(change: &Change) -> u16 {
+    if change.mode == Mode::Ready { change.weight } else { 0 }
 }
 
 /// Sets a TTL.
@@ -116,8 +148,40 @@ pub async fn set_ttl(context: &Context, step: &Step, director: &str, pool: &str,
         Ok(director) => director,
         Err(effect) => return effect,
     };
-    match write(context, step, || director.set_ttl(pool, ttl)).await {
+    match ask(context, step, || director.set_ttl(pool, ttl)).await {
         Ok(_) => done(format!("{pool} TTL is {} s", ttl.as_secs())),
         Err(effect) => effect,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(members: &[(&str, u16, Mode)]) -> Pool {
+        let member = |(name, weight, mode): &(&str, u16, Mode)| Member {
+            name: (*name).into(),
+            weight: *weight,
+            mode: *mode,
+            connections: None,
+            sessions: None,
+            up: None,
+        };
+        Pool { name: "uploads".into(), members: members.iter().map(member).collect(), ttl: None }
+    }
+
+    #[test]
+    fn the_way_back_gives_targets_no_more_than_they_have_and_sources_all_they_had() {
+        let change = |member: &str, weight, mode| Change { member: member.into(), weight, mode };
+        let shift = [change("dal-1", 0, Mode::Drain), change("fra-1", 100, Mode::Ready)];
+        let before = pool(&[("dal-1", 50, Mode::Ready), ("fra-1", 50, Mode::Ready)]);
+        let back = |target| back(&shift, &before, &pool(&[("dal-1", 0, Mode::Drain), target]));
+        let was = [change("fra-1", 50, Mode::Ready), change("dal-1", 50, Mode::Ready)];
+        assert_eq!(back(("fra-1", 100, Mode::Ready)), was);
+        // It was never set, or somebody has taken it out.
+        assert_eq!(back(("fra-1", 50, Mode::Ready)), was);
+        for out in [("fra-1", 100, Mode::Maint), ("fra-1", 0, Mode::Ready), ("fra-1", 10, Mode::Ready)] {
+            assert_eq!(back(out), [change(out.0, out.1, out.2), was[1].clone()]);
+        }
     }
 }
