@@ -16,7 +16,7 @@ pub fn program(program: &str, package: &str) -> PathBuf {
     }
     assert!(
         rustix::process::geteuid().is_root(),
-        "the lab needs `{program}`; install it with:\n    sudo apt-get install --no-install-recommends haproxy bind9 bind9-dnsutils openssh-server openssh-client rsync acl attr postgresql strace sudo opendoas openssl"
+        "the lab needs `{program}`; install it with:\n    sudo apt-get install --no-install-recommends haproxy bind9 bind9-dnsutils openssh-server openssh-client rsync acl attr postgresql strace sudo opendoas openssl binutils busybox-static debootstrap"
     );
     install(package);
     find_program(program).unwrap_or_else(|| panic!("package {package} is installed but has no `{program}`"))

@@ -37,12 +37,15 @@ fn recorded(line: &str) -> Option<Record> {
     (notice["notice"] == "recorded").then(|| serde_json::from_value(notice).unwrap())
 }
 
-/// Lets this thread go before all others, so that its signals come in time on a busy machine, too. What it starts does not.
+/// Lets this thread go before all others where that is allowed, so that its signals come in time on a busy machine, too. What it starts
+/// does not.
 fn go_first() {
     let thread = std::fs::read_link("/proc/thread-self").unwrap();
     let id = thread.file_name().unwrap();
-    let set = Command::new("chrt").args(["--reset-on-fork", "--fifo", "--pid", "1"]).arg(id).output().unwrap();
-    assert!(set.status.success(), "chrt: {}", String::from_utf8_lossy(&set.stderr));
+    let set = Command::new("chrt").args(["--reset-on-fork", "--fifo", "--pid", "1"]).arg(id).output();
+    if !set.as_ref().is_ok_and(|set| set.status.success()) {
+        println!("signals may come late: {set:?}");
+    }
 }
 
 /// Runs a command until it comes to its end, killed at every record that it has not been killed at before.
