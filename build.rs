@@ -50,6 +50,14 @@ fn build(target: &str, dir: &Path) -> Result<PathBuf> {
     {
         cargo.env_remove(name);
     }
+    // Cargo tells build scripts their features, and takes none away that its own environment has: the agent's build would take itself for
+    // that of the whole program, and build an agent, too, without end.
+    for (name, _) in env::vars_os() {
+        if ["CARGO_FEATURE_", "CARGO_CFG_"].iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
+        {
+            cargo.env_remove(name);
+        }
+    }
     if !cargo.status()?.success() {
         return Err(format!(
             "the agent for {target} could not be built, see above. It is linked statically, which needs the C library as an archive (libc6-dev, \
