@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use migrate::model::Host;
 
-use super::process::free_port;
 use super::sshd::{Sshd, next_address, public};
 
 /// Bytes that are read at once.
@@ -35,9 +34,8 @@ pub struct Far {
 impl Far {
     /// A link to what listens at `to`.
     pub fn start(to: SocketAddr, link: Link) -> Self {
-        let ip = next_address();
-        let addr = SocketAddr::new(ip, free_port(ip));
-        let listener = TcpListener::bind(addr).expect("a free port");
+        let listener = TcpListener::bind((next_address(), 0)).expect("a loopback port can be bound");
+        let addr = listener.local_addr().expect("a listener has an address");
         let (stop, carried) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let accepting = std::thread::spawn({
             let (stop, carried) = (stop.clone(), carried.clone());

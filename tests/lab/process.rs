@@ -5,10 +5,15 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// What has not come about after this long never will: tests depend on no machine's pace, and a hang still ends.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The ports that `free_port` hands out.
+const FIRST_PORT: u32 = 10_240;
+const PORTS: u32 = 20_480;
 
 /// A server process that ends with its handle.
 pub struct Daemon {
@@ -89,9 +94,16 @@ impl Drop for Daemon {
     }
 }
 
-/// A port on `ip` that was free a moment ago.
+/// A port on `ip` for a server that binds it by itself. It lies below those that the kernel hands out, so that no connection and no
+/// other listener can take it before the server does; and no two calls of a process get the same one.
 pub fn free_port(ip: IpAddr) -> u16 {
-    TcpListener::bind((ip, 0)).and_then(|l| l.local_addr()).expect("a loopback port can be bound").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    (0..PORTS)
+        .map(|_| first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS)
+        .filter_map(|n| u16::try_from(FIRST_PORT + n).ok())
+        .find(|port| TcpListener::bind((ip, *port)).is_ok())
+        .expect("a loopback port can be bound")
 }
 
 /// Where a program is: on `PATH`, or in the directories that an ordinary user's `PATH` leaves out.
