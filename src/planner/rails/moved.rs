@@ -101,10 +101,8 @@ impl Sets {
                 *known = set;
             }
         }
-        if longest.len() > 1 {
-            let within: BTreeSet<usize> = longest.values().flat_map(|set| self.branched_off(set, &longest)).collect();
-            longest.retain(|line, _| !within.contains(line));
-        }
+        let within = self.held_by_others(&longest);
+        longest.retain(|line, _| !within.contains(line));
         let mut rest = longest.into_values();
         let Some(first) = rest.next() else { return Moved::default() };
         let Some(second) = rest.next() else { return first.clone() };
@@ -112,19 +110,23 @@ impl Sets {
         Moved { root, line: self.new_line(None, 0), depth: 0 }
     }
 
-    /// Those of the lines that a set holds because it comes from them. A line is younger than those that it branched off from, so
-    /// the search ends at the oldest one that is asked about.
-    fn branched_off(&self, set: &Moved, longest: &BTreeMap<usize, &Moved>) -> Vec<usize> {
+    /// Those of the lines that another set holds because it comes from them. A line is younger than the one that it branched off from, so
+    /// a search ends at the oldest line that is asked about; and at a line where another search has been, which went on from there.
+    fn held_by_others(&self, longest: &BTreeMap<usize, &Moved>) -> BTreeSet<usize> {
         let oldest = longest.keys().next().copied().unwrap_or_default();
-        let mut within = Vec::new();
-        let mut at = set.line;
-        while let Some((line, depth)) =
-            self.lines.get(at).and_then(|(from, _)| *from).filter(|(line, _)| *line >= oldest)
-        {
-            if longest.get(&line).is_some_and(|other| other.depth <= depth) {
-                within.push(line);
+        let (mut within, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        for set in longest.values() {
+            let mut at = set.line;
+            while seen.insert(at) {
+                let Some((line, depth)) = self.lines.get(at).and_then(|(from, _)| *from) else { break };
+                if line < oldest {
+                    break;
+                }
+                if longest.get(&line).is_some_and(|other| other.depth <= depth) {
+                    within.insert(line);
+                }
+                at = line;
             }
-            at = line;
         }
         within
     }
