@@ -37,7 +37,7 @@ impl Copies {
     pub fn start(places: &[CheckpointCopy], by: &Operator, warn: Warn) -> Self {
         let (lines, queue) = mpsc::channel::<String>();
         let (end, ended) = mpsc::channel();
-        let mut places: Vec<Place> = places.iter().map(|p| Place::new(p, by)).collect();
+        let mut places: Vec<Destination> = places.iter().map(|p| Destination::new(p, by)).collect();
         std::thread::spawn(move || {
             for line in queue {
                 places.iter_mut().for_each(|place| place.write(&line, &warn));
@@ -62,7 +62,7 @@ impl Drop for Copies {
     }
 }
 
-struct Place {
+struct Destination {
     way: Way,
     shown: String,
     by: Operator,
@@ -75,7 +75,7 @@ enum Way {
     Udp(String),
 }
 
-impl Place {
+impl Destination {
     fn new(copy: &CheckpointCopy, by: &Operator) -> Self {
         let way = match copy {
             CheckpointCopy::File(path) => Way::File(path.clone()),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     /// Sends lines to one place; returns what was warned of.
-    fn send(place: Place, lines: &[&str]) -> Vec<String> {
+    fn send(place: Destination, lines: &[&str]) -> Vec<String> {
         let told = Arc::new(Mutex::new(Vec::new()));
         let warn: Warn = Box::new({
             let told = Arc::clone(&told);
@@ -171,24 +171,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("copies");
         for line in ["one", "two"] {
-            assert!(send(Place::new(&CheckpointCopy::File(path.clone()), &by()), &[line]).is_empty());
+            assert!(send(Destination::new(&CheckpointCopy::File(path.clone()), &by()), &[line]).is_empty());
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\n");
         std::fs::rename(&path, dir.path().join("copies.1")).unwrap();
-        send(Place::new(&CheckpointCopy::File(path.clone()), &by()), &["three"]);
+        send(Destination::new(&CheckpointCopy::File(path.clone()), &by()), &["three"]);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
     }
 
     #[test]
     fn a_full_or_missing_place_is_told_once_and_so_is_its_return() {
-        let full = Place::new(&CheckpointCopy::File("/dev/full".into()), &by());
+        let full = Destination::new(&CheckpointCopy::File("/dev/full".into()), &by());
         let told = send(full, &["one", "two", "three"]);
         assert_eq!(told.len(), 1);
         assert!(told[0].contains("file:/dev/full") && told[0].contains("No space left"), "{told:?}");
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("later/copies");
-        let mut place = Place::new(&CheckpointCopy::File(path.clone()), &by());
+        let mut place = Destination::new(&CheckpointCopy::File(path.clone()), &by());
         let told = Arc::new(Mutex::new(Vec::new()));
         let warn: Warn = Box::new({
             let told = Arc::clone(&told);
@@ -209,7 +209,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let log = UnixDatagram::bind(&path).unwrap();
-        let place = Place { way: Way::Socket(path), shown: "syslog:".into(), by: by(), failing: false };
+        let place = Destination { way: Way::Socket(path), shown: "syslog:".into(), by: by(), failing: false };
         assert!(send(place, &["{\"checkpoint\":0}"]).is_empty());
         let mut buffer = [0_u8; 4096];
         let n = log.recv(&mut buffer).unwrap();
@@ -221,7 +221,7 @@ mod tests {
     fn a_log_server_gets_rfc_5424() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap().to_string();
-        assert!(send(Place::new(&CheckpointCopy::SyslogUdp(address), &by()), &["{}"]).is_empty());
+        assert!(send(Destination::new(&CheckpointCopy::SyslogUdp(address), &by()), &["{}"]).is_empty());
         let mut buffer = [0_u8; 4096];
         let n = server.recv(&mut buffer).unwrap();
         let text = String::from_utf8_lossy(&buffer[..n]);

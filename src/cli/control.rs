@@ -12,7 +12,7 @@ use super::open_run::OpenRun;
 use super::output;
 use super::{Exit, runs, signals};
 use crate::control::{self, Feed, Served};
-use crate::engine::orders::{Given, Order};
+use crate::engine::orders::{Order, OrderRequest};
 use crate::engine::{Ending, Engine, World};
 use crate::event::{Event, Notice, RunState, Watch, Watchers};
 use crate::render::{self, Format};
@@ -42,7 +42,7 @@ pub async fn work(
         let _ = notices.send(Notice::Recorded(record));
     }
     let by_switch = state.paused.as_ref().is_some_and(|p| p.why == switch_words(environment));
-    let switch = tokio::spawn(obey_switch(environment.clone(), by_switch, give));
+    let switch = tokio::spawn(follow_switch(environment.clone(), by_switch, give));
     let watchers = Watched { format, environment, state: &state, feed }.watchers();
     let shown = tokio::task::spawn_blocking(move || watch(watchers, watching));
     let operator = environment.operator();
@@ -103,13 +103,13 @@ fn watch(watchers: Watchers, mut notices: mpsc::UnboundedReceiver<Notice>) {
 }
 
 /// The switch that holds every run on the machine is a file: while it is there, this run is paused.
-async fn obey_switch(environment: Environment, mut paused: bool, give: mpsc::Sender<Given>) {
+async fn follow_switch(environment: Environment, mut paused: bool, give: mpsc::Sender<OrderRequest>) {
     loop {
         let thrown = runs::stop_switch(&environment).exists();
         if thrown != paused {
             let order = if thrown { Order::Pause { why: switch_words(&environment) } } else { Order::Resume };
             let (answer, answered) = oneshot::channel();
-            if give.send(Given { order, by: environment.operator(), answer }).await.is_err() {
+            if give.send(OrderRequest { order, by: environment.operator(), answer }).await.is_err() {
                 return;
             }
             // Refused when an operator has paused it already: then the pause is theirs.

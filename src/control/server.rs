@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Answer, Feed, MAX_MESSAGE, Request};
-use crate::engine::orders::Given;
+use crate::engine::orders::OrderRequest;
 use crate::event::Notice;
 use crate::store::{Follower, RunStore};
 
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Served {
     /// Takes orders.
-    pub orders: mpsc::Sender<Given>,
+    pub orders: mpsc::Sender<OrderRequest>,
     /// What the run tells.
     pub feed: Feed,
     /// Where the run is kept.
@@ -63,7 +63,7 @@ async fn answer(mut stream: UnixStream, served: Served) {
         Ok(Request::Follow { from }) => return drop(follow(stream, served, from).await),
         Ok(Request::Order { order, by }) => {
             let (answer, answered) = oneshot::channel();
-            let given = served.orders.send(Given { order, by, answer }).await;
+            let given = served.orders.send(OrderRequest { order, by, answer }).await;
             match (given, answered.await) {
                 (Ok(()), Ok(Ok(()))) => Answer::Obeyed,
                 (Ok(()), Ok(Err(why))) => Answer::Refused(why),

@@ -8,7 +8,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::Worlds;
 use super::ending::{Ending, EngineError, Stop, held_event};
-use super::execute::{self, Context, Effect, Found, Report};
+use super::execute::{self, Context, Effect, History, Report};
 use super::orders::Orders;
 use super::ready::{Limits, Ready};
 use super::undo;
@@ -96,7 +96,7 @@ impl Engine {
                 why = &mut lost => return Err(EngineError::Barred(why)),
                 Some(report) = self.reports.recv(), if !self.tasks.is_empty() => self.keep(report)?,
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => self.conclude(ended)?,
-                Some(given) = self.orders.recv() => self.obey(given)?,
+                Some(request) = self.orders.recv() => self.take_order(request)?,
                 Ok(()) = self.stop.changed() => {}
                 else => return self.end(),
             }
@@ -173,10 +173,10 @@ impl Engine {
             return Ok(());
         }
         let Some(step) = self.undo.pop().and_then(|id| self.steps.by_id(&id).cloned()) else { return Ok(()) };
-        let found = Found::new(&self.state, &step);
+        let history = History::new(&self.state, &step);
         self.intend(&step, true, None)?;
         let context = self.context.for_step(&step.id);
-        self.spawn(&step.id.clone(), async move { undo::undo(&context, &step, &found).await });
+        self.spawn(&step.id.clone(), async move { undo::undo(&context, &step, &history).await });
         Ok(())
     }
 
@@ -203,9 +203,9 @@ impl Engine {
         let steps = (0..self.steps.len()).filter_map(|at| self.steps.get(at)).filter(|s| clean_up(s));
         let steps: Vec<Arc<Step>> = steps.cloned().collect();
         for step in steps {
-            let (context, found) = (self.context.for_step(&step.id), Found::new(&self.state, &step));
+            let (context, history) = (self.context.for_step(&step.id), History::new(&self.state, &step));
             self.spawn(&step.id.clone(), async move {
-                match execute::execute(&context, &step, &found).await {
+                match execute::execute(&context, &step, &history).await {
                     Effect::Ended(result) => Effect::Cleared(result),
                     other => other,
                 }
@@ -229,9 +229,9 @@ impl Engine {
         if !mutant::is(Mutant::IntentAfterEffect) {
             self.intend(&step, false, before)?;
         }
-        let found = Found::new(&self.state, &step);
+        let history = History::new(&self.state, &step);
         let context = self.context.for_step(&step.id);
-        self.spawn(&step.id.clone(), async move { execute::execute(&context, &step, &found).await });
+        self.spawn(&step.id.clone(), async move { execute::execute(&context, &step, &history).await });
         Ok(())
     }
 

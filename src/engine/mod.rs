@@ -6,7 +6,6 @@
 mod dispatch;
 mod ending;
 mod execute;
-mod obey;
 pub mod orders;
 mod ready;
 mod undo;
@@ -14,6 +13,6 @@ pub mod world;
 
 pub use dispatch::Engine;
 pub use ending::{Ending, EngineError, Stop};
-pub(crate) use obey::aborted;
+pub(crate) use orders::aborted;
 pub use undo::{NoWayBack, rollback_steps};
 pub use world::{World, Worlds};

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::execute::{self, Context, Effect, Found, traffic, wait};
+use super::execute::{self, Context, Effect, History, traffic, wait};
 use crate::event::{Before, Direction, RunState, StepResult, StepState};
 use crate::model::Pool;
 use crate::model::{OnDeadline, OnFailure};
@@ -22,16 +22,16 @@ pub struct NoWayBack {
 }
 
 /// Puts back what the step found.
-pub(super) async fn undo(context: &Context, step: &Step, found: &Found) -> Effect {
-    match (step.kind.undo(), &found.before) {
+pub(super) async fn undo(context: &Context, step: &Step, history: &History) -> Effect {
+    match (step.kind.undo(), &history.before) {
         (Undo::Members(traffic), Some(Before::Pool(before))) => {
-            restore(context, step, traffic, before, found.ramped).await
+            restore(context, step, traffic, before, history.ramped).await
         }
         (Undo::Ttl { director, pool }, Some(Before::Ttl(ttl))) => {
             traffic::set_ttl(context, step, director, pool, *ttl).await
         }
-        (Undo::SetAside(set_aside), _) => execute::undo_set_aside(context, step, set_aside, found).await,
-        (Undo::Command(hook), _) => execute::undo_hook(context, step, hook, found).await,
+        (Undo::SetAside(set_aside), _) => execute::undo_set_aside(context, step, set_aside, history).await,
+        (Undo::Command(hook), _) => execute::undo_hook(context, step, hook, history).await,
         (Undo::Nothing | Undo::Members(_) | Undo::Ttl { .. }, _) => ended("there is nothing to put back"),
     }
 }

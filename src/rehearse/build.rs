@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::model::{Does, HookModel, Model, PairModel, Place, Tree};
+use super::model::{Does, HookModel, Membership, Model, PairModel, Tree};
 use super::pool::{MemberModel, PoolModel};
 use crate::model::{HookPoint, OnDeadline, Pair, Strategy};
 use crate::model::{Mode, Weights};
@@ -54,7 +54,7 @@ fn pair_model(spec: &Spec, graph: &Graph, service: &Service, pair: &Pair, pools:
         source: pair.source.clone(),
         target: pair.target.clone(),
         cutover: service.strategy == Strategy::Cutover,
-        place: service.traffic.as_ref().and_then(|t| place(spec, service, pair, t, pools)),
+        membership: service.traffic.as_ref().and_then(|t| place(spec, service, pair, t, pools)),
         thaws: steps().any(thaws),
         waits_for_empty: steps().any(waits),
         acked: 1,
@@ -65,7 +65,13 @@ fn pair_model(spec: &Spec, graph: &Graph, service: &Service, pair: &Pair, pools:
 }
 
 /// Puts both hosts of a pair into the pool of its service.
-fn place(spec: &Spec, service: &Service, pair: &Pair, traffic: &Traffic, pools: &mut Vec<PoolModel>) -> Option<Place> {
+fn place(
+    spec: &Spec,
+    service: &Service,
+    pair: &Pair,
+    traffic: &Traffic,
+    pools: &mut Vec<PoolModel>,
+) -> Option<Membership> {
     let can = spec.inventory.directors.get(&traffic.director)?.kind().capabilities();
     let presence = can.weights == Weights::Presence;
     let found = pools.iter().position(|p| p.director == traffic.director && p.name == traffic.pool);
@@ -99,7 +105,7 @@ fn place(spec: &Spec, service: &Service, pair: &Pair, traffic: &Traffic, pools: 
         members.push(MemberModel { name, capacity, weight, mode, users_until: Duration::ZERO });
         Some(members.len() - 1)
     };
-    Some(Place { source: member(&pair.source, true)?, target: member(&pair.target, false)?, pool })
+    Some(Membership { source: member(&pair.source, true)?, target: member(&pair.target, false)?, pool })
 }
 
 /// What a step's hook does to its pair; steps that are no hooks do nothing.

@@ -28,7 +28,7 @@ pub(super) struct PairModel {
     /// One writer at a time.
     pub cutover: bool,
     /// Pool, and the members in it.
-    pub place: Option<Place>,
+    pub membership: Option<Membership>,
     /// Freeze hooks on the source that must take hold before it takes no writes.
     pub freezes: u32,
     /// Those that have.
@@ -50,7 +50,7 @@ pub(super) struct PairModel {
 
 /// Where a pair's members are.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Membership {
     pub pool: usize,
     pub source: usize,
     pub target: usize,
@@ -110,7 +110,7 @@ impl Model {
     }
 
     fn members(&self, pair: &PairModel) -> Option<(&MemberModel, &MemberModel)> {
-        let place = pair.place?;
+        let place = pair.membership?;
         let members = &self.pools.get(place.pool)?.members;
         Some((members.get(place.source)?, members.get(place.target)?))
     }
@@ -128,7 +128,7 @@ impl Model {
         let (source, target) = self.reached(pair, now);
         (
             if pair.freezes > 0 { !pair.is_frozen() } else { source },
-            if pair.thaws { pair.thawed } else { target && pair.place.is_some() },
+            if pair.thaws { pair.thawed } else { target && pair.membership.is_some() },
         )
     }
 
@@ -203,7 +203,7 @@ impl Model {
 
     fn is_sick(&self, pool: usize, member: usize) -> bool {
         self.pairs.iter().any(|pair| {
-            pair.place.is_some_and(|p| {
+            pair.membership.is_some_and(|p| {
                 p.pool == pool && ((p.source == member && pair.source_sick) || (p.target == member && pair.target_sick))
             })
         })
@@ -267,7 +267,7 @@ impl Model {
 
     /// Whether somebody has set the pool of a pair back.
     fn is_set_back(&self, pair: &PairModel) -> bool {
-        pair.place.and_then(|place| self.pools.get(place.pool)).is_some_and(|pool| pool.set_back)
+        pair.membership.and_then(|place| self.pools.get(place.pool)).is_some_and(|pool| pool.set_back)
     }
 
     pub fn set_ttl(&mut self, pool: usize, ttl: Duration, now: Duration) {

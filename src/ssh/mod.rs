@@ -4,7 +4,6 @@
 //! into a remote argv, and never let remote bytes reach a terminal unescaped.
 
 mod auth;
-pub mod beside;
 mod certificate;
 pub mod config;
 mod connections;
@@ -21,6 +20,7 @@ mod proxy;
 mod quote;
 mod receipt;
 mod session;
+pub mod shared_connection;
 pub mod stream;
 mod upload;
 

@@ -18,9 +18,9 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::beside::Beside;
 use super::launch::Start;
 use super::session::Session;
+use super::shared_connection::SharedConnection;
 use crate::outside::{Error, Kind};
 
 /// What is kept of standard error: its end.
@@ -138,8 +138,8 @@ impl Stream {
     }
 
     /// The connection that it uses, for more sessions.
-    pub fn beside(&self) -> Beside {
-        Beside(self.ending.session.clone())
+    pub fn connection(&self) -> SharedConnection {
+        SharedConnection(self.ending.session.clone())
     }
 
     /// Output, input and end, for separate tasks.

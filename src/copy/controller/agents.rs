@@ -39,7 +39,7 @@ pub struct AgentProgram {
 
 /// Where a program is.
 #[derive(Debug, Clone)]
-enum Place {
+enum Origin {
     Carried(&'static [u8]),
     File(PathBuf),
 }
@@ -47,7 +47,7 @@ enum Place {
 /// The programs there are, read when the first of them is needed. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Agents {
-    places: Arc<Vec<Place>>,
+    places: Arc<Vec<Origin>>,
     loaded: Arc<OnceCell<Vec<AgentProgram>>>,
 }
 
@@ -64,7 +64,7 @@ impl Agents {
             let entry = entry?;
             // Sums, notes and signatures may lie beside them.
             if entry.file_name().as_encoded_bytes().starts_with(NAME.as_bytes()) && is_program(&entry.path())? {
-                places.push(Place::File(entry.path()));
+                places.push(Origin::File(entry.path()));
             }
         }
         if places.is_empty() {
@@ -76,10 +76,10 @@ impl Agents {
 
     /// One file.
     pub fn of_file(program: PathBuf) -> Self {
-        Self::new(vec![Place::File(program)])
+        Self::new(vec![Origin::File(program)])
     }
 
-    fn new(places: Vec<Place>) -> Self {
+    fn new(places: Vec<Origin>) -> Self {
         Self { places: Arc::new(places), loaded: Arc::default() }
     }
 
@@ -99,13 +99,13 @@ impl Agents {
     }
 }
 
-fn carried(itself: PathBuf) -> Vec<Place> {
+fn carried(itself: PathBuf) -> Vec<Origin> {
     let own = carried::AGENTS.iter().any(|bytes| elf(bytes).is_some_and(|elf| elf.machine == std::env::consts::ARCH));
-    let itself = (!own).then_some(Place::File(itself));
-    carried::AGENTS.iter().map(|bytes| Place::Carried(bytes)).chain(itself).collect()
+    let itself = (!own).then_some(Origin::File(itself));
+    carried::AGENTS.iter().map(|bytes| Origin::Carried(bytes)).chain(itself).collect()
 }
 
-impl Place {
+impl Origin {
     async fn read(&self) -> Result<AgentProgram, String> {
         let (name, bytes) = match self {
             Self::Carried(bytes) => ("an agent in this program".to_owned(), Bytes::from_static(bytes)),

@@ -13,8 +13,8 @@ use crate::copy::failure::failed;
 use crate::copy::wire::task::Dial;
 use crate::model::Host;
 use crate::outside::{Certainty, Error};
-use crate::ssh::beside::Beside;
 use crate::ssh::config::Endpoint;
+use crate::ssh::shared_connection::SharedConnection;
 use crate::ssh::{Pool, Stream};
 use crate::text;
 
@@ -112,7 +112,7 @@ fn keeps_from_direct(target: &Host) -> Option<String> {
 }
 
 fn channel(host: &Host, stream: Stream) -> Channel {
-    let connection = Box::new(Shared { host: host.clone(), beside: stream.beside() });
+    let connection = Box::new(Shared { host: host.clone(), connection: stream.connection() });
     let (reader, writer, ending) = stream.into_parts();
     let host = host.clone();
     let ended = Box::pin(async move {
@@ -125,17 +125,17 @@ fn channel(host: &Host, stream: Stream) -> Channel {
 /// The connection of a stream to a host.
 struct Shared {
     host: Host,
-    beside: Beside,
+    connection: SharedConnection,
 }
 
 #[async_trait]
 impl Connection for Shared {
     async fn round_trip(&self) -> Option<Duration> {
-        self.beside.round_trip().await
+        self.connection.round_trip().await
     }
 
     async fn open(&self, argv: &[&str]) -> Option<Channel> {
-        self.beside.open(&self.host, argv).await.map(|stream| channel(&self.host, stream))
+        self.connection.open(&self.host, argv).await.map(|stream| channel(&self.host, stream))
     }
 }
 

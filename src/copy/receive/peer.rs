@@ -20,8 +20,8 @@ impl Responses {
     }
 
     /// Sends one.
-    pub fn send(&self, report: &Response, data: Vec<u8>) -> Result<(), Failure> {
-        let frame = OutFrame::new(Route::Peer, report, data).map_err(|e| Failure::protocol(Side::Target, e))?;
+    pub fn send(&self, response: &Response, data: Vec<u8>) -> Result<(), Failure> {
+        let frame = OutFrame::new(Route::Peer, response, data).map_err(|e| Failure::protocol(Side::Target, e))?;
         let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         frame.write_to(out.as_mut()).map_err(|e| Failure::lost(Side::Source, e))
     }
@@ -35,6 +35,6 @@ pub fn next(input: &mut dyn Read) -> Result<Option<(Request, Frame)>, Failure> {
         Err(e @ WireError::Io(_)) => return Err(Failure::lost(Side::Source, e)),
         Err(e) => return Err(Failure::protocol(Side::Source, e)),
     };
-    let order = frame.message().map_err(|e| Failure::protocol(Side::Source, e))?;
-    Ok(Some((order, frame)))
+    let request = frame.message().map_err(|e| Failure::protocol(Side::Source, e))?;
+    Ok(Some((request, frame)))
 }

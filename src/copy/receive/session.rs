@@ -208,11 +208,11 @@ impl<'a> Session<'a> {
                 *writing = true;
             }
         }
-        self.obey(order, frame, ahead)
+        self.handle(order, frame, ahead)
     }
 
     /// `ahead`: content may come before the request that it belongs to.
-    fn obey(&self, order: Request, frame: Frame, ahead: bool) -> Result<(), Failure> {
+    fn handle(&self, order: Request, frame: Frame, ahead: bool) -> Result<(), Failure> {
         match order {
             Request::Begin(_) | Request::AddChannels | Request::JoinSession { .. } => {
                 return Err(Failure::protocol(Side::Source, "a second request to open the session"));

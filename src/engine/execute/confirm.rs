@@ -3,7 +3,7 @@
 //! Must never let a pair go on whose source may have taken writes that were not copied.
 
 use super::drift::Watcher;
-use super::{Context, Effect, Found, copy, done, failed, unknown, wait};
+use super::{Context, Effect, History, copy, done, failed, unknown, wait};
 use crate::event::{Event, StepResult};
 use crate::outside::Error;
 use crate::retry::Policy;
@@ -14,25 +14,25 @@ use crate::text;
 const ROUNDS: u32 = 3;
 
 /// Looks, and carries again what a source may have taken meanwhile.
-pub async fn run(context: &Context, step: &Step, confirm: &ConfirmStep, found: &Found) -> Effect {
-    match look(context, step, confirm, found).await {
+pub async fn run(context: &Context, step: &Step, confirm: &ConfirmStep, history: &History) -> Effect {
+    match look(context, step, confirm, history).await {
         Ok(evidence) => done(evidence),
         Err(effect) => effect,
     }
 }
 
-async fn look(context: &Context, step: &Step, confirm: &ConfirmStep, found: &Found) -> Result<String, Effect> {
+async fn look(context: &Context, step: &Step, confirm: &ConfirmStep, history: &History) -> Result<String, Effect> {
     let mut watcher = Watcher::default();
     watcher.look(context, step, &confirm.pools).await?;
     match &confirm.source {
         None => Ok("as it was set".to_owned()),
         Some(source) if source.since.is_none() => {
-            if found.drifted || watcher.has_restored() {
+            if history.drifted || watcher.has_restored() {
                 do_again(context, step, source, "it had got traffic back").await?;
             }
             Ok(format!("as it was set; {} has no traffic", source.member))
         }
-        Some(source) => stayed_drained(context, step, confirm, source, found, watcher).await,
+        Some(source) => stayed_drained(context, step, confirm, source, history, watcher).await,
     }
 }
 
@@ -41,12 +41,12 @@ async fn stayed_drained(
     step: &Step,
     confirm: &ConfirmStep,
     source: &Drained,
-    found: &Found,
+    history: &History,
     mut watcher: Watcher,
 ) -> Result<String, Effect> {
     let member = &source.member;
-    let mut known = found.seen.as_ref().and_then(|pool| pool.member(member)).and_then(|m| m.sessions);
-    let mut why = found.drifted.then(|| format!("{member} had got traffic back"));
+    let mut known = history.seen.as_ref().and_then(|pool| pool.member(member)).and_then(|m| m.sessions);
+    let mut why = history.drifted.then(|| format!("{member} had got traffic back"));
     for round in 0..=ROUNDS {
         let now = sessions(context, step, source).await?;
         why = why.or_else(|| traffic(member, known, now, watcher.has_restored()));

@@ -41,7 +41,7 @@ pub struct Watcher {
 }
 
 /// What was found otherwise in a pool.
-struct Found {
+struct Deviation {
     drifts: Vec<Drift>,
     /// What the places that answer say, where they do not agree: any of what stands may be otherwise.
     disagrees: Option<String>,
@@ -107,7 +107,7 @@ impl Watcher {
         }
     }
 
-    async fn answer(&mut self, context: &Context, step: &Step, pool: &PoolRef, found: Found) -> Result<(), Effect> {
+    async fn answer(&mut self, context: &Context, step: &Step, pool: &PoolRef, found: Deviation) -> Result<(), Effect> {
         let clues = clues(context, pool, &found).await?;
         let restores = self.restored < RESTORES && found.may_be_restored(context);
         context
@@ -133,7 +133,7 @@ impl Watcher {
         }
     }
 
-    fn held(&self, context: &Context, pool: &PoolRef, found: &Found, clues: &[String]) -> Effect {
+    fn held(&self, context: &Context, pool: &PoolRef, found: &Deviation, clues: &[String]) -> Effect {
         let said = found.drifts.iter().map(Drift::to_string).chain(clues.iter().cloned());
         let mut why = format!("{} {}: {}", pool.director, pool.pool, said.collect::<Vec<_>>().join("; "));
         if self.restored > 0 {
@@ -149,7 +149,7 @@ impl Watcher {
     }
 }
 
-impl Found {
+impl Deviation {
     /// The pool as it is once it has been set again.
     fn into_as_it_stood(self) -> Option<Pool> {
         let mut pool = self.read?;
@@ -173,7 +173,7 @@ enum Compared {
     /// The run has set nothing there: it was not read.
     NothingStands,
     AsSet(Pool),
-    Otherwise(Found),
+    Otherwise(Deviation),
 }
 
 async fn compare(context: &Context, pool: &PoolRef) -> Result<Compared, Error> {
@@ -195,12 +195,12 @@ async fn compare(context: &Context, pool: &PoolRef) -> Result<Compared, Error> {
     let stands: Vec<SetMember> = same.map(|(_, set)| set).collect();
     match read {
         Ok(now) => Ok(match otherwise(stands, &now, can.weights == Weights::Presence) {
-            Some(found) => Compared::Otherwise(Found { read: Some(now), ..found }),
+            Some(found) => Compared::Otherwise(Deviation { read: Some(now), ..found }),
             None => Compared::AsSet(now),
         }),
         Err(e) if e.kind == Kind::Disagrees && !can.ttl && !stands.is_empty() => {
             let (drifts, disagrees) = (Vec::new(), Some(e.what));
-            Ok(Compared::Otherwise(Found { drifts, disagrees, stood: stands, read: None }))
+            Ok(Compared::Otherwise(Deviation { drifts, disagrees, stood: stands, read: None }))
         }
         Err(e) => Err(e),
     }
@@ -226,7 +226,7 @@ fn took_writes(context: &Context, pool: &PoolRef, set: &SetMember) -> Effect {
 }
 
 /// What of a pool is otherwise than it was set.
-fn otherwise(stands: Vec<SetMember>, now: &Pool, by_presence: bool) -> Option<Found> {
+fn otherwise(stands: Vec<SetMember>, now: &Pool, by_presence: bool) -> Option<Deviation> {
     if mutant::is(Mutant::BlindToDrift) {
         return None;
     }
@@ -237,7 +237,7 @@ fn otherwise(stands: Vec<SetMember>, now: &Pool, by_presence: bool) -> Option<Fo
             stood.push(set);
         }
     }
-    (!drifts.is_empty()).then_some(Found { drifts, disagrees: None, stood, read: None })
+    (!drifts.is_empty()).then_some(Deviation { drifts, disagrees: None, stood, read: None })
 }
 
 fn drift(set: &SetMember, now: Option<&Member>, by_presence: bool) -> Option<Drift> {
@@ -256,7 +256,7 @@ fn drift(set: &SetMember, now: Option<&Member>, by_presence: bool) -> Option<Dri
 }
 
 /// What is known of how it came about.
-async fn clues(context: &Context, pool: &PoolRef, found: &Found) -> Result<Vec<String>, Effect> {
+async fn clues(context: &Context, pool: &PoolRef, found: &Deviation) -> Result<Vec<String>, Effect> {
     let now = context.world.clock.wall();
     let ages = found.stood.iter().filter_map(|set| now.duration_since(set.since?).try_into().ok());
     let since = ages.max().unwrap_or(Duration::ZERO);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Context, Effect, Found, done, failed, unknown};
+use super::{Context, Effect, History, done, failed, unknown};
 use crate::event::StepResult;
 use crate::host::{self, Command, Output, ReceiptKey, ReceiptStatus};
 use crate::model::Host;
@@ -18,22 +18,22 @@ const GRACE: Duration = Duration::from_secs(15);
 const FETCH: Duration = Duration::from_secs(5);
 
 /// Runs a hook by the rule of its class, always under a receipt: a start that is late must not outlive this controller.
-pub async fn run(context: &Context, step: &Step, hook: &HookStep, found: &Found) -> Effect {
+pub async fn run(context: &Context, step: &Step, hook: &HookStep, history: &History) -> Effect {
     let host = match context.host(&hook.host) {
         Ok(host) => host,
         Err(effect) => return effect,
     };
-    let command = match command(context, step, hook, &hook.run, found) {
+    let command = match command(context, step, hook, &hook.run, history) {
         Ok(command) => command,
         Err(effect) => return effect,
     };
-    let Some(probe) = &hook.done_when else { return keyed(context, step, host, &command, &nth(step, found)).await };
+    let Some(probe) = &hook.done_when else { return keyed(context, step, host, &command, &nth(step, history)).await };
     match already_done(context, host, probe, hook).await {
         Ok(true) => return done("was done already, as `done_when` says"),
         Ok(false) => {}
         Err(e) => return unknown(e.to_string(), e.hint),
     }
-    let effect = keyed(context, step, host, &command, &nth(step, found)).await;
+    let effect = keyed(context, step, host, &command, &nth(step, history)).await;
     if !matches!(effect, Effect::Ended(StepResult::Done { .. })) {
         return effect;
     }
@@ -48,23 +48,23 @@ pub async fn run(context: &Context, step: &Step, hook: &HookStep, found: &Found)
 }
 
 /// What tells one run of a command from the next: a new try after a known end, or, where a repeat does no harm, every attempt.
-fn nth(step: &Step, found: &Found) -> String {
+fn nth(step: &Step, history: &History) -> String {
     match step.kind.class() {
-        Class::Keyed => found.settled.to_string(),
-        _ => format!("{}.{}", found.settled, found.attempts),
+        Class::Keyed => history.settled.to_string(),
+        _ => format!("{}.{}", history.settled, history.attempts),
     }
 }
 
 /// Takes a hook's work back, as the plan says, once it is certain that the hook itself has ended or never begins.
-pub async fn undo(context: &Context, step: &Step, hook: &HookStep, found: &Found) -> Effect {
+pub async fn undo(context: &Context, step: &Step, hook: &HookStep, history: &History) -> Effect {
     let host = match context.host(&hook.host) {
         Ok(host) => host,
         Err(effect) => return effect,
     };
-    if found.in_flight && !mutant::is(Mutant::NoSeal) {
-        match bring_to_an_end(context, step, hook, host, found).await {
+    if history.in_flight && !mutant::is(Mutant::NoSeal) {
+        match bring_to_an_end(context, step, hook, host, history).await {
             Ok(true) => {}
-            Ok(false) if found.failures == 0 && step.kind.class() == Class::Keyed => {
+            Ok(false) if history.failures == 0 && step.kind.class() == Class::Keyed => {
                 return done("the command never began, and never will");
             }
             Ok(false) => {}
@@ -72,8 +72,8 @@ pub async fn undo(context: &Context, step: &Step, hook: &HookStep, found: &Found
         }
     }
     let Some(script) = &hook.undo else { return done("there is nothing to take back, as the plan says") };
-    match command(context, step, hook, script, found) {
-        Ok(command) => keyed(context, step, host, &command, &format!("undo.{}", nth(step, found))).await,
+    match command(context, step, hook, script, history) {
+        Ok(command) => keyed(context, step, host, &command, &format!("undo.{}", nth(step, history))).await,
         Err(effect) => effect,
     }
 }
@@ -84,9 +84,9 @@ async fn bring_to_an_end(
     step: &Step,
     hook: &HookStep,
     host: &Host,
-    found: &Found,
+    history: &History,
 ) -> Result<bool, Effect> {
-    let key = key(context, step, &nth(step, found))?;
+    let key = key(context, step, &nth(step, history))?;
     context.leave_to_act().await?;
     let remote = context.world.remote.as_ref();
     let began = context.world.clock.now();
@@ -111,11 +111,17 @@ async fn bring_to_an_end(
 }
 
 /// The script with its environment: secrets, and what tells one run of it from another.
-fn command(context: &Context, step: &Step, hook: &HookStep, script: &str, found: &Found) -> Result<Command, Effect> {
+fn command(
+    context: &Context,
+    step: &Step,
+    hook: &HookStep,
+    script: &str,
+    history: &History,
+) -> Result<Command, Effect> {
     let mut env = BTreeMap::from([
         ("MIGRATE_RUN".to_owned(), context.run.clone()),
         ("MIGRATE_STEP".to_owned(), step.id.clone()),
-        ("MIGRATE_FAILURES".to_owned(), found.failures.to_string()),
+        ("MIGRATE_FAILURES".to_owned(), history.failures.to_string()),
     ]);
     for (name, reference) in &hook.secrets {
         let secret = context.world.secrets.resolve(reference).map_err(|e| failed(e.to_string(), None))?;

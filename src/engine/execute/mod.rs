@@ -90,7 +90,7 @@ pub enum Effect {
 }
 
 /// What earlier steps and attempts found, as far as this step needs it.
-pub struct Found {
+pub struct History {
     /// What was there before this step's first attempt.
     pub before: Option<Before>,
     /// Whether the whole run goes back, in steps, as it came.
@@ -113,7 +113,7 @@ pub struct Found {
     pub unclear: bool,
 }
 
-impl Found {
+impl History {
     pub fn new(state: &RunState, step: &Step) -> Self {
         let (ttl, seen) = match step.kind.found_by().and_then(|id| state.step(id)?.before.clone()) {
             Some(Before::Ttl(ttl)) => (Some(ttl), None),
@@ -159,38 +159,38 @@ pub async fn look(context: &Context, step: &Step) -> Effect {
 }
 
 /// Runs a step to its end.
-pub async fn execute(context: &Context, step: &Step, found: &Found) -> Effect {
+pub async fn execute(context: &Context, step: &Step, history: &History) -> Effect {
     let began = context.world.clock.now();
     let effect = match &step.kind {
         StepKind::Check(check) => wait::check(context, step, &check.checks).await,
         StepKind::Watch(watch) => {
             wait::watch(context, step, context.hold(watch.hold), &watch.checks, &watch.pools).await
         }
-        StepKind::Confirm(confirm) => confirm::run(context, step, confirm, found).await,
-        StepKind::Settle(settle) => wait::settle(context, step, &settle.director, &settle.pool, found.ttl).await,
+        StepKind::Confirm(confirm) => confirm::run(context, step, confirm, history).await,
+        StepKind::Settle(settle) => wait::settle(context, step, &settle.director, &settle.pool, history.ttl).await,
         StepKind::Empty(empty) => wait::empty(context, step, empty).await,
         StepKind::Copy(copy) => copy::copy(context, step, copy).await,
         StepKind::Compare(compare) => copy::compare(context, step, compare).await,
-        StepKind::SetAside(set_aside) => set_aside::run(context, step, set_aside, found).await,
-        StepKind::Stream(pour) => stream::pour(context, step, pour, found).await,
+        StepKind::SetAside(set_aside) => set_aside::run(context, step, set_aside, history).await,
+        StepKind::Stream(pour) => stream::pour(context, step, pour, history).await,
         StepKind::Probe(probe) => probe::probe(context, step, &probe.hosts).await,
         StepKind::CleanUp(clean_up) => copy::clean_up(context, &clean_up.hosts, &clean_up.jobs).await,
         StepKind::Traffic(set) => {
             // Its own members are set anyway. The others were as they were set when it looked, or are to be set again.
-            if (context.may_restore(&set.pool()) || found.attempts > 1)
+            if (context.may_restore(&set.pool()) || history.attempts > 1)
                 && let Err(drifted) = Watcher::default().look(context, step, &[set.pool()]).await
             {
                 return drifted;
             }
-            traffic::apply(context, step, &set.director, &set.pool, &set.changes, found.before.as_ref()).await
+            traffic::apply(context, step, &set.director, &set.pool, &set.changes, history.before.as_ref()).await
         }
         StepKind::LowerTtl(lower) => traffic::set_ttl(context, step, &lower.director, &lower.pool, lower.ttl).await,
-        StepKind::RestoreTtl(restore) => match found.ttl {
+        StepKind::RestoreTtl(restore) => match history.ttl {
             Some(ttl) => traffic::set_ttl(context, step, &restore.director, &restore.pool, ttl).await,
             None => failed("the TTL from before the move is not in the journal", None),
         },
         StepKind::Gate(gate) => gate::wait(context, step, &gate.asks).await,
-        StepKind::Hook(hook) => hook::run(context, step, hook, found).await,
+        StepKind::Hook(hook) => hook::run(context, step, hook, history).await,
     };
     timed(effect, began, context.world.clock.now())
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Context, Effect, Found, done, failed, hook, unknown};
+use super::{Context, Effect, History, done, failed, hook, unknown};
 use crate::event::StepResult;
 use crate::host::Command;
 use crate::model::HookPoint;
@@ -27,14 +27,14 @@ mv -T -- "$aside" "$to"
 "#;
 
 /// Puts it aside, unless it is already.
-pub async fn run(context: &Context, step: &Step, set_aside: &SetAsideStep, found: &Found) -> Effect {
+pub async fn run(context: &Context, step: &Step, set_aside: &SetAsideStep, history: &History) -> Effect {
     let (host, aside) = (&set_aside.host, set_aside.aside(&context.run));
     match is_aside(context, set_aside).await {
         Ok(true) => return done(format!("{host}:{aside} is there already")),
         Ok(false) => {}
         Err(effect) => return effect,
     }
-    let effect = hook::run(context, step, &commands(context, set_aside), found).await;
+    let effect = hook::run(context, step, &commands(context, set_aside), history).await;
     if !matches!(effect, Effect::Ended(StepResult::Done { .. })) {
         return effect;
     }
@@ -46,8 +46,8 @@ pub async fn run(context: &Context, step: &Step, set_aside: &SetAsideStep, found
 }
 
 /// Puts it back, unless it is already.
-pub async fn undo(context: &Context, step: &Step, set_aside: &SetAsideStep, found: &Found) -> Effect {
-    let effect = hook::undo(context, step, &commands(context, set_aside), found).await;
+pub async fn undo(context: &Context, step: &Step, set_aside: &SetAsideStep, history: &History) -> Effect {
+    let effect = hook::undo(context, step, &commands(context, set_aside), history).await;
     if !matches!(effect, Effect::Ended(StepResult::Done { .. })) {
         return effect;
     }

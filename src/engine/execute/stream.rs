@@ -3,7 +3,7 @@
 //! Must never pour a second time while nobody knows what became of the first, unless the plan says that this does no harm.
 
 use super::pace::Pace;
-use super::{Context, Effect, Found, done, failed, unknown};
+use super::{Context, Effect, History, done, failed, unknown};
 use crate::copy::StreamJob;
 use crate::mutant::{self, Mutant};
 use crate::retry::Policy;
@@ -11,7 +11,7 @@ use crate::step::{Step, StreamStep};
 use crate::text;
 
 /// Pours it. The host keeps no receipt of it: where the end is not known, people have to look.
-pub async fn pour(context: &Context, step: &Step, stream: &StreamStep, found: &Found) -> Effect {
+pub async fn pour(context: &Context, step: &Step, stream: &StreamStep, history: &History) -> Effect {
     let job = match context.stream_job(step, stream) {
         Ok(job) => job,
         Err(effect) => return effect,
@@ -23,7 +23,7 @@ pub async fn pour(context: &Context, step: &Step, stream: &StreamStep, found: &F
             step.id
         ))
     };
-    if found.unclear && !stream.idempotent && !mutant::is(Mutant::PourAgain) {
+    if history.unclear && !stream.idempotent && !mutant::is(Mutant::PourAgain) {
         let what = "an earlier attempt may have poured all or a part of it, and it must not be poured twice";
         return unknown(format!("{}: {what}", job.target.name), look());
     }

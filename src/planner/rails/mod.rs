@@ -50,7 +50,7 @@ fn pool_of(traffic: &Traffic) -> (&str, &str) {
 struct Rails<'a> {
     pools: Vec<Pool>,
     /// The pairs of a pool stand side by side in the list that `sets` is over, the largest sources first.
-    pairs: BTreeMap<&'a Pair, Place>,
+    pairs: BTreeMap<&'a Pair, Position>,
     sets: Sets,
 }
 
@@ -71,7 +71,7 @@ struct Pool {
 
 /// Where a pair is.
 #[derive(Clone, Copy)]
-struct Place {
+struct Position {
     pool: usize,
     /// In the list of all pairs.
     at: usize,
@@ -100,7 +100,8 @@ impl<'a> Rails<'a> {
             let (mut pool, mut moving) = Pool::new(spec, observed, name, &services, &at_once);
             moving.sort_by_key(|m| std::cmp::Reverse(m.capacity.source));
             pool.pairs = list.len()..list.len() + moving.len();
-            let place = |(m, at): (&Moving<'a>, usize)| (m.pair, Place { pool: pools.len(), at, strategy: m.strategy });
+            let place =
+                |(m, at): (&Moving<'a>, usize)| (m.pair, Position { pool: pools.len(), at, strategy: m.strategy });
             pairs.extend(moving.iter().zip(list.len()..).map(place));
             list.extend(moving.iter().map(|m| m.capacity));
             pools.push(pool);

@@ -25,7 +25,7 @@ use domain::tsig::Key;
 use self::key::Signer;
 use self::kind::CAPABILITIES;
 use self::lookup::{Addresses, Owner};
-use self::refusal::Asked;
+use self::refusal::Question;
 use self::update::{Rejection, Swap, Update};
 use super::{Director, MAX_TTL, misnamed};
 use crate::model::{Capabilities, Change, Pool};
@@ -80,8 +80,8 @@ impl Zone {
         Ok(PoolName { pool, text: owner.to_string(), owner })
     }
 
-    fn asked<'a>(&'a self, role: &str, server: SocketAddr, name: &'a PoolName<'_>) -> Asked<'a> {
-        Asked {
+    fn asked<'a>(&'a self, role: &str, server: SocketAddr, name: &'a PoolName<'_>) -> Question<'a> {
+        Question {
             server: format!("{} ({role} {server})", self.name),
             zone: &self.settings.zone,
             owner: &name.text,
@@ -120,7 +120,7 @@ impl Zone {
     async fn update(&self, name: &PoolName<'_>, before: &Addresses, after: &Addresses) -> Result<(), Error> {
         let records =
             [Rtype::A, Rtype::AAAA].into_iter().map(|family| after.of(family).count()).max().unwrap_or_default();
-        let primary = || Asked { records, ..self.asked("primary", self.settings.primary, name) };
+        let primary = || Question { records, ..self.asked("primary", self.settings.primary, name) };
         let update = Update { zone: &self.zone, owner: &name.owner, before, after: Some(after) };
         for _ in 0..SWAPS {
             let lost = match update::send(self.settings.primary, &update, self.signer.as_ref()).await {

@@ -9,7 +9,7 @@ use crate::outside::{Error, Kind};
 use crate::text::duration;
 
 /// Who was asked about what.
-pub(super) struct Asked<'a> {
+pub(super) struct Question<'a> {
     /// `dns (primary 192.0.2.53:53)`.
     pub server: String,
     pub zone: &'a str,
@@ -23,7 +23,7 @@ pub(super) struct Asked<'a> {
 /// How many records of a type BIND takes, from 9.18.28 on, unless it is told otherwise.
 pub(super) const MOST_RECORDS: usize = 100;
 
-impl Asked<'_> {
+impl Question<'_> {
     fn error(&self, kind: Kind, what: impl Into<String>) -> Error {
         Error::new(self.server.clone(), kind, what)
     }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn clocks_that_are_apart_are_said_to_be_by_how_much() {
-        let asked = Asked { server: "dns".to_owned(), zone: "z", owner: "w.z", key: Some("k"), records: 1 };
+        let asked = Question { server: "dns".to_owned(), zone: "z", owner: "w.z", key: Some("k"), records: 1 };
         let said = |skew| asked.rejected(Rejection::Tsig(TsigRcode::BADTIME, skew)).what;
         assert_eq!(
             said(Some(-3661)),

@@ -2,7 +2,7 @@
 
 use super::server::{Options, Server};
 use super::words::Word;
-use super::{Place, Unread};
+use super::{ConfigLine, Unread};
 
 /// What `defaults` can say, and hand on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct Backend {
     /// Its name.
     pub name: String,
     /// Its first line.
-    pub at: Place,
+    pub at: ConfigLine,
     /// What it says, and its `defaults` where it says nothing.
     pub common: Common,
     /// Rules that keep clients by stick tables: `stick on src`.
@@ -50,7 +50,7 @@ pub struct Backend {
 }
 
 impl Backend {
-    pub(super) fn new(name: String, at: Place, common: Common) -> Self {
+    pub(super) fn new(name: String, at: ConfigLine, common: Common) -> Self {
         Self { name, at, common, stick: Vec::new(), servers: Vec::new() }
     }
 
@@ -59,7 +59,7 @@ impl Backend {
         self.servers.iter().find(|s| s.name == name)
     }
 
-    pub(super) fn line(&mut self, line: &str, words: &[Word], at: &Place) {
+    pub(super) fn line(&mut self, line: &str, words: &[Word], at: &ConfigLine) {
         let servers = match words.first().and_then(|w| w.text.as_deref()) {
             Some("server") => Server::read(line, words, at, &self.common.server).map(|server| vec![server]),
             Some("server-template") => Server::template(line, words, at, &self.common.server),
@@ -74,7 +74,7 @@ impl Backend {
 }
 
 impl Common {
-    pub(super) fn line(&mut self, words: &[Word], at: &Place) {
+    pub(super) fn line(&mut self, words: &[Word], at: &ConfigLine) {
         let (no, words) = match words {
             [no, rest @ ..] if no.is("no") => (true, rest),
             _ => (false, words),

@@ -49,14 +49,14 @@ pub struct File {
 
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct ConfigLine {
     /// The path of the file.
     pub file: String,
     /// From 1.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ConfigLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
@@ -66,7 +66,7 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
     /// Where it stands.
-    pub at: Place,
+    pub at: ConfigLine,
     /// Why it is not known.
     pub why: &'static str,
 }
@@ -96,7 +96,7 @@ pub fn parse(files: &[File]) -> Config {
         parser.section = Section::Other;
         parser.conditions = 0;
         for (line, n) in file.text.split('\n').zip(1..) {
-            parser.line(line, Place { file: file.path.clone(), line: n });
+            parser.line(line, ConfigLine { file: file.path.clone(), line: n });
         }
     }
     parser.config
@@ -128,7 +128,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn line(&mut self, line: &str, at: Place) {
+    fn line(&mut self, line: &str, at: ConfigLine) {
         let words = match words(line) {
             Ok(words) => words,
             Err(bad) => return self.unread(at, bad.why()),
@@ -145,7 +145,7 @@ impl Parser {
         }
     }
 
-    fn begin(&mut self, section: &str, words: &[Word], at: Place) {
+    fn begin(&mut self, section: &str, words: &[Word], at: ConfigLine) {
         self.end_defaults();
         let text = |n: usize| words.get(n).and_then(|w| w.text.clone());
         let from = words.iter().position(|w| w.is("from")).and_then(|n| text(n + 1));
@@ -189,7 +189,7 @@ impl Parser {
         }
     }
 
-    fn inside(&mut self, line: &str, words: &[Word], at: Place) {
+    fn inside(&mut self, line: &str, words: &[Word], at: ConfigLine) {
         match self.section {
             Section::Other => {}
             Section::Global => {
@@ -208,7 +208,7 @@ impl Parser {
         }
     }
 
-    fn unread(&mut self, at: Place, why: &'static str) {
+    fn unread(&mut self, at: ConfigLine, why: &'static str) {
         let unread = Unread { at, why };
         match self.section {
             Section::Defaults => self.defaults.unread.push(unread),

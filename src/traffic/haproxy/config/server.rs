@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Place;
+use super::ConfigLine;
 use super::words::Word;
 
 /// The largest number of servers that one `server-template` makes here.
@@ -76,7 +76,7 @@ pub struct Server {
     /// Address or name with the port, as it is written.
     pub address: String,
     /// Where it is written.
-    pub at: Place,
+    pub at: ConfigLine,
     /// The line as it is written.
     pub line: String,
     /// Its words.
@@ -113,7 +113,7 @@ pub struct Options {
 }
 
 impl Server {
-    pub(super) fn read(line: &str, words: &[Word], at: &Place, defaults: &Options) -> Result<Self, &'static str> {
+    pub(super) fn read(line: &str, words: &[Word], at: &ConfigLine, defaults: &Options) -> Result<Self, &'static str> {
         let [_, name, address, rest @ ..] = words else { return Err("is no whole server") };
         let (Some(name), Some(address)) = (&name.text, &address.text) else {
             return Err("holds a variable in the place of a server's name or address");
@@ -124,7 +124,7 @@ impl Server {
     pub(super) fn template(
         line: &str,
         words: &[Word],
-        at: &Place,
+        at: &ConfigLine,
         defaults: &Options,
     ) -> Result<Vec<Self>, &'static str> {
         let [_, prefix, range, address, rest @ ..] = words else { return Err("is no whole template") };
@@ -149,7 +149,7 @@ impl Server {
         name: String,
         address: &str,
         (line, words, rest): (&str, &[Word], &[Word]),
-        at: &Place,
+        at: &ConfigLine,
         defaults: &Options,
     ) -> Self {
         let mut options = defaults.clone();

@@ -16,9 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The connection of a stream.
 #[derive(Clone)]
-pub struct Beside(pub(super) Arc<Session>);
+pub struct SharedConnection(pub(super) Arc<Session>);
 
-impl Beside {
+impl SharedConnection {
     /// The time to the host and back; `None` when it does not answer.
     pub async fn round_trip(&self) -> Option<Duration> {
         round_trip(self.0.handle()).await
