@@ -49,14 +49,14 @@ impl Streams {
 
 /// Estimates a graph.
 pub fn estimate(graph: &Graph, observed: &Observed) -> Estimate {
-    let mut ends: BTreeMap<&str, Duration> = BTreeMap::new();
+    let mut ends: Vec<Duration> = Vec::with_capacity(graph.steps.len());
     let mut freezes: BTreeMap<&str, Duration> = BTreeMap::new();
     let mut streams: BTreeMap<&str, Streams> = BTreeMap::new();
     let mut total = Estimate::default();
-    for step in &graph.steps {
+    for (at, step) in graph.steps.iter().enumerate() {
         let takes = step.kind.takes(step, observed);
-        let begins = step.after.iter().filter_map(|a| ends.get(a.as_str())).max().copied().unwrap_or_default();
-        ends.insert(&step.id, begins + takes);
+        let begins = graph.steps.waits_for(at).filter_map(|before| ends.get(before)).max().copied().unwrap_or_default();
+        ends.push(begins + takes);
         total.duration = total.duration.max(begins + takes);
         if let (true, Some(pair)) = (step.urgent, &step.pair) {
             *freezes.entry(&pair.source).or_default() += takes;
