@@ -26,6 +26,8 @@ mod gates;
 mod interrupt;
 #[path = "operations/kill.rs"]
 mod kill;
+#[path = "operations/persist.rs"]
+mod persist;
 #[path = "operations/policy.rs"]
 mod policy;
 #[path = "operations/rollback.rs"]

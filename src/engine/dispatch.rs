@@ -12,7 +12,7 @@ use super::execute::{self, Context, Effect, History, Report};
 use super::orders::Orders;
 use super::ready::{Limits, Ready};
 use super::undo;
-use crate::event::{Before, Direction, Event, Notice, Operator, Record, RunState, StepResult, StepState};
+use crate::event::{Before, Direction, Event, Notice, Operator, Record, RunState, StepRecord, StepResult, StepState};
 use crate::journal::Log;
 use crate::model::{OnFailure, Pair};
 use crate::mutant::{self, Mutant};
@@ -216,7 +216,9 @@ impl Engine {
 
     /// Looks first, where the step's undo will need what is there; else acts.
     fn begin(&mut self, step: Arc<Step>) -> Result<(), EngineError> {
-        if step.kind.looks().is_none() || self.state.step(&step.id).is_some_and(|r| r.before.is_some()) {
+        let anew = |r: &StepRecord| step.kind.looks_anew() && r.state == StepState::Failed;
+        let seen = |r: &StepRecord| r.before.is_some() && !anew(r);
+        if step.kind.looks().is_none() || self.state.step(&step.id).is_some_and(seen) {
             return self.act(step, None);
         }
         let context = self.context.for_step(&step.id);
@@ -340,7 +342,7 @@ impl Engine {
             return Ok(());
         }
         self.undo = undo::on_failure(&self.state, step);
-        if self.within_budget(step) {
+        if step.kind.holds_alone() || self.within_budget(step) {
             self.tolerated.push(held);
             return Ok(());
         }

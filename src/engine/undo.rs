@@ -30,9 +30,14 @@ pub(super) async fn undo(context: &Context, step: &Step, history: &History) -> E
         (Undo::Ttl { director, pool }, Some(Before::Ttl(ttl))) => {
             traffic::set_ttl(context, step, director, pool, *ttl).await
         }
+        (Undo::Files { director }, Some(Before::Files(rewrites))) => {
+            execute::undo_rewrite(context, step, director, rewrites, history).await
+        }
         (Undo::SetAside(set_aside), _) => execute::undo_set_aside(context, step, set_aside, history).await,
         (Undo::Command(hook), _) => execute::undo_hook(context, step, hook, history).await,
-        (Undo::Nothing | Undo::Members(_) | Undo::Ttl { .. }, _) => ended("there is nothing to put back"),
+        (Undo::Nothing | Undo::Members(_) | Undo::Ttl { .. } | Undo::Files { .. }, _) => {
+            ended("there is nothing to put back")
+        }
     }
 }
 

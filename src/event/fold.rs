@@ -187,8 +187,8 @@ impl RunState {
         step.unclear = unclear;
         step.began = Some(at);
         step.ended = None;
-        // A second attempt sees what the first one left: only the first sight is what was there before.
-        step.before = step.before.take().or(before);
+        // A second attempt sees what the first one left: it looks again only where that has certainly done nothing.
+        step.before = before.or(step.before.take());
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::copy::CopyProgress;
-use crate::model::{Input, OnDrift, Pool};
+use crate::model::{Input, OnDrift, Pool, Rewrite};
 use crate::text;
 
 pub use fold::{IllegalTransition, RunState};
@@ -298,6 +298,8 @@ pub enum Before {
     Pool(Pool),
     /// A TTL.
     Ttl(Duration),
+    /// What is about to change in files that a director reads when it starts: no more of them than these words.
+    Files(Vec<Rewrite>),
 }
 
 /// What a watcher sees.

@@ -5,6 +5,7 @@
 pub mod finding;
 mod hook;
 mod inventory;
+mod kept;
 mod plan;
 mod pool;
 mod pool_facts;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use hook::*;
 pub use inventory::*;
+pub use kept::*;
 pub use plan::*;
 pub use pool::*;
 pub use pool_facts::*;

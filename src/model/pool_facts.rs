@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Stored;
+
 /// What a director tells of a pool.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolFacts {
@@ -26,6 +28,9 @@ pub struct PoolFacts {
     pub members: BTreeMap<String, MemberFacts>,
     /// What was not looked at, and why.
     pub unseen: Vec<String>,
+    /// What a start of the director would make of its members, by machine; empty where nobody may look.
+    #[serde(default)]
+    pub stored: Vec<Stored>,
 }
 
 /// What becomes of weights.

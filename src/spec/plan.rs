@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Checks, HealthCheck, PoolRef, ServiceRef, SubjectName};
 use crate::gate::Gate;
-use crate::model::{Audit, Hook, OnDeadline, OnDrift, OnFailure, Pair, Strategy, Template};
+use crate::model::{Audit, Hook, OnDeadline, OnDrift, OnFailure, Pair, Persist, Strategy, Template};
 use crate::state::State;
 
 /// What moves where, and under which rules.
@@ -70,6 +70,8 @@ pub struct Service {
     pub gates: Vec<Gate>,
     /// What happens when a step of it fails.
     pub on_failure: OnFailure,
+    /// What happens with settings that only last until its director starts anew.
+    pub persist: Persist,
 }
 
 impl Service {

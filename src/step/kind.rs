@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{HookStep, Live, Mark, Played, Preview, Purpose, SetAsideStep, Step, TrafficStep, TreeStep};
 use crate::host::TreeSize;
+use crate::model::Change;
 
 /// Time of anything that is one round of commands.
 pub(super) const ROUND: Duration = Duration::from_millis(200);
@@ -69,6 +70,16 @@ pub trait Kind {
     /// What has to be seen before it acts, because its undo or a later step needs it.
     fn looks(&self) -> Option<Look<'_>> {
         None
+    }
+
+    /// Whether that is seen anew when an attempt has failed: somebody may have mended what is there.
+    fn looks_anew(&self) -> bool {
+        false
+    }
+
+    /// Whether everything else goes on when it fails: nothing waits for it, and the run is held at its end.
+    fn holds_alone(&self) -> bool {
+        false
     }
 
     /// Id of the step that saw what this one needs.
@@ -178,6 +189,15 @@ pub enum Look<'a> {
         /// The pool.
         pool: &'a str,
     },
+    /// What has to change in the files that a director reads when it starts, so that members are as they are set.
+    Files {
+        /// Inventory name of the director.
+        director: &'a str,
+        /// The pool.
+        pool: &'a str,
+        /// The members.
+        members: &'a [Change],
+    },
 }
 
 /// How a step's work is put back.
@@ -194,6 +214,11 @@ pub enum Undo<'a> {
         /// The pool.
         pool: &'a str,
     },
+    /// The files become what they were.
+    Files {
+        /// Inventory name of the director.
+        director: &'a str,
+    },
     /// What was put aside gets its place again.
     SetAside(&'a SetAsideStep),
     /// The plan has a command for it, or says that there is nothing to put back.
@@ -205,7 +230,7 @@ impl Undo<'_> {
     pub fn does_something(&self) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Members(_) | Self::Ttl { .. } | Self::SetAside(_) => true,
+            Self::Members(_) | Self::Ttl { .. } | Self::Files { .. } | Self::SetAside(_) => true,
             Self::Command(hook) => hook.undo.is_some(),
         }
     }

@@ -15,6 +15,7 @@ mod hook;
 mod kind;
 mod live;
 mod moment;
+mod persist;
 mod probe;
 mod set_aside;
 mod setters;
@@ -43,6 +44,7 @@ pub use hook::HookStep;
 pub use kind::{AtMost, Class, Ends, Kind, Lane, Look, Undo};
 pub use live::{Live, Mark, Preview};
 pub use moment::{Draft, Moment};
+pub use persist::{PersistStep, RewriteStep};
 pub use probe::ProbeStep;
 pub use set_aside::SetAsideStep;
 pub use setters::Setters;
@@ -111,6 +113,10 @@ pub enum StepKind {
     Empty(EmptyStep),
     /// Looks whether pools are as the run has set them.
     Confirm(ConfirmStep),
+    /// Looks whether a restart keeps what the run has set.
+    Persist(PersistStep),
+    /// Changes what is read at a restart.
+    Rewrite(RewriteStep),
     /// Lets time pass while checks go on.
     Watch(WatchStep),
     /// Waits until every condition holds.
@@ -139,6 +145,8 @@ impl std::ops::Deref for StepKind {
             Self::Settle(step) => step,
             Self::Empty(step) => step,
             Self::Confirm(step) => step,
+            Self::Persist(step) => step,
+            Self::Rewrite(step) => step,
             Self::Watch(step) => step,
             Self::Gate(step) => step,
             Self::Hook(step) => step,

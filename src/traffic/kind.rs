@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Context, Director};
 use crate::fields::template::Unfit;
 use crate::model::finding::Finding;
-use crate::model::{Capabilities, Member, Pool, PoolFacts, Strategy};
+use crate::model::{Capabilities, Change, Kept, Member, Pool, PoolFacts, Strategy};
 use crate::outside::{Error, Kind};
 
 /// The settings of a director of one kind, and what follows from them alone.
@@ -32,6 +32,21 @@ pub trait DirectorKind {
     /// What must be known about a pool before a move begins. A finding that is refused keeps the plan from being applied.
     fn advice(&self, _intent: &Intent<'_>) -> Vec<Finding> {
         Vec::new()
+    }
+
+    /// Whether members stay as they are set when the director starts anew, by what was seen.
+    fn kept(&self, _facts: &PoolFacts, _wanted: &[Change]) -> Kept {
+        Kept::noted("the director does not tell what a restart makes of it")
+    }
+
+    /// What of a pool as it runs a restart would make otherwise, by what was seen.
+    fn restarted(&self, _facts: &PoolFacts, _now: &Pool) -> Kept {
+        Kept::default()
+    }
+
+    /// Why what it reads when it starts cannot be changed by a run, and what to do about it.
+    fn cannot_write(&self) -> Option<Unfit> {
+        None
     }
 
     /// The director behind the settings. Contacts nobody yet; an error when the settings cannot work.

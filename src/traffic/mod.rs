@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::fields::kinds::kinds;
-use crate::model::{Capabilities, Change, Pool, PoolFacts};
+use crate::model::{Capabilities, Change, Kept, Pool, PoolFacts, Rewrite};
 use crate::outside::Error;
 use crate::secret::Secrets;
 pub use commands::{Commands, OnHosts};
@@ -72,6 +72,22 @@ pub trait Director: Send + Sync {
     /// What could have changed members during the last `since`, besides people: a reload, another program. Empty where nothing is known.
     async fn clues(&self, _pool: &str, _members: &[&str], _since: Duration) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Whether members stay as they are set when the director starts anew, by what it reads then.
+    async fn kept(&self, _pool: &str, _wanted: &[Change]) -> Result<Kept, Error> {
+        Ok(Kept::noted("the director does not tell what a restart makes of it"))
+    }
+
+    /// What has to change in what it reads then so that they do. Changes nothing; an error where only a person can change it.
+    async fn rewrites(&self, _pool: &str, _wanted: &[Change]) -> Result<Vec<Rewrite>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Makes such changes, and reads them back: all or none, and only where a file is what it was when they were made out. `back`: they are
+    /// what takes others back. Says what was done.
+    async fn rewrite(&self, _rewrites: &[Rewrite], _back: bool) -> Result<String, Error> {
+        Ok("nothing had to change".to_owned())
     }
 
     /// Whether writes to the pool would be let in, found out without writing: level of the socket, TSIG key, frozen zone.

@@ -1,7 +1,7 @@
 //! The whole lab: source and target hosts with a service each, thousands of files, and something that directs traffic.
 //!
 //! All lies where the checked-in inventory says, below one root: `NAME/` for each host (its service in `NAME/uploads/`), `key` to
-//! log in, `known_hosts`, `haproxy.sock`, `tsig.key`.
+//! log in, `known_hosts`, `haproxy.sock` and `haproxy.cfg`, `tsig.key`.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -91,6 +91,7 @@ impl Fleet {
             }
             let haproxy = Haproxy::start_on(place.address(80), &[backend]);
             symlink(&haproxy.admin, place.root().join("haproxy.sock")).expect("a link to the socket");
+            symlink(haproxy.config(), place.root().join("haproxy.cfg")).expect("a link to the configuration");
             Director::Haproxy(Box::new(haproxy))
         })
     }

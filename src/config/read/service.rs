@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::check::{About, HealthCheck};
 use crate::fields::template::Use;
 use crate::gate::Gate;
-use crate::model::{OnDeadline, OnFailure, Strategy};
+use crate::model::{OnDeadline, OnFailure, Persist, Strategy};
 use crate::spec::{Drain, Shift};
 use crate::state::State;
 use crate::text::units::YEAR;
@@ -55,6 +55,7 @@ pub struct Settings {
     /// What checks and gates ask with.
     pub asked_with: Vec<Use>,
     pub on_failure: OnFailure,
+    pub persist: Option<Located<Persist>>,
 }
 
 impl Settings {
@@ -106,6 +107,7 @@ pub fn settings(m: &Map<'_>) -> Settings {
             .get("on_failure")
             .and_then(|v| one_of(v, "a choice", "choices", &ON_FAILURE))
             .map_or(OnFailure::Hold, |l| l.value),
+        persist: m.get("persist").and_then(|v| one_of(v, "a choice", "choices", &Persist::WORDS)),
     }
 }
 

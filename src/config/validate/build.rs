@@ -23,6 +23,7 @@ pub fn plan(draft: Draft<'_>) -> Option<Plan> {
             min_capacity: settings.min_capacity,
             gates: settings.gates.clone(),
             on_failure: settings.on_failure,
+            persist: settings.persist.as_ref().map_or_else(Default::default, |l| l.value),
         })
     });
     let services = services.collect::<Option<Vec<Service>>>()?;

@@ -3,7 +3,7 @@
 use crate::config::read::hook::HookDraft;
 use crate::config::read::service::ServiceDraft;
 use crate::config::read::traffic::TrafficDraft;
-use crate::model::{HookPoint, Strategy};
+use crate::model::{HookPoint, Persist, Strategy};
 use crate::traffic::DirectorKind;
 use crate::yaml::diagnostic::{Diagnostic, Sink};
 
@@ -77,10 +77,14 @@ fn writer_stops(service: &ServiceDraft, sink: &Sink) {
 
 /// Directors exist, and pools, members and TTL are such that their kind can have.
 pub fn directors(draft: &mut Draft<'_>, sink: &Sink) {
-    for traffic in draft.plan.services.iter().filter_map(|s| s.settings.traffic.as_ref()) {
+    for service in &draft.plan.services {
+        let Some(traffic) = &service.settings.traffic else { continue };
         let name = &traffic.director.value;
         match draft.inventories.inventory.directors.get(name) {
-            Some(director) => check_traffic(traffic, director.kind(), sink),
+            Some(director) => {
+                check_traffic(traffic, director.kind(), sink);
+                check_persist(service, name, director.kind(), sink);
+            }
             None if draft.inventories.directors.contains_key(name) => {}
             None => unknown(sink, &traffic.director, "director", draft.inventories.directors.keys()),
         }
@@ -105,6 +109,14 @@ fn check_traffic(traffic: &TrafficDraft, director: &dyn DirectorKind, sink: &Sin
         sink.push(
             Diagnostic::warning(&traffic.director.at, message).hint("give the local port of the service: `port: 8080`"),
         );
+    }
+}
+
+fn check_persist(service: &ServiceDraft, name: &str, director: &dyn DirectorKind, sink: &Sink) {
+    let write = service.settings.persist.as_ref().filter(|persist| persist.value == Persist::Write);
+    if let Some((persist, unfit)) = write.zip(director.cannot_write()) {
+        let message = format!("`persist: write` cannot be done: director `{name}` {}", unfit.why);
+        sink.push(Diagnostic::error(&persist.at, message).hint(unfit.hint));
     }
 }
 

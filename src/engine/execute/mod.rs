@@ -8,6 +8,7 @@ pub(super) mod drift;
 mod gate;
 mod hook;
 mod pace;
+mod persist;
 mod probe;
 mod set_aside;
 mod share;
@@ -19,6 +20,7 @@ use drift::Watcher;
 
 pub(super) use drift::Report;
 pub(super) use hook::undo as undo_hook;
+pub(super) use persist::undo as undo_rewrite;
 pub(super) use set_aside::undo as undo_set_aside;
 
 use std::collections::BTreeMap;
@@ -118,7 +120,7 @@ impl History {
         let (ttl, seen) = match step.kind.found_by().and_then(|id| state.step(id)?.before.clone()) {
             Some(Before::Ttl(ttl)) => (Some(ttl), None),
             Some(Before::Pool(pool)) => (None, Some(pool)),
-            None => (None, None),
+            Some(Before::Files(_)) | None => (None, None),
         };
         let record = state.step(&step.id).cloned().unwrap_or_default();
         let ramped = matches!(state.direction, Direction::Back { .. });
@@ -154,6 +156,7 @@ pub async fn look(context: &Context, step: &Step) -> Effect {
     match step.kind.looks() {
         Some(Look::Pool { director, pool }) => traffic::look(context, step, director, pool).await,
         Some(Look::Ttl { director, pool }) => traffic::look_at_ttl(context, step, director, pool).await,
+        Some(Look::Files { director, pool, members }) => persist::look(context, step, director, pool, members).await,
         None => failed("there is nothing to look at", None),
     }
 }
@@ -167,6 +170,8 @@ pub async fn execute(context: &Context, step: &Step, history: &History) -> Effec
             wait::watch(context, step, context.hold(watch.hold), &watch.checks, &watch.pools).await
         }
         StepKind::Confirm(confirm) => confirm::run(context, step, confirm, history).await,
+        StepKind::Persist(persist) => persist::agrees(context, step, persist).await,
+        StepKind::Rewrite(rewrite) => persist::rewrite(context, step, rewrite, history).await,
         StepKind::Settle(settle) => wait::settle(context, step, &settle.director, &settle.pool, history.ttl).await,
         StepKind::Empty(empty) => wait::empty(context, step, empty).await,
         StepKind::Copy(copy) => copy::copy(context, step, copy).await,

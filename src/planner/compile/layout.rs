@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::service::ServicePlan;
-use super::{Compilation, Planned, ServiceMove, Stretch, confirm, traffic};
+use super::{Compilation, Planned, ServiceMove, Stretch, confirm, persist, traffic};
 use crate::check::PoolRef;
 use crate::gate::Gate;
 use crate::model::{HookPoint, OnFailure, Pair};
@@ -58,6 +58,7 @@ fn lay_out_service(
     let ttl = traffic::ttl(&plan);
     let mut shared = Chain::new(&plan, None, before.to_vec());
     ttl.iter().flat_map(|ttl| ttl.lower.clone()).for_each(|draft| shared.add(steps, draft.into(), None));
+    let kept = persist::steps(&plan, &stretches);
     let mut ends = before.to_vec();
     for stretch in stretches {
         ends = match stretch {
@@ -87,14 +88,14 @@ fn lay_out_service(
             }
         };
     }
-    match ttl {
-        Some(ttl) => {
-            let mut chain = Chain::new(&plan, None, ends);
-            chain.add(steps, ttl.restore.into(), None);
-            chain.ends
-        }
-        None => ends,
+    if let Some(ttl) = ttl {
+        let mut chain = Chain::new(&plan, None, ends);
+        chain.add(steps, ttl.restore.into(), None);
+        ends = chain.ends;
     }
+    let mut chain = Chain::new(&plan, None, ends.clone());
+    kept.into_iter().for_each(|draft| chain.add(steps, draft.into(), None));
+    ends
 }
 
 /// Puts the question before everything else of a service, where something of it has no way back; returns its id.

@@ -9,6 +9,7 @@ mod members;
 mod moves;
 mod no_return;
 mod parts;
+mod persist;
 mod pool;
 mod remaining;
 mod service;
@@ -25,8 +26,9 @@ use service::ServicePlan;
 type Pass = (&'static str, fn(&mut Compilation<'_>));
 
 /// A new rule is one function and one line here.
-const PASSES: [Pass; 9] = [
+const PASSES: [Pass; 11] = [
     ("services get their hosts, members and states", service::prepare),
+    ("what runs is compared with what is on disk", persist::look_at),
     ("what has moved already is left out", remaining::leave_out),
     ("pools are looked at", members::look_at),
     ("directors say what they think of single pairs", traffic::ask_directors),
@@ -34,6 +36,7 @@ const PASSES: [Pass; 9] = [
     ("what was seen speaks against a state", parts::judge_states),
     ("points of no return are asked for ahead", no_return::ask),
     ("steps wait for each other", layout::lay_out),
+    ("what a restart would undo is told", persist::judge),
     ("enough capacity serves at every step", capacity),
 ];
 

@@ -7,7 +7,7 @@ use super::share::{self, portion};
 use crate::check::PoolRef;
 use crate::model::Host;
 use crate::model::finding::Finding;
-use crate::model::{Capabilities, Change, Member as PoolMember, Mode, Pool, PoolFacts, Sharing, Weights};
+use crate::model::{Capabilities, Change, Kept, Member as PoolMember, Mode, Pool, PoolFacts, Sharing, Weights};
 use crate::planner::observed::Observed;
 use crate::spec::{Service, Spec, Traffic};
 use crate::step::{Live, MeasuredPool, Purpose, StepKind, TrafficStep, WayBack};
@@ -186,6 +186,21 @@ impl<'a> PoolPlan<'a> {
     /// Whether a member gets new traffic now, as far as anybody has looked.
     pub fn may_serve(&self, member: &str) -> bool {
         self.now.is_none() || self.serves(member)
+    }
+
+    /// Whether a restart keeps these settings, where the pool was looked at.
+    pub fn kept(&self, members: &[Change]) -> Option<Kept> {
+        Some(self.director.kept(self.facts?, members))
+    }
+
+    /// What of the pool as it runs a restart would make otherwise.
+    pub fn restarted(&self) -> Option<Kept> {
+        Some(self.director.restarted(self.facts?, self.now?))
+    }
+
+    /// Whether what is read at a restart is for the run to change.
+    pub fn writes(&self) -> bool {
+        self.director.cannot_write().is_none() && !self.can.ttl
     }
 
     /// A step with these changes.

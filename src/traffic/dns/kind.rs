@@ -10,7 +10,7 @@ use super::lookup::Owner;
 use super::{Settings, Zone, advice};
 use crate::fields::template::Unfit;
 use crate::model::finding::Finding;
-use crate::model::{Capabilities, Weights};
+use crate::model::{Capabilities, Change, Kept, PoolFacts, Weights};
 use crate::outside::Error;
 
 /// What every zone can do.
@@ -42,9 +42,18 @@ impl DirectorKind for Settings {
         advice::of(intent)
     }
 
+    fn kept(&self, _facts: &PoolFacts, _wanted: &[Change]) -> Kept {
+        itself(&self.zone)
+    }
+
     fn connect(&self, name: &str, context: &Context) -> Result<Arc<dyn Director>, Error> {
         Ok(Arc::new(Zone::new(name, self, context.secrets.clone())?))
     }
+}
+
+/// What a restart makes of a zone.
+pub(super) fn itself(zone: &str) -> Kept {
+    Kept::noted(format!("the zone {zone} is dynamic: its primary keeps updates itself, in the journal of the zone"))
 }
 
 /// The zone's name as it is asked for.

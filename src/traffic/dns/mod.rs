@@ -28,7 +28,7 @@ use self::lookup::{Addresses, Owner};
 use self::refusal::Question;
 use self::update::{Rejection, Swap, Update};
 use super::{Director, MAX_TTL, misnamed};
-use crate::model::{Capabilities, Change, Pool};
+use crate::model::{Capabilities, Change, Kept, Pool};
 use crate::outside::{Error, Kind};
 use crate::secret::Secrets;
 
@@ -224,6 +224,10 @@ impl Director for Zone {
         let name = self.named(pool)?;
         let wanted = self.agreed(&name, agree::GLANCE.min(self.follow)).await?;
         self.stale_resolvers(&name, &wanted).await
+    }
+
+    async fn kept(&self, _pool: &str, _wanted: &[Change]) -> Result<Kept, Error> {
+        Ok(kind::itself(&self.settings.zone))
     }
 
     async fn writable(&self, pool: &str) -> Result<(), Error> {

@@ -3,11 +3,11 @@
 //! Must never read more than is bounded, and never show what it has read: passwords may stand there, too.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
-use super::config::{self, File};
-use super::facts::Written;
+use super::config::{self, Config, File};
 use super::{ConfigPath, Endpoint, Settings};
-use crate::host::Command;
+use crate::host::{Command, Output};
 use crate::text::escape;
 use crate::traffic::Commands;
 
@@ -28,10 +28,35 @@ if [ -d \"$1\" ]; then for f in \"$1\"/*.cfg; do if [ -f \"$f\" ]; then printf '
 const PIECE: &str = "if [ ! -e \"$1\" ]; then exit 4; fi; if [ ! -r \"$1\" ]; then exit 5; fi
 dd if=\"$1\" bs=\"$3\" skip=\"$2\" count=1 2>/dev/null";
 
-/// Every configuration that the settings name: one a machine.
-pub(super) async fn read(settings: &Settings, commands: &dyn Commands) -> Vec<Written> {
+/// A machine, and what HAProxy reads there when it starts.
+pub(super) struct Machine {
+    /// Inventory name of the host; `None`: this machine.
+    pub host: Option<String>,
+    /// `/etc/haproxy/haproxy.cfg on lb-1`.
+    pub at: String,
+    /// Its files in order; `Err` tells why they cannot be read.
+    pub files: Result<Vec<Raw>, String>,
+}
+
+/// A file as it is.
+pub(super) struct Raw {
+    pub path: String,
+    pub bytes: Vec<u8>,
+}
+
+impl Machine {
+    /// What the files say together.
+    pub fn config(&self) -> Result<Config, String> {
+        let text = |raw: &Raw| String::from_utf8_lossy(&raw.bytes).into_owned();
+        let file = |raw: &Raw| File { path: raw.path.clone(), text: text(raw) };
+        Ok(config::parse(&self.files.as_ref().map_err(Clone::clone)?.iter().map(file).collect::<Vec<_>>()))
+    }
+}
+
+/// Every configuration that the settings name.
+pub(super) async fn read(settings: &Settings, commands: &dyn Commands) -> Vec<Machine> {
     let mut machines: Vec<(Option<&str>, Vec<&Path>)> = Vec::new();
-    let mut written = Vec::new();
+    let mut read = Vec::new();
     for path in &settings.config {
         match path {
             ConfigPath::OnHost { host, path } => add(&mut machines, Some(host), path),
@@ -42,7 +67,8 @@ pub(super) async fn read(settings: &Settings, commands: &dyn Commands) -> Vec<Wr
                         Endpoint::Ssh { host, .. } => add(&mut machines, Some(host), path),
                         Endpoint::Tcp(at) => {
                             let why = "a TCP socket does not tell on which host; write `config: ssh:HOST:PATH`";
-                            written.push((format!("{} of {at}", path.display()), Err(why.to_owned())));
+                            let at = format!("{} of {at}", path.display());
+                            read.push(Machine { host: None, at, files: Err(why.to_owned()) });
                         }
                     }
                 }
@@ -51,7 +77,7 @@ pub(super) async fn read(settings: &Settings, commands: &dyn Commands) -> Vec<Wr
     }
     for (host, paths) in machines {
         let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
-        let label = match host {
+        let at = match host {
             None => names.join(", "),
             Some(host) => format!("{} on {host}", names.join(", ")),
         };
@@ -59,10 +85,25 @@ pub(super) async fn read(settings: &Settings, commands: &dyn Commands) -> Vec<Wr
             None => here(paths.iter().map(|p| p.to_path_buf()).collect()).await,
             Some(host) => there(host, &names, commands).await,
         };
-        written.push((label, files.map(|files| config::parse(&files))));
+        read.push(Machine { host: host.map(str::to_owned), at, files });
     }
-    written
+    read
 }
+
+/// One file of a machine.
+pub(super) async fn one(host: Option<&str>, path: &str, commands: &dyn Commands) -> Result<Vec<u8>, String> {
+    let read = match host {
+        Some(host) => whole(host, path, commands).await?,
+        None => {
+            let path = PathBuf::from(path);
+            let read = tokio::task::spawn_blocking(move || std::fs::read(path));
+            read.await.map_err(|_| UNREAD.to_owned())?.map_err(|e| crate::traffic::dial::reason(&e))?
+        }
+    };
+    bounded(read)
+}
+
+const UNREAD: &str = "it could not be read";
 
 fn add<'a>(machines: &mut Vec<(Option<&'a str>, Vec<&'a Path>)>, host: Option<&'a str>, path: &'a Path) {
     match machines.iter_mut().find(|(h, _)| *h == host) {
@@ -72,14 +113,14 @@ fn add<'a>(machines: &mut Vec<(Option<&'a str>, Vec<&'a Path>)>, host: Option<&'
     }
 }
 
-async fn here(paths: Vec<PathBuf>) -> Result<Vec<File>, String> {
+async fn here(paths: Vec<PathBuf>) -> Result<Vec<Raw>, String> {
     let read =
         tokio::task::spawn_blocking(move || paths.iter().map(|path| on_disk(path)).collect::<Result<Vec<_>, _>>());
-    let files = read.await.map_err(|_| "it could not be read".to_owned())??;
+    let files = read.await.map_err(|_| UNREAD.to_owned())??;
     Ok(files.into_iter().flatten().collect())
 }
 
-fn on_disk(path: &Path) -> Result<Vec<File>, String> {
+fn on_disk(path: &Path) -> Result<Vec<Raw>, String> {
     let io = |e: std::io::Error| crate::traffic::dial::reason(&e);
     let mut paths = vec![path.to_path_buf()];
     if path.is_dir() {
@@ -89,38 +130,48 @@ fn on_disk(path: &Path) -> Result<Vec<File>, String> {
         paths.retain(|p| p.extension().is_some_and(|e| e == "cfg") && p.is_file() && !hidden(p));
         paths.sort();
     }
-    let text = |path: PathBuf| {
-        let bytes = std::fs::read(&path).map_err(io)?;
-        file(path.display().to_string(), bytes)
+    let raw = |path: PathBuf| {
+        let bytes = bounded(std::fs::read(&path).map_err(io)?)?;
+        Ok(Raw { path: path.display().to_string(), bytes })
     };
-    paths.into_iter().take(FILES).map(text).collect()
+    paths.into_iter().take(FILES).map(raw).collect()
 }
 
-fn file(path: String, bytes: Vec<u8>) -> Result<File, String> {
-    match bytes.len() > LIMIT {
-        true => Err("it is longer than 4 MiB".to_owned()),
-        false => Ok(File { path, text: String::from_utf8_lossy(&bytes).into_owned() }),
-    }
+fn bounded(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    if bytes.len() > LIMIT { Err("it is longer than 4 MiB".to_owned()) } else { Ok(bytes) }
 }
 
-async fn there(host: &str, paths: &[String], commands: &dyn Commands) -> Result<Vec<File>, String> {
+async fn there(host: &str, paths: &[String], commands: &dyn Commands) -> Result<Vec<Raw>, String> {
     let mut files = Vec::new();
     for path in paths {
         let listed = run(host, LIST, vec![path.clone()], commands).await?;
         for path in String::from_utf8_lossy(&listed).lines().take(FILES) {
-            let mut bytes = Vec::new();
-            loop {
-                let args = vec![path.to_owned(), (bytes.len() / CHUNK).to_string(), CHUNK.to_string()];
-                let piece = run(host, PIECE, args, commands).await?;
-                bytes.extend_from_slice(&piece);
-                if piece.len() < CHUNK || bytes.len() > LIMIT {
-                    break;
-                }
-            }
-            files.push(file(path.to_owned(), bytes)?);
+            files.push(Raw { path: path.to_owned(), bytes: bounded(whole(host, path, commands).await?)? });
         }
     }
     Ok(files)
+}
+
+async fn whole(host: &str, path: &str, commands: &dyn Commands) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    loop {
+        let args = vec![path.to_owned(), (bytes.len() / CHUNK).to_string(), CHUNK.to_string()];
+        let piece = run(host, PIECE, args, commands).await?;
+        bytes.extend_from_slice(&piece);
+        if piece.len() < CHUNK || bytes.len() > LIMIT {
+            return Ok(bytes);
+        }
+    }
+}
+
+/// Runs a command on this machine.
+pub(super) async fn run_here(command: &Command) -> Result<Output, String> {
+    let mut sh = tokio::process::Command::new("/bin/sh");
+    sh.arg("-c").arg(&command.script).arg("sh").args(&command.args).stdin(Stdio::null()).kill_on_drop(true);
+    let ended = tokio::time::timeout(command.limit(), sh.output()).await;
+    let output = ended.map_err(|_| "it took too long".to_owned())?.map_err(|e| crate::traffic::dial::reason(&e))?;
+    let status = output.status.code().unwrap_or(-1);
+    Ok(Output { status, stdout: output.stdout, stderr: output.stderr, truncated: false })
 }
 
 async fn run(host: &str, script: &str, args: Vec<String>, commands: &dyn Commands) -> Result<Vec<u8>, String> {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::super::{Context, Director, DirectorKind, Intent};
-use super::{Haproxy, Settings, advice};
+use super::{Haproxy, Settings, advice, keep};
 use crate::fields::template::Unfit;
 use crate::model::finding::Finding;
-use crate::model::{Capabilities, Weights};
+use crate::model::{Capabilities, Change, Kept, Member, Pool, PoolFacts, Weights};
 use crate::outside::Error;
 
 /// Largest weight of a server.
@@ -44,6 +44,30 @@ impl DirectorKind for Settings {
 
     fn advice(&self, intent: &Intent<'_>) -> Vec<Finding> {
         advice::of(intent)
+    }
+
+    fn kept(&self, facts: &PoolFacts, wanted: &[Change]) -> Kept {
+        let address = |member: &str| facts.members.get(member)?.address.map(|ip| ip.to_string());
+        keep::kept(&facts.stored, wanted, address)
+    }
+
+    fn restarted(&self, facts: &PoolFacts, now: &Pool) -> Kept {
+        // An agent sets its weight again, and an address that is not looked up yet is no maintenance.
+        let by_itself = |m: &Member| facts.members.get(&m.name).is_some_and(|f| f.agent || f.looked_up.is_some());
+        match facts.stored.is_empty() {
+            true => Kept::default(),
+            false => keep::kept(&facts.stored, &keep::as_it_runs(&now.members, by_itself), |_| None),
+        }
+    }
+
+    fn cannot_write(&self) -> Option<Unfit> {
+        let unfit = || {
+            Unfit::new(
+                "has no `config`: nobody knows where its haproxy.cfg is",
+                "add `config: /etc/haproxy/haproxy.cfg` to it",
+            )
+        };
+        self.config.is_empty().then(unfit)
     }
 
     fn connect(&self, name: &str, context: &Context) -> Result<Arc<dyn Director>, Error> {

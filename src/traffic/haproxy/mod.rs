@@ -7,10 +7,12 @@ pub mod config;
 mod facts;
 mod files;
 mod instance;
+mod keep;
 mod kind;
 mod merge;
 mod parse;
 mod refusal;
+mod rewrite;
 mod settings;
 mod wire;
 
@@ -19,10 +21,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::config::Config;
+use self::files::Machine;
 use self::instance::{Instance, Reading};
 use self::kind::{CAPABILITIES, MAX_WEIGHT};
 use super::{Commands, Context, Director, misnamed};
-use crate::model::{Capabilities, Change, Pool, PoolFacts};
+use crate::model::{Capabilities, Change, Kept, Pool, PoolFacts, Rewrite, Stored};
 use crate::outside::{Certainty, Error, Kind};
 
 pub use self::settings::{ConfigPath, Endpoint, Settings};
@@ -89,6 +93,19 @@ impl Haproxy {
         Ok(())
     }
 
+    /// What a start of HAProxy would make of a backend on one machine.
+    async fn stored_on(&self, machine: &Machine, config: Result<&Config, &String>, pool: &str) -> Stored {
+        let path = config.ok().and_then(|config| keep::state_path(config, pool));
+        let saved = match path {
+            None => None,
+            Some(path) => {
+                let text = files::one(machine.host.as_deref(), &path, self.commands.as_ref()).await;
+                Some(keep::Saved { text: text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()), path })
+            }
+        };
+        keep::stored(&machine.at, config, pool, saved.as_ref())
+    }
+
     async fn write(&self, pool: &str, changes: &[Change], readings: &mut [Reading]) -> Result<(), Error> {
         let mut written = Vec::new();
         for (instance, reading) in self.instances.iter().zip(readings.iter_mut()) {
@@ -121,8 +138,14 @@ impl Director for Haproxy {
         for instance in &self.instances {
             running.extend(instance.facts(pool).await?);
         }
-        let written = files::read(&self.settings, self.commands.as_ref()).await;
-        Ok(facts::pool(pool, running, &written))
+        let mut stored = Vec::new();
+        let mut written = Vec::new();
+        for machine in files::read(&self.settings, self.commands.as_ref()).await {
+            let config = machine.config();
+            stored.push(self.stored_on(&machine, config.as_ref(), pool).await);
+            written.push((machine.at, config));
+        }
+        Ok(PoolFacts { stored, ..facts::pool(pool, running, &written) })
     }
 
     async fn apply(&self, pool: &str, changes: &[Change]) -> Result<Pool, Error> {
@@ -160,6 +183,22 @@ impl Director for Haproxy {
             clues.extend(instance.clues(pool, members, since).await);
         }
         clues
+    }
+
+    async fn kept(&self, pool: &str, wanted: &[Change]) -> Result<Kept, Error> {
+        let mut stored = Vec::new();
+        for machine in files::read(&self.settings, self.commands.as_ref()).await {
+            stored.push(self.stored_on(&machine, machine.config().as_ref(), pool).await);
+        }
+        Ok(keep::kept(&stored, wanted, |_| None))
+    }
+
+    async fn rewrites(&self, pool: &str, wanted: &[Change]) -> Result<Vec<Rewrite>, Error> {
+        self.needed(pool, wanted).await
+    }
+
+    async fn rewrite(&self, rewrites: &[Rewrite], back: bool) -> Result<String, Error> {
+        self.make(rewrites, back).await
     }
 
     async fn writable(&self, pool: &str) -> Result<(), Error> {

@@ -19,6 +19,8 @@ pub struct Common {
     pub allbackups: bool,
     /// `load-server-state-from-file`: `global`, `local` or `none`.
     pub state: Option<String>,
+    /// `server-state-file-name`; `None` is the backend's own name.
+    pub state_name: Option<String>,
     /// What was not understood and may say anything.
     pub unread: Vec<Unread>,
     /// `default-server`, so far.
@@ -102,6 +104,7 @@ impl Common {
             }
             (Some("option"), Some(word)) if word == "allbackups" => self.allbackups = !no,
             (Some("load-server-state-from-file"), Some(word)) => self.state = Some(word),
+            (Some("server-state-file-name"), name) => self.state_name = name.filter(|name| name != "use-backend-name"),
             (Some("default-server"), _) => self.server.read(rest),
             _ => {}
         }

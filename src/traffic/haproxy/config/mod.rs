@@ -80,12 +80,31 @@ pub struct Config {
     pub unread: Vec<Unread>,
     /// `server-state-file` of `global`: where weights and modes may come from after a reload.
     pub state_file: Option<String>,
+    /// `server-state-base` of `global`: where such files are that are named without a directory.
+    pub state_base: Option<String>,
 }
 
 impl Config {
     /// The backend of a name.
     pub fn backend(&self, name: &str) -> Option<&Backend> {
         self.backends.iter().find(|b| b.name == name)
+    }
+
+    /// The file that weights and modes of a backend come from when HAProxy starts, where there is one.
+    pub fn state_path(&self, backend: &Backend) -> Option<String> {
+        let own = || match backend.common.state_name.as_deref() {
+            None => Some(backend.name.clone()),
+            Some(name) => Some(name.to_owned()),
+        };
+        let name = match backend.common.state.as_deref()? {
+            "global" => self.state_file.clone(),
+            "local" => own(),
+            _ => None,
+        }?;
+        match &self.state_base {
+            Some(base) if !name.starts_with('/') => Some(format!("{}/{name}", base.trim_end_matches('/'))),
+            _ => Some(name),
+        }
     }
 }
 
@@ -192,13 +211,11 @@ impl Parser {
     fn inside(&mut self, line: &str, words: &[Word], at: ConfigLine) {
         match self.section {
             Section::Other => {}
-            Section::Global => {
-                if let [key, path, ..] = words
-                    && key.is("server-state-file")
-                {
-                    self.config.state_file.clone_from(&path.text);
-                }
-            }
+            Section::Global => match words {
+                [key, path, ..] if key.is("server-state-file") => self.config.state_file.clone_from(&path.text),
+                [key, path, ..] if key.is("server-state-base") => self.config.state_base.clone_from(&path.text),
+                _ => {}
+            },
             Section::Defaults => self.defaults.line(words, &at),
             Section::Backend => {
                 if let Some(backend) = self.config.backends.last_mut() {

@@ -85,6 +85,8 @@ pub struct Server {
     pub from_template: bool,
     /// What it is set to.
     pub options: Options,
+    /// Whether it would begin in maintenance if its line said nothing of that.
+    pub disabled_by_default: bool,
 }
 
 /// What a `server` or `default-server` line sets.
@@ -162,8 +164,27 @@ impl Server {
             words: words.to_vec(),
             from_template: false,
             options,
+            disabled_by_default: defaults.disabled,
         }
     }
+}
+
+impl Server {
+    /// Its keywords of this name and their arguments, which may be words of the same name.
+    pub fn keywords<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Word, Option<&'a Word>)> {
+        let mut words = self.words.iter().skip(3);
+        let all = std::iter::from_fn(move || {
+            let word = words.next()?;
+            let argument = if word.text.as_deref().is_some_and(takes_argument) { words.next() } else { None };
+            Some((word, argument))
+        });
+        all.filter(move |(word, _)| word.is(name))
+    }
+}
+
+/// Whether a keyword is followed by a word that belongs to it.
+fn takes_argument(keyword: &str) -> bool {
+    WITH_ARGUMENT.contains(&keyword) || ["weight", "maxconn", "cookie", "track", "slowstart"].contains(&keyword)
 }
 
 impl Options {
@@ -192,7 +213,7 @@ impl Options {
                     self.slowstart = text.as_deref().and_then(time).filter(|d| !d.is_zero());
                     self.unread |= text.is_some_and(|t| time(&t).is_none());
                 }
-                _ if WITH_ARGUMENT.contains(&keyword) => drop(words.next()),
+                _ if takes_argument(keyword) => drop(words.next()),
                 // Flags, and the rest of `source … usesrc …`, set nothing here.
                 _ => {}
             }
