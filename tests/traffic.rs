@@ -25,5 +25,9 @@ mod lab_works;
 mod meddling;
 #[path = "traffic/pools.rs"]
 mod pools;
+#[path = "cli/run.rs"]
+mod run;
+#[path = "traffic/show.rs"]
+mod show;
 #[path = "traffic/support.rs"]
 mod support;

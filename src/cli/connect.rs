@@ -17,7 +17,7 @@ use crate::lock::Guard;
 use crate::model::Host;
 use crate::outside::Error;
 use crate::secret::Secrets;
-use crate::spec::Spec;
+use crate::spec::{Inventory, Spec};
 use crate::ssh::{self, Pool};
 use crate::text::escape;
 use crate::traffic::{Context, Director, OnHosts, OverSsh};
@@ -74,16 +74,28 @@ pub fn agents(environment: &Environment) -> anyhow::Result<Agents> {
     }
 }
 
-/// Connects nothing yet: sessions are made when they are first used.
-pub fn connect(spec: &Spec, environment: &Environment) -> anyhow::Result<Connections> {
-    let secrets: Arc<dyn Secrets> = Arc::new(ProcessSecrets);
-    let hosts = spec.inventory.hosts.clone();
-    let pool = Pool::with_secrets(ssh(environment), hosts.clone(), ssh::Options::default(), Arc::clone(&secrets));
+/// Hosts by SSH, and what directors need of the world.
+fn reach(inventory: &Inventory, environment: &Environment, secrets: &Arc<dyn Secrets>) -> (Pool, Context) {
+    let hosts = inventory.hosts.clone();
+    let pool = Pool::with_secrets(ssh(environment), hosts.clone(), ssh::Options::default(), Arc::clone(secrets));
     let context = Context {
-        secrets: Arc::clone(&secrets),
+        secrets: Arc::clone(secrets),
         dial: Arc::new(OverSsh::new(pool.clone(), hosts.clone())),
         commands: Arc::new(OnHosts::new(Arc::new(pool.clone()), hosts)),
     };
+    (pool, context)
+}
+
+/// What directors of an inventory need of the world.
+pub fn surroundings(inventory: &Inventory, environment: &Environment) -> Context {
+    let secrets: Arc<dyn Secrets> = Arc::new(ProcessSecrets);
+    reach(inventory, environment, &secrets).1
+}
+
+/// Connects nothing yet: sessions are made when they are first used.
+pub fn connect(spec: &Spec, environment: &Environment) -> anyhow::Result<Connections> {
+    let secrets: Arc<dyn Secrets> = Arc::new(ProcessSecrets);
+    let (pool, context) = reach(&spec.inventory, environment, &secrets);
     let directors = spec.inventory.directors.iter();
     let directors = directors.map(|(name, config)| (name.clone(), config.kind().connect(name, &context))).collect();
     let copier: Arc<dyn Copier> = Arc::new(controller::Engine::new(Arc::new(pool.clone()), agents(environment)?));

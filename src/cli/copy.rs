@@ -135,7 +135,8 @@ fn rate(text: &str) -> Result<u64, String> {
     units::rate(text).map_err(|bad| told(bad.why, bad.hint))
 }
 
-fn units_duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration with its unit.
+pub(super) fn units_duration(text: &str) -> Result<Duration, String> {
     units::duration(text).map_err(|bad| told(bad.why, bad.hint))
 }
 

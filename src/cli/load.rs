@@ -7,7 +7,7 @@ use crate::config::{self, LoadOptions, Sources};
 use crate::event::Started;
 use crate::inventory::Document;
 use crate::journal::{BlobError, blob};
-use crate::spec::Spec;
+use crate::spec::{Inventory, Spec};
 use crate::yaml::diagnostic::Diagnostics;
 
 /// The files that most commands take.
@@ -47,12 +47,18 @@ pub fn load_offline(plan: &Path, inventory: Option<&Path>, environment: &Environ
     tell(config::load(plan, inventory, &LoadOptions { home: environment.home.clone() }))
 }
 
-fn tell(loaded: Result<(Spec, Diagnostics), Diagnostics>) -> anyhow::Result<Spec> {
-    let (spec, warnings) = loaded.map_err(BadFiles)?;
+/// Inventories without a plan; sources that are no files are asked.
+pub async fn load_inventory(named: &[PathBuf], environment: &Environment) -> anyhow::Result<Inventory> {
+    let options = LoadOptions { home: environment.home.clone() };
+    tell(config::load_inventory_from(named, &options, &ProcessSecrets).await)
+}
+
+fn tell<T>(loaded: Result<(T, Diagnostics), Diagnostics>) -> anyhow::Result<T> {
+    let (read, warnings) = loaded.map_err(BadFiles)?;
     if !warnings.is_empty() {
         eprintln!("{warnings}");
     }
-    Ok(spec)
+    Ok(read)
 }
 
 /// What live sources said when a run began.

@@ -11,6 +11,7 @@ mod confirm;
 mod connect;
 mod control;
 mod copy;
+mod director;
 mod environment;
 mod exit;
 mod explain;
@@ -99,6 +100,8 @@ enum Command {
     Resolve(resolve::Args),
     /// Copy a directory tree between hosts, or to or from this machine, without a plan
     Copy(copy::Args),
+    /// Show what a traffic director has now; needs no plan
+    Director(director::Args),
     /// Check that a run's records are what they were, and hand them out
     Audit(audit::Args),
     /// Show who works on what, and take locks away from controllers that hang
@@ -145,6 +148,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
         Command::Rollback(args) => block_on(rollback::run(&args, environment)),
         Command::Rehearse(args) => rehearse::run(&args, environment),
         Command::Copy(args) => block_on(copy::run(&args, environment)),
+        Command::Director(args) => block_on(director::run(&args, environment)),
         Command::Plan(args) => block_on(plan::run(&args, environment)),
         Command::Apply(args) => block_on(apply::run(&args, environment)),
     }

@@ -74,6 +74,19 @@ pub fn load_inventory(
     loader.finish(out).map(|((inventory, inputs), warnings)| (inventory, inputs, warnings))
 }
 
+/// The same, asking sources of inventories that are no files.
+pub async fn load_inventory_from(
+    named: &[PathBuf],
+    options: &LoadOptions,
+    secrets: &dyn Secrets,
+) -> Result<(Inventory, Diagnostics), Diagnostics> {
+    let sources = Sources { secrets, pinned: &|_| Vec::new() };
+    let loader = Loader { sink: Sink::default(), options, sources: &sources };
+    let named = named.iter().map(|address| (address.clone(), None)).collect();
+    let (inventories, _) = loader.inventories(named, &[], 0).await;
+    loader.finish(inventories.map(|read| read.inventory))
+}
+
 /// Files need none.
 struct NoSecrets;
 

@@ -12,4 +12,4 @@ mod pairing;
 mod read;
 mod validate;
 
-pub use load::{LoadOptions, Sources, load, load_from, load_inventory};
+pub use load::{LoadOptions, Sources, load, load_from, load_inventory, load_inventory_from};

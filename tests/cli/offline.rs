@@ -51,9 +51,9 @@ fn help_shows_the_exit_codes_and_teaches_by_example() {
     let help = migrate(&["--help"]);
     assert_eq!(help.code, 0);
     assert!(help.out.contains("Exit codes:"), "{}", help.out);
-    for command in ["plan", "apply", "copy"] {
-        let help = migrate(&[command, "--help"]);
-        assert!(help.out.contains("Examples:"), "{command}: {}", help.out);
+    for command in [&["plan"][..], &["apply"], &["copy"], &["director", "show"]] {
+        let help = migrate(&[command, &["--help"]].concat());
+        assert!(help.out.contains("Examples:"), "{command:?}: {}", help.out);
     }
 }
 
