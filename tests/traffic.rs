@@ -11,6 +11,8 @@
 
 mod lab;
 
+#[path = "traffic/command.rs"]
+mod command;
 #[path = "traffic/conformance.rs"]
 mod conformance;
 #[path = "traffic/dns.rs"]
@@ -23,9 +25,12 @@ mod haproxy;
 mod lab_works;
 #[path = "traffic/meddling.rs"]
 mod meddling;
+#[path = "traffic/moves.rs"]
+mod moves;
 #[path = "traffic/pools.rs"]
 mod pools;
 #[path = "cli/run.rs"]
+#[allow(dead_code, reason = "the tests of the command line use the rest")]
 mod run;
 #[path = "traffic/show.rs"]
 mod show;

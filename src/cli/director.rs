@@ -1,5 +1,6 @@
-//! `migrate director`: what a traffic director has now, without a plan.
+//! `migrate director`: what a traffic director has now, without a plan, and whether it keeps what directors promise.
 
+mod check;
 mod show;
 
 use std::path::PathBuf;
@@ -22,11 +23,14 @@ pub struct Args {
 enum Command {
     /// Show the members of a pool: weights, modes, connections, shares; reads only
     Show(show::Args),
+    /// Try a director out in a pool that may be played with, and put back what was there
+    Check(check::Args),
 }
 
 pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     match &args.command {
         Command::Show(args) => show::run(args, environment).await,
+        Command::Check(args) => check::run(args, environment).await,
     }
 }
 

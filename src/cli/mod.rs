@@ -100,7 +100,7 @@ enum Command {
     Resolve(resolve::Args),
     /// Copy a directory tree between hosts, or to or from this machine, without a plan
     Copy(copy::Args),
-    /// Show what a traffic director has now; needs no plan
+    /// Show what a traffic director has now, and try one out; needs no plan
     Director(director::Args),
     /// Check that a run's records are what they were, and hand them out
     Audit(audit::Args),

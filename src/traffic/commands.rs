@@ -12,11 +12,16 @@ use crate::model::Host;
 use crate::outside::{Error, Kind};
 use crate::ssh::Remote;
 
-/// Runs commands on hosts by their inventory name.
+/// Runs commands on hosts by their inventory name, and on this machine.
 #[async_trait]
 pub trait Commands: Send + Sync {
     /// Runs a command to its end.
     async fn run(&self, host: &str, command: &Command) -> Result<Output, Error>;
+
+    /// Runs a command to its end on this machine.
+    async fn here(&self, command: &Command) -> Result<Output, Error> {
+        super::here::run(command).await
+    }
 }
 
 /// Commands on the hosts of an inventory.

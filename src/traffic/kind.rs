@@ -12,7 +12,7 @@ use crate::model::{Capabilities, Change, Kept, Member, Pool, PoolFacts, Strategy
 use crate::outside::{Error, Kind};
 
 /// The settings of a director of one kind, and what follows from them alone.
-pub trait DirectorKind {
+pub trait DirectorKind: Send + Sync {
     /// What people call this kind: `HAProxy`.
     fn title(&self) -> &'static str;
 

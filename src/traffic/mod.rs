@@ -4,12 +4,15 @@
 //! ([`Director`]). A new director is one folder beside these and one line in [`DirectorConfig`]. A director must never report
 //! a write as done that it has not read back from every place that answers.
 
+pub mod command;
 pub mod commands;
 pub mod dial;
 pub mod dns;
 pub mod haproxy;
+mod here;
 mod kind;
 mod over_ssh;
+pub mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +34,7 @@ kinds! {
     pub enum DirectorConfig: DirectorKind {
         Haproxy(haproxy::Settings),
         Dns(dns::Settings),
+        Command(command::Settings),
         #[cfg(test)]
         WeightsFile(sample::Settings),
     }

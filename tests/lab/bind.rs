@@ -54,7 +54,8 @@ impl Zone {
         Self { name: name.to_owned(), records, policy: None, notify: true }
     }
 
-    fn file(&self) -> String {
+    /// What a zone file says of it.
+    pub fn file(&self) -> String {
         let mut out = format!(
             "$ORIGIN {}.\n$TTL 5\n@ IN SOA ns1 hostmaster 1 3600 3600 86400 5\n@ IN NS ns1\nns1 IN A 127.0.0.1\n",
             self.name

@@ -5,12 +5,14 @@
 pub mod accounts;
 pub mod agent;
 pub mod bind;
+pub mod bird;
 pub mod command;
 pub mod content;
 pub mod far;
 pub mod fleet;
 pub mod haproxy;
 pub mod load;
+pub mod names;
 pub mod packages;
 pub mod place;
 pub mod postgres;

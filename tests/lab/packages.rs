@@ -10,16 +10,25 @@ static INSTALL: Mutex<()> = Mutex::new(());
 
 /// The path of `program`, which comes with Debian's `package`.
 pub fn program(program: &str, package: &str) -> PathBuf {
+    installed(program, package, || find_program(program))
+}
+
+/// A file that is no program, which comes with Debian's `package`.
+pub fn file(path: &str, package: &str) -> PathBuf {
+    installed(path, package, || Some(PathBuf::from(path)).filter(|path| path.is_file()))
+}
+
+fn installed(what: &str, package: &str, find: impl Fn() -> Option<PathBuf>) -> PathBuf {
     let _one_at_a_time = INSTALL.lock().unwrap_or_else(|e| e.into_inner());
-    if let Some(path) = find_program(program) {
+    if let Some(path) = find() {
         return path;
     }
     assert!(
         rustix::process::geteuid().is_root(),
-        "the lab needs `{program}`; install it with:\n    sudo apt-get install --no-install-recommends haproxy bind9 bind9-dnsutils openssh-server openssh-client rsync acl attr postgresql strace sudo opendoas openssl binutils busybox-static debootstrap"
+        "the lab needs `{what}`; install it with:\n    sudo apt-get install --no-install-recommends haproxy bird2 knot pdns-server pdns-backend-sqlite3 sqlite3 bind9 bind9-dnsutils openssh-server openssh-client rsync acl attr postgresql strace sudo opendoas openssl binutils busybox-static debootstrap"
     );
     install(package);
-    find_program(program).unwrap_or_else(|| panic!("package {package} is installed but has no `{program}`"))
+    find().unwrap_or_else(|| panic!("package {package} is installed but has no `{what}`"))
 }
 
 /// Several test binaries may need the same package at once: apt waits for its own lock.

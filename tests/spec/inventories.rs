@@ -96,5 +96,7 @@ directors:
   zone: { dns: { zone: \"a b\", primary: ns1.example.com, key: { name: k, algorithm: md5, secret: hunter2-very-secret } } }
   tsig: { dns: { zone: a.example, primary: 10.0.0.1, resolvers: [10.0.0.1:x], key: { secret: { env: \"A-B\", file: x }, colour: red } } }
   exec: { dns: { zone: a.example, primary: 10.0.0.1, key: { name: k, secret: { exec: pass show x } } } }
+  ours: { command: { run: [], can: { weights: 0 } } }
+  there: { command: { run: /x, can: { weights: presence, drain: true }, secrets: { A-B: hunter2-very-secret }, within: 1h } }
 "
 );

@@ -11,6 +11,7 @@ use migrate::traffic::{Director, DirectorConfig, DirectorKind};
 
 use crate::conformance::Subject;
 use crate::lab::bind::{Bind, Key, Zone};
+use crate::lab::names::NameServer;
 use crate::meddling::{Update, name_server};
 use crate::support::{Fixed, change, context, eventually, shown};
 
@@ -99,6 +100,7 @@ fn subject(lab: Lab) -> Subject {
         new: NEW.to_owned(),
         nobody: "web-1".to_owned(),
         client: None,
+        names_clients: false,
         _servers: Box::new(lab),
     }
 }
@@ -110,6 +112,42 @@ pub fn with_a_secondary() -> Subject {
 pub fn with_an_update_policy() -> Subject {
     let policy = "grant KEY name www.lab.test A AAAA;".to_owned();
     subject(Lab::start(&Zone { policy: Some(policy), ..zone() }, 0))
+}
+
+/// Another maker's server, alone.
+fn over(start: fn(&Zone, &Key) -> NameServer) -> Subject {
+    let key = Key::generate("mover", "hmac-sha256");
+    let server = start(&zone(), &key);
+    let secret = SecretRef::Env("KEY".to_owned());
+    let settings = Settings {
+        zone: "lab.test".to_owned(),
+        primary: server.addr,
+        secondaries: Vec::new(),
+        resolvers: Vec::new(),
+        key: Some(TsigKey { name: key.name.clone(), algorithm: key.algorithm.clone(), secret }),
+    };
+    let director = || settings.connect("dns", &context(&[("KEY", &key.secret)])).unwrap();
+    Subject {
+        director: director(),
+        twin: director(),
+        pool: "www".to_owned(),
+        old: OLD.to_owned(),
+        other: OTHER.to_owned(),
+        new: NEW.to_owned(),
+        nobody: "web-1".to_owned(),
+        client: None,
+        names_clients: false,
+        config: DirectorConfig::Dns(settings),
+        _servers: Box::new(server),
+    }
+}
+
+pub fn over_knot() -> Subject {
+    over(NameServer::knot)
+}
+
+pub fn over_powerdns() -> Subject {
+    over(NameServer::powerdns)
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ fn subject(servers: Vec<Haproxy>, endpoints: Vec<Endpoint>) -> Subject {
         new: "new".to_owned(),
         nobody: "nobody".to_owned(),
         client: Some(servers[0].frontend("web")),
+        names_clients: true,
         _servers: Box::new(servers),
     }
 }
