@@ -27,6 +27,8 @@ mod lab_works;
 mod meddling;
 #[path = "traffic/moves.rs"]
 mod moves;
+#[path = "traffic/nginx.rs"]
+mod nginx;
 #[path = "traffic/pools.rs"]
 mod pools;
 #[path = "cli/run.rs"]

@@ -11,6 +11,7 @@ pub mod dns;
 pub mod haproxy;
 mod here;
 mod kind;
+pub mod nginx;
 mod over_ssh;
 pub mod trial;
 
@@ -35,6 +36,7 @@ kinds! {
         Haproxy(haproxy::Settings),
         Dns(dns::Settings),
         Command(command::Settings),
+        Nginx(nginx::Settings),
         #[cfg(test)]
         WeightsFile(sample::Settings),
     }

@@ -98,5 +98,6 @@ directors:
   exec: { dns: { zone: a.example, primary: 10.0.0.1, key: { name: k, secret: { exec: pass show x } } } }
   ours: { command: { run: [], can: { weights: 0 } } }
   there: { command: { run: /x, can: { weights: presence, drain: true }, secrets: { A-B: hunter2-very-secret }, within: 1h } }
+  proxy: { nginx: { file: web.conf, marker: /run/, on: [], command: [] } }
 "
 );

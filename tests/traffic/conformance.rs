@@ -157,6 +157,10 @@ subjects! {
         a_file_that_another_program_reads: crate::command::over_a_file(),
         routes_of_bird_over_ssh: crate::command::over_bird(),
     }
+    nginx {
+        here: crate::nginx::here(),
+        ssh: crate::nginx::over_ssh(),
+    }
 }
 
 #[test]
