@@ -89,6 +89,7 @@ fn cutover(pairs: usize) -> Graph {
                 done_when: None,
                 undo: Some(format!("systemctl stop uploads@{n:05}")),
                 secrets: Default::default(),
+                env: Default::default(),
             };
             let check = HealthCheck {
                 probe: Probe::Tcp(Tcp(Template(format!("fra-{n:05}.example.net:8080")))),

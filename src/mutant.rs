@@ -17,6 +17,10 @@ pub(crate) enum Mutant {
     UndoOnlyDone,
     /// Reads pools and sees nothing that others have changed.
     BlindToDrift,
+    /// Takes a replica that says it lacks little for one that has everything.
+    LagIsProof,
+    /// Opens the source of a replica again while nobody knows whether its target takes writes.
+    UnfenceOnUnknown,
 }
 
 /// Whether this mistake is to be made.

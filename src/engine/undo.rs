@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::execute::{self, Context, Effect, History, traffic, wait};
 use crate::event::{Before, Direction, RunState, StepResult, StepState};
 use crate::model::Pool;
-use crate::model::{OnDeadline, OnFailure};
+use crate::model::{HookPoint, OnDeadline, OnFailure};
 use crate::mutant::{self, Mutant};
 use crate::step::{ConfirmStep, EmptyStep, Purpose, Step, StepKind, TrafficStep, Undo};
 
@@ -35,6 +35,7 @@ pub(super) async fn undo(context: &Context, step: &Step, history: &History) -> E
         }
         (Undo::SetAside(set_aside), _) => execute::undo_set_aside(context, step, set_aside, history).await,
         (Undo::Command(hook), _) => execute::undo_hook(context, step, hook, history).await,
+        (Undo::Replica(replica), _) => execute::undo_replica(context, step, replica, history).await,
         (Undo::Nothing | Undo::Members(_) | Undo::Ttl { .. } | Undo::Files { .. }, _) => {
             ended("there is nothing to put back")
         }
@@ -72,26 +73,54 @@ pub(super) fn on_failure(state: &RunState, failed: &Step) -> Vec<String> {
     if let StepKind::Empty(EmptyStep { on_deadline: OnDeadline::Restore, drained_by, .. }) = &failed.kind {
         return state.graph.steps.position(drained_by).map(|at| back_to(state, at)).unwrap_or_default();
     }
+    if let StepKind::Replica(replica) = &failed.kind
+        && replica.gives_up()
+    {
+        return back_into_service(state, failed);
+    }
     if failed.on_failure != OnFailure::StepBack {
         return Vec::new();
     }
     last_shift(state, failed).map(|shift| back_to(state, shift)).unwrap_or_default()
 }
 
+/// What is put back so that a frozen pair is in service again on its source; nothing where something of that cannot be put back.
+fn back_into_service(state: &RunState, failed: &Step) -> Vec<String> {
+    let steps = &state.graph.steps;
+    let leaves = |s: &Step| {
+        let freeze = matches!(&s.kind, StepKind::Hook(hook) if hook.at == HookPoint::Freeze);
+        freeze || s.urgent || s.kind.purpose() == Some(Purpose::Drain)
+    };
+    let earlier = earlier_of_pair(state, failed).into_iter();
+    let Some(first) = earlier.chain(steps.position(&failed.id)).find(|at| steps.get(*at).is_some_and(|s| leaves(s)))
+    else {
+        return Vec::new();
+    };
+    let begun: Vec<&Step> = begun(state, steps.dependents(first)).collect();
+    let is_for_good = begun.iter().any(|step| step.no_return.is_some());
+    if is_for_good { Vec::new() } else { begun.into_iter().map(|step| step.id.clone()).collect() }
+}
+
+/// Positions of the steps of the same pairs that a step waits for, directly or not, in order.
+fn earlier_of_pair(state: &RunState, step: &Step) -> BTreeSet<usize> {
+    let steps = &state.graph.steps;
+    let same = |at: &usize| steps.get(*at).is_some_and(|s| s.service == step.service && s.pair == step.pair);
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<usize> = steps.position(&step.id).into_iter().collect();
+    while let Some(at) = open.pop() {
+        open.extend(steps.waits_for(at).filter(same).filter(|earlier| reached.insert(*earlier)));
+    }
+    reached
+}
+
 /// The shift that came right before a step, for the same pairs.
 fn last_shift(state: &RunState, failed: &Step) -> Option<usize> {
     let steps = &state.graph.steps;
-    let same = |at: &usize| steps.get(*at).is_some_and(|s| s.service == failed.service && s.pair == failed.pair);
     let shifted = |at: &usize| {
         let is_shift = |s: &Step| s.kind.purpose().and_then(Purpose::share).is_some() && s.no_return.is_none();
         steps.get(*at).is_some_and(|s| is_shift(s)) && state.at(*at).is_some_and(|r| r.state == StepState::Done)
     };
-    let mut reached = BTreeSet::new();
-    let mut open = vec![steps.position(&failed.id)?];
-    while let Some(at) = open.pop() {
-        open.extend(steps.waits_for(at).filter(same).filter(|earlier| reached.insert(*earlier)));
-    }
-    reached.into_iter().rev().find(shifted)
+    earlier_of_pair(state, failed).into_iter().rev().find(shifted)
 }
 
 /// What is put back before a pair whose source has got traffic back can be copied again: all that came after the proof of its copy, while

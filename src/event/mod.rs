@@ -300,6 +300,8 @@ pub enum Before {
     Ttl(Duration),
     /// What is about to change in files that a director reads when it starts: no more of them than these words.
     Files(Vec<Rewrite>),
+    /// How far the source of a replica was when it took no writes any more: a word of its own kind.
+    Position(String),
 }
 
 /// What a watcher sees.

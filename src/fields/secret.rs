@@ -1,6 +1,9 @@
 //! References to secrets. A literal is refused, and never shown.
 
+use std::collections::BTreeMap;
+
 use crate::secret::SecretRef;
+use crate::text::name;
 use crate::yaml::reader::Value;
 
 const EXAMPLE: &str = "{file: ./tsig.secret}";
@@ -22,9 +25,26 @@ pub fn read(value: Value<'_>) -> Option<SecretRef> {
     }
 }
 
+/// Reads references to secrets by the environment variables that get them.
+pub fn by_variable(value: Value<'_>) -> BTreeMap<String, SecretRef> {
+    let mut out = BTreeMap::new();
+    for (key, value) in value.entries("references to secrets by variable", "secrets: {TOKEN: {env: TOKEN}}") {
+        if let Err(why) = name::check_variable(key.name()) {
+            let shown = crate::text::escape(key.name().as_bytes(), 60);
+            key.error(
+                format!("`{shown}` cannot be an environment variable: {why}"),
+                "for example `DB_PASSWORD: {env: DB_PASSWORD}`",
+            );
+        } else if let Some(secret) = read(value) {
+            out.insert(key.name().to_owned(), secret);
+        }
+    }
+    out
+}
+
 fn env(value: Value<'_>) -> Option<SecretRef> {
     let name = value.line("the name of an environment variable", "env: TSIG_SECRET")?;
-    match crate::text::name::check_variable(&name.value) {
+    match name::check_variable(&name.value) {
         Ok(()) => Some(SecretRef::Env(name.value)),
         Err(why) => {
             value.error(

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream;
 
+use super::compile::states;
 use super::observed::{Observed, Seen};
 use crate::check::{Health, Verdict};
 use crate::copy::Copier;
-use crate::host::{AgentFacts, Facts, Hosts, TreeSize};
+use crate::host::{AgentFacts, Command, Facts, Hosts, Output, TreeSize};
 use crate::model::{Host, Pair};
 use crate::model::{Pool, PoolFacts};
 use crate::outside::Error;
-use crate::spec::Spec;
-use crate::state::Ask;
+use crate::spec::{Service, Spec};
+use crate::state::{Ask, Question};
+use crate::step::Answer;
 use crate::traffic::Director;
 
 /// Hosts asked at the same time.
@@ -35,10 +37,15 @@ pub struct LiveSystem<'a> {
 /// Asks everything that the plan touches, at the same time.
 pub async fn observe(spec: &Spec, live: &LiveSystem<'_>) -> Observed {
     let paths = paths_by_host(spec);
-    let (hosts, seen, trees, health) =
-        tokio::join!(hosts(spec, live, &paths), pools(spec, live), trees(spec, live), health(spec, live));
+    let (hosts, seen, trees, health, answers) = tokio::join!(
+        hosts(spec, live, &paths),
+        pools(spec, live),
+        trees(spec, live),
+        health(spec, live),
+        answers(spec, live)
+    );
     let agents = agents(spec, live, &hosts).await;
-    let mut observed = Observed { hosts, agents, trees, health, ..Observed::default() };
+    let mut observed = Observed { hosts, agents, trees, health, answers, ..Observed::default() };
     for (key, seen) in seen {
         let pool = match seen {
             Seen::Live((pool, facts)) => {
@@ -77,8 +84,8 @@ async fn agents(
     hosts: &BTreeMap<String, Seen<Facts>>,
 ) -> BTreeMap<String, Seen<Option<AgentFacts>>> {
     let mut agents = BTreeMap::new();
-    let needed =
-        spec.plan.services.iter().filter(|service| !service.state.is_empty()).flat_map(|service| &service.pairs);
+    let carried = |service: &&Service| service.state.iter().any(|state| state.kind().needs_agent());
+    let needed = spec.plan.services.iter().filter(carried).flat_map(|service| &service.pairs);
     for name in needed.flat_map(|pair| [&pair.source, &pair.target]).collect::<BTreeSet<_>>() {
         let Some((host, facts)) = spec.inventory.hosts.get(name).zip(hosts.get(name).and_then(Seen::live)) else {
             continue;
@@ -183,6 +190,31 @@ async fn trees(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Seen<Tree
         (Observed::tree_key(&host.name, &path), size.map_or_else(unreachable, Seen::Live))
     });
     stream::iter(asked).buffer_unordered(PARALLEL).collect().await
+}
+
+/// What states ask of their hosts.
+async fn answers(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Seen<Answer>> {
+    let host = |name: &str| spec.inventory.hosts.get(name);
+    let pairs = spec.plan.services.iter().flat_map(|s| s.pairs.iter().map(move |pair| (s, pair)));
+    let asks = pairs.flat_map(|(service, pair)| match (host(&pair.source), host(&pair.target)) {
+        (Some(source), Some(target)) => states(&spec.plan.name, service, source, target)
+            .map(|states| states.iter().flat_map(|state| state.state.questions()).collect())
+            .unwrap_or_default(),
+        _ => Vec::new(),
+    });
+    let asked =
+        asks.filter_map(|question| Some((host(&question.host)?, question))).map(|(host, question)| async move {
+            let key = Observed::answer_key(&question.host, &question.about);
+            let Question { script, env, timeout, .. } = question;
+            let command = Command { script, env, timeout: Some(timeout), ..Command::default() };
+            (key, live.hosts.query(host, &command).await.map_or_else(unreachable, |output| Seen::Live(answer(&output))))
+        });
+    stream::iter(asked).buffer_unordered(PARALLEL).collect().await
+}
+
+fn answer(output: &Output) -> Answer {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Answer { status: output.status, stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
 async fn health(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Vec<Verdict>> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::Verdict;
 use crate::host::{AgentFacts, Facts, TreeSize};
 use crate::model::{Pool, PoolFacts};
-use crate::step::Live;
+use crate::step::{Answer, Live};
 
 /// The live system, as far as the plan touches it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct Observed {
     /// By host that needs an agent: whether it can have one, and what one has seen that was started there.
     #[serde(default)]
     pub agents: BTreeMap<String, Seen<Option<AgentFacts>>>,
+    /// Answers to the questions of states, by host and by what they are about.
+    #[serde(default)]
+    pub answers: BTreeMap<String, Seen<Answer>>,
     /// Pools by `director pool`.
     pub pools: BTreeMap<String, Seen<Pool>>,
     /// What decides who gets how much of them, for those that answered.
@@ -63,9 +66,18 @@ impl Observed {
     pub fn tree_key(host: &str, path: &str) -> String {
         format!("{host}:{path}")
     }
+
+    /// The key of an answer.
+    pub fn answer_key(host: &str, about: &str) -> String {
+        format!("{host}: {about}")
+    }
 }
 
 impl Live for Observed {
+    fn answer(&self, host: &str, about: &str) -> Option<&Answer> {
+        self.answers.get(&Self::answer_key(host, about)).and_then(Seen::live)
+    }
+
     fn host(&self, host: &str) -> Option<&Facts> {
         self.hosts.get(host).and_then(Seen::live)
     }

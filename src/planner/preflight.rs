@@ -19,6 +19,7 @@ pub fn check(spec: &Spec, observed: &Observed) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(silent("cannot be reached", &observed.hosts));
     findings.extend(silent("cannot have the copy agent", &observed.agents));
+    findings.extend(unanswered(observed));
     findings.extend(silent("cannot be used", &observed.pools));
     findings.extend(clocks(observed));
     for service in &spec.plan.services {
@@ -35,6 +36,17 @@ fn silent<T>(what: &str, seen: &std::collections::BTreeMap<String, Seen<T>>) -> 
     failed
         .map(|(name, why, hint)| Finding { hint: hint.clone(), ..Finding::refused(name, format!("{what}: {why}")) })
         .collect()
+}
+
+/// Questions of states that hosts which can be reached did not answer.
+fn unanswered(observed: &Observed) -> Vec<Finding> {
+    let reached = |host: &str| observed.hosts.get(host).is_some_and(|seen| seen.live().is_some());
+    let open = observed.answers.iter().filter_map(|(key, seen)| match (key.split_once(": "), seen) {
+        (Some((host, _)), Seen::Failed { why, hint }) if reached(host) => Some((host, why, hint)),
+        _ => None,
+    });
+    let what = |why: &str| format!("does not answer the `check` of its state: {why}");
+    open.map(|(host, why, hint)| Finding { hint: hint.clone(), ..Finding::refused(host, what(why)) }).collect()
 }
 
 fn clocks(observed: &Observed) -> Vec<Finding> {
@@ -81,13 +93,14 @@ fn service_findings(service: &Service) -> Vec<Finding> {
     };
     let has_hook = |at: HookPoint| service.hooks.iter().any(|h| h.at == at);
     let cutover = service.strategy == Strategy::Cutover;
+    let fenced = !service.state.is_empty() && service.state.iter().all(|state| state.kind().fences());
     risk(
         service.traffic.is_some() && service.checks_of(service.pairs.iter().map(|p| &p.target)).is_empty(),
         "has no health check: traffic would be shifted to targets that nobody has looked at",
         "add `health`",
     );
     risk(
-        cutover && !has_hook(HookPoint::Freeze),
+        cutover && !has_hook(HookPoint::Freeze) && !fenced,
         "has no `freeze` hook: only the drain keeps the source from being written to",
         "add a hook that stops the writer",
     );

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::model::{Does, HookModel, Membership, Model, PairModel, Tree};
 use super::pool::{MemberModel, PoolModel};
+use super::replica::{Means, ReplicaModel};
 use crate::model::{HookPoint, OnDeadline, Pair, Strategy};
 use crate::model::{Mode, Weights};
 use crate::planner::rails;
@@ -48,6 +49,10 @@ fn pair_model(spec: &Spec, graph: &Graph, service: &Service, pair: &Pair, pools:
             trees.push(Tree { job: job.to_owned(), torn: true, ..Tree::default() });
         }
     }
+    let replicas = steps().filter_map(|s| match &s.kind {
+        StepKind::Replica(replica) => Some(replica.as_ref()),
+        _ => None,
+    });
     let thaws = |s: &Step| matches!(&s.kind, StepKind::Hook(h) if h.at == HookPoint::Thaw && h.host == pair.target);
     let waits = |s: &Step| matches!(&s.kind, StepKind::Empty(empty) if empty.on_deadline != OnDeadline::Proceed);
     PairModel {
@@ -60,6 +65,7 @@ fn pair_model(spec: &Spec, graph: &Graph, service: &Service, pair: &Pair, pools:
         acked: 1,
         source_has: 1,
         trees,
+        replicas: ReplicaModel::of(replicas),
         ..PairModel::default()
     }
 }
@@ -112,6 +118,10 @@ fn place(
 fn hook_model(step: &Step, pair: Option<usize>, model: &mut Model) -> HookModel {
     let repeatable = !matches!(step.kind.class(), Class::Keyed | Class::Opaque);
     let nothing = HookModel { pair, repeatable, ..HookModel::default() };
+    if let StepKind::Replica(replica) = &step.kind {
+        let does = model.replica_of(replica).zip(Means::of(replica)).map(|((_, n), means)| Does::Replica(n, means));
+        return HookModel { does: does.unwrap_or_default(), ..nothing };
+    }
     let StepKind::Hook(hook) = &step.kind else { return nothing };
     let Some(sides) = pair.and_then(|p| model.pairs.get_mut(p)) else { return nothing };
     let does = match hook.at {

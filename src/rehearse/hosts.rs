@@ -15,14 +15,18 @@ use crate::host::{
 };
 use crate::model::Host;
 use crate::outside::{Error, Kind};
-use crate::step::StepKind;
+use crate::step::{ReplicaAct, StepKind};
 
 #[async_trait]
 impl Hosts for Caller {
-    /// All that a plan asks with a command is whether the step's work is done.
-    async fn query(&self, host: &Host, _: &Command) -> Result<Output, Error> {
+    /// All that a plan asks with a command is how a replica stands, and whether a step's work is done.
+    async fn query(&self, host: &Host, command: &Command) -> Result<Output, Error> {
         self.call(|turn| {
             turn.reach(host)?;
+            if turn.asks_replica(command) {
+                let what = format!("asks {}", command.env.get("MIGRATE_VERB").map_or("", String::as_str));
+                return turn.ask(host, &what, |turn| turn.answer_of_replica(host, command).unwrap_or_else(|| ended(1)));
+            }
             let done = turn.step.and_then(|s| turn.history.model.hooks.get(s)).is_some_and(|h| h.took > 0);
             turn.ask(host, "asks whether it is done", |_| ended(i32::from(!done)))
         })
@@ -170,7 +174,14 @@ impl Turn<'_> {
     /// Whether the effect of the step's command is asked for afterwards.
     fn is_probed(&self) -> bool {
         let kind = self.step.and_then(|s| self.scenario.graph.steps.get(s)).map(|s| &s.kind);
-        matches!(kind, Some(StepKind::Hook(hook)) if hook.done_when.is_some())
+        match kind {
+            Some(StepKind::Hook(hook)) => hook.done_when.is_some(),
+            Some(StepKind::Replica(replica)) => match &replica.act {
+                ReplicaAct::Run(run) => run.done_when.is_some(),
+                _ => true,
+            },
+            _ => false,
+        }
     }
 
     fn start(&mut self, host: &Host, key: Key, fence: u64) -> Result<ReceiptStatus, Error> {

@@ -13,6 +13,7 @@ mod log;
 mod model;
 mod pool;
 mod receipts;
+mod replica;
 mod report;
 mod search;
 mod simulation;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::invariants::Violation;
 use super::pool::{MemberModel, PoolModel};
+use super::replica::{Means, ReplicaModel};
 use crate::model::{Change, Mode};
 
 /// Time users need to leave a member that gets nothing new.
@@ -46,6 +47,7 @@ pub(super) struct PairModel {
     /// The last write that the source has.
     pub source_has: u64,
     pub trees: Vec<Tree>,
+    pub replicas: Vec<ReplicaModel>,
 }
 
 /// Where a pair's members are.
@@ -91,6 +93,8 @@ pub(super) enum Does {
     /// The nth freeze of its pair.
     Freeze(u32),
     Thaw,
+    /// Something for the nth replica of its pair.
+    Replica(usize, Means),
 }
 
 impl PairModel {
@@ -101,6 +105,7 @@ impl PairModel {
     /// Whether the target has all that users were promised.
     fn target_is_whole(&self) -> bool {
         self.trees.iter().all(|t| !t.torn && !t.hole && t.has == self.acked)
+            && self.replicas.iter().all(|r| r.has == self.acked)
     }
 }
 
@@ -119,23 +124,26 @@ impl Model {
     fn reached(&self, pair: &PairModel, now: Duration) -> (bool, bool) {
         match self.members(pair) {
             Some((source, target)) => (source.has_users(now), target.has_users(now)),
-            None => (!pair.is_frozen(), pair.thawed),
+            None => (!pair.is_frozen(), pair.thawed || !pair.thaws && !pair.replicas.is_empty()),
         }
     }
 
     /// Whether the source and the target of a pair would take a write.
     fn writable(&self, pair: &PairModel, now: Duration) -> (bool, bool) {
         let (source, target) = self.reached(pair, now);
+        let (from, to) = pair.replicas_let();
+        let replicated = !pair.replicas.is_empty();
         (
-            if pair.freezes > 0 { !pair.is_frozen() } else { source },
-            if pair.thaws { pair.thawed } else { target && pair.membership.is_some() },
+            from && if pair.freezes > 0 { !pair.is_frozen() } else { source },
+            to && if pair.thaws { pair.thawed } else { target && (pair.membership.is_some() || replicated) },
         )
     }
 
     /// Users write wherever they are sent and may.
     pub fn users_write(&mut self, now: Duration) -> Result<(), Violation> {
         for n in 0..self.pairs.len() {
-            let Some(pair) = self.pairs.get(n).filter(|p| p.cutover && !p.trees.is_empty()) else { continue };
+            let carries = |p: &&PairModel| p.cutover && !(p.trees.is_empty() && p.replicas.is_empty());
+            let Some(pair) = self.pairs.get(n).filter(carries) else { continue };
             let ((at_source, at_target), (source, target)) = (self.reached(pair, now), self.writable(pair, now));
             let set_back = self.is_set_back(pair);
             let Some(pair) = self.pairs.get_mut(n) else { continue };
@@ -158,6 +166,7 @@ impl Model {
                 }
                 pair.acked += 1;
                 pair.trees.iter_mut().for_each(|t| t.has = pair.acked);
+                pair.replicas.iter_mut().for_each(|r| r.has = pair.acked);
             }
         }
         Ok(())
@@ -166,7 +175,7 @@ impl Model {
     /// What must hold at every instant.
     pub fn check(&self, now: Duration) -> Result<(), Violation> {
         for pair in self.pairs.iter().filter(|p| p.cutover && !self.is_set_back(p)) {
-            if self.writable(pair, now) == (true, true) {
+            if self.writable(pair, now) == (true, true) || pair.has_two_writers() {
                 return Err(Violation::TwoWriters { old: pair.source.clone(), new: pair.target.clone() });
             }
             let Some((source, target)) = self.members(pair) else { continue };
@@ -284,14 +293,7 @@ impl Model {
             return Err(Violation::RanTwice);
         }
         let (does, pair) = (hook.does, hook.pair);
-        if let Some(pair) = pair.and_then(|p| self.pairs.get_mut(p)) {
-            match does {
-                Does::Something => {}
-                Does::Freeze(n) => pair.frozen |= 1 << n.min(31),
-                Does::Thaw => pair.thawed = true,
-            }
-        }
-        Ok(())
+        self.does(does, pair, false)
     }
 
     /// A hook is taken back.
@@ -302,12 +304,17 @@ impl Model {
             return Err(Violation::RanTwice);
         }
         let (does, pair) = (hook.does, hook.pair);
-        if let Some(pair) = pair.and_then(|p| self.pairs.get_mut(p)) {
-            match does {
-                Does::Something => {}
-                Does::Freeze(n) => pair.frozen &= !(1 << n.min(31)),
-                Does::Thaw => pair.thawed = false,
-            }
+        self.does(does, pair, true)
+    }
+
+    fn does(&mut self, does: Does, of: Option<usize>, back: bool) -> Result<(), Violation> {
+        let Some((of, pair)) = of.and_then(|p| Some((p, self.pairs.get_mut(p)?))) else { return Ok(()) };
+        match (does, back) {
+            (Does::Something, _) => {}
+            (Does::Freeze(n), false) => pair.frozen |= 1 << n.min(31),
+            (Does::Freeze(n), true) => pair.frozen &= !(1 << n.min(31)),
+            (Does::Thaw, _) => pair.thawed = !back,
+            (Does::Replica(replica, means), _) => return self.act_on_replica(of, replica, means, back),
         }
         Ok(())
     }
@@ -377,6 +384,7 @@ impl Model {
             for t in &p.trees {
                 (t.has.cmp(&p.source_has), t.has == p.acked, t.torn, t.hole, t.traces).hash(to);
             }
+            p.replicas.iter().for_each(|r| r.fingerprint(p, to));
         }
         self.hooks.iter().for_each(|h| (h.took, h.taken_back).hash(to));
     }
@@ -394,6 +402,7 @@ impl Model {
         for p in &self.pairs {
             facts.push(format!("{}: {}", p.source, if p.is_frozen() { "frozen" } else { "not frozen" }));
             facts.push(format!("{}: {}", p.target, if p.thawed { "takes writes" } else { "takes no writes" }));
+            facts.extend(p.replicas.iter().flat_map(|r| r.facts(p)));
             if files {
                 let whole = if p.target_is_whole() { "has" } else { "lacks some of" };
                 facts.extend(p.trees.iter().map(|t| format!("{} {whole} the files of {}", p.target, t.job)));

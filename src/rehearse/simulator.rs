@@ -162,6 +162,15 @@ impl Simulator {
             return false;
         }
         history.turn = false;
+        // Where all that is in the way is a promote, and the target is not promoted as far as he can see, he says so.
+        let open = history.state.as_ref().and_then(|state| engine::rollback_steps(state, None).err()).map(|e| e.step);
+        let state_of = |id: &String| history.state.as_ref().and_then(|state| state.state_of(id));
+        let open = open.filter(|id| matches!(state_of(id), Some(StepState::Unknown | StepState::Failed)));
+        if let Some(step) = open.filter(|id| history.seems_not_promoted(&self.simulation.scenario.graph, id)) {
+            drop(history);
+            self.record(Event::Resolved { step, done: false, by: operator(), why: "it is not promoted".to_owned() });
+            history = self.simulation.lock();
+        }
         let way = history.state.as_ref().map(|s| (s.direction.clone(), engine::rollback_steps(s, None)));
         let (Some((Direction::Forward, Ok(steps))), Session::Ended(ending)) = (way, session) else { return false };
         if steps.is_empty() || *ending == Ending::RolledBack {
@@ -178,6 +187,11 @@ impl Simulator {
         self.say("the operator looks, mends what is broken, and applies again");
         let mut history = self.simulation.lock();
         history.mend();
+        if let Some(step) =
+            step.filter(|s| history.state.as_ref().and_then(|h| h.state_of(s)) == Some(StepState::Undoing))
+        {
+            history.demote(&self.simulation.scenario.graph, step);
+        }
         let Some((step, index)) = step.and_then(|s| Some((s, *self.simulation.scenario.index.get(s)?))) else { return };
         let opaque = self.simulation.scenario.graph.step(step).is_some_and(|s| s.kind.class() == Class::Opaque);
         let lost = opaque || history.receipts.is_lost(index);

@@ -99,6 +99,115 @@ fn a_command_right_before_the_clean_up_runs_once_however_late_it_starts() {
     assert!(report.holds());
 }
 
+/// A pair whose state its own replication carries, beside one that keeps their pool alive.
+const REPLICA: &str = "
+migration: replica
+inventory: inventory.yaml
+services:
+  db:
+    strategy: cutover
+    move: { from: [dal-1], to: [fra-1] }
+    traffic: { director: edge, pool: db }
+    state:
+      replica:
+        prepare: { run: slot, idempotent: true, undo: unslot }
+        seed: { run: seed, undo: unseed }
+        link: { run: link, done_when: linked, undo: unlink }
+        lag: lag
+        digest: digest
+        position: position
+        reached: reached
+        fence: fence
+        unfence: unfence
+        writer: writer
+        promote: promote
+        release: { run: release, idempotent: true }
+    health: { tcp: \"{{ address }}:80\", rise: 1, interval: 1s, within: 3s }
+    drain: { deadline: 5s, interval: 1s }
+    shift: { steps: [100%], hold: 1s }
+  other:
+    strategy: ramp
+    move: { from: [dal-2], to: [fra-2] }
+    traffic: { director: edge, pool: db }
+    shift: { steps: [100%], hold: 1s }
+waves:
+  - { name: first, services: db }
+  - { name: last, services: other, after: first }
+";
+
+#[test]
+fn a_replica_keeps_every_promise() {
+    let report = rehearsed(REPLICA, 1);
+    println!("{}", report.text());
+    assert!(report.holds());
+    assert!(report.done > 10 && report.rolled_back > 10 && report.held > 10);
+}
+
+/// The same without traffic, so that few histories show a mistake.
+fn replica_alone(setting: &str) -> String {
+    let (head, _) = REPLICA.split_once("    health:").unwrap();
+    let head = head.replace("traffic: { director: edge, pool: db }", setting);
+    format!("{head}    hooks:\n      - {{ at: thaw, run: thaw, undo: unthaw }}\n")
+}
+
+#[test]
+fn a_replica_that_goes_back_by_itself_keeps_every_promise() {
+    let report = rehearsed(&replica_alone("on_failure: rollback"), 1);
+    println!("{}", report.text());
+    assert!(report.holds());
+}
+
+#[test]
+fn a_lag_that_is_taken_for_a_proof_is_found() {
+    let broken = found(Mutant::LagIsProof, &replica_alone("on_failure: hold"), 0);
+    assert!(broken.iter().any(|b| matches!(b, Violation::WriteLost { .. })), "{broken:?}");
+}
+
+/// All histories in which a promote is late or its end is lost, its target is then out of reach, and the operator goes back at last.
+fn with_an_open_promote() -> Vec<Violation> {
+    use fault::Call;
+    use simulator::{End, Simulator};
+    let (spec, graph) = plans::compile(&replica_alone("on_failure: hold"));
+    let promote = graph.steps.position("db/dal-1/replica-promote").unwrap() as u32;
+    let mut simulator = Simulator::new(&spec, search::scenario(&spec, &graph)).unwrap();
+    simulator.play(None, &[], 0);
+    simulator.after = Some(simulator.facts());
+    let (_, trace, _) = simulator.trace();
+    let acts = |p: &simulation::Point| p.step == promote && matches!(p.call, Call::Hook { .. });
+    let at = trace.iter().position(acts).unwrap() as u32;
+    let mut broken = Vec::new();
+    let mut plays = |strikes: &[(u32, Fault)]| {
+        if let End::Violation(violation) = simulator.play(None, strikes, 0) {
+            broken.push(violation);
+        }
+        simulator.trace().1
+    };
+    let mut turns = 0;
+    for first in [Fault::Late, Fault::CutOff, Fault::ReplyLost, Fault::Half, Fault::KilledLate, Fault::KilledAfter] {
+        for (second, away) in (at + 1..at + 8).flat_map(|n| [(n, Fault::Gone), (n, Fault::Away)]) {
+            let trace = plays(&[(at, first), (second, away)]);
+            let turn = |(_, p): &(u32, &simulation::Point)| matches!(p.call, Call::Append { turn: true });
+            for (turn, _) in (0..).zip(&trace).skip(second as usize + 1).filter(turn).take(4) {
+                plays(&[(at, first), (second, away), (turn, Fault::RollBack)]);
+                turns += 1;
+            }
+        }
+    }
+    assert!(turns > 50, "{turns}");
+    broken
+}
+
+#[test]
+fn while_a_promote_is_open_nothing_is_opened() {
+    assert_eq!(with_an_open_promote(), Vec::new());
+}
+
+#[test]
+fn a_source_that_is_opened_while_nobody_knows_whether_its_target_takes_writes_is_found() {
+    let broken = mutant::with(Mutant::UnfenceOnUnknown, with_an_open_promote);
+    assert!(broken.iter().any(|b| matches!(b, Violation::TwoWriters { .. })), "{broken:?}");
+}
+
 /// A service that is checked as a whole, too, behind a gate that measures.
 const MEASURED: &str = "
 migration: measured

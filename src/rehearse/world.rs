@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::director::SimDirector;
 use super::fault::{Call, Fault};
@@ -79,6 +80,10 @@ struct SimClock(Arc<Simulation>);
 impl Clock for SimClock {
     fn now(&self) -> Instant {
         self.0.instant()
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_second(self.0.lock().now.as_secs() as i64).unwrap_or_default()
     }
 
     async fn sleep(&self, duration: Duration) {

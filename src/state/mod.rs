@@ -4,7 +4,11 @@
 //! steps that it contributes to the moments of a move. Must never act: steps do.
 
 pub mod directory;
+pub mod replica;
 pub mod stream;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::fields::kinds::kinds;
 use crate::host::TreeExtent;
@@ -17,6 +21,7 @@ kinds! {
     pub enum State: StateKind {
         Directory(directory::DirectoryState),
         Stream(stream::StreamState),
+        Replica(replica::ReplicaState),
         #[cfg(test)]
         Sample(sample::SampleState),
     }
@@ -39,6 +44,16 @@ pub trait StateKind {
     /// Whether what was written on the target can be carried back. Where it cannot, there is no way back once the target gets traffic.
     fn comes_back(&self) -> bool {
         false
+    }
+
+    /// Whether it keeps its source from taking writes by itself, so that no `freeze` hook is needed for it.
+    fn fences(&self) -> bool {
+        false
+    }
+
+    /// Whether the copy agent carries it.
+    fn needs_agent(&self) -> bool {
+        true
     }
 
     /// Paths that are looked at on the hosts of a pair before a plan is made.
@@ -64,6 +79,11 @@ pub trait Carried {
     /// The steps that it contributes to a moment. Where a service has several states of a kind, their names are numbered.
     fn steps(&self, moment: Moment) -> Vec<Draft>;
 
+    /// What is asked of its hosts before a plan is made, by commands that only read.
+    fn questions(&self) -> Vec<Question> {
+        Vec::new()
+    }
+
     /// What was seen of the hosts and speaks against it.
     fn findings(&self, _live: &dyn Live) -> Vec<Finding> {
         Vec::new()
@@ -79,6 +99,21 @@ pub struct Ask<'a> {
     pub path: &'a Template,
     /// How far what is below it is counted; `None` for not at all.
     pub size: Option<TreeExtent>,
+}
+
+/// A command that only reads, run before a plan is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Inventory name of the host.
+    pub host: String,
+    /// What it is about: with the host it names the answer.
+    pub about: String,
+    /// The shell script.
+    pub script: String,
+    /// Its environment.
+    pub env: BTreeMap<String, String>,
+    /// How long it may take.
+    pub timeout: Duration,
 }
 
 /// Something that can go wrong with a state, whatever the hosts are like.

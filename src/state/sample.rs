@@ -82,6 +82,7 @@ impl Sample<'_> {
             done_when: None,
             undo: undo.map(|undo| format!("{undo} {}", self.path)),
             secrets: BTreeMap::new(),
+            env: BTreeMap::new(),
         };
         Draft::new(name, StepKind::Hook(step))
     }

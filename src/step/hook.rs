@@ -29,6 +29,9 @@ pub struct HookStep {
     pub undo: Option<String>,
     /// Environment variables from secrets.
     pub secrets: BTreeMap<String, SecretRef>,
+    /// Other environment variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 impl Kind for HookStep {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HookStep, Live, Mark, Played, Preview, Purpose, SetAsideStep, Step, TrafficStep, TreeStep};
+use super::{HookStep, Live, Mark, Played, Preview, Purpose, ReplicaStep, SetAsideStep, Step, TrafficStep, TreeStep};
 use crate::host::TreeSize;
 use crate::model::Change;
 
@@ -198,6 +198,8 @@ pub enum Look<'a> {
         /// The members.
         members: &'a [Change],
     },
+    /// How far the source of a replica is.
+    Position(&'a ReplicaStep),
 }
 
 /// How a step's work is put back.
@@ -223,6 +225,8 @@ pub enum Undo<'a> {
     SetAside(&'a SetAsideStep),
     /// The plan has a command for it, or says that there is nothing to put back.
     Command(&'a HookStep),
+    /// The commands of a replica say how.
+    Replica(&'a ReplicaStep),
 }
 
 impl Undo<'_> {
@@ -232,6 +236,7 @@ impl Undo<'_> {
             Self::Nothing => false,
             Self::Members(_) | Self::Ttl { .. } | Self::Files { .. } | Self::SetAside(_) => true,
             Self::Command(hook) => hook.undo.is_some(),
+            Self::Replica(replica) => replica.takes_back(),
         }
     }
 }

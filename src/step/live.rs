@@ -16,11 +16,25 @@ pub trait Live {
     /// What an agent saw that was started on a host; `None`: none was.
     fn agent(&self, host: &str) -> Option<&AgentFacts>;
 
+    /// What a host has answered to a question about something; `None`: it was not asked, or did not answer.
+    fn answer(&self, host: &str, about: &str) -> Option<&Answer>;
+
     /// A pool.
     fn pool(&self, director: &str, pool: &str) -> Option<&Pool>;
 
     /// What the first check of a host or a service says now.
     fn health(&self, subject: &str) -> Option<&str>;
+}
+
+/// How a command ended that only asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Exit status.
+    pub status: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
 }
 
 /// What a step will find.

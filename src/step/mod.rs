@@ -17,6 +17,7 @@ mod live;
 mod moment;
 mod persist;
 mod probe;
+mod replica;
 mod set_aside;
 mod setters;
 mod settle;
@@ -42,10 +43,13 @@ pub use graph::counting;
 pub use graph::{Budgets, Graph, Steps};
 pub use hook::HookStep;
 pub use kind::{AtMost, Class, Ends, Kind, Lane, Look, Undo};
-pub use live::{Live, Mark, Preview};
+pub use live::{Answer, Live, Mark, Preview};
 pub use moment::{Draft, Moment};
 pub use persist::{PersistStep, RewriteStep};
 pub use probe::ProbeStep;
+pub use replica::{
+    BothSides, CatchUp, Compare, Fence, Promote, Prove, Replica, ReplicaAct, ReplicaRun, ReplicaStep, Verb,
+};
 pub use set_aside::SetAsideStep;
 pub use setters::Setters;
 pub use settle::SettleStep;
@@ -101,6 +105,8 @@ pub enum StepKind {
     SetAside(SetAsideStep),
     /// Pours what a command on the source writes into a command on the target.
     Stream(StreamStep),
+    /// Does something for a state that its own replication carries.
+    Replica(Box<ReplicaStep>),
     /// Sets members of one pool.
     Traffic(TrafficStep),
     /// Lowers the TTL of a pool for the time of the move.
@@ -139,6 +145,7 @@ impl std::ops::Deref for StepKind {
             Self::Compare(step) => step,
             Self::SetAside(step) => step,
             Self::Stream(step) => step,
+            Self::Replica(step) => step.as_ref(),
             Self::Traffic(step) => step,
             Self::LowerTtl(step) => step,
             Self::RestoreTtl(step) => step,

@@ -27,6 +27,7 @@ fn graph() -> Graph {
             done_when: None,
             undo: None,
             secrets: Default::default(),
+            env: Default::default(),
         });
         let after: Vec<String> = at.checked_sub(1).map(|at| format!("web/dal-{n}/{at}")).into_iter().collect();
         let after: Vec<&str> = after.iter().map(String::as_str).collect();

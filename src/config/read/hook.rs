@@ -1,11 +1,9 @@
 //! Commands around the phases.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{Hook, HookPoint, Side, Undo};
-use crate::secret::SecretRef;
-use crate::text::{name, units};
+use crate::text::units;
 use crate::yaml::map::one_of;
 use crate::yaml::reader::Value;
 use crate::yaml::source::At;
@@ -55,7 +53,7 @@ pub fn read(value: Value<'_>) -> Option<HookDraft> {
         let idempotent = m.get("idempotent").and_then(|v| v.bool());
         let done_when = m.get("done_when").map(command);
         let undo = m.get("undo").map(|v| undo(v, command));
-        let secrets = m.get("secrets").map(secrets).unwrap_or_default();
+        let secrets = m.get("secrets").map(fields::secret::by_variable).unwrap_or_default();
         let done_when = done_when.map_or(Some(None), |d| d.map(Some))?;
         let (undo, undo_template) = undo.unwrap_or(Some((Undo::Unsaid, None)))?;
         let (at, on, run) = (at?, side?, run?);
@@ -94,20 +92,4 @@ fn default_side(point: HookPoint) -> Side {
         | HookPoint::Freeze => Side::Source,
         HookPoint::Thaw | HookPoint::BeforeShift | HookPoint::AfterShift | HookPoint::AfterPair => Side::Target,
     }
-}
-
-fn secrets(value: Value<'_>) -> BTreeMap<String, SecretRef> {
-    let mut out = BTreeMap::new();
-    for (key, value) in value.entries("references to secrets by variable", "secrets: {TOKEN: {env: TOKEN}}") {
-        if let Err(why) = name::check_variable(key.name()) {
-            let shown = crate::text::escape(key.name().as_bytes(), 60);
-            key.error(
-                format!("`{shown}` cannot be an environment variable: {why}"),
-                "for example `DB_PASSWORD: {env: DB_PASSWORD}`",
-            );
-        } else if let Some(secret) = fields::secret::read(value) {
-            out.insert(key.name().to_owned(), secret);
-        }
-    }
-    out
 }

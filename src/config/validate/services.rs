@@ -62,7 +62,8 @@ fn writer_stops(service: &ServiceDraft, sink: &Sink) {
     let unread = settings.has_hooks && settings.hooks.is_empty();
     let frozen = unread || settings.hooks.iter().any(|h| h.hook.at == HookPoint::Freeze);
     let drained = settings.has_traffic && settings.drain.stops_writes;
-    if !frozen && !drained {
+    let fenced = !settings.state.is_empty() && settings.state.iter().all(|state| state.state.kind().fences());
+    if !frozen && !drained && !fenced {
         let message =
             format!("nothing stops the writer of `{}` on the source before the last pass", service.name.value);
         let hint = match settings.has_traffic {

@@ -9,6 +9,7 @@ use crate::host::{self, Command, Output, ReceiptKey, ReceiptStatus};
 use crate::model::Host;
 use crate::mutant::{self, Mutant};
 use crate::outside::Error;
+use crate::secret::SecretRef;
 use crate::step::{Class, HookStep, Step};
 use crate::text;
 
@@ -27,8 +28,10 @@ pub async fn run(context: &Context, step: &Step, hook: &HookStep, history: &Hist
         Ok(command) => command,
         Err(effect) => return effect,
     };
-    let Some(probe) = &hook.done_when else { return keyed(context, step, host, &command, &nth(step, history)).await };
-    match already_done(context, host, probe, hook).await {
+    let Some(script) = &hook.done_when else { return keyed(context, step, host, &command, &nth(step, history)).await };
+    // What asks has the environment of what acts.
+    let probe = Command { script: script.clone(), ..command.clone() };
+    match already_done(context, host, &probe).await {
         Ok(true) => return done("was done already, as `done_when` says"),
         Ok(false) => {}
         Err(e) => return unknown(e.to_string(), e.hint),
@@ -37,7 +40,7 @@ pub async fn run(context: &Context, step: &Step, hook: &HookStep, history: &Hist
     if !matches!(effect, Effect::Ended(StepResult::Done { .. })) {
         return effect;
     }
-    match already_done(context, host, probe, hook).await {
+    match already_done(context, host, &probe).await {
         Ok(true) => effect,
         Ok(false) => failed(
             format!("{}: the command ended well, and `done_when` says that its work is not done", host.name),
@@ -87,16 +90,26 @@ async fn bring_to_an_end(
     history: &History,
 ) -> Result<bool, Effect> {
     let key = key(context, step, &nth(step, history))?;
+    end(context, step, host, &key, hook.timeout).await
+}
+
+/// The same for the `nth` key of any step.
+pub(super) async fn end_nth(context: &Context, step: &Step, hook: &HookStep, nth: &str) -> Result<bool, Effect> {
+    let host = context.host(&hook.host)?;
+    end(context, step, host, &key(context, step, nth)?, hook.timeout).await
+}
+
+async fn end(context: &Context, step: &Step, host: &Host, key: &ReceiptKey, limit: Duration) -> Result<bool, Effect> {
     context.leave_to_act().await?;
     let remote = context.world.remote.as_ref();
     let began = context.world.clock.now();
-    let mut outcome = remote.seal(host, &key, context.fence).await;
+    let mut outcome = remote.seal(host, key, context.fence).await;
     while let Ok(ReceiptStatus::Running) = outcome {
         context.waiting(step, format!("the command on {} to end, which is to be undone", host.name));
-        if context.world.clock.now().saturating_duration_since(began) > hook.timeout + GRACE {
+        if context.world.clock.now().saturating_duration_since(began) > limit + GRACE {
             return Err(unknown(format!("{}: the command still runs", host.name), Some(look(context, step, host))));
         }
-        outcome = remote.fetch(host, &key, context.fence, FETCH).await;
+        outcome = remote.fetch(host, key, context.fence, FETCH).await;
     }
     match outcome {
         Ok(ReceiptStatus::NeverStarted) => Ok(false),
@@ -118,21 +131,42 @@ fn command(
     script: &str,
     history: &History,
 ) -> Result<Command, Effect> {
-    let mut env = BTreeMap::from([
-        ("MIGRATE_RUN".to_owned(), context.run.clone()),
-        ("MIGRATE_STEP".to_owned(), step.id.clone()),
-        ("MIGRATE_FAILURES".to_owned(), history.failures.to_string()),
-    ]);
-    for (name, reference) in &hook.secrets {
-        let secret = context.world.secrets.resolve(reference).map_err(|e| failed(e.to_string(), None))?;
-        env.insert(name.clone(), secret.reveal().to_owned());
-    }
+    let mut env = environment(context, step, &hook.env, &hook.secrets)?;
+    env.insert("MIGRATE_FAILURES".to_owned(), history.failures.to_string());
     Ok(Command { script: script.to_owned(), args: Vec::new(), env, timeout: Some(hook.timeout) })
 }
 
-async fn already_done(context: &Context, host: &Host, probe: &str, hook: &HookStep) -> Result<bool, Error> {
-    let probe = Command { script: probe.to_owned(), timeout: Some(hook.timeout), ..Command::default() };
-    Ok(context.world.remote.query(host, &probe).await?.status == 0)
+/// What every command of the plan finds in its environment.
+pub(super) fn environment(
+    context: &Context,
+    step: &Step,
+    own: &BTreeMap<String, String>,
+    secrets: &BTreeMap<String, SecretRef>,
+) -> Result<BTreeMap<String, String>, Effect> {
+    let mut env = own.clone();
+    env.insert("MIGRATE_RUN".to_owned(), context.run.clone());
+    env.insert("MIGRATE_STEP".to_owned(), step.id.clone());
+    for (name, reference) in secrets {
+        let secret = context.world.secrets.resolve(reference).map_err(|e| failed(e.to_string(), None))?;
+        env.insert(name.clone(), secret.reveal().to_owned());
+    }
+    Ok(env)
+}
+
+async fn already_done(context: &Context, host: &Host, probe: &Command) -> Result<bool, Error> {
+    Ok(context.world.remote.query(host, probe).await?.status == 0)
+}
+
+/// Runs a command once for the `nth` key of a step, whatever is known of what it does.
+pub(super) async fn once(context: &Context, step: &Step, hook: &HookStep, history: &History, nth: &str) -> Effect {
+    let host = match context.host(&hook.host) {
+        Ok(host) => host,
+        Err(effect) => return effect,
+    };
+    match command(context, step, hook, &hook.run, history) {
+        Ok(command) => keyed(context, step, host, &command, nth).await,
+        Err(effect) => effect,
+    }
 }
 
 /// Runs a command once for its key, of which the host keeps a receipt.

@@ -10,6 +10,7 @@ mod hook;
 mod pace;
 mod persist;
 mod probe;
+mod replica;
 mod set_aside;
 mod share;
 mod stream;
@@ -21,6 +22,7 @@ use drift::Watcher;
 pub(super) use drift::Report;
 pub(super) use hook::undo as undo_hook;
 pub(super) use persist::undo as undo_rewrite;
+pub(super) use replica::undo as undo_replica;
 pub(super) use set_aside::undo as undo_set_aside;
 
 use std::collections::BTreeMap;
@@ -113,6 +115,8 @@ pub struct History {
     pub in_flight: bool,
     /// Whether the attempt before this one has an end that nobody knows.
     pub unclear: bool,
+    /// What is known of other steps of the same replica.
+    pub related: replica::Related,
 }
 
 impl History {
@@ -120,7 +124,7 @@ impl History {
         let (ttl, seen) = match step.kind.found_by().and_then(|id| state.step(id)?.before.clone()) {
             Some(Before::Ttl(ttl)) => (Some(ttl), None),
             Some(Before::Pool(pool)) => (None, Some(pool)),
-            Some(Before::Files(_)) | None => (None, None),
+            Some(Before::Files(_) | Before::Position(_)) | None => (None, None),
         };
         let record = state.step(&step.id).cloned().unwrap_or_default();
         let ramped = matches!(state.direction, Direction::Back { .. });
@@ -135,6 +139,7 @@ impl History {
             attempts: record.attempts,
             in_flight: record.in_flight,
             unclear: record.unclear,
+            related: replica::Related::new(state, step),
         }
     }
 }
@@ -157,6 +162,7 @@ pub async fn look(context: &Context, step: &Step) -> Effect {
         Some(Look::Pool { director, pool }) => traffic::look(context, step, director, pool).await,
         Some(Look::Ttl { director, pool }) => traffic::look_at_ttl(context, step, director, pool).await,
         Some(Look::Files { director, pool, members }) => persist::look(context, step, director, pool, members).await,
+        Some(Look::Position(replica)) => replica::look(context, step, replica).await,
         None => failed("there is nothing to look at", None),
     }
 }
@@ -178,6 +184,7 @@ pub async fn execute(context: &Context, step: &Step, history: &History) -> Effec
         StepKind::Compare(compare) => copy::compare(context, step, compare).await,
         StepKind::SetAside(set_aside) => set_aside::run(context, step, set_aside, history).await,
         StepKind::Stream(pour) => stream::pour(context, step, pour, history).await,
+        StepKind::Replica(replica) => replica::run(context, step, replica, history).await,
         StepKind::Probe(probe) => probe::probe(context, step, &probe.hosts).await,
         StepKind::CleanUp(clean_up) => copy::clean_up(context, &clean_up.hosts, &clean_up.jobs).await,
         StepKind::Traffic(set) => {

@@ -82,5 +82,6 @@ fn commands(context: &Context, set_aside: &SetAsideStep) -> HookStep {
         done_when: None,
         undo: Some(format!("{names}\n{PUT_BACK}")),
         secrets: BTreeMap::new(),
+        env: BTreeMap::new(),
     }
 }

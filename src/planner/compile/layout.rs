@@ -111,7 +111,8 @@ fn ask(plan: &ServicePlan<'_>, past: Vec<String>, steps: &mut Vec<Step>, before:
 
 /// What everything in a wave waits for: that the agent starts on all hosts that need it, where there are any.
 fn begin_wave(steps: &mut Vec<Step>, wave: &Wave, services: &[ServiceMove<'_>], before: &[String]) -> Vec<String> {
-    let pairs = services.iter().flat_map(|service| &service.plan.pairs).filter(|pair| !pair.states.is_empty());
+    let pairs = services.iter().flat_map(|service| &service.plan.pairs);
+    let pairs = pairs.filter(|pair| pair.states.iter().any(|state| state.needs_agent));
     let hosts: BTreeSet<&str> = pairs.flat_map(|pair| [&*pair.source.name, &*pair.target.name]).collect();
     if hosts.is_empty() {
         return before.to_vec();

@@ -23,6 +23,8 @@ use crate::spec::Spec;
 use crate::step::{Draft, Graph, Moment};
 use service::ServicePlan;
 
+pub use service::states;
+
 type Pass = (&'static str, fn(&mut Compilation<'_>));
 
 /// A new rule is one function and one line here.

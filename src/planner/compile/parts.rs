@@ -105,6 +105,7 @@ fn hook(pair: &PairPlan<'_>, hook: &Hook, n: usize) -> Result<Draft, Finding> {
             Undo::Nothing | Undo::Unsaid => None,
         },
         secrets: hook.secrets.clone(),
+        env: Default::default(),
     };
     let name = numbered(hook.at.name(), n);
     let unsaid = format!("the hook {name} on {} says nothing of its `undo`", host.name);
@@ -135,7 +136,8 @@ fn check(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<Draft> {
 /// The removal of what was left on the hosts: agents, manifests, receipts.
 fn clean_up(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<Draft> {
     let hosts = vec![pair.source.name.clone(), pair.target.name.clone()];
-    let jobs = pair.states.iter().map(|state| state.state.job().to_owned()).collect();
+    let carried = pair.states.iter().filter(|state| state.needs_agent);
+    let jobs = carried.map(|state| state.state.job().to_owned()).collect();
     let anything = !pair.states.is_empty() || !plan.service.hooks.is_empty();
     anything.then(|| Draft::new("clean-up", StepKind::CleanUp(CleanUpStep { hosts, jobs })))
 }

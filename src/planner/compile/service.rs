@@ -36,6 +36,8 @@ pub struct PairState<'a> {
     pub number: usize,
     /// Whether what was written on the target can be carried back.
     pub comes_back: bool,
+    /// Whether the copy agent carries it.
+    pub needs_agent: bool,
     pub state: Box<dyn Carried + 'a>,
 }
 
@@ -102,7 +104,8 @@ fn pair_plan<'a>(
     Ok(PairPlan { pair, source, target, members, states, port })
 }
 
-fn states<'a>(
+/// The states of a pair, in the order of the kinds.
+pub fn states<'a>(
     plan: &str,
     service: &'a Service,
     source: &'a Host,
@@ -113,7 +116,8 @@ fn states<'a>(
         let job = job_id(&[plan, &service.name, &source.name, &target.name, &n.to_string()]);
         let filled = state.kind().between(source, target, job)?;
         let of_kind = by_kind.entry(state.rank()).or_default();
-        of_kind.push(PairState { number: of_kind.len(), comes_back: state.kind().comes_back(), state: filled });
+        let (comes_back, needs_agent) = (state.kind().comes_back(), state.kind().needs_agent());
+        of_kind.push(PairState { number: of_kind.len(), comes_back, needs_agent, state: filled });
     }
     Ok(by_kind.into_values().flatten().collect())
 }
