@@ -20,6 +20,8 @@ mod control;
 mod cut;
 #[path = "operations/drift.rs"]
 mod drift;
+#[path = "operations/empty.rs"]
+mod empty;
 #[path = "operations/gates.rs"]
 mod gates;
 #[path = "operations/interrupt.rs"]

@@ -5,7 +5,7 @@
 mod facts;
 mod receipt;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -61,6 +61,10 @@ pub struct ConnectionCount {
     pub count: u64,
     /// Up to ten peers with most of them: `10.0.0.7 (3)`.
     pub peers: Vec<String>,
+    /// Ends of up to a thousand connections that are just beginning, or have ended lately: `10.0.0.7:40123`. One that was not there at the
+    /// look before is a new session, however short.
+    #[serde(default)]
+    pub lately: BTreeSet<String>,
 }
 
 /// How far a tree reaches. What the kernel makes up (proc, sysfs, devtmpfs …) never belongs to it.

@@ -83,7 +83,7 @@ impl Hosts for Caller {
             turn.reach(host)?;
             turn.ask(host, "counts connections", |turn| ConnectionCount {
                 count: u64::from(turn.history.model.has_users(&host.name, turn.history.now)),
-                peers: Vec::new(),
+                ..ConnectionCount::default()
             })
         })
         .await

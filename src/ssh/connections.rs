@@ -2,6 +2,7 @@
 //!
 //! Owns the reading of `/proc/net/tcp` and `tcp6`. Must never report zero because it could not look.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Remote;
@@ -14,7 +15,8 @@ use crate::text::escape;
 const PEERS: usize = 10;
 
 /// `$1` port in hex, `$2` and `$3` local addresses in hex as little- and big-endian kernels print them, or nothing for any.
-/// Answers the byte order, the number of connections, and the peers with most of them. State 01 is ESTABLISHED.
+/// Answers the byte order, the number of connections, the peers with most of them, and the ends of those that begin or end. State 01 is
+/// ESTABLISHED, 07 CLOSE, 0A LISTEN.
 const SCRIPT: &str = r#"
 LC_ALL=C; export LC_ALL
 [ -r /proc/net/tcp ] || { echo "/proc/net/tcp cannot be read" >&2; exit 1; }
@@ -22,11 +24,12 @@ order=$(printf '\1\0' | od -An -tu2 | tr -d ' \t')
 [ "$order" = 1 ] && here=$2 || here=$3
 echo "order $order"
 { cat /proc/net/tcp; cat /proc/net/tcp6 2>/dev/null; } | awk -v port="$1" -v here=" $here " '
-  $4 == "01" {
+  $4 != "07" && $4 != "0A" {
     split($2, local, ":"); split($3, peer, ":")
-    if (local[2] == port && (here == "  " || index(here, " " local[1] " "))) { n++; count[peer[1]]++ }
+    if (local[2] != port || !(here == "  " || index(here, " " local[1] " "))) next
+    if ($4 == "01") { n++; count[peer[1]]++ } else if (++ends <= 1000) print -1, $3
   }
-  END { print n + 0, "total"; for (p in count) print count[p], p }' | sort -rn | head -n 12
+  END { print n + 0, "total"; for (p in count) print count[p], p }' | sort -rn | awk '$1 < 0 || ++told <= 12'
 "#;
 
 /// Counts the established connections to a local port of a host; `address` limits them to one local address.
@@ -69,9 +72,15 @@ fn parse(output: &Output) -> Option<ConnectionCount> {
         ("order", "256") => false,
         _ => return None,
     };
-    let (mut count, mut peers) = (None, Vec::new());
+    let (mut count, mut peers, mut lately) = (None, Vec::new(), BTreeSet::new());
     for line in lines {
         let (n, who) = line.trim().split_once(' ')?;
+        if n == "-1" {
+            let (hex, port) = who.split_once(':')?;
+            let ip = address(hex, little)?;
+            lately.insert(format!("{ip}:{}", u16::from_str_radix(port, 16).ok()?));
+            continue;
+        }
         let n: u64 = n.parse().ok()?;
         match who {
             "total" => count = Some(n),
@@ -79,7 +88,7 @@ fn parse(output: &Output) -> Option<ConnectionCount> {
             _ => {}
         }
     }
-    Some(ConnectionCount { count: count?, peers })
+    Some(ConnectionCount { count: count?, peers, lately })
 }
 
 /// An address as the kernel prints it.
@@ -124,16 +133,24 @@ mod tests {
 
     #[test]
     fn peers_are_counted_and_named() {
-        let text = "order 1\n5 total\n3 0700000A\n2 0000000000000000FFFF00000800000A\n";
+        let text = "order 1\n5 total\n3 0700000A\n2 0000000000000000FFFF00000800000A\n-1 0900000A:9CBB\n";
         let peers = vec!["10.0.0.7 (3)".to_owned(), "10.0.0.8 (2)".to_owned()];
-        assert_eq!(parse(&output(0, text)), Some(ConnectionCount { count: 5, peers }));
+        let lately = BTreeSet::from(["10.0.0.9:40123".to_owned()]);
+        assert_eq!(parse(&output(0, text)), Some(ConnectionCount { count: 5, peers, lately }));
         assert_eq!(parse(&output(0, "order 1\n0 total\n")), Some(ConnectionCount::default()));
     }
 
     #[test]
     fn an_answer_that_is_not_understood_is_not_zero() {
-        let bad =
-            ["", "order 1\n", "order 2\n0 total\n", "order 1\n0 total\nx y\n", "order 1\n1 total\n1 0X\n", "0 total\n"];
+        let bad = [
+            "",
+            "order 1\n",
+            "order 2\n0 total\n",
+            "order 1\n0 total\nx y\n",
+            "order 1\n1 total\n1 0X\n",
+            "0 total\n",
+            "order 1\n0 total\n-1 0X\n",
+        ];
         for text in bad {
             assert_eq!(parse(&output(0, text)), None, "{text:?}");
         }

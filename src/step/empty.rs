@@ -8,7 +8,10 @@ use super::{Class, Ends, Kind, Live, Mark, Played, Preview, Step};
 use crate::model::OnDeadline;
 use crate::text;
 
-/// Waits until a member has no connections.
+/// Intervals without a connection and without a new session, after which a member is empty.
+pub const QUIET: u32 = 3;
+
+/// Waits until a member has no connections, and gets none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmptyStep {
     /// Inventory name of the director.
@@ -29,6 +32,9 @@ pub struct EmptyStep {
     pub on_deadline: OnDeadline,
     /// Id of the traffic step that drained it.
     pub drained_by: String,
+    /// Whether clients are pinned to it and stay until it is taken out: that they come meanwhile is no reason to wait.
+    #[serde(default)]
+    pub keeps_pinned: bool,
 }
 
 impl Kind for EmptyStep {
@@ -42,12 +48,15 @@ impl Kind for EmptyStep {
 
     fn describe(&self) -> String {
         let (member, deadline) = (&self.member, text::duration(self.deadline));
-        format!("until {member} has no connections, at most {deadline}, then {}", self.on_deadline.name())
+        let sessions = if self.keeps_pinned { "" } else { " and gets no new session" };
+        format!("until {member} has no connections{sessions}, at most {deadline}, then {}", self.on_deadline.name())
     }
 
     fn ends(&self, _: &str, _: &str) -> Ends {
         let otherwise = format!(", else: {}", self.on_deadline.name());
-        Ends::when("no connection is left").within(self.deadline).otherwise(otherwise)
+        Ends::when(if self.keeps_pinned { "no connection is left" } else { "no connection is left and none comes" })
+            .within(self.deadline)
+            .otherwise(otherwise)
     }
 
     fn hosts(&self) -> Option<Vec<&str>> {
@@ -55,7 +64,7 @@ impl Kind for EmptyStep {
     }
 
     fn takes(&self, _: &Step, _: &dyn Live) -> Duration {
-        self.interval * 2
+        self.interval * QUIET
     }
 
     fn preview(&self, _: &Step, live: &dyn Live, played: &mut Played) -> Preview {

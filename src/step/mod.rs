@@ -36,7 +36,7 @@ pub use clean_up::CleanUpStep;
 pub use compare::{CompareStep, Comparison};
 pub use confirm::{ConfirmStep, Drained};
 pub use copy::{CopyPass, CopyStep};
-pub use empty::EmptyStep;
+pub use empty::{EmptyStep, QUIET};
 pub use gate::GateStep;
 #[cfg(test)]
 pub use graph::counting;

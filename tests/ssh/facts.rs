@@ -1,6 +1,6 @@
 //! What hosts say about themselves.
 
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
@@ -140,6 +140,17 @@ async fn connections_to_a_service_are_counted_by_its_own_address() {
     assert_eq!(count(None).await.count, 4);
     drop((open, elsewhere));
     assert_eq!(count(Some(ours)).await.count, 0);
+    // One that comes and goes between two looks leaves its end behind where the service ends it.
+    let before = count(Some(ours)).await.lately;
+    let short = TcpStream::connect((ours, port)).unwrap();
+    let client = short.local_addr().unwrap();
+    while listener.accept().unwrap().1 != client {}
+    assert_eq!((&short).read(&mut [0]).unwrap(), 0);
+    drop(short);
+    let after = count(Some(ours)).await;
+    assert_eq!(after.count, 0, "{after:?}");
+    let new: Vec<&String> = after.lately.difference(&before).collect();
+    assert_eq!(new, [&client.to_string()]);
 }
 
 #[tokio::test]

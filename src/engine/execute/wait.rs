@@ -2,6 +2,7 @@
 //!
 //! Every wait says what it waits for and the last values seen.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::drift::{self, Watcher};
@@ -9,7 +10,7 @@ use super::share::Share;
 use super::{Context, Effect, done, failed, not_done, unknown};
 use crate::check::{Checks, HealthCheck, Outcome, PoolRef, Standing, Steady, Subject};
 use crate::model::OnDeadline;
-use crate::step::{EmptyStep, Step};
+use crate::step::{EmptyStep, QUIET, Step};
 use crate::text;
 
 /// Added to a TTL that is waited out: clocks of resolvers tick in whole seconds.
@@ -164,25 +165,29 @@ pub async fn settle(context: &Context, step: &Step, director: &str, pool: &str, 
     }
 }
 
-/// Waits until a drained member has no connections, twice in a row.
+/// Waits until a drained member has had no connections for some intervals, and has got no new session in them.
 pub async fn empty(context: &Context, step: &Step, empty: &EmptyStep) -> Effect {
     let EmptyStep { deadline, interval, on_deadline, member, .. } = empty;
     let began = context.world.clock.now();
-    let mut zeros = 0;
+    let (mut quiet, mut last): (u32, Option<Held>) = (0, None);
     loop {
-        let held = match count(context, empty).await {
+        let mut held = match count(context, empty).await {
             Ok(held) => held,
             Err(effect) => return effect,
         };
-        zeros = if held.count == Some(0) { zeros + 1 } else { 0 };
+        held.came = last.as_ref().filter(|_| !empty.keeps_pinned).map_or(0, |last| held.since(last));
+        let was_empty = last.as_ref().is_some_and(|last| last.count == Some(0));
+        let is_quiet = held.count == Some(0) && held.came == 0;
+        quiet = if is_quiet && was_empty { quiet + 1 } else { 0 };
         let waited = context.world.clock.now().saturating_duration_since(began);
-        if zeros >= 2 {
-            return done(format!("{member} has no connections after {}", text::duration(waited)));
+        if quiet >= QUIET {
+            return done(format!("{member} has no connections after {}{}", text::duration(waited), held.silent()));
         }
-        if waited >= *deadline {
+        if waited >= *deadline && !is_quiet {
             return missed(&held, member, *deadline, *on_deadline);
         }
         context.waiting(step, format!("{held}, {} left", text::duration(deadline.saturating_sub(waited))));
+        last = Some(held);
         if context.pass(step, *interval).await {
             return Effect::Interrupted;
         }
@@ -201,10 +206,40 @@ fn missed(held: &Held, member: &str, deadline: Duration, on_deadline: OnDeadline
     }
 }
 
-/// Who still holds on.
+/// Who still holds on, and who comes.
+#[derive(Default)]
 struct Held {
     count: Option<u64>,
     by: Vec<String>,
+    /// Sessions that the director has counted.
+    sessions: Option<u64>,
+    /// Ends of connections that begin or end on the host, where the director does not count.
+    lately: Option<BTreeSet<String>>,
+    /// New sessions since the look before.
+    came: u64,
+}
+
+impl Held {
+    /// What has come since another look: at least so much.
+    fn since(&self, last: &Self) -> u64 {
+        let counted = match (last.sessions, self.sessions) {
+            // A count that has begun anew says nothing of what came.
+            (Some(before), Some(now)) if now < before => now.max(1),
+            (Some(before), Some(now)) => now - before,
+            _ => 0,
+        };
+        // What ends was there before, unless nothing was.
+        let seen = match (&last.lately, &self.lately) {
+            (Some(before), Some(now)) if last.count == Some(0) => now.difference(before).count() as u64,
+            _ => 0,
+        };
+        counted.max(seen)
+    }
+
+    /// That nothing comes, where that was looked at.
+    fn silent(&self) -> &'static str {
+        if self.sessions.is_some() || self.lately.is_some() { ", and gets none" } else { "" }
+    }
 }
 
 impl std::fmt::Display for Held {
@@ -212,6 +247,9 @@ impl std::fmt::Display for Held {
         match self.count {
             Some(n) => f.write_str(&text::count(n, "connection"))?,
             None => f.write_str("connections cannot be counted")?,
+        }
+        if self.came > 0 {
+            write!(f, ", and {} came since the last look", text::count(self.came, "new session"))?;
         }
         if self.by.is_empty() { Ok(()) } else { write!(f, " ({})", text::list(&self.by)) }
     }
@@ -221,17 +259,52 @@ impl std::fmt::Display for Held {
 async fn count(context: &Context, empty: &EmptyStep) -> Result<Held, Effect> {
     let EmptyStep { director, pool, member, host, port, .. } = empty;
     let (director, host) = (context.director(director)?, context.host(host)?);
-    let seen = match director.observe(pool).await {
-        Ok(now) => now.member(member).and_then(|m| m.connections),
-        Err(e) if e.transient => return Ok(Held { count: None, by: vec![e.what] }),
+    let (seen, sessions) = match director.observe(pool).await {
+        Ok(now) => now.member(member).map_or((None, None), |m| (m.connections, m.sessions)),
+        Err(e) if e.transient => return Ok(Held { by: vec![e.what], ..Held::default() }),
         Err(e) => return Err(not_done(e)),
     };
     let Some(port) = *port else {
         let by = if seen == Some(0) { Vec::new() } else { director.blockers(pool, member).await.unwrap_or_default() };
-        return Ok(Held { count: seen, by });
+        return Ok(Held { count: seen, by, sessions, ..Held::default() });
     };
     match context.world.remote.connections(host, host.address.parse().ok(), port).await {
-        Ok(on_host) => Ok(Held { count: Some(on_host.count.max(seen.unwrap_or(0))), by: on_host.peers }),
-        Err(e) => Ok(Held { count: None, by: vec![e.to_string()] }),
+        Ok(there) => {
+            let count = Some(there.count.max(seen.unwrap_or(0)));
+            // Where the director counts, others who come and go are its own checks.
+            let lately = sessions.is_none().then_some(there.lately);
+            Ok(Held { count, by: there.peers, sessions, lately, came: 0 })
+        }
+        Err(e) => Ok(Held { by: vec![e.to_string()], sessions, ..Held::default() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(count: u64, sessions: Option<u64>, lately: Option<&[&str]>) -> Held {
+        let lately = lately.map(|ends| ends.iter().map(|end| (*end).to_owned()).collect());
+        Held { count: Some(count), sessions, lately, ..Held::default() }
+    }
+
+    #[test]
+    fn who_holds_nothing_and_still_gets_sessions_is_not_empty() {
+        let before = held(0, Some(7), None);
+        assert_eq!(held(0, Some(7), None).since(&before), 0);
+        assert_eq!(held(0, Some(9), None).since(&before), 2);
+        assert_eq!(held(0, Some(0), None).since(&before), 1, "a count that has begun anew is no silence");
+        let mut told = held(0, Some(9), None);
+        told.came = 2;
+        assert_eq!(told.to_string(), "0 connections, and 2 new sessions came since the last look");
+    }
+
+    #[test]
+    fn on_a_host_that_counts_nothing_every_end_of_a_connection_tells_that_one_came() {
+        let before = held(0, None, Some(&["10.0.0.7:1"]));
+        assert_eq!(held(0, None, Some(&["10.0.0.7:1"])).since(&before), 0);
+        assert_eq!(held(0, None, Some(&["10.0.0.7:1", "10.0.0.7:2"])).since(&before), 1);
+        // Those that it held before end, too.
+        assert_eq!(held(0, None, Some(&["10.0.0.7:2"])).since(&held(1, None, Some(&[]))), 0);
     }
 }

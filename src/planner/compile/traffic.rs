@@ -70,6 +70,7 @@ pub fn empty(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<StepKind> {
             interval: drain.interval,
             on_deadline: drain.on_deadline,
             drained_by: plan.id(Some(pair), "drain"),
+            keeps_pinned: plan.service.strategy == Strategy::Ramp && pool.pins(),
         })
     })
 }

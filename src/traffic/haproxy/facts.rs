@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::config::{Backend, Config};
-use super::parse::{csv, table};
+use super::parse::{csv, table, tables};
 use crate::model::{MemberFacts, PoolFacts, Sharing};
 
 /// What only haproxy.cfg tells.
@@ -26,7 +26,7 @@ pub(super) struct Running {
 
 /// Reads the answers to `show servers state`, `show stat ID 6 -1` and `show table`; `None` without whole tables.
 pub(super) fn running(reply: &str, backend: &str) -> Option<Running> {
-    let mut running = Running { table: has_table(reply, backend), ..Running::default() };
+    let mut running = Running { table: tables(reply).contains(&backend), ..Running::default() };
     addresses(reply, backend, &mut running.members)?;
     let stat = table(reply, "# pxname,")?;
     let header = csv(stat.header.strip_prefix("# ")?);
@@ -78,11 +78,6 @@ fn addresses(reply: &str, backend: &str, members: &mut BTreeMap<String, MemberFa
         members.insert(cell("srv_name")?.to_owned(), facts);
     }
     Some(())
-}
-
-fn has_table(reply: &str, backend: &str) -> bool {
-    let name = |line: &str| Some(line.strip_prefix("# table: ")?.split(',').next()? == backend);
-    reply.lines().filter_map(name).any(|ours| ours)
 }
 
 /// A haproxy.cfg and whose it is; `Err` tells why it could not be read.

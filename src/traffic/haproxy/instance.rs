@@ -21,6 +21,9 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// Commands that are sent together, so that members which share traffic are set at nearly the same time. HAProxy reads lines of up to 16 kB.
 const AT_ONCE: usize = 50;
 
+/// How often a stick table is cleared of a server: connections under way come between.
+const CLEARS: usize = 3;
+
 /// How long the master may take to notice that a worker has ended.
 const REAPING: Duration = Duration::from_millis(100);
 
@@ -55,6 +58,8 @@ pub(super) struct Process {
     prefix: String,
     /// The backend's number there; `None` for one without servers.
     number: Option<u32>,
+    /// The numbers of its servers.
+    servers: BTreeMap<String, u32>,
     pub members: Vec<Member>,
 }
 
@@ -118,6 +123,7 @@ impl Instance {
                 .hint(refusal::known(pool, "backends", &known)));
         }
         let (states, stats) = self.servers(pool, &prefix, reply).await?;
+        let servers = states.iter().filter_map(|state| Some((state.name.clone(), state.number?))).collect();
         let members = states.into_iter().map(|state| {
             let stat = stats.get(&state.name);
             Member {
@@ -133,6 +139,7 @@ impl Instance {
             members: members.collect(),
             level: parse::level(&reply.text).map(str::to_owned),
             number: parse::number(&reply.text, pool),
+            servers,
             at,
             prefix,
         })
@@ -185,6 +192,35 @@ impl Instance {
             }
             if let Some((command, said)) = refused {
                 return Err(refusal::of_set(&format!("{} ({at})", self.director), command, &said));
+            }
+        }
+        Ok(())
+    }
+
+    /// Clears what stick tables have of servers that are out, so that nobody is led there again. Entries in use stay until their connections
+    /// have ended.
+    pub async fn unpin(&self, process: &Process, tables: &[String], servers: &[&str]) -> Result<(), Error> {
+        let Process { prefix, at, servers: numbers, .. } = process;
+        let there = self.ask(&format!("{prefix}show table")).await?;
+        let there = parse::tables(&there.text);
+        for table in tables.iter().filter(|table| there.contains(&table.as_str())) {
+            for number in servers.iter().filter_map(|server| numbers.get(*server)) {
+                let entries = format!("table {table} data.server_id eq {number}");
+                for _ in 0..CLEARS {
+                    let said = self.ask(&format!("{prefix}clear {entries}")).await?.text;
+                    let said = said.trim();
+                    // A table that only counts leads nobody anywhere.
+                    if said.contains("not stored in this table") {
+                        break;
+                    }
+                    if !said.is_empty() {
+                        let at = format!("{} ({at})", self.director);
+                        return Err(refusal::of_set(&at, &format!("clear {entries}"), said));
+                    }
+                    if parse::entries(&self.ask(&format!("{prefix}show {entries}")).await?.text) == 0 {
+                        break;
+                    }
+                }
             }
         }
         Ok(())

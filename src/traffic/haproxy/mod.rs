@@ -26,7 +26,7 @@ use self::files::Machine;
 use self::instance::{Instance, Reading};
 use self::kind::{CAPABILITIES, MAX_WEIGHT};
 use super::{Commands, Context, Director, misnamed};
-use crate::model::{Capabilities, Change, Kept, Pool, PoolFacts, Rewrite, Stored};
+use crate::model::{Capabilities, Change, Kept, Mode, Pool, PoolFacts, Rewrite, Stored};
 use crate::outside::{Certainty, Error, Kind};
 
 pub use self::settings::{ConfigPath, Endpoint, Settings};
@@ -106,6 +106,32 @@ impl Haproxy {
         keep::stored(&machine.at, config, pool, saved.as_ref())
     }
 
+    /// Nobody is led to servers in maintenance by a stick table: that of the backend, and those that its rules name.
+    async fn unpin(&self, pool: &str, changes: &[Change], readings: &[Reading]) -> Result<(), Error> {
+        let out: Vec<&str> = changes.iter().filter(|c| c.mode == Mode::Maint).map(|c| c.member.as_str()).collect();
+        if out.is_empty() {
+            return Ok(());
+        }
+        let mut tables = vec![pool.to_owned()];
+        for machine in files::read(&self.settings, self.commands.as_ref()).await {
+            let config = machine.config().unwrap_or_default();
+            tables.extend(
+                config
+                    .backend(pool)
+                    .into_iter()
+                    .flat_map(|backend| backend.stick_tables().map(str::to_owned).collect::<Vec<_>>()),
+            );
+        }
+        tables.sort();
+        tables.dedup();
+        for (instance, reading) in self.instances.iter().zip(readings) {
+            for process in &reading.processes {
+                instance.unpin(process, &tables, &out).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn write(&self, pool: &str, changes: &[Change], readings: &mut [Reading]) -> Result<(), Error> {
         let mut written = Vec::new();
         for (instance, reading) in self.instances.iter().zip(readings.iter_mut()) {
@@ -153,9 +179,10 @@ impl Director for Haproxy {
         let mut readings = self.read_all(pool).await.map_err(Error::nothing_changed)?;
         self.check(pool, changes, &readings).map_err(Error::nothing_changed)?;
         self.write(pool, changes, &mut readings).await?;
-        let pool = self.observe(pool).await?;
-        merge::confirm(&self.name, &pool, changes)?;
-        Ok(pool)
+        let now = self.observe(pool).await?;
+        merge::confirm(&self.name, &now, changes)?;
+        self.unpin(pool, changes, &readings).await?;
+        Ok(now)
     }
 
     async fn set_ttl(&self, _pool: &str, _ttl: Duration) -> Result<Pool, Error> {

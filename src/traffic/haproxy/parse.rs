@@ -18,6 +18,8 @@ pub(super) struct ServerState {
     pub name: String,
     pub weight: u16,
     pub mode: Mode,
+    /// Its number in the backend, by which stick tables name it.
+    pub number: Option<u32>,
 }
 
 /// One server as `show stat` has it.
@@ -37,6 +39,7 @@ pub(super) fn servers_state(reply: &str, backend: &str) -> Option<Vec<ServerStat
     let column = |name: &str| header.iter().position(|h| *h == name);
     let (be, name) = (column("be_name")?, column("srv_name")?);
     let (weight, admin) = (column("srv_uweight")?, column("srv_admin_state")?);
+    let number = column("srv_id");
     let mut servers = Vec::new();
     for row in table.rows {
         let cells: Vec<&str> = row.split_whitespace().collect();
@@ -47,6 +50,7 @@ pub(super) fn servers_state(reply: &str, backend: &str) -> Option<Vec<ServerStat
             name: (*cells.get(name)?).to_owned(),
             weight: cells.get(weight)?.parse().ok()?,
             mode: mode(cells.get(admin)?.parse().ok()?),
+            number: number.and_then(|at| cells.get(at)?.parse().ok()),
         });
     }
     Some(servers)
@@ -176,6 +180,16 @@ pub(super) fn sessions(reply: &str, backend: &str, server: &str) -> Vec<String> 
         .filter(|line| field(line, "be=").as_deref() == Some(backend) && field(line, "srv=").as_deref() == Some(server))
         .filter_map(|line| Some(format!("{}, connected for {}", field(line, "src=")?, field(line, "age=")?)))
         .collect()
+}
+
+/// The stick tables from `show table`.
+pub(super) fn tables(reply: &str) -> Vec<&str> {
+    reply.lines().filter_map(|line| line.strip_prefix("# table: ")?.split(',').next()).collect()
+}
+
+/// How many entries of a stick table are shown.
+pub(super) fn entries(reply: &str) -> usize {
+    reply.lines().filter(|line| line.starts_with("0x")).count()
 }
 
 /// The names from `show backend`.

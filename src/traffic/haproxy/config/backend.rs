@@ -61,6 +61,11 @@ impl Backend {
         self.servers.iter().find(|s| s.name == name)
     }
 
+    /// The tables that its stick rules name; without a name it is its own.
+    pub fn stick_tables(&self) -> impl Iterator<Item = &str> {
+        self.stick.iter().filter_map(|rule| rule.split_whitespace().skip_while(|word| *word != "table").nth(1))
+    }
+
     pub(super) fn line(&mut self, line: &str, words: &[Word], at: &ConfigLine) {
         let servers = match words.first().and_then(|w| w.text.as_deref()) {
             Some("server") => Server::read(line, words, at, &self.common.server).map(|server| vec![server]),
