@@ -18,7 +18,7 @@ use crate::model::{Input, OnDrift, Pool, Rewrite};
 use crate::text;
 
 pub use fold::{IllegalTransition, RunState};
-pub use standing::{Drift, SetMember, Standing};
+pub use standing::{Drift, SetMember, SetTtl, Standing};
 pub use status::{Approval, Direction, DriftRecord, Pause, Status, StepRecord, StepState, Tuning};
 pub use watch::{Watch, Watchers};
 

@@ -3,20 +3,35 @@
 //! Folded from the journal like everything else, so that a controller that takes a run up again watches over the same. Must never count
 //! what a step may or may not have done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{RunState, StepState};
+use super::{RunState, StepRecord, StepState};
 use crate::check::PoolRef;
 use crate::model::{Change, OnDrift};
-use crate::step::StepKind;
+use crate::step::{LowerTtlStep, Step, StepKind};
 
 /// Everything that a run has set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
     pools: BTreeMap<PoolRef, BTreeMap<String, SetMember>>,
+    ttls: BTreeMap<PoolRef, SetTtl>,
+}
+
+/// What the TTL of a pool was lowered to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetTtl {
+    /// As it was written and read back.
+    pub ttl: Duration,
+    /// Id of the step that did.
+    pub step: String,
+    /// When that was done.
+    pub since: Option<Timestamp>,
+    /// What happens when it is found otherwise.
+    pub on_drift: OnDrift,
 }
 
 /// What a member was set to.
@@ -63,14 +78,41 @@ impl Standing {
         for (pool, member) in state.graph.steps.setters().members() {
             standing.look_at(state, pool, member);
         }
+        let ttls = state.graph.steps.iter().filter_map(|step| lowers(&step.kind));
+        let ttls: Vec<PoolRef> = ttls.map(LowerTtlStep::pool).collect();
+        ttls.into_iter().for_each(|pool| standing.look_at_ttl(state, pool));
         standing
     }
 
     /// Takes in a record about the step at a position.
     pub fn recorded(&mut self, state: &RunState, at: usize) {
-        let Some(StepKind::Traffic(traffic)) = state.graph.steps.get(at).map(|step| &step.kind) else { return };
-        let pool = traffic.pool();
-        traffic.changes.iter().for_each(|change| self.look_at(state, &pool, &change.member));
+        match state.graph.steps.get(at).map(|step| &step.kind) {
+            Some(StepKind::Traffic(traffic)) => {
+                let pool = traffic.pool();
+                traffic.changes.iter().for_each(|change| self.look_at(state, &pool, &change.member));
+            }
+            Some(StepKind::LowerTtl(lower)) => self.look_at_ttl(state, lower.pool()),
+            Some(StepKind::RestoreTtl(restore)) => self.look_at_ttl(state, restore.pool()),
+            _ => {}
+        }
+    }
+
+    /// What the TTL of a pool was lowered to.
+    pub fn ttl(&self, pool: &PoolRef) -> Option<&SetTtl> {
+        self.ttls.get(pool)
+    }
+
+    /// Every pool in which something stands.
+    pub fn all(&self) -> Vec<PoolRef> {
+        let members = self.pools.iter().filter(|(_, members)| !members.is_empty()).map(|(pool, _)| pool);
+        members.chain(self.ttls.keys()).cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    fn look_at_ttl(&mut self, state: &RunState, pool: PoolRef) {
+        match lowered(state, &pool) {
+            Some(ttl) => self.ttls.insert(pool, ttl),
+            None => self.ttls.remove(&pool),
+        };
     }
 
     /// What stands in a pool, by member.
@@ -90,11 +132,34 @@ impl Standing {
     }
 }
 
-/// The last step that has begun decides: what it has set if it is done, else nobody knows.
+fn lowers(kind: &StepKind) -> Option<&LowerTtlStep> {
+    if let StepKind::LowerTtl(lower) = kind { Some(lower) } else { None }
+}
+
+/// A TTL stands from its lowering until anything is begun to put it back.
+fn lowered(state: &RunState, pool: &PoolRef) -> Option<SetTtl> {
+    let steps = || state.graph.steps.iter().zip(0..);
+    let begun = |at: usize| state.at(at).is_some_and(|record| record.state != StepState::Waiting);
+    let restores =
+        |(step, at): (&Step, usize)| matches!(&step.kind, StepKind::RestoreTtl(r) if r.pool() == *pool) && begun(at);
+    if steps().any(restores) {
+        return None;
+    }
+    steps().find_map(|(step, at)| {
+        let lower = lowers(&step.kind).filter(|lower| lower.pool() == *pool)?;
+        let record = state.at(at).filter(|record| record.state == StepState::Done)?;
+        Some(SetTtl { ttl: lower.ttl, step: step.id.clone(), since: record.ended, on_drift: lower.on_drift })
+    })
+}
+
+/// The last step that has begun, and of which it is not certain that it has done nothing, decides: what it has set if it is done, else nobody
+/// knows.
 fn setting(state: &RunState, pool: &PoolRef, member: &str) -> Option<SetMember> {
     let setters = state.graph.steps.setters().of_member(pool, member).iter().rev();
     let mut known = setters.filter_map(|at| Some((at, state.at(*at)?)));
-    let (at, record) = known.find(|(_, record)| record.state != StepState::Waiting)?;
+    // Each of its attempts has failed for certain: what was there before stands.
+    let in_vain = |r: &StepRecord| r.state == StepState::Failed && r.failures == r.attempts;
+    let (at, record) = known.find(|(_, record)| record.state != StepState::Waiting && !in_vain(record))?;
     let step = state.graph.steps.get(*at).filter(|_| record.state == StepState::Done)?;
     let StepKind::Traffic(traffic) = &step.kind else { return None };
     let change = traffic.changes.iter().rfind(|change| change.member == member)?.clone();

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Class, Kind, Lane, Live, Look, Mark, Played, Preview, Step, Undo};
+use crate::check::PoolRef;
+use crate::model::OnDrift;
 use crate::text;
 
 /// Lowers the TTL of a pool for the time of the move.
@@ -16,6 +18,23 @@ pub struct LowerTtlStep {
     pub pool: String,
     /// The TTL to set.
     pub ttl: Duration,
+    /// What happens when it is found otherwise afterwards.
+    #[serde(default)]
+    pub on_drift: OnDrift,
+}
+
+impl LowerTtlStep {
+    /// The pool of the director.
+    pub fn pool(&self) -> PoolRef {
+        PoolRef { director: self.director.clone(), pool: self.pool.clone() }
+    }
+}
+
+impl RestoreTtlStep {
+    /// The pool of the director.
+    pub fn pool(&self) -> PoolRef {
+        PoolRef { director: self.director.clone(), pool: self.pool.clone() }
+    }
 }
 
 /// Puts the TTL back to what a [`LowerTtlStep`] found.

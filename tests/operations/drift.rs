@@ -1,11 +1,17 @@
 //! What a run has set is changed behind its back: it is noticed, told, and never taken for done.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use migrate::event::Event;
 
+use super::lab::bind::Key;
 use super::lab::command::Running;
-use super::lab::fleet::{BACKEND, Fleet};
+use super::lab::fleet::{BACKEND, Director, Fleet, NAME, Size, Storage};
+use super::lab::place::Place;
 use super::support::*;
 
 /// Lets the freeze of every pair wait until the test says so: what happens meanwhile happens in the freeze.
@@ -162,4 +168,94 @@ fn a_reload_at_the_very_end_is_no_finished_run() {
         "{told:?}\n{}",
         ended.stderr
     );
+}
+
+/// What a program on a host answers HAProxy: nothing to change, and from a moment on another weight.
+struct Agent(Arc<AtomicBool>);
+
+impl Agent {
+    fn start(fleet: &Fleet) -> (Self, u16) {
+        let listener = TcpListener::bind((fleet.place.address(21), 0)).unwrap();
+        let (port, speaks) = (listener.local_addr().unwrap().port(), Arc::new(AtomicBool::new(false)));
+        let agent = Self(Arc::clone(&speaks));
+        std::thread::spawn(move || {
+            for mut haproxy in listener.incoming().flatten() {
+                let _ = haproxy.write_all(if speaks.load(Ordering::Relaxed) { b"up 80%\n" } else { b"up\n" });
+            }
+        });
+        (agent, port)
+    }
+}
+
+#[test]
+fn an_agent_check_that_sets_another_weight_is_found_and_named() {
+    let mut fleet = ramp(1);
+    fleet.place.edit(RAMP, "persist: write", "persist: ignore");
+    let (agent, port) = Agent::start(&fleet);
+    let path = fleet.haproxy().config().to_owned();
+    let text = fs::read_to_string(&path).unwrap();
+    let checked = format!(" weight 100 disabled agent-check agent-inter 50ms agent-port {port}");
+    fs::write(&path, text.replace(" weight 0 ", &checked)).unwrap();
+    fleet.haproxy_mut().reload();
+    let planned = migrate(&fleet).run(&["plan", RAMP]).expect(0).stdout;
+    assert!(planned.contains("fra-1 has an agent-check"), "{planned}");
+    let running = watching(&fleet);
+    agent.0.store(true, Ordering::Relaxed);
+    running.finish().expect(3);
+    let told = drifts(&fleet, "web-1");
+    for words in ["fra-1 was set to weight 10 by web/shift-10 and is weight 80", "fra-1 has an agent-check"] {
+        assert!(told[0].0.contains(words), "does not say {words:?}: {told:?}");
+    }
+    // It goes on: what the run sets again does not stay.
+    migrate(&fleet).run(&["set", "web", "on_drift=restore"]).expect(0);
+    let held = migrate(&fleet).run(&["apply", RAMP, "--yes"]).expect(3);
+    assert!(held.stdout.contains("the run has set it again 3 times"), "{}", held.stdout);
+}
+
+#[test]
+fn what_was_set_is_read_while_a_gate_waits() {
+    let fleet = ramp(1);
+    fleet.place.edit(RAMP, "    hooks:\n", "    gates: {at: before_drain, approve: 1}\n    hooks:\n");
+    let mut running = apply(&fleet, RAMP);
+    wait_for_intent(&mut running, "web/dal-1/gate-before_drain", false);
+    assert_eq!(fleet.haproxy().command(&format!("set weight {BACKEND}/fra-1 7")).trim(), "");
+    running.finish().expect(3);
+    let told = drifts(&fleet, "web-1");
+    assert!(told[0].0.starts_with("fra-1 was set to weight 100 by web/shift-100 and is weight 7"), "{told:?}");
+}
+
+#[test]
+fn records_and_ttls_that_somebody_changes_between_two_steps_are_found_and_set_again() {
+    const DNS: &str = "plans/uploads-dns.yaml";
+    let fleet = Fleet::behind_dns(Place::private(), Size { pairs: 2, common: 20, own: 10 }, Storage::Own, 2);
+    fleet.place.edit(
+        DNS,
+        "          echo frozen > mode\n",
+        "          echo frozen > mode\n          while [ ! -e {{ lab }}/go ]; do sleep 0.02; done\n",
+    );
+    fleet.place.edit(DNS, "hold: 2s", "hold: 200ms");
+    let Director::Dns { primary, secondary, .. } = &fleet.director else { panic!("no DNS") };
+    let secret = fs::read_to_string(fleet.place.root().join("tsig.key")).unwrap().trim().to_owned();
+    let key = Key { name: "migrate".into(), algorithm: "hmac-sha256".into(), secret };
+    let mut running = apply(&fleet, DNS);
+    wait_for_intent(&mut running, "uploads/dal-1/freeze", false);
+    // With another TTL, which is then that of all addresses.
+    primary.nsupdate(&key, &[&format!("update add {NAME}. 300 A {}", fleet.place.address(11))]);
+    go(&fleet);
+    let ended = running.finish().expect(3);
+    let told = drifts(&fleet, "uploads-dns-1");
+    let address = fleet.place.address(11);
+    for words in [
+        format!("{address} was set to absent by uploads/dal-1/drain and is there"),
+        "the TTL was set to 1 s by uploads/lower-ttl and is 5m".to_owned(),
+    ] {
+        assert!(told[0].0.contains(&words), "does not say {words:?}: {told:?}{}", ended.stderr);
+    }
+    migrate(&fleet).run(&["set", "uploads-dns", "on_drift=restore"]).expect(0);
+    // What the new TTL lets caches keep is none of the test's: it goes before anybody asks.
+    migrate(&fleet).run(&["apply", DNS, "--yes"]).expect(0);
+    for bind in [primary, secondary] {
+        assert_eq!(bind.ttl(NAME, "A"), Some(2), "the TTL from before is back");
+        assert!(!bind.dig(NAME, "A").contains(&address.to_string()));
+    }
 }

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{Context, Effect, not_done, traffic};
 use crate::check::PoolRef;
-use crate::event::{Drift, Event, SetMember};
+use crate::event::{Drift, Event, SetMember, SetTtl};
 use crate::model::{Change, Member, Mode, OnDrift, Pool, Weights};
 use crate::mutant::{self, Mutant};
 use crate::outside::{Error, Kind};
@@ -47,6 +47,8 @@ struct Deviation {
     disagrees: Option<String>,
     /// What would have to be set again.
     stood: Vec<SetMember>,
+    /// And the TTL, where that is otherwise.
+    ttl: Option<SetTtl>,
     /// The pool, where it could be read.
     read: Option<Pool>,
 }
@@ -126,7 +128,12 @@ impl Watcher {
         self.restored += 1;
         let changes: Vec<Change> = found.stood.iter().map(|set| set.change.clone()).collect();
         let director = context.director(&pool.director)?;
-        traffic::ask(context, step, || director.apply(&pool.pool, &changes)).await?;
+        if !changes.is_empty() {
+            traffic::ask(context, step, || director.apply(&pool.pool, &changes)).await?;
+        }
+        if let Some(set) = &found.ttl {
+            traffic::ask(context, step, || director.set_ttl(&pool.pool, set.ttl)).await?;
+        }
         match found.stood.iter().find(|set| set.was_writer && !copies_again(step, set)) {
             Some(set) => Err(took_writes(context, pool, set)),
             None => Ok(()),
@@ -158,13 +165,14 @@ impl Deviation {
                 (member.weight, member.mode) = (*weight, *mode);
             }
         }
+        pool.ttl = self.ttl.map(|set| set.ttl).or(pool.ttl);
         Some(pool)
     }
 
     fn may_be_restored(&self, context: &Context) -> bool {
         let by_operator = context.on_drift();
-        let restore = |set: &SetMember| by_operator.unwrap_or(set.on_drift) == OnDrift::Restore;
-        self.stood.iter().all(restore)
+        let restore = |on_drift: OnDrift| by_operator.unwrap_or(on_drift) == OnDrift::Restore;
+        self.stood.iter().map(|set| set.on_drift).chain(self.ttl.iter().map(|set| set.on_drift)).all(restore)
     }
 }
 
@@ -177,7 +185,10 @@ enum Compared {
 }
 
 async fn compare(context: &Context, pool: &PoolRef) -> Result<Compared, Error> {
-    let Some(before) = context.standing(pool) else { return Ok(Compared::NothingStands) };
+    let (before, lowered) = (context.standing(pool), context.standing_ttl(pool));
+    if before.is_none() && lowered.is_none() {
+        return Ok(Compared::NothingStands);
+    }
     let director = match context.world.directors.get(&pool.director) {
         Some(director) => director,
         None => return Err(Error::new(&pool.director, Kind::Config, "the director is not in the inventory any more")),
@@ -191,16 +202,20 @@ async fn compare(context: &Context, pool: &PoolRef) -> Result<Compared, Error> {
     }
     // What the run itself has changed meanwhile is compared at the next time.
     let after = context.standing(pool).unwrap_or_default();
-    let same = before.into_iter().filter(|(name, set)| after.get(name).is_some_and(|now| now.serial == set.serial));
+    let lowered = lowered.filter(|set| context.standing_ttl(pool).as_ref() == Some(set));
+    let same = before
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|(name, set)| after.get(name).is_some_and(|now| now.serial == set.serial));
     let stands: Vec<SetMember> = same.map(|(_, set)| set).collect();
     match read {
-        Ok(now) => Ok(match otherwise(stands, &now, can.weights == Weights::Presence) {
+        Ok(now) => Ok(match otherwise(stands, lowered, &now, can.weights == Weights::Presence) {
             Some(found) => Compared::Otherwise(Deviation { read: Some(now), ..found }),
             None => Compared::AsSet(now),
         }),
         Err(e) if e.kind == Kind::Disagrees && !can.ttl && !stands.is_empty() => {
             let (drifts, disagrees) = (Vec::new(), Some(e.what));
-            Ok(Compared::Otherwise(Deviation { drifts, disagrees, stood: stands, read: None }))
+            Ok(Compared::Otherwise(Deviation { drifts, disagrees, stood: stands, ttl: None, read: None }))
         }
         Err(e) => Err(e),
     }
@@ -226,7 +241,7 @@ fn took_writes(context: &Context, pool: &PoolRef, set: &SetMember) -> Effect {
 }
 
 /// What of a pool is otherwise than it was set.
-fn otherwise(stands: Vec<SetMember>, now: &Pool, by_presence: bool) -> Option<Deviation> {
+fn otherwise(stands: Vec<SetMember>, lowered: Option<SetTtl>, now: &Pool, by_presence: bool) -> Option<Deviation> {
     if mutant::is(Mutant::BlindToDrift) {
         return None;
     }
@@ -237,7 +252,14 @@ fn otherwise(stands: Vec<SetMember>, now: &Pool, by_presence: bool) -> Option<De
             stood.push(set);
         }
     }
-    (!drifts.is_empty()).then_some(Deviation { drifts, disagrees: None, stood, read: None })
+    let ttl = lowered.filter(|set| now.ttl != Some(set.ttl));
+    drifts.extend(ttl.as_ref().map(|set| Drift {
+        member: "the TTL".to_owned(),
+        set: text::duration(set.ttl),
+        by: set.step.clone(),
+        found: now.ttl.map_or_else(|| "none".to_owned(), text::duration),
+    }));
+    (!drifts.is_empty()).then_some(Deviation { drifts, disagrees: None, stood, ttl, read: None })
 }
 
 fn drift(set: &SetMember, now: Option<&Member>, by_presence: bool) -> Option<Drift> {
@@ -258,7 +280,8 @@ fn drift(set: &SetMember, now: Option<&Member>, by_presence: bool) -> Option<Dri
 /// What is known of how it came about.
 async fn clues(context: &Context, pool: &PoolRef, found: &Deviation) -> Result<Vec<String>, Effect> {
     let now = context.world.clock.wall();
-    let ages = found.stood.iter().filter_map(|set| now.duration_since(set.since?).try_into().ok());
+    let since = found.stood.iter().map(|set| set.since).chain(found.ttl.iter().map(|set| set.since));
+    let ages = since.filter_map(|since| now.duration_since(since?).try_into().ok());
     let since = ages.max().unwrap_or(Duration::ZERO);
     let members: Vec<&str> = found.stood.iter().map(|set| set.change.member.as_str()).collect();
     let mut clues: Vec<String> = found.disagrees.iter().cloned().collect();

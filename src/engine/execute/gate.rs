@@ -2,11 +2,12 @@
 //!
 //! Must never open a gate, nor let it fail, because of a condition of which nobody can tell whether it holds.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+use super::drift::{self, Watcher};
 use super::{Context, Effect, done, failed, unknown};
 use crate::gate::{Answer, Gate, Holds, Surroundings};
 use crate::step::Step;
@@ -19,13 +20,27 @@ const LOOK: Duration = Duration::from_secs(1);
 pub async fn wait(context: &Context, step: &Step, gate: &Gate) -> Effect {
     let began = context.world.clock.now();
     let around = Around { context, step };
+    let (mut watcher, mut looked): (Watcher, Option<Instant>) = (Watcher::default(), None);
     loop {
+        // A gate may wait for days: what the run has set must stay so meanwhile.
+        let now = context.world.clock.now();
+        let mut unclear = None;
+        if looked.is_none_or(|last| now.saturating_duration_since(last) >= drift::EVERY) {
+            looked = Some(now);
+            for pool in context.standing_pools() {
+                match watcher.glance(context, step, &pool).await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(e)) => unclear = Some(e.to_string()),
+                    Err(drifted) => return drifted,
+                }
+            }
+        }
         let answers = join_all(gate.conditions.iter().map(|c| context.world.conditions.ask(c, &around))).await;
         let took = context.world.clock.now().saturating_duration_since(began);
         if let Some(effect) = judge(&answers, gate.within.filter(|within| took >= *within)) {
             return effect;
         }
-        context.waiting(step, waits_for(&answers));
+        context.waiting(step, [waits_for(&answers)].into_iter().chain(unclear).collect::<Vec<_>>().join("; "));
         if context.pass(step, LOOK).await {
             return Effect::Interrupted;
         }

@@ -34,7 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{Stop, World, Worlds};
 use crate::check::{PoolRef, Subject, SubjectName};
 use crate::event::{
-    Approval, Before, Direction, DriftRecord, Event, Notice, RunState, SetMember, Standing, StepResult, Tuning,
+    Approval, Before, Direction, DriftRecord, Event, Notice, RunState, SetMember, SetTtl, Standing, StepResult, Tuning,
 };
 use crate::lock::Barred;
 use crate::model::{Host, OnDrift, Pool};
@@ -276,6 +276,16 @@ impl Context {
     /// What the run has set in a pool; `None` for nothing.
     fn standing(&self, pool: &PoolRef) -> Option<BTreeMap<String, SetMember>> {
         self.standing.borrow().in_pool(pool).cloned()
+    }
+
+    /// What the run has lowered the TTL of a pool to.
+    fn standing_ttl(&self, pool: &PoolRef) -> Option<SetTtl> {
+        self.standing.borrow().ttl(pool).cloned()
+    }
+
+    /// Every pool in which the run has set something.
+    fn standing_pools(&self) -> Vec<PoolRef> {
+        self.standing.borrow().all()
     }
 
     /// What an operator has said that happens when a pool is found otherwise.

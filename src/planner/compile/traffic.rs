@@ -267,7 +267,12 @@ pub fn ttl(plan: &ServicePlan<'_>) -> Option<Ttl> {
     }
     let (director, name) = (pool.traffic.director.clone(), pool.traffic.pool.clone());
     let lowered = plan.id(None, "lower-ttl");
-    let lower = StepKind::LowerTtl(LowerTtlStep { director: director.clone(), pool: name.clone(), ttl });
+    let lower = StepKind::LowerTtl(LowerTtlStep {
+        director: director.clone(),
+        pool: name.clone(),
+        ttl,
+        on_drift: pool.traffic.on_drift,
+    });
     let outlast = Some(lowered.clone());
     let settle = StepKind::Settle(SettleStep { director: director.clone(), pool: name.clone(), outlast });
     let restore = StepKind::RestoreTtl(RestoreTtlStep { director, pool: name, found_by: lowered });
