@@ -34,6 +34,8 @@ fn step(n: usize) -> Step {
         after: n.checked_sub(1).map(|n| format!("uploads/dal-{n:05}/watch")).into_iter().collect(),
         urgent: false,
         no_return: None,
+        opens: Vec::new(),
+        beside: None,
         on_failure: Default::default(),
     }
 }
@@ -78,6 +80,7 @@ fn cutover(pairs: usize) -> Graph {
                 path: Default::default(),
                 throttle: None,
                 settle_below: 64 << 20,
+                back: false,
             };
             let tree = CopyStep { tree, pass: CopyPass::Seed, max_passes: 5 };
             let script = HookStep {

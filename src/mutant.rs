@@ -15,6 +15,10 @@ pub(crate) enum Mutant {
     NoSeal,
     /// Goes back over what is surely done, and not over what may be.
     UndoOnlyDone,
+    /// Freezes a target on the way back without waiting until nobody is on it.
+    FreezeBusyTarget,
+    /// Opens a source without the last pass back.
+    NoLastPassBack,
     /// Reads pools and sees nothing that others have changed.
     BlindToDrift,
     /// Takes a replica that says it lacks little for one that has everything.

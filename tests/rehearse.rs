@@ -49,3 +49,15 @@ fn every_history_of_a_stream_with_two_faults_keeps_every_promise() {
 fn every_history_of_a_cutover_by_name_with_two_faults_keeps_every_promise() {
     assert!(rehearse(plans::CUTOVER_BY_NAME, faults()).holds());
 }
+
+#[test]
+fn every_history_of_a_pair_with_a_way_back_and_two_faults_keeps_every_promise() {
+    assert!(rehearse(&plans::one("", ""), faults()).holds());
+}
+
+#[test]
+fn every_history_of_two_pairs_with_a_way_back_and_a_fault_keeps_every_promise() {
+    for plan in [plans::CUTOVER, plans::CUTOVER_BY_NAME] {
+        assert!(rehearse(&plans::and_back(plan), faults().min(1)).holds());
+    }
+}

@@ -6,6 +6,7 @@
 
 mod apply;
 mod audit;
+mod commit;
 mod completions;
 mod confirm;
 mod connect;
@@ -92,6 +93,8 @@ enum Command {
     Abort(operate::Because),
     /// Say yes to a gate
     Approve(operate::Approve),
+    /// End the way back of pairs that have moved
+    Commit(commit::Args),
     /// Change a setting of a run while it goes on
     Set(operate::Set),
     /// Go back, step by step, as it came
@@ -143,6 +146,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
         Command::Resume(args) => operate::resume(&args, environment),
         Command::Abort(args) => operate::abort(&args, environment),
         Command::Approve(args) => operate::approve(&args, environment),
+        Command::Commit(args) => commit::run(&args, environment),
         Command::Set(args) => operate::set(&args, environment),
         Command::Resolve(args) => resolve::run(&args, environment),
         Command::Rollback(args) => block_on(rollback::run(&args, environment)),

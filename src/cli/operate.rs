@@ -145,7 +145,7 @@ fn rate(value: &str) -> Result<u64, String> {
 }
 
 /// Gives an order; whether a controller was there to take it.
-fn give(environment: &Environment, run: &Run, order: Order) -> anyhow::Result<bool> {
+pub(super) fn give(environment: &Environment, run: &Run, order: Order) -> anyhow::Result<bool> {
     let by = environment.operator();
     let request = Request::Order { order: order.clone(), by: by.clone() };
     match control::ask(&environment.store.socket(&run.name), &request) {

@@ -87,6 +87,9 @@ impl Engine {
         let mut lost = guard.lost();
         loop {
             self.begin_ready()?;
+            if self.only_ways_back() && !self.waits_for_orders() {
+                self.context.let_go_of_all();
+            }
             if self.tasks.is_empty() && !self.waits_for_orders() && !self.clean_up_behind() {
                 return self.end();
             }
@@ -146,6 +149,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether anything is under way that others must not be undone beside.
+    fn is_busy(&self) -> bool {
+        let is_way_back = |step: &Step| step.beside.is_some() || matches!(step.kind, StepKind::Commit(_));
+        self.active.iter().filter_map(|id| self.steps.by_id(id)).any(|step| !is_way_back(step))
+    }
+
+    /// Whether all that is under way keeps ways back open, and would do so for ever.
+    fn only_ways_back(&self) -> bool {
+        let no_more = self.hold.is_some() || self.state.direction != Direction::Forward;
+        let for_ever = |step: &Step| match &step.beside {
+            Some(commit) => self.state.state_of(commit) != Some(StepState::Done),
+            None => no_more && matches!(step.kind, StepKind::Commit(_)),
+        };
+        let mut active = self.active.iter().filter_map(|id| self.steps.by_id(id)).peekable();
+        active.peek().is_some() && active.all(|step| for_ever(step))
+    }
+
     fn is_done(&self, at: usize) -> bool {
         self.state.at(at).is_some_and(|r| r.state == StepState::Done)
     }
@@ -166,10 +186,15 @@ impl Engine {
         }
     }
 
-    /// One step back at a time, and none while anything is under way. A stop ends a whole way back between two of them.
+    /// One step back at a time, and none while anything is under way but what keeps ways back open, as long as that is not undone itself. A
+    /// stop ends a whole way back between two of them.
     fn begin_undo(&mut self) -> Result<(), EngineError> {
         let going_back = self.state.direction != Direction::Forward;
-        if !self.tasks.is_empty() || (going_back && self.stopping()) {
+        if self.is_busy() || (going_back && (self.stopping() || !self.tasks.is_empty())) {
+            return Ok(());
+        }
+        if self.undo.iter().any(|id| self.active.contains(id)) {
+            self.context.let_go_of_all();
             return Ok(());
         }
         let Some(step) = self.undo.pop().and_then(|id| self.steps.by_id(&id).cloned()) else { return Ok(()) };
@@ -270,7 +295,11 @@ impl Engine {
         match effect {
             // Interrupted while it only waited: the intent stays open and is taken up again.
             Effect::Interrupted => {
-                self.offer(at);
+                match step.beside {
+                    // It was let go: the next controller takes it up.
+                    Some(_) => self.give_up(&step),
+                    None => self.offer(at),
+                }
                 Ok(())
             }
             Effect::Drifted { why, hint, members } => {

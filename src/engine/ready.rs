@@ -214,6 +214,8 @@ mod tests {
             urgent: false,
             on_failure: OnFailure::Hold,
             no_return: None,
+            opens: Vec::new(),
+            beside: None,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::event::{Before, Direction, RunState, StepResult, StepState};
 use crate::model::Pool;
 use crate::model::{HookPoint, OnDeadline, OnFailure};
 use crate::mutant::{self, Mutant};
-use crate::step::{ConfirmStep, EmptyStep, Purpose, Step, StepKind, TrafficStep, Undo};
+use crate::step::{Class, ConfirmStep, EmptyStep, Purpose, Step, StepKind, TrafficStep, Undo};
 
 /// Why a run cannot go back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,11 +28,18 @@ pub(super) async fn undo(context: &Context, step: &Step, history: &History) -> E
             restore(context, step, traffic, before, history.ramped).await
         }
         (Undo::Ttl { director, pool }, Some(Before::Ttl(ttl))) => {
-            traffic::set_ttl(context, step, director, pool, *ttl).await
+            let set = traffic::set_ttl(context, step, director, pool, *ttl).await;
+            match history.ttl.filter(|longer| longer > ttl && is_done(&set)) {
+                // Going back must not rely on answers being short-lived before the long-lived ones have run out.
+                Some(longer) => wait::settle(context, step, director, pool, Some(longer)).await,
+                None => set,
+            }
         }
         (Undo::Files { director }, Some(Before::Files(rewrites))) => {
             execute::undo_rewrite(context, step, director, rewrites, history).await
         }
+        (Undo::HandOver(hand_over), _) => execute::carry_back(context, step, hand_over, history).await,
+        (Undo::Reverse(reverse), _) => execute::undo_reverse(context, step, reverse, history).await,
         (Undo::SetAside(set_aside), _) => execute::undo_set_aside(context, step, set_aside, history).await,
         (Undo::Command(hook), _) => execute::undo_hook(context, step, hook, history).await,
         (Undo::Replica(replica), _) => execute::undo_replica(context, step, replica, history).await,
@@ -50,18 +57,30 @@ async fn restore(context: &Context, step: &Step, back: &TrafficStep, before: &Po
         other => return other,
     }
     let applied = traffic::put_back(context, step, director, pool, changes, before).await;
-    if !matches!(applied, Effect::Ended(StepResult::Done { .. })) || !ramped {
+    if !is_done(&applied) || !ramped {
         return applied;
     }
-    if rails.settle
-        && let other @ Effect::Interrupted = wait::settle(context, step, director, pool, None).await
-    {
-        return other;
+    if rails.settle {
+        let settled = wait::settle(context, step, director, pool, None).await;
+        // Whoever still has the old answer comes to a target that is about to be frozen.
+        if matches!(settled, Effect::Interrupted) || (rails.empty.is_some() && !is_done(&settled)) {
+            return settled;
+        }
+    }
+    if let Some(empty) = rails.empty.as_ref().filter(|_| !mutant::is(Mutant::FreezeBusyTarget)) {
+        let effect = wait::empty(context, step, empty).await;
+        if !is_done(&effect) {
+            return effect;
+        }
     }
     match wait::watch(context, step, context.hold(rails.hold), &rails.checks, &[]).await {
         Effect::Ended(StepResult::Done { .. }) => applied,
         other => other,
     }
+}
+
+fn is_done(effect: &Effect) -> bool {
+    matches!(effect, Effect::Ended(StepResult::Done { .. }))
 }
 
 fn ended(evidence: &str) -> Effect {
@@ -136,7 +155,7 @@ pub(super) fn to_the_proof(state: &RunState, step: &Step, drifted: &[String]) ->
         return Vec::new();
     }
     let begun: Vec<&Step> = begun(state, state.graph.steps.dependents(at)).collect();
-    let too_late = begun.iter().any(|s| s.no_return.is_some() || s.kind.purpose().is_some());
+    let too_late = begun.iter().any(|s| closes(state, s).is_some() || s.kind.purpose().is_some());
     if too_late { Vec::new() } else { begun.into_iter().map(|s| s.id.clone()).collect() }
 }
 
@@ -176,11 +195,17 @@ fn way_back<'a>(state: &'a RunState, to: Option<&str>) -> impl Iterator<Item = &
     begun(state, positions)
 }
 
+/// Why there is no way back over a step that has begun. One that only reads gives nothing up before it is done.
+fn closes<'a>(state: &RunState, step: &'a Step) -> Option<&'a String> {
+    let only_reads = step.kind.class() == Class::Reading;
+    step.no_return.as_ref().filter(|_| !only_reads || state.state_of(&step.id) == Some(StepState::Done))
+}
+
 /// The steps that going back would undo, last first; an error when a point of no return lies among them.
 pub fn rollback_steps(state: &RunState, to: Option<&str>) -> Result<Vec<String>, NoWayBack> {
     let mut steps = Vec::new();
     for step in way_back(state, to) {
-        if let Some(why) = &step.no_return {
+        if let Some(why) = closes(state, step) {
             return Err(NoWayBack { step: step.id.clone(), why: why.clone() });
         }
         steps.push(step.id.clone());

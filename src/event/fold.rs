@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::status::{Approval, Direction, DriftRecord, Pause, Status, StepRecord, StepState, Tuning};
-use super::{Before, Event, Operator, Record, Started, StepResult};
+use super::status::{Approval, Direction, DriftRecord, Pause, ReverseRecord, Status, StepRecord, StepState, Tuning};
+use super::{Before, Event, Operator, Record, ReversePace, Started, StepResult};
 use crate::step::{Graph, StepKind};
 
 /// Where a run stands.
@@ -36,6 +36,8 @@ pub struct RunState {
     pub tuning: Tuning,
     /// Where others have changed what it had set.
     pub drifts: Vec<DriftRecord>,
+    /// How sources keep in step with their targets, by the step that sees to it.
+    pub reverses: BTreeMap<String, ReverseRecord>,
     /// What is known of each step, in the order of the graph.
     steps: Vec<StepRecord>,
 }
@@ -77,6 +79,7 @@ impl RunState {
             approvals: BTreeMap::new(),
             tuning: Tuning::default(),
             drifts: Vec::new(),
+            reverses: BTreeMap::new(),
             steps,
         })
     }
@@ -140,6 +143,7 @@ impl RunState {
                 let at = record.at;
                 self.drifts.push(DriftRecord { at, step, director, pool, members, clues, restores });
             }
+            Event::Reversed { step, pace } => self.reverse(step, pace, record.at).map_err(illegal)?,
             Event::Finished => {
                 if let Some(id) = self.find(|s| s.state != StepState::Done) {
                     return Err(illegal(format!("{id} is not done")));
@@ -189,6 +193,29 @@ impl RunState {
         step.ended = None;
         // A second attempt sees what the first one left: it looks again only where that has certainly done nothing.
         step.before = before.or(step.before.take());
+        if !undo {
+            self.open(id);
+        }
+        Ok(())
+    }
+
+    /// From here on a target may take writes.
+    fn open(&mut self, id: &str) {
+        let graph = Arc::clone(&self.graph);
+        for opened in graph.step(id).into_iter().flat_map(|step| &step.opens) {
+            if let Ok(opened) = self.step_mut(opened) {
+                opened.opened = true;
+            }
+        }
+    }
+
+    fn reverse(&mut self, id: String, pace: ReversePace, at: Timestamp) -> Result<(), String> {
+        if self.state_of(&id) != Some(StepState::Running) {
+            return Err(format!("{id} carries nothing back"));
+        }
+        let known = self.reverses.get(&id).and_then(|known| known.in_step);
+        let in_step = if matches!(pace, ReversePace::InStep { .. }) { Some(at) } else { known };
+        self.reverses.insert(id, ReverseRecord { since: at, pace, in_step });
         Ok(())
     }
 
@@ -196,12 +223,28 @@ impl RunState {
     pub fn check_approval(&self, step: &str, by: &Operator) -> Result<(), String> {
         match self.graph.step(step).map(|s| &s.kind) {
             Some(StepKind::Gate(_)) => {}
+            Some(StepKind::Commit(_)) => self.check_commit(step)?,
             Some(_) => return Err(format!("{step} is not a gate")),
             None => return Err(no_step(step)),
         }
         match self.approvals.get(step).into_iter().flatten().any(|a| a.by.user == by.user) {
             true => Err(format!("{} has approved {step} already", by.user)),
             false => Ok(()),
+        }
+    }
+
+    /// A way back can be given up once its pair has moved, and before it has ended.
+    fn check_commit(&self, step: &str) -> Result<(), String> {
+        let waits = self.graph.step(step).into_iter().flat_map(|s| &s.after);
+        if self.direction != Direction::Forward {
+            return Err("the run goes back".to_owned());
+        }
+        if self.state_of(step) == Some(StepState::Done) {
+            return Err(format!("{step}: the way back has ended already"));
+        }
+        match waits.into_iter().find(|id| self.state_of(id) != Some(StepState::Done)) {
+            Some(id) => Err(format!("{step}: the pair has not moved yet: {id} is not done")),
+            None => Ok(()),
         }
     }
 
@@ -368,6 +411,8 @@ mod tests {
             urgent: false,
             on_failure: OnFailure::Hold,
             no_return: None,
+            opens: Vec::new(),
+            beside: None,
         }
     }
 

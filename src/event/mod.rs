@@ -19,7 +19,7 @@ use crate::text;
 
 pub use fold::{IllegalTransition, RunState};
 pub use standing::{Drift, SetMember, SetTtl, Standing};
-pub use status::{Approval, Direction, DriftRecord, Pause, Status, StepRecord, StepState, Tuning};
+pub use status::{Approval, Direction, DriftRecord, Pause, ReverseRecord, Status, StepRecord, StepState, Tuning};
 pub use watch::{Watch, Watchers};
 
 /// One record of a journal.
@@ -158,6 +158,13 @@ pub enum Event {
         /// Whether they are about to be set again; otherwise the run is held.
         restores: bool,
     },
+    /// How a source keeps in step with its target has changed.
+    Reversed {
+        /// Id of the step that carries to the source what the target takes.
+        step: String,
+        /// How it is from here on.
+        pace: ReversePace,
+    },
     /// The controller was asked to stop and did, at a safe point.
     Stopped {
         /// `interrupt`, `terminate`.
@@ -184,8 +191,51 @@ impl Event {
             | Self::Approved { .. }
             | Self::Tuned { .. }
             | Self::Drifted { .. }
+            | Self::Reversed { .. }
             | Self::Stopped { .. }
             | Self::Finished => None,
+        }
+    }
+}
+
+/// How a source keeps in step with its target, which serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum ReversePace {
+    /// Little is left after each pass.
+    InStep {
+        /// Bytes that the last pass carried.
+        bytes: u64,
+        /// How long it took: about what going back would freeze for.
+        millis: u64,
+    },
+    /// The target takes more than passes carry.
+    Behind {
+        /// Bytes that the last pass carried.
+        bytes: u64,
+    },
+    /// Passes fail.
+    Broken {
+        /// Why, in one sentence.
+        why: String,
+    },
+}
+
+impl std::fmt::Display for ReversePace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InStep { bytes, millis } => {
+                let (bytes, took) = (text::bytes(*bytes), text::duration(Duration::from_millis(*millis)));
+                write!(f, "the source is in step: a pass carried {bytes} in {took}")
+            }
+            Self::Behind { bytes } => {
+                write!(
+                    f,
+                    "the source falls behind: a pass carried {}, and more has come meanwhile",
+                    text::bytes(*bytes)
+                )
+            }
+            Self::Broken { why } => write!(f, "the source does not get what the target takes: {why}"),
         }
     }
 }

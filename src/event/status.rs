@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Before, Drift, Operator, Setting};
+use super::{Before, Drift, Operator, ReversePace, Setting};
 use crate::model::OnDrift;
 
 /// Which way a run goes.
@@ -95,6 +95,17 @@ impl std::fmt::Display for DriftRecord {
     }
 }
 
+/// How a source keeps in step with its target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReverseRecord {
+    /// Since when it is so.
+    pub since: Timestamp,
+    /// How it is.
+    pub pace: ReversePace,
+    /// When it was last recorded to be in step.
+    pub in_step: Option<Timestamp>,
+}
+
 /// A run as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "status")]
@@ -142,6 +153,8 @@ pub struct StepRecord {
     pub in_flight: bool,
     /// Whether the attempt before the last one has an end that nobody knows.
     pub unclear: bool,
+    /// Whether a step has begun since from which on the target may have taken writes: its undo has to bring them back.
+    pub opened: bool,
     /// What was there before the first attempt.
     pub before: Option<Before>,
     /// What was seen at the end, or why it failed.
@@ -154,7 +167,7 @@ impl StepRecord {
         self.in_flight = false;
         self.settled += 1;
         if self.state == StepState::Waiting {
-            (self.before, self.failures) = (None, 0);
+            (self.before, self.failures, self.opened) = (None, 0, false);
         }
     }
 }

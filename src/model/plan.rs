@@ -123,6 +123,25 @@ pub enum DataPath {
     Relay,
 }
 
+/// When the way back of a pair ends, once its target has its full share and the last watch has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// After this time.
+    After(Duration),
+    /// When somebody commits.
+    Commit,
+}
+
+impl std::fmt::Display for Until {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::After(time) => write!(f, "for {}", crate::text::duration(*time)),
+            Self::Commit => f.write_str("until somebody commits"),
+        }
+    }
+}
+
 /// What happens when a drain misses its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

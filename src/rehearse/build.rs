@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::model::{Does, HookModel, Membership, Model, PairModel, Tree};
+use super::model::{Copy, Does, HookModel, Membership, Model, PairModel, Tree};
 use super::pool::{MemberModel, PoolModel};
 use super::replica::{Means, ReplicaModel};
 use crate::model::{HookPoint, OnDeadline, Pair, Strategy};
@@ -46,7 +46,8 @@ fn pair_model(spec: &Spec, graph: &Graph, service: &Service, pair: &Pair, pools:
             && trees.iter().all(|t| t.job != job)
         {
             // Nothing is there yet: not even the writes from before the run.
-            trees.push(Tree { job: job.to_owned(), torn: true, ..Tree::default() });
+            let (source, target) = (Copy { has: 1, ..Copy::default() }, Copy { torn: true, ..Copy::default() });
+            trees.push(Tree { job: job.to_owned(), source, target, traces: false });
         }
     }
     let replicas = steps().filter_map(|s| match &s.kind {

@@ -28,14 +28,8 @@ impl Turn<'_> {
         hosts.iter().all(|host| self.answers(&host.name))
     }
 
-    /// The pair whose tree or stream this is.
-    fn pair_of(&self, job: &str) -> usize {
-        let pairs = &self.history.model.pairs;
-        pairs.iter().position(|p| p.trees.iter().any(|t| t.job == job)).unwrap_or(usize::MAX)
-    }
-
-    fn copy(&mut self, pair: usize, job: &str, whole: bool) {
-        let copied = self.history.model.copy(pair, job, whole);
+    fn copy(&mut self, job: &str, whole: bool) {
+        let copied = self.history.model.copy(job, whole);
         self.history.keep(copied);
     }
 
@@ -43,17 +37,16 @@ impl Turn<'_> {
         if !self.reach_both(&[&job.source, &job.target]) {
             return Err(unreachable(&job.source));
         }
-        let pair = self.pair_of(&job.id);
         let fault = self.point(Call::Pass { verified: self.scenario.verified.contains(&job.id) }, "copies");
         match fault {
-            None | Some(Fault::ReplyLost | Fault::KilledAfter | Fault::Ineffective) => self.copy(pair, &job.id, true),
-            Some(Fault::Half | Fault::KilledHalf) => self.copy(pair, &job.id, false),
+            None | Some(Fault::ReplyLost | Fault::KilledAfter | Fault::Ineffective) => self.copy(&job.id, true),
+            Some(Fault::Half | Fault::KilledHalf) => self.copy(&job.id, false),
             Some(_) => {}
         }
         match fault {
             None => Ok(PassReport { entries: 10, bytes: 1 << 20, ..PassReport::default() }),
             Some(Fault::Ineffective) => {
-                self.history.model.leave_out(pair, &job.id);
+                self.history.model.leave_out(&job.id);
                 Ok(PassReport::default())
             }
             Some(Fault::Refused) => Err(error(&job.target, Kind::Refused, "no space left")),
@@ -70,8 +63,7 @@ impl Turn<'_> {
         }
         match self.point(Call::Verify, "compares") {
             None => {
-                let pair = self.pair_of(&job.id);
-                let same = self.history.model.compare(pair, &job.id, when == VerifyMode::Ahead);
+                let same = self.history.model.compare(&job.id, when == VerifyMode::Ahead);
                 let examples = if same { Vec::new() } else { vec!["a file: content differs".to_owned()] };
                 let different = u64::from(!same);
                 Ok(VerifyReport { files: 10, bytes: 1 << 20, different, examples, ..VerifyReport::default() })
@@ -89,16 +81,15 @@ impl Turn<'_> {
         if !self.reach_both(&[&job.source, &job.target]) {
             return Err(unreachable(&job.target));
         }
-        let pair = self.pair_of(&job.id);
         let fault = self.point(Call::Stream, "streams");
         match fault {
             None | Some(Fault::ReplyLost | Fault::KilledAfter) => {
-                self.copy(pair, &job.id, true);
+                self.copy(&job.id, true);
                 if let Some(step) = self.step {
                     self.history.act(step, false);
                 }
             }
-            Some(Fault::Half | Fault::KilledHalf) => self.copy(pair, &job.id, false),
+            Some(Fault::Half | Fault::KilledHalf) => self.copy(&job.id, false),
             Some(_) => {}
         }
         match fault {

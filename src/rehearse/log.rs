@@ -4,12 +4,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::fault::{Call, Fault};
 use super::invariants::Violation;
 use super::simulation::{History, Scenario, Simulation};
 use super::transcript::hash_debug;
+use super::world::wall;
 use crate::event::{Event, Record, RunState, StepResult, StepState};
 use crate::journal::{JournalError, Log};
 
@@ -63,7 +62,7 @@ impl History {
 
     /// Makes a record durable. Also for what is recorded outside of the engine.
     pub fn keep_record(&mut self, scenario: &Scenario, event: Event, step: Option<usize>) -> Record {
-        let at = Timestamp::from_second(self.now.as_secs() as i64).unwrap_or_default();
+        let at = wall(self.now);
         let record = Record { seq: self.state.as_ref().map_or(0, |s| s.records), at, event };
         let intent = matches!(record.event, Event::Intent { .. });
         self.clean &=
@@ -158,6 +157,7 @@ fn describe(event: &Event) -> String {
         Event::Drifted { restores, .. } => {
             format!("journal: found otherwise than set, {}", if *restores { "to be set again" } else { "to be held" })
         }
+        Event::Reversed { pace, .. } => format!("journal: {pace}"),
         Event::Cleared { .. } => "journal: nothing of the run is left on the hosts".into(),
         Event::Held { why, .. } => format!("journal: held: {why}"),
         Event::Stopped { by } => format!("journal: stopped by {by}"),

@@ -10,6 +10,8 @@ use super::pool::{MemberModel, PoolModel};
 use super::replica::{Means, ReplicaModel};
 use crate::model::{Change, Mode};
 
+/// The end of the name of a job that goes from the target to the source.
+const BACK: &str = ".back";
 /// Time users need to leave a member that gets nothing new.
 const LEAVING: Duration = Duration::from_millis(300);
 
@@ -44,10 +46,23 @@ pub(super) struct PairModel {
     pub target_sick: bool,
     /// Number of the last write that a user was told is safe.
     pub acked: u64,
-    /// The last write that the source has.
+    /// The last write that the source has of what has a replication of its own.
     pub source_has: u64,
     pub trees: Vec<Tree>,
     pub replicas: Vec<ReplicaModel>,
+}
+
+/// A side of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    Source,
+    Target,
+}
+
+impl At {
+    fn other(self) -> Self {
+        if self == Self::Source { Self::Target } else { Self::Source }
+    }
 }
 
 /// Where a pair's members are.
@@ -58,18 +73,47 @@ pub(super) struct Membership {
     pub target: usize,
 }
 
-/// A directory on the target.
+/// A directory on both sides.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tree {
     pub job: String,
+    pub source: Copy,
+    pub target: Copy,
+    /// Traces of the copy engine are on the hosts.
+    pub traces: bool,
+}
+
+impl Tree {
+    fn at(&self, side: At) -> &Copy {
+        match side {
+            At::Source => &self.source,
+            At::Target => &self.target,
+        }
+    }
+
+    fn at_mut(&mut self, side: At) -> &mut Copy {
+        match side {
+            At::Source => &mut self.source,
+            At::Target => &mut self.target,
+        }
+    }
+}
+
+/// What one side has of a directory.
+#[derive(Debug, Clone, Copy, Default, Hash)]
+pub(super) struct Copy {
     /// The last write that it has, when it is whole.
     pub has: u64,
     /// A pass ended in the middle.
     pub torn: bool,
     /// A pass has left out something, and believes it has not.
     pub hole: bool,
-    /// Traces of the copy engine are on the hosts.
-    pub traces: bool,
+}
+
+impl Copy {
+    fn has_all(&self, acked: u64) -> bool {
+        !self.torn && !self.hole && self.has == acked
+    }
 }
 
 /// What a hook has done.
@@ -102,10 +146,34 @@ impl PairModel {
         self.freezes > 0 && self.frozen.count_ones() == self.freezes
     }
 
-    /// Whether the target has all that users were promised.
-    fn target_is_whole(&self) -> bool {
-        self.trees.iter().all(|t| !t.torn && !t.hole && t.has == self.acked)
-            && self.replicas.iter().all(|r| r.has == self.acked)
+    /// Whether a side has all that users were promised.
+    fn is_whole(&self, side: At) -> bool {
+        let replica_has = |r: &ReplicaModel| match side {
+            At::Source => self.source_has,
+            At::Target => r.has,
+        };
+        self.trees.iter().all(|t| t.at(side).has_all(self.acked))
+            && self.replicas.iter().all(|r| replica_has(r) == self.acked)
+    }
+
+    /// A user writes on a side, and is told that it is safe; whether everything from before is there.
+    fn take_write(&mut self, side: At) -> bool {
+        if !self.is_whole(side) {
+            return false;
+        }
+        self.acked += 1;
+        let acked = self.acked;
+        self.trees.iter_mut().for_each(|t| t.at_mut(side).has = acked);
+        match side {
+            At::Source => self.source_has = acked,
+            At::Target => self.replicas.iter_mut().for_each(|r| r.has = acked),
+        }
+        true
+    }
+
+    /// The host of a side.
+    fn host(&self, side: At) -> &str {
+        if side == At::Source { &self.source } else { &self.target }
     }
 }
 
@@ -147,26 +215,13 @@ impl Model {
             let ((at_source, at_target), (source, target)) = (self.reached(pair, now), self.writable(pair, now));
             let set_back = self.is_set_back(pair);
             let Some(pair) = self.pairs.get_mut(n) else { continue };
-            if at_source && source {
-                if pair.source_has < pair.acked && set_back {
-                    continue;
+            for (side, may) in [(At::Source, at_source && source), (At::Target, at_target && target)] {
+                if may && !pair.take_write(side) {
+                    match set_back {
+                        true => break,
+                        false => return Err(Violation::WriteLost { host: pair.host(side).to_owned() }),
+                    }
                 }
-                if pair.source_has < pair.acked {
-                    return Err(Violation::WriteLost { host: pair.source.clone() });
-                }
-                pair.acked += 1;
-                pair.source_has = pair.acked;
-            }
-            if at_target && target {
-                if !pair.target_is_whole() && set_back {
-                    continue;
-                }
-                if !pair.target_is_whole() {
-                    return Err(Violation::WriteLost { host: pair.target.clone() });
-                }
-                pair.acked += 1;
-                pair.trees.iter_mut().for_each(|t| t.has = pair.acked);
-                pair.replicas.iter_mut().for_each(|r| r.has = pair.acked);
             }
         }
         Ok(())
@@ -182,7 +237,8 @@ impl Model {
             if pair.is_frozen() && pair.waits_for_empty && source.has_users(now) {
                 return Err(Violation::UsersCutOff { host: pair.source.clone() });
             }
-            if pair.thaws && !pair.thawed && target.serves() {
+            let cut_off = if pair.waits_for_empty { target.has_users(now) } else { target.serves() };
+            if pair.thaws && !pair.thawed && cut_off {
                 return Err(Violation::UsersCutOff { host: pair.target.clone() });
             }
         }
@@ -195,7 +251,7 @@ impl Model {
 
     /// Whether every target that gets files has all of them.
     pub fn targets_are_whole(&self) -> bool {
-        self.pairs.iter().filter(|pair| pair.cutover).all(PairModel::target_is_whole)
+        self.pairs.iter().filter(|pair| pair.cutover).all(|pair| pair.is_whole(At::Target))
     }
 
     /// Whether somebody serves in a pool whose service is not broken.
@@ -253,6 +309,10 @@ impl Model {
             (member.weight, member.mode) = (change.weight, change.mode);
             if served && !member.serves() {
                 member.users_until = cached;
+            }
+            // Whoever mends the pool later leaves what the run has written since.
+            if let Some(was) = pool.was.get_mut(m) {
+                *was = (change.weight, change.mode);
             }
         }
         Ok(())
@@ -319,44 +379,63 @@ impl Model {
         Ok(())
     }
 
-    /// Brings a tree up to what the source has.
-    pub fn copy(&mut self, pair: usize, job: &str, whole: bool) -> Result<(), Violation> {
+    /// The pair whose tree a job carries, which of its trees that is, and to which side it goes. `None` for a job that nobody has.
+    pub fn tree_of(&self, job: &str) -> Option<(usize, usize, At)> {
+        let (own, to) = match job.strip_suffix(BACK) {
+            Some(own) => (own, At::Source),
+            None => (job, At::Target),
+        };
+        let mut places =
+            self.pairs.iter().zip(0..).flat_map(|(p, n)| p.trees.iter().zip(0..).map(move |(t, at)| (n, at, t)));
+        places.find(|(_, _, tree)| tree.job == own).map(|(pair, at, _)| (pair, at, to))
+    }
+
+    /// Brings the side to which a job goes up to what the other one has.
+    pub fn copy(&mut self, job: &str, whole: bool) -> Result<(), Violation> {
+        let Some((pair, at, to)) = self.tree_of(job) else { return Ok(()) };
         let Some(pair) = self.pairs.get_mut(pair) else { return Ok(()) };
-        let (has, target) = (pair.source_has, pair.target.clone());
-        let Some(tree) = pair.trees.iter_mut().find(|t| t.job == job) else { return Ok(()) };
-        if tree.has > has {
-            return Err(Violation::WriteLost { host: target });
+        let host = pair.host(to).to_owned();
+        let Some(tree) = pair.trees.get_mut(at) else { return Ok(()) };
+        let from = *tree.at(to.other());
+        if tree.at(to).has > from.has {
+            return Err(Violation::WriteLost { host });
         }
         tree.traces = true;
-        tree.torn = !whole;
+        let copy = tree.at_mut(to);
+        copy.torn = !whole || from.torn;
+        copy.hole |= from.hole;
         if whole {
-            tree.has = has;
+            copy.has = from.has;
         }
         Ok(())
     }
 
     /// A pass leaves something out, and will not find that by itself.
-    pub fn leave_out(&mut self, pair: usize, job: &str) {
-        let tree = self.pairs.get_mut(pair).and_then(|p| p.trees.iter_mut().find(|t| t.job == job));
-        if let Some(tree) = tree {
-            tree.hole = true;
+    pub fn leave_out(&mut self, job: &str) {
+        let Some((pair, at, to)) = self.tree_of(job) else { return };
+        if let Some(tree) = self.pairs.get_mut(pair).and_then(|pair| pair.trees.get_mut(at)) {
+            tree.at_mut(to).hole = true;
         }
     }
 
-    /// Whether users are still on a source.
-    pub fn has_users(&self, source: &str, now: Duration) -> bool {
-        let pairs = self.pairs.iter().filter(|p| p.source == source);
-        pairs.filter_map(|p| self.members(p)).any(|(member, _)| member.has_users(now))
+    /// Whether users are still on a host.
+    pub fn has_users(&self, host: &str, now: Duration) -> bool {
+        let mut sides = self.pairs.iter().filter_map(|pair| Some((pair, self.members(pair)?)));
+        let on = |name: &str, member: &MemberModel| name == host && member.has_users(now);
+        sides.any(|(pair, (source, target))| on(&pair.source, source) || on(&pair.target, target))
     }
 
     /// Whether a tree is the same on both sides, but for what users of a source that is `live` have changed since the last pass; the copy
     /// engine learns of what differs.
-    pub fn compare(&mut self, pair: usize, job: &str, live: bool) -> bool {
+    pub fn compare(&mut self, job: &str, live: bool) -> bool {
+        let Some((pair, at, to)) = self.tree_of(job) else { return true };
         let Some(pair) = self.pairs.get_mut(pair) else { return true };
-        let has = pair.source_has;
-        let Some(tree) = pair.trees.iter_mut().find(|t| t.job == job) else { return true };
-        let same = !tree.torn && !tree.hole && (live || !pair.cutover || tree.has == has);
-        tree.hole = false;
+        let cutover = pair.cutover;
+        let Some(tree) = pair.trees.get_mut(at) else { return true };
+        let from = *tree.at(to.other());
+        let copy = tree.at_mut(to);
+        let same = !copy.torn && !copy.hole && (live || !cutover || copy.has == from.has);
+        copy.hole = false;
         same
     }
 
@@ -380,9 +459,12 @@ impl Model {
             }
         }
         for p in &self.pairs {
-            (p.frozen, p.thawed, p.source_sick, p.target_sick, p.source_has == p.acked).hash(to);
+            (p.frozen, p.thawed, p.source_sick, p.target_sick).hash(to);
             for t in &p.trees {
-                (t.has.cmp(&p.source_has), t.has == p.acked, t.torn, t.hole, t.traces).hash(to);
+                (t.source.has.cmp(&t.target.has), t.traces).hash(to);
+                for copy in [&t.source, &t.target] {
+                    (copy.has == p.acked, copy.torn, copy.hole).hash(to);
+                }
             }
             p.replicas.iter().for_each(|r| r.fingerprint(p, to));
         }
@@ -404,7 +486,7 @@ impl Model {
             facts.push(format!("{}: {}", p.target, if p.thawed { "takes writes" } else { "takes no writes" }));
             facts.extend(p.replicas.iter().flat_map(|r| r.facts(p)));
             if files {
-                let whole = if p.target_is_whole() { "has" } else { "lacks some of" };
+                let whole = if p.is_whole(At::Target) { "has" } else { "lacks some of" };
                 facts.extend(p.trees.iter().map(|t| format!("{} {whole} the files of {}", p.target, t.job)));
             }
         }

@@ -156,6 +156,7 @@ pub(super) fn scenario(spec: &Spec, graph: &Graph) -> Scenario {
     let names = spec.inventory.hosts.keys().chain(spec.inventory.directors.keys());
     let verified = graph.steps.iter().filter_map(|s| match &s.kind {
         StepKind::Compare(compare) => Some(compare.tree.job.clone()),
+        StepKind::HandOver(hand_over) if hand_over.verify => Some(hand_over.tree.job.clone()),
         _ => None,
     });
     Scenario {

@@ -111,6 +111,8 @@ pub(super) struct History {
     /// Points before the trace.
     pub offset: u32,
     pub trace: Vec<Point>,
+    /// Points of the first run, where the plan was applied once more after that had gone back.
+    pub first_run: Option<usize>,
     /// Quiet states that this history was the first to reach.
     pub quiet: Vec<Arc<Snapshot>>,
     pub transcript: Option<Transcript>,
@@ -304,6 +306,13 @@ impl History {
         }
         self.dead |= fault.is_some_and(Fault::kills);
         fault
+    }
+
+    /// A run has gone back, and another one begins in the world as it is.
+    pub fn begin_again(&mut self) {
+        self.first_run = Some(self.trace.len());
+        self.state = None;
+        self.hashes.fill(None);
     }
 
     /// Whether the operator could still come to want to go back.

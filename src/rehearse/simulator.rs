@@ -9,6 +9,7 @@ use std::task::Poll;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
+use super::fault::Fault;
 use super::invariants::Violation;
 use super::log::SimLog;
 use super::simulation::{Point, Scenario, Simulation, Snapshot, Strike};
@@ -95,7 +96,9 @@ impl Simulator {
     /// The points of the history played last, with the number of the first, and the quiet states that it was the first to reach.
     pub fn trace(&self) -> (u32, Vec<Point>, Vec<Arc<Snapshot>>) {
         let mut history = self.simulation.lock();
-        (history.offset, history.trace.clone(), std::mem::take(&mut history.quiet))
+        let first_run = history.first_run.unwrap_or(history.trace.len());
+        let trace = history.trace.iter().take(first_run).copied().collect();
+        (history.offset, trace, std::mem::take(&mut history.quiet))
     }
 
     /// Where everything stands now.
@@ -124,7 +127,7 @@ impl Simulator {
             }
             let held = match session {
                 Session::Ended(Ending::Finished) => return self.ended(false),
-                Session::Ended(Ending::RolledBack) => return self.ended(true),
+                Session::Ended(Ending::RolledBack) => return self.rolled_back(strikes),
                 Session::Killed | Session::Ended(Ending::Stopped) => None,
                 Session::Ended(Ending::Held { step, why, .. }) => Some((step, why)),
                 Session::Failed(EngineError::Journal(e)) => Some((None, e.to_string())),
@@ -147,7 +150,7 @@ impl Simulator {
             let status = self.simulation.lock().state.as_ref().map(|s| s.status.clone());
             match status {
                 Some(Status::Finished) => return self.ended(false),
-                Some(Status::RolledBack) => return self.ended(true),
+                Some(Status::RolledBack) => return self.rolled_back(strikes),
                 _ => {}
             }
             self.record(Event::Resumed { by: operator() });
@@ -266,6 +269,30 @@ impl Simulator {
             (None, false, true, _) => Ok(None),
             (None, false, false, true) => Ok(Some(Session::Killed)),
             (None, false, false, false) => Ok(Some(session)),
+        }
+    }
+
+    /// Everything is back. Where nothing went wrong on the way, the plan is applied once more, to what is there now.
+    fn rolled_back(&self, strikes: &[Strike]) -> End {
+        let end = self.ended(true);
+        let undisturbed = matches!(strikes, [(_, Fault::RollBack)]);
+        if !matches!(end, End::RolledBack { .. }) || !undisturbed || self.after.is_none() {
+            return end;
+        }
+        self.say("the plan is applied once more");
+        self.simulation.lock().begin_again();
+        self.record(Event::Started(Box::new(self.started.clone())));
+        self.simulation.revive();
+        match self.controller() {
+            Err(broken) => End::Violation(broken),
+            // It came to where another history had been, which has been looked at.
+            Ok(None) => end,
+            Ok(Some(Session::Ended(Ending::Finished))) => match self.ended(false) {
+                End::Done { .. } => end,
+                other => other,
+            },
+            Ok(Some(Session::Ended(Ending::Held { why, .. }))) => self.broke(Violation::HeldForGood { why }),
+            Ok(Some(_)) => self.broke(Violation::Endless),
         }
     }
 

@@ -42,13 +42,13 @@ fn a_stream_that_is_poured_again_while_nobody_knows_what_became_of_it_is_found()
 
 #[test]
 fn a_start_that_is_not_prevented_is_found() {
-    let broken = found(Mutant::NoSeal, &plans::one("on_failure: rollback", ""), 2);
+    let broken = found(Mutant::NoSeal, &plans::one("on_failure: rollback\n    reverse: off", ""), 2);
     assert!(broken.iter().any(|b| matches!(b, Violation::TwoWriters { .. })), "{broken:?}");
 }
 
 #[test]
 fn a_controller_without_a_fence_is_found() {
-    assert!(!found(Mutant::NoFence, &plans::one("", ", idempotent: true"), 2).is_empty());
+    assert!(!found(Mutant::NoFence, &plans::one("reverse: off", ", idempotent: true"), 2).is_empty());
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_plan_that_goes_back_by_itself_keeps_every_promise() {
 
 #[test]
 fn commands_that_may_be_repeated_keep_every_promise() {
-    let report = rehearsed(&plans::one("", ", idempotent: true"), 2);
+    let report = rehearsed(&plans::one("reverse: off", ", idempotent: true"), 2);
     println!("{}", report.text());
     assert!(report.holds());
 }
@@ -257,4 +257,33 @@ fn a_plan_with_kinds_that_others_add_keeps_every_promise() {
     assert!(report.holds());
     // A condition that says no makes this plan go back, and so does the operator.
     assert!(report.rolled_back > 0 && report.done > 0 && report.held > 0);
+}
+
+#[test]
+fn a_source_that_is_opened_without_the_last_pass_back_is_found() {
+    let broken = found(Mutant::NoLastPassBack, &plans::one("", ""), 0);
+    assert!(broken.iter().any(|b| matches!(b, Violation::WriteLost { host } if host == "dal-1")), "{broken:?}");
+}
+
+#[test]
+fn a_target_that_is_frozen_while_users_are_on_it_is_found() {
+    let plan = plans::one("", "").replace("shift: { steps: [100%], hold: 1s }", "shift: { steps: [100%], hold: 0s }");
+    let broken = found(Mutant::FreezeBusyTarget, &plan, 0);
+    assert!(broken.iter().any(|b| matches!(b, Violation::UsersCutOff { host } if host == "fra-1")), "{broken:?}");
+}
+
+#[test]
+fn a_way_back_that_stays_open_keeps_every_promise_there_back_and_there_again() {
+    for reverse in ["reverse: 1m", "reverse: { until: commit }"] {
+        let report = rehearsed(&plans::one(reverse, ""), 1);
+        println!("{}", report.text());
+        assert!(report.holds() && report.rolled_back > 50);
+    }
+}
+
+#[test]
+fn without_a_way_back_a_run_asks_before_it_and_holds_what_it_promises() {
+    let (_, graph) = plans::compile(&plans::one("reverse: off", ""));
+    assert!(graph.step("uploads/no-return").is_some() && graph.step("uploads/dal-1/commit").is_none());
+    assert!(rehearsed(&plans::one("reverse: off", ""), 1).holds());
 }

@@ -73,6 +73,11 @@ impl Guard for AlwaysAllowed {
     }
 }
 
+/// The simulated time of the calendar: as it stands in records.
+pub(super) fn wall(now: Duration) -> Timestamp {
+    Timestamp::from_second(now.as_secs() as i64).unwrap_or_default()
+}
+
 /// The simulated clock.
 struct SimClock(Arc<Simulation>);
 
@@ -83,7 +88,7 @@ impl Clock for SimClock {
     }
 
     fn wall(&self) -> Timestamp {
-        Timestamp::from_second(self.0.lock().now.as_secs() as i64).unwrap_or_default()
+        wall(self.0.lock().now)
     }
 
     async fn sleep(&self, duration: Duration) {

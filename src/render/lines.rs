@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::paint::Paint;
-use crate::event::{Drift, Event, Notice, Record, RunState, StepResult, Watch};
-use crate::step::Graph;
+use crate::event::{Drift, Event, Notice, Record, ReversePace, RunState, StepResult, Watch};
+use crate::step::{Graph, StepKind};
 use crate::text;
 
 /// Progress of one step is told at most this often.
@@ -31,6 +31,10 @@ impl<W: Write + Send> Lines<W> {
         let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
     }
 
+    fn is_beside(&self, step: &str) -> bool {
+        self.graph.step(step).is_some_and(|s| s.beside.is_some() || matches!(s.kind, StepKind::Commit(_)))
+    }
+
     fn due(&mut self, step: &str) -> bool {
         let due = self.said.get(step).is_none_or(|at| at.elapsed() >= EVERY);
         if due {
@@ -51,6 +55,7 @@ impl<W: Write + Send> Watch for Lines<W> {
                     self.said.insert(step.clone(), Instant::now());
                 }
             }
+            Notice::Copying { step, .. } if self.is_beside(step) => {}
             Notice::Copying { step, progress } if progress.bytes_total == 0 && progress.bytes_done > 0 => {
                 if self.due(step) {
                     self.say(&format!("         {step}: {} so far", text::bytes(progress.bytes_done)));
@@ -66,6 +71,8 @@ impl<W: Write + Send> Watch for Lines<W> {
                 let files = format!("{} of {} files", progress.files_done, progress.files_total);
                 self.say(&format!("         {step}: {done}, {files}"));
             }
+            // It goes on for as long as there is a way back: what changes is recorded.
+            Notice::Waiting { step, .. } if self.is_beside(step) => {}
             Notice::Waiting { step, what } if self.due(step) => self.say(&format!("         {step}: waits for {what}")),
             Notice::Warning { what } => self.say(&format!("warning: {what}")),
             Notice::Copying { .. } | Notice::Waiting { .. } => {}
@@ -110,6 +117,10 @@ pub fn record_line(graph: &Graph, record: &Record, paint: Paint) -> Option<Strin
             let said = members.iter().map(Drift::to_string).chain(clues.iter().cloned()).collect::<Vec<_>>().join("; ");
             let then = if *restores { ": it is set again" } else { "" };
             format!("{at} {} {step}: {director} {pool}: {}{then}", paint.yellow("!"), paint.yellow(&said))
+        }
+        Event::Reversed { step, pace: pace @ ReversePace::InStep { .. } } => format!("{at}   {step}: {pace}"),
+        Event::Reversed { step, pace } => {
+            format!("{at} {} {step}: {}", paint.yellow("!"), paint.yellow(&pace.to_string()))
         }
         Event::Aborted { by, why } => format!("{at} {}@{} aborts it: {why}", by.user, by.host),
         Event::Cleared { step, result: StepResult::Done { evidence, .. } } => format!("{at}   {step}: {evidence}"),

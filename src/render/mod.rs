@@ -19,4 +19,4 @@ pub use explain::{Explanation, Wait, explain};
 pub use format::{Format, Show, Style, Topic};
 pub use json::Json;
 pub use lines::Lines;
-pub use report::{PairReport, RunReport, RunRow, Runs};
+pub use report::{PairReport, RunReport, RunRow, Runs, readiness};

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::ending::when;
 use super::format::{Show, Style};
-use crate::event::{DriftRecord, RunState, Status, StepState};
+use crate::event::{DriftRecord, ReversePace, RunState, Status, StepState};
 use crate::model::{HookPoint, Pair};
 use crate::step::{Step, StepKind};
 use crate::text;
@@ -140,6 +140,9 @@ pub struct PairReport {
     pub share: u8,
     /// Time from the last write on the source to the first on the target, once it is over.
     pub freeze_ms: Option<u64>,
+    /// What is known of its way back, a sentence each; empty where there is none, or none is needed yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub way_back: Vec<String>,
 }
 
 /// A step that needs a look.
@@ -163,7 +166,7 @@ impl RunReport {
             _ => (None, None),
         };
         let steps = &state.graph.steps;
-        let pairs = pairs(state);
+        let pairs = pairs(state, live);
         let is_open = |s: StepState| !matches!(s, StepState::Waiting | StepState::Done);
         let open = steps
             .iter()
@@ -187,7 +190,7 @@ impl RunReport {
 }
 
 /// The pairs of each service in the order of their first steps.
-fn pairs(state: &RunState) -> Vec<PairReport> {
+fn pairs(state: &RunState, live: bool) -> Vec<PairReport> {
     let mut own: Vec<(&str, &Pair, Vec<&Step>)> = Vec::new();
     let mut found: HashMap<(&str, &Pair), usize> = HashMap::new();
     // What steps that are about a whole service give to each of its pairs.
@@ -205,7 +208,8 @@ fn pairs(state: &RunState) -> Vec<PairReport> {
         }
     }
     let report = |(service, pair, steps): (&str, &Pair, Vec<&Step>)| {
-        pair_report(state, service, pair, &steps, shared.get(service).copied().unwrap_or(0))
+        let report = pair_report(state, service, pair, &steps, shared.get(service).copied().unwrap_or(0));
+        PairReport { way_back: way_back(state, &steps, live), ..report }
     };
     own.into_iter().map(report).collect()
 }
@@ -230,7 +234,41 @@ fn pair_report(state: &RunState, service: &str, pair: &Pair, own: &[&Step], shar
         next: own.iter().find(|s| !is_done(s)).map(|s| s.kind.phase().to_owned()),
         share: own.iter().map(|s| share_of(state, s)).max().unwrap_or(0).max(shared),
         freeze_ms: freeze(state, own),
+        way_back: Vec::new(),
     }
+}
+
+/// What is known of the way back of a pair.
+fn way_back(state: &RunState, own: &[&Step], live: bool) -> Vec<String> {
+    let Some(commit) = own.iter().find(|s| matches!(s.kind, StepKind::Commit(_))) else { return Vec::new() };
+    match state.state_of(&commit.id) {
+        Some(StepState::Done) => {
+            let ended = state.step(&commit.id).and_then(|record| record.ended).map(when).unwrap_or_default();
+            vec![format!("no way back since {ended}")]
+        }
+        _ => readiness(state, &commit.id, live),
+    }
+}
+
+/// How ready the way back is that ends with a step. `live`: whether a controller works on the run.
+pub fn readiness(state: &RunState, commit: &str, live: bool) -> Vec<String> {
+    let reverses = state.graph.steps.iter().filter(|s| s.beside.as_deref() == Some(commit));
+    let mut said = Vec::new();
+    for step in reverses.filter(|s| state.state_of(&s.id) != Some(StepState::Waiting)) {
+        let Some(record) = state.reverses.get(&step.id) else {
+            said.push(format!("{}: the source has not been in step yet", step.id));
+            continue;
+        };
+        let mut line = format!("{}: {} (since {})", step.id, record.pace, when(record.since));
+        if let (Some(at), false) = (record.in_step, matches!(record.pace, ReversePace::InStep { .. })) {
+            line.push_str(&format!(", it was in step at {}", when(at)));
+        }
+        if !live {
+            line.push_str("; nobody carries on now: `migrate apply` does");
+        }
+        said.push(line);
+    }
+    said
 }
 
 /// From the beginning of the freeze hook (or, without one, of the last pass) to the first weight of the target (or, without a
@@ -272,6 +310,9 @@ fn run_text(report: &RunReport) -> String {
             pair.share,
             freeze.unwrap_or_default()
         );
+        for line in &pair.way_back {
+            let _ = writeln!(out, "    way back: {line}");
+        }
     }
     for step in &report.open {
         let state = format!("{:?}", step.state).to_lowercase();

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::model::{Host, Input, Site};
 use crate::traffic::DirectorConfig;
 
-pub use plan::{Drain, Plan, Service, Shift, Traffic, Wave};
+pub use plan::{Drain, Plan, Reverse, Service, Shift, Traffic, Wave};
 
 /// A plan and its inventory, validated against each other, with the digests of every file read.
 #[derive(Debug, Clone)]

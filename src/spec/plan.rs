@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Checks, HealthCheck, PoolRef, ServiceRef, SubjectName};
 use crate::gate::Gate;
-use crate::model::{Audit, Hook, OnDeadline, OnDrift, OnFailure, Pair, Persist, Strategy, Template};
+use crate::model::{Audit, Hook, OnDeadline, OnDrift, OnFailure, Pair, Persist, Strategy, Template, Until};
 use crate::state::State;
 
 /// What moves where, and under which rules.
@@ -72,6 +72,8 @@ pub struct Service {
     pub on_failure: OnFailure,
     /// What happens with settings that only last until its director starts anew.
     pub persist: Persist,
+    /// Whether what a target takes is carried back to its source.
+    pub reverse: Reverse,
 }
 
 impl Service {
@@ -94,6 +96,28 @@ impl Service {
     fn subject(&self) -> SubjectName {
         let through = self.traffic.as_ref().map(Traffic::pool_ref);
         SubjectName::Service(ServiceRef { name: self.name.clone(), through })
+    }
+}
+
+/// Whether what a target takes is carried back to its source, so that there is a way back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reverse {
+    /// Nothing comes back.
+    Off {
+        /// Why, as the end of a sentence; empty where there is nothing that could.
+        why: String,
+    },
+    /// It is, at least until the target has its full share and the last watch has passed.
+    On(Until),
+}
+
+impl Reverse {
+    /// When the way back ends, where there is one.
+    pub fn until(&self) -> Option<Until> {
+        match self {
+            Self::Off { .. } => None,
+            Self::On(until) => Some(*until),
+        }
     }
 }
 

@@ -41,7 +41,9 @@ pub trait StateKind {
         None
     }
 
-    /// Whether what was written on the target can be carried back. Where it cannot, there is no way back once the target gets traffic.
+    /// Whether what was written on the target can be carried back: its steps at [`Moment::HandedOver`] or [`Moment::Promoted`] are undone by
+    /// bringing to the source what the target has taken, and those at [`Moment::Reversed`] keep the source in step meanwhile. Where it
+    /// cannot, there is no way back once the target gets traffic.
     fn comes_back(&self) -> bool {
         false
     }
@@ -73,8 +75,8 @@ pub trait StateKind {
 
 /// A state between the two hosts of a pair, with everything filled in.
 pub trait Carried {
-    /// The name that it goes by on the hosts.
-    fn job(&self) -> &str;
+    /// The names that it goes by on the hosts, there and back.
+    fn jobs(&self) -> Vec<&str>;
 
     /// The steps that it contributes to a moment. Where a service has several states of a kind, their names are numbered.
     fn steps(&self, moment: Moment) -> Vec<Draft>;
@@ -86,6 +88,11 @@ pub trait Carried {
 
     /// What was seen of the hosts and speaks against it.
     fn findings(&self, _live: &dyn Live) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    /// What was seen of the hosts and speaks against carrying it back.
+    fn findings_back(&self, _live: &dyn Live) -> Vec<Finding> {
         Vec::new()
     }
 }

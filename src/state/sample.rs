@@ -89,8 +89,8 @@ impl Sample<'_> {
 }
 
 impl Carried for Sample<'_> {
-    fn job(&self) -> &str {
-        &self.job
+    fn jobs(&self) -> Vec<&str> {
+        vec![&self.job]
     }
 
     fn steps(&self, moment: Moment) -> Vec<Draft> {
@@ -192,7 +192,9 @@ services:
         assert_eq!(found, order);
         let findings: Vec<&str> = proposal.findings.iter().map(|f| f.what.as_str()).collect();
         assert!(findings.contains(&"has a sample that is not safe"), "{findings:?}");
-        assert!(!findings.iter().any(|what| what.contains("point of no return")), "{findings:?}");
+        let no_return = findings.iter().filter(|what| what.contains("point of no return"));
+        assert_eq!(no_return.count(), 1, "the end of its way back, and nothing before it: {findings:?}");
+        assert!(proposal.graph.step("db/no-return").is_none());
         assert!(proposal.text(Style { verbose: true, color: false }).contains("on dal-1: fence /srv/x"));
     }
 

@@ -84,8 +84,8 @@ impl StateKind for StreamState {
 }
 
 impl Carried for StreamStep {
-    fn job(&self) -> &str {
-        &self.job
+    fn jobs(&self) -> Vec<&str> {
+        vec![&self.job]
     }
 
     fn steps(&self, moment: Moment) -> Vec<Draft> {

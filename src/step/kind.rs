@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HookStep, Live, Mark, Played, Preview, Purpose, ReplicaStep, SetAsideStep, Step, TrafficStep, TreeStep};
+use super::{
+    HandOverStep, HookStep, Live, Mark, Played, Preview, Purpose, ReplicaStep, ReverseStep, SetAsideStep, Step,
+    TrafficStep, TreeStep,
+};
 use crate::host::TreeSize;
 use crate::model::Change;
 
@@ -221,6 +224,10 @@ pub enum Undo<'a> {
         /// Inventory name of the director.
         director: &'a str,
     },
+    /// What the target has taken is carried to the source.
+    HandOver(&'a HandOverStep),
+    /// The source is brought in step while the target still serves.
+    Reverse(&'a ReverseStep),
     /// What was put aside gets its place again.
     SetAside(&'a SetAsideStep),
     /// The plan has a command for it, or says that there is nothing to put back.
@@ -234,7 +241,12 @@ impl Undo<'_> {
     pub fn does_something(&self) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Members(_) | Self::Ttl { .. } | Self::Files { .. } | Self::SetAside(_) => true,
+            Self::Members(_)
+            | Self::Ttl { .. }
+            | Self::Files { .. }
+            | Self::HandOver(_)
+            | Self::Reverse(_)
+            | Self::SetAside(_) => true,
             Self::Command(hook) => hook.undo.is_some(),
             Self::Replica(replica) => replica.takes_back(),
         }

@@ -5,12 +5,14 @@
 
 mod check;
 mod clean_up;
+mod commit;
 mod compare;
 mod confirm;
 mod copy;
 mod empty;
 mod gate;
 mod graph;
+mod hand_over;
 mod hook;
 mod kind;
 mod live;
@@ -18,6 +20,7 @@ mod moment;
 mod persist;
 mod probe;
 mod replica;
+mod reverse;
 mod set_aside;
 mod setters;
 mod settle;
@@ -33,6 +36,7 @@ use crate::model::{OnFailure, Pair};
 
 pub use check::CheckStep;
 pub use clean_up::CleanUpStep;
+pub use commit::CommitStep;
 pub use compare::{CompareStep, Comparison};
 pub use confirm::{ConfirmStep, Drained};
 pub use copy::{CopyPass, CopyStep};
@@ -41,6 +45,7 @@ pub use gate::GateStep;
 #[cfg(test)]
 pub use graph::counting;
 pub use graph::{Budgets, Graph, Steps};
+pub use hand_over::HandOverStep;
 pub use hook::HookStep;
 pub use kind::{AtMost, Class, Ends, Kind, Lane, Look, Undo};
 pub use live::{Answer, Live, Mark, Preview};
@@ -50,6 +55,7 @@ pub use probe::ProbeStep;
 pub use replica::{
     BothSides, CatchUp, Compare, Fence, Promote, Prove, Replica, ReplicaAct, ReplicaRun, ReplicaStep, Verb,
 };
+pub use reverse::ReverseStep;
 pub use set_aside::SetAsideStep;
 pub use setters::Setters;
 pub use settle::SettleStep;
@@ -78,8 +84,15 @@ pub struct Step {
     pub urgent: bool,
     /// What happens when it fails.
     pub on_failure: OnFailure,
-    /// Why there is no way back once this step may have been done; `None` when there is one.
+    /// Why there is no way back once this step may have been done; `None` when there is one. A step that only reads gives nothing up before
+    /// it is done.
     pub no_return: Option<String>,
+    /// Ids of the steps whose undo brings back what the target may take from this step on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opens: Vec<String>,
+    /// Id of the step at whose end this one ends: it has no end of its own, and stays under way beside others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
 }
 
 impl Step {
@@ -101,6 +114,12 @@ pub enum StepKind {
     Copy(CopyStep),
     /// Compares one tree on both sides by content.
     Compare(CompareStep),
+    /// Lets a tree change hands.
+    HandOver(HandOverStep),
+    /// Carries a tree from the target back to the source.
+    Reverse(ReverseStep),
+    /// Waits until the way back of a pair may end.
+    Commit(CommitStep),
     /// Puts what is at a path aside.
     SetAside(SetAsideStep),
     /// Pours what a command on the source writes into a command on the target.
@@ -143,6 +162,9 @@ impl std::ops::Deref for StepKind {
             Self::Check(step) => step,
             Self::Copy(step) => step,
             Self::Compare(step) => step,
+            Self::HandOver(step) => step,
+            Self::Reverse(step) => step,
+            Self::Commit(step) => step,
             Self::SetAside(step) => step,
             Self::Stream(step) => step,
             Self::Replica(step) => step.as_ref(),

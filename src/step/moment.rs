@@ -38,12 +38,12 @@ pub enum Moment {
     Frozen,
     /// It is proved that the target has everything.
     Proved,
+    /// The target is about to become the one that has everything: what is undone here brings that back. Only where there is a way back.
+    HandedOver,
     /// The target becomes the one that takes writes.
     Promoted,
     /// The writer on the target starts.
     Thaw,
-    /// Changes begin to flow from the target back to the source.
-    Reversed,
     /// The target is looked at.
     Checked,
     /// Before the target gets traffic.
@@ -58,6 +58,11 @@ pub enum Moment {
     BackInService,
     /// After everything for the pair is done.
     AfterPair,
+    /// Changes flow from the target back to the source, from the moment on at which the target may take any: what is contributed here stays
+    /// under way beside everything up to the commit, and is undone before the target loses traffic. Only where there is a way back.
+    Reversed,
+    /// The way back ends. Only where there is one.
+    Committed,
     /// What the way back needed is given up.
     Released,
     /// What the move has left on the hosts is removed.
@@ -93,11 +98,13 @@ pub struct Draft {
     pub on_failure: Option<OnFailure>,
     /// Why there is no way back once it may have been done; `None` when there is one.
     pub no_return: Option<String>,
+    /// Whether the target may take writes from here on that a rollback has to bring back.
+    pub opens: bool,
 }
 
 impl Draft {
     /// One that can be gone back over.
     pub fn new(name: impl Into<String>, kind: StepKind) -> Self {
-        Self { name: name.into(), kind, on_failure: None, no_return: None }
+        Self { name: name.into(), kind, on_failure: None, no_return: None, opens: false }
     }
 }

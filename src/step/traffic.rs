@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Class, Kind, Lane, Live, Look, Mark, Preview, Step, Undo};
+use super::{Class, EmptyStep, Kind, Lane, Live, Look, Mark, Preview, Step, Undo};
 use crate::check::{Checks, PoolRef};
 use crate::model::{Change, Mode, OnDrift, Pool};
 
@@ -70,6 +70,9 @@ pub struct WayBack {
     pub hold: Duration,
     /// Whether caches must run out before the next step back.
     pub settle: bool,
+    /// The target that must be without connections before it is frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty: Option<Box<EmptyStep>>,
 }
 
 /// Pools as the steps so far leave them, when a plan is played through.

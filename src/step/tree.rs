@@ -35,6 +35,9 @@ pub struct TreeStep {
     pub throttle: Option<Throttle>,
     /// Less than this many bytes are little: catching up ends there.
     pub settle_below: u64,
+    /// Whether it goes from the target of the pair to its source: `from` is on the target, `to` on the source.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub back: bool,
 }
 
 impl TreeStep {

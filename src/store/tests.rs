@@ -53,6 +53,8 @@ fn graph() -> Graph {
         urgent: false,
         on_failure: OnFailure::Hold,
         no_return: None,
+        opens: Vec::new(),
+        beside: None,
     };
     Graph { steps: vec![step("a"), step("b")].into(), ..Graph::default() }
 }

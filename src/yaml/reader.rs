@@ -95,6 +95,11 @@ impl<'a> Value<'a> {
         matches!(&self.node.kind, Kind::Scalar(s) if s.plain && classify(&s.text) == Plain::Null)
     }
 
+    /// Whether it says `off`: with or without quotes, or as the boolean that other readers make of it.
+    pub fn is_off(&self) -> bool {
+        self.scalar().is_some_and(|s| s.text == "off" || (s.plain && classify(&s.text) == Plain::Bool(false)))
+    }
+
     /// `takes a duration, found a list`.
     pub(super) fn mismatch(&self, wants: &str, example: &str) {
         if matches!(self.node.kind, Kind::Broken) {

@@ -23,7 +23,7 @@ fn a_plan_for_programs_is_json_with_every_step() {
     let ran = migrate(&["plan", "--offline", "--format", "json", "plans/uploads.yaml"]);
     let plan: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let steps = plan["graph"]["steps"].as_array().unwrap();
-    assert_eq!(steps.len(), 68);
+    assert_eq!(steps.len(), 76);
     let lines = plan["waves"].as_array().unwrap().iter().flat_map(|wave| wave["groups"].as_array().unwrap());
     let lines = lines.flat_map(|group| group["lines"].as_array().unwrap());
     let told: Vec<_> = lines.filter(|line| line.get("changes").is_some()).collect();

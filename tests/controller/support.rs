@@ -33,6 +33,8 @@ pub fn step(id: &str, after: &[&str]) -> Step {
         after: after.iter().map(|a| (*a).to_owned()).collect(),
         urgent: false,
         no_return: None,
+        opens: Vec::new(),
+        beside: None,
         on_failure: Default::default(),
     }
 }

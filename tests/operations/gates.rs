@@ -103,6 +103,7 @@ fn a_gate_that_does_not_open_in_time_does_what_it_says() {
 #[test]
 fn before_the_point_of_no_return_the_run_asks_again() {
     let fleet = cutover(2);
+    fleet.place.edit(CUTOVER, "    hooks:", "    reverse: off\n    hooks:");
     let load = fleet.load(USERS);
     let mut terminal = Terminal::start(&fleet, &format!("apply {CUTOVER}"));
     terminal.wait_for("Apply this plan?");

@@ -203,3 +203,30 @@ fn a_cutover_killed_at_every_record_of_its_way_back_ends_where_it_began() {
     assert_unnoticed(&fleet, &report);
     assert_sources_kept(&fleet, &report);
 }
+
+#[test]
+fn a_moved_pair_killed_at_every_record_of_its_way_back_ends_where_it_began_with_every_write() {
+    let fleet = cutover(2);
+    let before = pool(&fleet);
+    // The first pair moves, and the second one does not leave its source.
+    let hook = "hooks:\n      - {at: before_drain, run: \"test {{ name }} = dal-1\", undo: none}";
+    fleet.place.edit(CUTOVER, "hooks:", hook);
+    fleet.place.edit(CUTOVER, "hold: 200ms}", "hold: 200ms}\n    reverse: {until: commit}");
+    let load = fleet.load(USERS);
+    load.wait_for(100);
+    migrate(&fleet).run(&["apply", CUTOVER, "--yes"]).expect(3);
+    load.wait_for(load.requests() + 100);
+    let kills = run_with_kills(&fleet, "uploads-1", &["rollback", "uploads-1", "--yes", "--format", "json"]);
+    assert_everywhere(&fleet, "uploads-1", true, &kills);
+    assert_eq!(pool(&fleet), before);
+    assert_status(&fleet, "uploads-1", "rolled back");
+    let ran = ["after_drain", "freeze", "thaw", "after_shift"].map(|at| format!("do uploads/dal-1/{at}"));
+    let undone = ["freeze", "thaw"].map(|at| format!("undo uploads/dal-1/{at}"));
+    let hooks = assert_once(&fleet, ran.into_iter().chain(undone));
+    load.wait_for(load.requests() + 100);
+    let report = load.stop();
+    assert!(report.uploads.iter().any(|u| u.host == "fra-1"));
+    println!("{} requests, {} failed; {hooks} hooks, once each", report.requests, report.failed);
+    assert_unnoticed(&fleet, &report);
+    assert_sources_have_all(&fleet, &report);
+}

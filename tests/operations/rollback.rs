@@ -1,10 +1,11 @@
 //! Going back under load: weights return through the same steps, sources serve again, and where there is no way back it is said.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use migrate::event::{Event, StepResult};
 
-use super::lab::command::files_below;
+use super::lab::command::{Running, files_below};
 use super::lab::fleet::Fleet;
 use super::lab::service::Mode;
 use super::support::*;
@@ -119,7 +120,7 @@ fn a_cutover_that_fails_before_its_first_shift_goes_back_and_the_source_serves_a
 #[test]
 fn behind_the_point_of_no_return_a_rollback_is_refused_with_the_reason() {
     let fleet = cutover(2);
-    fleet.place.edit(CUTOVER, "hold: 200ms", "hold: 1h");
+    fleet.place.edit(CUTOVER, "hold: 200ms}", "hold: 1h}\n    reverse: off");
     let load = fleet.load(USERS);
     let mut running = apply(&fleet, CUTOVER);
     wait_for_intent(&mut running, "uploads/dal-1/watch-50", false);
@@ -185,4 +186,73 @@ fn stopped_in_the_last_step_back_it_is_not_called_done() {
     migrate(&fleet).run(&["rollback", "web", "--yes"]).expect(0);
     assert_status(&fleet, "web-1", "rolled back");
     assert_kept(&fleet, &load.stop());
+}
+
+/// Reads on until both pairs have moved, their sources are in step, and the run waits for somebody to commit.
+#[track_caller]
+fn wait_for_the_way_back(running: &mut Running) {
+    let mut missing: BTreeSet<String> = ["dal-1", "dal-2"]
+        .iter()
+        .flat_map(|host| [format!("intent uploads/{host}/commit"), format!("in_step uploads/{host}/reverse")])
+        .collect();
+    let ready = running.read_until(|line| {
+        let event = &json(line)["event"];
+        let step = event["step"].as_str().unwrap_or_default();
+        let what = if event["event"] == "reversed" { &event["pace"]["is"] } else { &event["event"] };
+        missing.remove(&format!("{} {step}", what.as_str().unwrap_or_default()));
+        missing.is_empty()
+    });
+    assert!(ready.is_some(), "it ended before {missing:?}");
+}
+
+#[test]
+fn a_moved_service_goes_back_and_forward_again_while_users_write_and_no_write_is_lost() {
+    let fleet = cutover(2);
+    let before = pool(&fleet);
+    fleet.place.edit(CUTOVER, "hold: 200ms}", "hold: 200ms}\n    reverse: {until: commit}");
+    let load = fleet.load(USERS);
+    load.wait_for(100);
+    let mut running = apply(&fleet, CUTOVER);
+    wait_for_the_way_back(&mut running);
+    load.wait_for(load.requests() + 300);
+    // Too early for what is not there yet, and refused for what does not exist.
+    let refused = migrate(&fleet).run(&["commit", "uploads", "dal-9", "--yes"]).expect(1);
+    assert!(refused.stderr.contains("dal-1 → fra-1"), "{}", refused.stderr);
+    let explained = migrate(&fleet).run(&["explain", "uploads"]).expect(0).stdout;
+    for words in ["the source was in step", "going back would freeze for about", "migrate commit uploads-1 dal-2"] {
+        assert!(explained.contains(words), "{words}: {explained}");
+    }
+    running.kill();
+    let status = migrate(&fleet).run(&["status", "uploads"]).expect(0).stdout;
+    assert!(status.contains("way back: uploads/dal-1/reverse: the source is in step"), "{status}");
+    assert!(status.contains("nobody carries on now"), "{status}");
+    migrate(&fleet).run(&["rollback", "uploads", "--yes"]).expect(0);
+    assert_eq!(pool(&fleet), before);
+    for host in &fleet.sources {
+        assert_eq!(host.service.mode(), Mode::Serving);
+    }
+    load.wait_for(load.requests() + 100);
+    let report = load.stop();
+    let on_targets = report.uploads.iter().filter(|u| u.host.starts_with("fra")).count();
+    println!("{} requests, {on_targets} uploads on targets, all of them on the sources", report.requests);
+    assert!(on_targets > 0);
+    assert_unnoticed(&fleet, &report);
+    assert_sources_have_all(&fleet, &report);
+    assert_nothing_left_behind(&fleet);
+    // And once more, to stay.
+    let load = fleet.load(USERS);
+    let mut running = apply(&fleet, CUTOVER);
+    wait_for_the_way_back(&mut running);
+    let (said, code) = run_as(&fleet, "ada", &["commit", "uploads-2", "--yes", "--why", "all is well"]);
+    assert!(code == 0 && said.contains("what fra-2 has taken is not carried back to dal-2 any more"), "{said}");
+    running.finish().expect(0);
+    let committed =
+        |e: &Event| matches!(e, Event::Approved { step, by, .. } if step == "uploads/dal-1/commit" && by.user == "ada");
+    assert!(records(&fleet, "uploads-2").iter().any(|r| committed(&r.event)));
+    let refused = migrate(&fleet).run(&["rollback", "uploads", "--yes"]).expect(1);
+    assert!(refused.stderr.contains("uploads/dal-1/commit"), "{}", refused.stderr);
+    let mut all = load.stop();
+    all.uploads.extend(report.uploads);
+    assert_kept(&fleet, &all);
+    assert_nothing_left_behind(&fleet);
 }

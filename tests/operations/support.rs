@@ -205,6 +205,22 @@ pub fn assert_sources_kept(fleet: &Fleet, report: &Report) {
     }
 }
 
+/// The sources have all they had, and everything that was uploaded, to them or to their targets.
+#[track_caller]
+pub fn assert_sources_have_all(fleet: &Fleet, report: &Report) {
+    for (source, target) in fleet.pairs() {
+        let is = source.tree();
+        for (name, entry) in &source.seeds {
+            assert_eq!(is.get(name), Some(entry), "{}: {name}", source.name);
+        }
+        for upload in report.uploads.iter().filter(|u| u.host == source.name || u.host == target.name) {
+            let found = is.get(&upload.name).map(|entry| &entry.content);
+            let same = matches!(found, Some(Content::File { hash, .. }) if *hash == upload.hash);
+            assert!(same, "{}: {} of {} is {found:?}", source.name, upload.name, upload.host);
+        }
+    }
+}
+
 /// `migrate status` can read the journal and says this of the run.
 #[track_caller]
 pub fn assert_status(fleet: &Fleet, run: &str, status: &str) {

@@ -43,6 +43,7 @@ services:
     health: { tcp: \"{{ address }}:80\", rise: 2, interval: 1s, within: 3s }
     drain: { deadline: 5s, interval: 1s }
     shift: { steps: [50%, 100%], hold: 1s }
+    reverse: off
     hooks:
       - { at: freeze, run: freeze, undo: unfreeze }
       - { at: thaw, run: thaw, undo: unthaw }
@@ -87,10 +88,16 @@ services:
     health: { tcp: \"{{ address }}:80\", rise: 2, interval: 1s, within: 3s }
     drain: { deadline: 5s, interval: 1s }
     shift: { steps: [100%], hold: 1s }
+    reverse: off
     hooks:
       - { at: freeze, idempotent: true, run: freeze, undo: unfreeze }
       - { at: thaw, idempotent: true, run: thaw, undo: unthaw }
 ";
+
+/// The same with a way back.
+pub fn and_back(plan: &str) -> String {
+    plan.replace("reverse: off", "reverse: 2s")
+}
 
 /// One pair with state, and another that keeps its pool alive, so that few histories show a mistake.
 pub fn one(setting: &str, hooks: &str) -> String {

@@ -470,3 +470,52 @@ audit:
   copies: 3
 "
 );
+
+#[test]
+fn a_way_back_that_cannot_be_kept_is_refused_where_something_is_missing() {
+    let inventory = "\
+hosts:
+  dal-[1-7]: { address: \"10.1.0.[1-7]\" }
+  fra-[1-7]: { address: \"10.2.0.[1-7]\" }
+directors:
+  edge: { haproxy: \"tcp:10.0.0.1:9999\" }
+";
+    let service = |n: usize, rest: &str| {
+        format!(
+            "  s{n}:\n    move: {{ from: dal-{n}, to: fra-{n} }}\n    health: {{ tcp: \"{{{{ address }}}}:80\" }}\n{rest}"
+        )
+    };
+    let thaw = "      - { at: thaw, run: start, undo: stop }\n";
+    let tree = "    state: { directory: /srv/up }\n";
+    let services = [
+        format!("{tree}    reverse: 7d\n    hooks:\n      - {{ at: freeze, run: stop }}\n{thaw}"),
+        format!(
+            "    state: {{ stream: {{ from: a, to: b }} }}\n    reverse: {{ until: commit }}\n    hooks:\n      - {{ at: freeze, run: stop, undo: start }}\n{thaw}"
+        ),
+        "    traffic: { director: edge, pool: up }\n    strategy: ramp\n    reverse: 1d\n".to_owned(),
+        format!(
+            "{tree}    reverse: 0s\n    hooks:\n      - {{ at: freeze, run: stop, undo: start }}\n      - {{ at: thaw, run: start, undo: none }}\n"
+        ),
+        format!("{tree}    reverse: 400d\n    hooks:\n      - {{ at: freeze, run: stop, undo: start }}\n{thaw}"),
+        format!(
+            "{tree}    reverse: {{ until: friday }}\n    hooks:\n      - {{ at: freeze, run: stop, undo: start }}\n{thaw}"
+        ),
+        format!("{tree}    reverse: sometimes\n    hooks:\n      - {{ at: freeze, run: stop, undo: start }}\n{thaw}"),
+    ];
+    let services: String = services.iter().zip(1..).map(|(rest, n)| service(n, rest)).collect();
+    let plan = format!("migration: x\ninventory: inventory.yaml\nservices:\n{services}");
+    insta::with_settings!({ omit_expression => true }, {
+        insta::assert_snapshot!(Files::new(&plan, inventory).problems());
+    });
+}
+
+#[test]
+fn off_is_off_however_it_is_written() {
+    for off in ["off", "\"off\"", "false"] {
+        let plan = format!(
+            "migration: x\ninventory: inventory.yaml\nservices:\n  up:\n    move: {{ from: old, to: new }}\n    state: {{ directory: /srv/up }}\n    \
+             reverse: {off}\n    hooks:\n      - {{ at: freeze, run: stop, undo: start }}\n      - {{ at: thaw, run: start, undo: stop }}\n"
+        );
+        assert_eq!(Files::new(&plan, INVENTORY).problems(), "", "{off}");
+    }
+}

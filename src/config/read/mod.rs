@@ -12,5 +12,6 @@ pub mod host;
 pub mod inventory;
 pub mod moves;
 pub mod plan;
+pub mod reverse;
 pub mod service;
 pub mod traffic;

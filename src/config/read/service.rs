@@ -17,6 +17,7 @@ use crate::yaml::source::{At, Located};
 use super::gate;
 use super::hook::{self, HookDraft};
 use super::moves::{self, MoveDraft};
+use super::reverse::{self, ReverseDraft};
 use super::traffic::{self, TrafficDraft};
 use crate::yaml::map::one_of;
 
@@ -56,6 +57,7 @@ pub struct Settings {
     pub asked_with: Vec<Use>,
     pub on_failure: OnFailure,
     pub persist: Option<Located<Persist>>,
+    pub reverse: Option<ReverseDraft>,
 }
 
 impl Settings {
@@ -108,6 +110,7 @@ pub fn settings(m: &Map<'_>) -> Settings {
             .and_then(|v| one_of(v, "a choice", "choices", &ON_FAILURE))
             .map_or(OnFailure::Hold, |l| l.value),
         persist: m.get("persist").and_then(|v| one_of(v, "a choice", "choices", &Persist::WORDS)),
+        reverse: m.get("reverse").and_then(reverse::read),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::config::read::service::ServiceDraft;
 use crate::spec::{Plan, Service, Traffic};
 
-use super::{Draft, Inventories, members, services};
+use super::{Draft, Inventories, members, reverse, services};
 
 /// The plan. `None` only if a pass let something through that it should have reported.
 pub fn plan(draft: Draft<'_>) -> Option<Plan> {
@@ -24,6 +24,7 @@ pub fn plan(draft: Draft<'_>) -> Option<Plan> {
             gates: settings.gates.clone(),
             on_failure: settings.on_failure,
             persist: settings.persist.as_ref().map_or_else(Default::default, |l| l.value),
+            reverse: reverse::of(service),
         })
     });
     let services = services.collect::<Option<Vec<Service>>>()?;

@@ -8,6 +8,7 @@ mod groups;
 mod hosts;
 mod members;
 mod moves;
+mod reverse;
 mod services;
 mod sites;
 mod templates;
@@ -79,12 +80,13 @@ pub struct Draft<'a> {
 
 type PlanPass = (&'static str, fn(&mut Draft<'_>, &Sink));
 
-const PLAN: [PlanPass; 8] = [
+const PLAN: [PlanPass; 9] = [
     ("hosts move in pairs", moves::resolve),
     ("a host moves once", moves::hosts_once),
     ("a service has something to move", services::something_to_move),
     ("directors exist and can do what is asked", services::directors),
     ("hooks run", services::hooks),
+    ("there is a way back where one is asked for", reverse::possible),
     ("templates can be filled for every host", templates::fill),
     ("members are told apart", members::unique),
     ("waves hold every service once and follow each other", waves::order),

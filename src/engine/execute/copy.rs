@@ -9,12 +9,13 @@ use crate::step::{CompareStep, Comparison, CopyPass, CopyStep, Step, TreeStep};
 use crate::text;
 
 impl Context {
-    fn job(&self, step: &Step, tree: &TreeStep) -> Result<CopyJob, Effect> {
+    pub(super) fn job(&self, step: &Step, tree: &TreeStep) -> Result<CopyJob, Effect> {
         let Some(pair) = &step.pair else { return Err(failed("a copy needs a pair of hosts", None)) };
+        let (source, target) = if tree.back { (&pair.target, &pair.source) } else { (&pair.source, &pair.target) };
         Ok(CopyJob {
             id: tree.job.clone(),
-            source: self.host(&pair.source)?.clone(),
-            target: self.host(&pair.target)?.clone(),
+            source: self.host(source)?.clone(),
+            target: self.host(target)?.clone(),
             from: tree.from.clone(),
             to: tree.to.clone(),
             rules: tree.rules.clone(),

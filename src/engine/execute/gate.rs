@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::drift::{self, Watcher};
 use super::{Context, Effect, done, failed, unknown};
 use crate::gate::{Answer, Gate, Holds, Surroundings};
-use crate::step::Step;
+use crate::step::{Step, StepKind};
 use crate::text;
 
 /// Longest time between two looks at the clock: suspended machines and changed clocks are noticed.
@@ -59,13 +59,14 @@ impl Surroundings for Around<'_> {
     }
 
     fn approvals(&self) -> Vec<String> {
-        let approvals = self.context.approvals.borrow();
-        let given = approvals.get(&self.step.id).into_iter().flatten();
-        given.map(|a| format!("{}@{}: {}", a.by.user, a.by.host, a.why)).collect()
+        self.context.approvals_of(self.step)
     }
 
     fn approve_with(&self) -> String {
-        format!("migrate approve {} {} --why TEXT", self.context.run, self.step.id)
+        match &self.step.kind {
+            StepKind::Commit(commit) => commit.command(&self.context.run),
+            _ => format!("migrate approve {} {} --why TEXT", self.context.run, self.step.id),
+        }
     }
 }
 

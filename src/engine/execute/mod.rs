@@ -2,6 +2,7 @@
 //!
 //! Must never record anything: it acts, reads back and reports.
 
+mod commit;
 mod confirm;
 mod copy;
 pub(super) mod drift;
@@ -11,6 +12,7 @@ mod pace;
 mod persist;
 mod probe;
 mod replica;
+mod reverse;
 mod set_aside;
 mod share;
 mod stream;
@@ -23,18 +25,21 @@ pub(super) use drift::Report;
 pub(super) use hook::undo as undo_hook;
 pub(super) use persist::undo as undo_rewrite;
 pub(super) use replica::undo as undo_replica;
+pub(super) use reverse::{ahead as undo_reverse, carry_back};
 pub(super) use set_aside::undo as undo_set_aside;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::{Stop, World, Worlds};
 use crate::check::{PoolRef, Subject, SubjectName};
 use crate::event::{
-    Approval, Before, Direction, DriftRecord, Event, Notice, RunState, SetMember, SetTtl, Standing, StepResult, Tuning,
+    Approval, Before, Direction, DriftRecord, Event, Notice, RunState, SetMember, SetTtl, Standing, StepResult,
+    StepState, Tuning,
 };
 use crate::lock::Barred;
 use crate::model::{Host, OnDrift, Pool};
@@ -45,6 +50,9 @@ use crate::step::{ConfirmStep, Look, Step, StepKind};
 
 /// How long a lease that is too short or cannot be read is waited for: it is renewed meanwhile, or lost.
 const LEAVE_PATIENCE: u32 = 30;
+
+/// Passes back that may be under way at once: the way there comes first.
+const REVERSES: usize = 8;
 
 /// What a step works with: its world, and what all steps of a run share.
 #[derive(Clone)]
@@ -64,6 +72,12 @@ pub struct Context {
     copies: watch::Sender<u64>,
     /// Set when the run is to stop waiting for another reason than a signal.
     interrupted: watch::Sender<bool>,
+    /// Set when steps that have no end of their own are to be let go.
+    let_go: watch::Sender<bool>,
+    /// Ids of the steps at which the way back of a pair has ended.
+    committed: watch::Sender<BTreeSet<String>>,
+    /// Passes back that may be under way at once.
+    reverses: Arc<Semaphore>,
     /// What the run has set at directors.
     standing: watch::Sender<Standing>,
     /// What happens within steps goes here, to be recorded.
@@ -117,6 +131,10 @@ pub struct History {
     pub unclear: bool,
     /// What is known of other steps of the same replica.
     pub related: replica::Related,
+    /// Whether the target may have taken writes that the undo of this step has to bring back.
+    pub opened: bool,
+    /// When the last of the steps ended that this one waits for.
+    pub since: Option<Timestamp>,
 }
 
 impl History {
@@ -140,6 +158,8 @@ impl History {
             in_flight: record.in_flight,
             unclear: record.unclear,
             related: replica::Related::new(state, step),
+            opened: record.opened,
+            since: step.after.iter().filter_map(|id| state.step(id)?.ended).max(),
         }
     }
 }
@@ -182,6 +202,9 @@ pub async fn execute(context: &Context, step: &Step, history: &History) -> Effec
         StepKind::Empty(empty) => wait::empty(context, step, empty).await,
         StepKind::Copy(copy) => copy::copy(context, step, copy).await,
         StepKind::Compare(compare) => copy::compare(context, step, compare).await,
+        StepKind::HandOver(_) => done("what the target takes from here on goes back with a rollback"),
+        StepKind::Reverse(reverse) => reverse::run(context, step, reverse).await,
+        StepKind::Commit(commit) => commit::wait(context, step, commit, history).await,
         StepKind::SetAside(set_aside) => set_aside::run(context, step, set_aside, history).await,
         StepKind::Stream(pour) => stream::pour(context, step, pour, history).await,
         StepKind::Replica(replica) => replica::run(context, step, replica, history).await,
@@ -233,6 +256,10 @@ impl Context {
         let (interrupted, _) = watch::channel(false);
         let (copies, _) = watch::channel(0);
         let (standing, _) = watch::channel(Standing::of(state));
+        let (let_go, _) = watch::channel(false);
+        let commits = state.graph.steps.iter().filter(|step| matches!(step.kind, StepKind::Commit(_)));
+        let ended = commits.filter(|step| state.state_of(&step.id) == Some(StepState::Done));
+        let (committed, _) = watch::channel(ended.map(|step| step.id.clone()).collect());
         let total_bandwidth = state.graph.total_bandwidth;
         Self {
             world,
@@ -246,6 +273,9 @@ impl Context {
             total_bandwidth,
             copies,
             interrupted,
+            let_go,
+            committed,
+            reverses: Arc::new(Semaphore::new(REVERSES)),
             standing,
             reports,
         }
@@ -271,6 +301,37 @@ impl Context {
     /// Takes in a record about the step at a position.
     pub fn recorded(&self, state: &RunState, at: usize) {
         self.standing.send_modify(|standing| standing.recorded(state, at));
+        let Some(step) = state.graph.steps.get(at).filter(|step| matches!(step.kind, StepKind::Commit(_))) else {
+            return;
+        };
+        let is_done = state.at(at).is_some_and(|record| record.state == StepState::Done);
+        self.committed.send_if_modified(|ended| match is_done {
+            true => ended.insert(step.id.clone()),
+            false => ended.remove(&step.id),
+        });
+    }
+
+    /// Waits until the way back has ended beside which a step is under way.
+    async fn committed(&self, step: &Step) {
+        let Some(commit) = &step.beside else { return std::future::pending().await };
+        until(&mut self.committed.subscribe(), |ended| ended.contains(commit)).await;
+    }
+
+    /// Waits until steps that have no end of their own are to be let go.
+    async fn let_go(&self) {
+        until(&mut self.let_go.subscribe(), |let_go| *let_go).await;
+    }
+
+    /// Lets steps go that have no end of their own.
+    pub fn let_go_of_all(&self) {
+        self.let_go.send_replace(true);
+    }
+
+    /// The words of each who has said yes to a step.
+    fn approvals_of(&self, step: &Step) -> Vec<String> {
+        let approvals = self.approvals.borrow();
+        let given = approvals.get(&step.id).into_iter().flatten();
+        given.map(|a| format!("{}@{}: {}", a.by.user, a.by.host, a.why)).collect()
     }
 
     /// What the run has set in a pool; `None` for nothing.

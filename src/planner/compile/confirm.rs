@@ -58,5 +58,7 @@ pub fn at_the_end(ends: &[String], steps: &[Step], pools: BTreeSet<PoolRef>) -> 
         urgent: false,
         on_failure: OnFailure::Hold,
         no_return: None,
+        opens: Vec::new(),
+        beside: None,
     })
 }

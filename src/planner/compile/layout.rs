@@ -72,17 +72,27 @@ fn lay_out_service(
                 let mut pair_ends = Vec::new();
                 for (n, moments) in pairs.into_iter().enumerate() {
                     let mut chain = Chain::new(&plan, Some(n), ends.clone());
+                    let mut way_back = WayBackOf::new(&mut chain, &moments);
                     for (moment, planned) in moments {
                         if moment == Moment::Turn {
                             chain.wait_for(slots.next());
                             chain.wait_for(ttl.iter().flat_map(|_| shared.ends.clone()));
                         }
-                        planned.into_iter().for_each(|step| chain.add(steps, step, question.as_deref()));
-                        if moment == Moment::BackInService {
-                            slots.give(chain.ends.clone());
+                        match moment {
+                            Moment::Reversed => way_back.lay_beside(&mut chain, steps, planned),
+                            _ => planned.into_iter().for_each(|step| {
+                                way_back.notice(&chain, &step);
+                                chain.add(steps, step, question.as_deref());
+                            }),
+                        }
+                        match moment {
+                            Moment::AfterPair => way_back.moved = chain.ends.clone(),
+                            Moment::BackInService => slots.give(chain.ends.clone()),
+                            Moment::Committed => chain.wait_for(std::mem::take(&mut way_back.beside)),
+                            _ => {}
                         }
                     }
-                    pair_ends.extend(chain.ends);
+                    pair_ends.extend(way_back.ends(chain.ends));
                 }
                 pair_ends
             }
@@ -153,6 +163,8 @@ fn add_of_wave(steps: &mut Vec<Step>, wave: &Wave, name: &str, kind: StepKind, a
         urgent: false,
         on_failure: OnFailure::Hold,
         no_return: None,
+        opens: Vec::new(),
+        beside: None,
     });
     id
 }
@@ -170,23 +182,34 @@ struct Chain<'a> {
     pair: Option<usize>,
     /// What the next one waits for.
     ends: Vec<String>,
+    /// The steps whose undo brings back what the target takes.
+    opens: Vec<String>,
 }
 
 impl<'a> Chain<'a> {
     /// Begins behind `after`.
     fn new(plan: &'a ServicePlan<'a>, pair: Option<usize>, after: Vec<String>) -> Self {
-        Self { plan, pair, ends: after }
+        Self { plan, pair, ends: after, opens: Vec::new() }
     }
 
     /// Adds a step behind the ones before, and behind the question where it has to be asked.
     fn add(&mut self, steps: &mut Vec<Step>, planned: Planned, question: Option<&str>) {
-        let Planned { draft, urgent, asked } = planned;
+        let asked = question.filter(|_| planned.asked).map(str::to_owned);
+        let id = self.id(&planned.draft.name);
+        let after = std::mem::replace(&mut self.ends, vec![id]).into_iter().chain(asked).collect();
+        steps.push(self.step(planned, after));
+    }
+
+    fn id(&self, name: &str) -> String {
+        self.plan.id(self.pair.and_then(|n| self.plan.pairs.get(n)), name)
+    }
+
+    /// A step behind these.
+    fn step(&self, planned: Planned, after: Vec<String>) -> Step {
+        let Planned { draft, urgent, .. } = planned;
         let pair = self.pair.and_then(|n| self.plan.pairs.get(n));
-        let id = self.plan.id(pair, &draft.name);
-        let mut after = std::mem::replace(&mut self.ends, vec![id.clone()]);
-        after.extend(question.filter(|_| asked).map(str::to_owned));
-        steps.push(Step {
-            id,
+        Step {
+            id: self.id(&draft.name),
             wave: self.plan.wave.name.clone(),
             service: self.plan.service.name.clone(),
             pair: pair.map(|p| Pair::clone(p.pair)),
@@ -195,7 +218,9 @@ impl<'a> Chain<'a> {
             urgent,
             on_failure: draft.on_failure.unwrap_or(self.plan.service.on_failure),
             no_return: draft.no_return,
-        });
+            opens: if draft.opens { self.opens.clone() } else { Vec::new() },
+            beside: None,
+        }
     }
 
     /// What follows waits for these, too.
@@ -203,6 +228,49 @@ impl<'a> Chain<'a> {
         let known: BTreeSet<String> = self.ends.iter().cloned().collect();
         let mut new = BTreeSet::new();
         self.ends.extend(ids.into_iter().filter(|id| !known.contains(id) && new.insert(id.clone())));
+    }
+}
+
+/// What of a pair is laid out for its way back.
+struct WayBackOf {
+    /// Id of the step at which it ends; `None` where there is none.
+    commit: Option<String>,
+    /// Id of the first step from which on the target may take writes.
+    opened_by: Option<String>,
+    /// What stays under way beside the others.
+    beside: Vec<String>,
+    /// What ends the move of the pair: others do not wait for the end of its way back.
+    moved: Vec<String>,
+}
+
+impl WayBackOf {
+    fn new(chain: &mut Chain<'_>, moments: &[(Moment, Vec<Planned>)]) -> Self {
+        let of = |wanted| moments.iter().filter(move |(moment, _)| *moment == wanted).flat_map(|(_, steps)| steps);
+        chain.opens = of(Moment::HandedOver).map(|step| chain.id(&step.draft.name)).collect();
+        let commit = of(Moment::Committed).map(|step| chain.id(&step.draft.name)).next_back();
+        Self { commit, opened_by: None, beside: Vec::new(), moved: Vec::new() }
+    }
+
+    /// Looks at a step right before it is added.
+    fn notice(&mut self, chain: &Chain<'_>, step: &Planned) {
+        if step.draft.opens && self.opened_by.is_none() {
+            self.opened_by = Some(chain.id(&step.draft.name));
+        }
+    }
+
+    /// These begin with the first step from which on the target may take writes. They stand behind all that is done meanwhile, so that
+    /// they are undone before it.
+    fn lay_beside(&mut self, chain: &mut Chain<'_>, steps: &mut Vec<Step>, planned: Vec<Planned>) {
+        for planned in planned {
+            let after = self.opened_by.clone().map_or_else(|| chain.ends.clone(), |step| vec![step]);
+            let step = Step { beside: self.commit.clone(), ..chain.step(planned, after) };
+            self.beside.push(step.id.clone());
+            steps.push(step);
+        }
+    }
+
+    fn ends(self, all: Vec<String>) -> Vec<String> {
+        if self.commit.is_some() { self.moved } else { all }
     }
 }
 

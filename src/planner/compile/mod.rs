@@ -12,6 +12,7 @@ mod parts;
 mod persist;
 mod pool;
 mod remaining;
+mod reverse;
 mod service;
 mod share;
 mod traffic;

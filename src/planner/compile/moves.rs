@@ -18,6 +18,8 @@ pub struct At {
     pub urgent: Urgent,
     /// Left out unless something is done at this earlier moment.
     pub follows: Option<Moment>,
+    /// Left out unless what the target takes is carried back.
+    pub way_back: bool,
 }
 
 /// Which steps of a moment a run must not stop before, because their pair is frozen.
@@ -30,11 +32,15 @@ pub enum Urgent {
 }
 
 const fn at(moment: Moment) -> At {
-    At { moment, urgent: Urgent::None, follows: None }
+    At { moment, urgent: Urgent::None, follows: None, way_back: false }
 }
 
 const fn frozen(moment: Moment) -> At {
     At { urgent: Urgent::All, ..at(moment) }
+}
+
+const fn way_back(at: At) -> At {
+    At { way_back: true, ..at }
 }
 
 /// Both sides serve: weights move in steps, then the sources are drained.
@@ -80,9 +86,9 @@ const CUTOVER: [Stretch; 1] = [Stretch::EachPair(&[
     frozen(Moment::Fenced),
     frozen(Moment::Frozen),
     frozen(Moment::Proved),
+    way_back(frozen(Moment::HandedOver)),
     frozen(Moment::Promoted),
     frozen(Moment::Thaw),
-    frozen(Moment::Reversed),
     frozen(Moment::Checked),
     frozen(Moment::BeforeShift),
     At { urgent: Urgent::First, ..at(Moment::Shifted) },
@@ -90,6 +96,8 @@ const CUTOVER: [Stretch; 1] = [Stretch::EachPair(&[
     at(Moment::AfterShift),
     at(Moment::BackInService),
     at(Moment::AfterPair),
+    way_back(at(Moment::Reversed)),
+    way_back(at(Moment::Committed)),
     at(Moment::Released),
     at(Moment::CleanUp),
 ])];

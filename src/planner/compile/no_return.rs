@@ -3,7 +3,7 @@
 //! The question must never come while a pair is frozen: then the pair's drain waits for the answer.
 
 use super::{Compilation, Planned, ServiceMove, Stretch};
-use crate::step::Purpose;
+use crate::step::{Moment, Purpose};
 
 /// Finds what has no way back, and what waits for the answer.
 pub fn ask(c: &mut Compilation<'_>) {
@@ -16,12 +16,18 @@ pub fn ask(c: &mut Compilation<'_>) {
     }
 }
 
-/// All steps of a stretch in order.
+/// All steps of a stretch in order, but those at which a way back ends: they wait until its time has passed or somebody has committed.
 fn steps(stretch: &Stretch) -> Vec<&Planned> {
     match stretch {
-        Stretch::EachPair(pairs) => pairs.iter().flatten().flat_map(|(_, steps)| steps).collect(),
+        Stretch::EachPair(pairs) => {
+            pairs.iter().flatten().filter(|(moment, _)| is_asked(*moment)).flat_map(|(_, steps)| steps).collect()
+        }
         Stretch::Together(steps) => steps.iter().collect(),
     }
+}
+
+fn is_asked(moment: Moment) -> bool {
+    moment != Moment::Committed
 }
 
 /// Steps without a way back wait, and so does what takes their pair out of service before them.
@@ -32,7 +38,8 @@ fn wait(service: &mut ServiceMove<'_>) {
         match stretch {
             Stretch::EachPair(pairs) => {
                 for (steps, leaving) in pairs.iter_mut().zip(&mut leaving) {
-                    steps.iter_mut().flat_map(|(_, steps)| steps).for_each(|step| look_at(step, leaving));
+                    let asked = steps.iter_mut().filter(|(moment, _)| is_asked(*moment));
+                    asked.flat_map(|(_, steps)| steps).for_each(|step| look_at(step, leaving));
                 }
             }
             Stretch::Together(steps) => steps.iter_mut().for_each(|step| look_at(step, &mut None)),

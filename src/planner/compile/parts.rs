@@ -2,10 +2,10 @@
 
 use super::moves::{self, At, Urgent};
 use super::service::{PairPlan, ServicePlan};
-use super::{Compilation, Planned, Stretch, confirm, traffic};
+use super::{Compilation, Planned, Stretch, confirm, reverse, traffic};
 use crate::gate::Gate;
 use crate::model::finding::Finding;
-use crate::model::{Hook, Side, Undo};
+use crate::model::{Hook, HookPoint, Side, Undo};
 use crate::step::{CheckStep, CleanUpStep, Draft, GateStep, HookStep, Moment, StepKind};
 
 /// Asks everybody what is to be done at every moment of the moves.
@@ -37,6 +37,9 @@ pub fn contribute(c: &mut Compilation<'_>) {
 pub fn judge_states(c: &mut Compilation<'_>) {
     let states = c.services.iter().flat_map(|s| &s.plan.pairs).flat_map(|pair| &pair.states);
     c.findings.extend(states.flat_map(|state| state.state.findings(c.observed)));
+    let back = c.services.iter().filter(|s| s.plan.service.reverse.until().is_some());
+    let states = back.flat_map(|s| &s.plan.pairs).flat_map(|pair| &pair.states);
+    c.findings.extend(states.flat_map(|state| state.state.findings_back(c.observed)));
 }
 
 fn of_pair(
@@ -47,7 +50,9 @@ fn of_pair(
     let mut out: Vec<(Moment, Vec<Planned>)> = Vec::with_capacity(moments.len());
     for at in moments {
         let nothing_at = |moment| out.iter().all(|(m, steps)| *m != moment || steps.is_empty());
+        let left_out = at.way_back && plan.service.reverse.until().is_none();
         let drafts = match at.follows {
+            _ if left_out => Vec::new(),
             Some(earlier) if nothing_at(earlier) => Vec::new(),
             _ => drafts(plan, pair, at.moment)?,
         };
@@ -69,7 +74,7 @@ fn drafts(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, moment: Moment) -> Result
     let mut drafts = gates(plan, moment);
     let hooks = plan.service.hooks.iter().filter(|hook| Moment::of(hook.at) == moment);
     for (n, hook) in hooks.enumerate() {
-        drafts.push(self::hook(pair, hook, n)?);
+        drafts.push(Draft { opens: thaws_for_all(plan, hook), ..self::hook(pair, hook, n)? });
     }
     for state in &pair.states {
         let steps = state.state.steps(moment).into_iter();
@@ -113,6 +118,11 @@ fn hook(pair: &PairPlan<'_>, hook: &Hook, n: usize) -> Result<Draft, Finding> {
     Ok(Draft { no_return, ..Draft::new(name, StepKind::Hook(step)) })
 }
 
+/// Without a director the target may take writes as soon as its writer starts.
+fn thaws_for_all(plan: &ServicePlan<'_>, hook: &Hook) -> bool {
+    plan.pool.is_none() && hook.at == HookPoint::Thaw && hook.on == Side::Target
+}
+
 /// What every service does by itself.
 fn own(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, moment: Moment) -> Vec<Draft> {
     match moment {
@@ -122,6 +132,7 @@ fn own(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, moment: Moment) -> Vec<Draft
         Moment::Shifted => traffic::shift(plan, pair),
         Moment::Retired => traffic::retire(plan, pair).into_iter().collect(),
         Moment::Checked => check(plan, pair).into_iter().collect(),
+        Moment::Committed => reverse::commit(plan, pair).into_iter().collect(),
         Moment::CleanUp => clean_up(plan, pair).into_iter().collect(),
         _ => Vec::new(),
     }
@@ -137,7 +148,7 @@ fn check(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<Draft> {
 fn clean_up(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<Draft> {
     let hosts = vec![pair.source.name.clone(), pair.target.name.clone()];
     let carried = pair.states.iter().filter(|state| state.needs_agent);
-    let jobs = carried.map(|state| state.state.job().to_owned()).collect();
+    let jobs = carried.flat_map(|state| state.state.jobs()).map(str::to_owned).collect();
     let anything = !pair.states.is_empty() || !plan.service.hooks.is_empty();
     anything.then(|| Draft::new("clean-up", StepKind::CleanUp(CleanUpStep { hosts, jobs })))
 }

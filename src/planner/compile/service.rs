@@ -28,14 +28,14 @@ pub struct PairPlan<'a> {
     pub states: Vec<PairState<'a>>,
     /// Local port of the service on the source.
     pub port: Option<u16>,
+    /// The same on the target.
+    pub target_port: Option<u16>,
 }
 
 /// A state of a pair.
 pub struct PairState<'a> {
     /// Its place among the states of its kind.
     pub number: usize,
-    /// Whether what was written on the target can be carried back.
-    pub comes_back: bool,
     /// Whether the copy agent carries it.
     pub needs_agent: bool,
     pub state: Box<dyn Carried + 'a>,
@@ -96,12 +96,14 @@ fn pair_plan<'a>(
     let host = |name: &str| hosts.get(name).ok_or_else(|| Finding::refused(name, "is not in the inventory"));
     let (source, target) = (host(&pair.source)?, host(&pair.target)?);
     let members = pool.map(|p| p.members(source, target)).transpose()?;
-    let port = match service.traffic.as_ref().and_then(|t| t.port.as_ref()) {
-        Some(port) => Some(parse_port(&source.fill(port)?, source)?),
-        None => None,
+    let port = |host: &Host| match service.traffic.as_ref().and_then(|t| t.port.as_ref()) {
+        Some(port) => Ok::<_, Finding>(Some(parse_port(&host.fill(port)?, host)?)),
+        None => Ok(None),
     };
+    let port_of_target = if service.reverse.until().is_some() { port(target)? } else { None };
+    let port = port(source)?;
     let states = states(&c.spec.plan.name, service, source, target)?;
-    Ok(PairPlan { pair, source, target, members, states, port })
+    Ok(PairPlan { pair, source, target, members, states, port, target_port: port_of_target })
 }
 
 /// The states of a pair, in the order of the kinds.
@@ -116,8 +118,8 @@ pub fn states<'a>(
         let job = job_id(&[plan, &service.name, &source.name, &target.name, &n.to_string()]);
         let filled = state.kind().between(source, target, job)?;
         let of_kind = by_kind.entry(state.rank()).or_default();
-        let (comes_back, needs_agent) = (state.kind().comes_back(), state.kind().needs_agent());
-        of_kind.push(PairState { number: of_kind.len(), comes_back, needs_agent, state: filled });
+        let needs_agent = state.kind().needs_agent();
+        of_kind.push(PairState { number: of_kind.len(), needs_agent, state: filled });
     }
     Ok(by_kind.into_values().flatten().collect())
 }

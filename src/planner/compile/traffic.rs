@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::Compilation;
 use super::pool::{self, Member, PoolPlan};
 use super::service::{PairPlan, ServicePlan};
-use super::share;
+use super::{reverse, share};
 use crate::check::PoolRef;
 use crate::model::finding::Finding;
-use crate::model::{Change, Mode, Strategy, Weights};
+use crate::model::{Change, Mode, OnDeadline, Strategy, Weights};
 use crate::step::{
     CheckStep, Draft, EmptyStep, LowerTtlStep, Moment, Purpose, RestoreTtlStep, SettleStep, StepKind, TrafficStep,
     WatchStep, WayBack,
@@ -75,6 +75,29 @@ pub fn empty(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<StepKind> {
     })
 }
 
+/// The same for a target that a rollback has taken out of service, before it is frozen.
+fn empty_back(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, shifted_by: &str) -> Option<Box<EmptyStep>> {
+    let (pool, (_, target)) = plan.pool.as_ref().zip(pair.members.as_ref())?;
+    let drain = &plan.service.drain;
+    let can_count = pool.can.connections || pair.target_port.is_some();
+    let wanted = plan.service.reverse.until().is_some() && can_count;
+    wanted.then(|| {
+        Box::new(EmptyStep {
+            director: pool.traffic.director.clone(),
+            pool: pool.traffic.pool.clone(),
+            member: target.name.clone(),
+            host: pair.target.name.clone(),
+            port: pair.target_port,
+            deadline: drain.deadline,
+            interval: drain.interval,
+            // A way back that misses it has no traffic to put back.
+            on_deadline: if drain.on_deadline == OnDeadline::Proceed { OnDeadline::Proceed } else { OnDeadline::Hold },
+            drained_by: plan.id(Some(pair), shifted_by),
+            keeps_pinned: false,
+        })
+    })
+}
+
 /// A step that takes a source out of service: where it has something that was copied, it must not get traffic back.
 fn out(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, step: StepKind) -> StepKind {
     match step {
@@ -106,21 +129,17 @@ pub fn shift(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Vec<Draft> {
         if last.as_ref() == Some(&change) {
             continue;
         }
-        let back = WayBack { settle: pool.can.ttl, hold: plan.service.shift.hold, ..WayBack::default() };
+        let (first, name) = (last.is_none(), format!("shift-{share}"));
+        let empty = if first { empty_back(plan, pair, &name) } else { None };
+        let back = WayBack { settle: pool.can.ttl, hold: plan.service.shift.hold, empty, ..WayBack::default() };
         let step = pool.step(vec![change.clone()], Purpose::Shift(share), back);
-        let no_return = if last.is_none() { stays_behind(pair) } else { None };
-        drafts.push(Draft { no_return, ..Draft::new(format!("shift-{share}"), step) });
+        let no_return = if first { reverse::stays_behind(plan, pair) } else { None };
+        drafts.push(Draft { no_return, opens: first, ..Draft::new(name, step) });
         drafts.extend(settle(pool, format!("shift-{share}-settle")));
         drafts.push(Draft::new(format!("watch-{share}"), watch(plan, std::iter::once(pair))));
         last = Some(change);
     }
     drafts
-}
-
-/// Why there is no way back once the target may have taken writes.
-fn stays_behind(pair: &PairPlan<'_>) -> Option<String> {
-    let lost = pair.states.iter().any(|state| !state.comes_back);
-    lost.then(|| format!("{} may have taken writes that {} does not have", pair.target.name, pair.source.name))
 }
 
 /// Keeps a drained source out for good.
@@ -234,7 +253,7 @@ fn unreached(pool: &PoolPlan<'_>, shares: &[ReachedShare]) -> Option<Finding> {
 fn way_back<'p>(plan: &ServicePlan<'_>, pairs: impl Iterator<Item = &'p PairPlan<'p>>, hold: Duration) -> WayBack {
     // Of hosts alone: a service that fails because of its targets must not keep them from losing their traffic.
     let checks = plan.service.checks_of(pairs.map(|p| &p.source.name));
-    WayBack { checks, hold, settle: plan.pool.as_ref().is_some_and(|p| p.can.ttl) }
+    WayBack { checks, hold, settle: plan.pool.as_ref().is_some_and(|p| p.can.ttl), empty: None }
 }
 
 /// A watch over the targets and the service for the plan's hold.

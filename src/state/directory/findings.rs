@@ -20,6 +20,32 @@ pub(super) fn of(tree: &Tree<'_>, live: &dyn Live) -> Vec<Finding> {
     from.into_iter().chain(tried).chain(left_out).chain(to).chain(owners(tree, live)).collect()
 }
 
+/// What speaks against carrying it back to its source. The way there does not need that: it is told, and no reason to stay.
+pub(super) fn back(tree: &Tree<'_>, live: &dyn Live) -> Vec<Finding> {
+    let (source, target) = (&tree.source.name, &tree.target.name);
+    let Some(here) = live.host(source) else { return Vec::new() };
+    let risk = |why: String| {
+        let what = format!("{why}: what {target} takes cannot be carried back");
+        let hint = format!("say `become: sudo` under `ssh` of {source}, or `reverse: off`");
+        Finding::risk(format!("{source}:{}", tree.tree.from), what).hint(hint)
+    };
+    let root = here.paths.iter().find(|p| p.path == tree.tree.from);
+    if root.is_some_and(|root| root.exists && root.directory && !root.writable) {
+        return vec![risk("cannot be written by the login user".to_owned())];
+    }
+    let Some(size) = live.tree(source, &tree.tree.from).filter(|size| !size.owners.is_empty()) else {
+        return Vec::new();
+    };
+    let own = size.owners.get(&u64::from(here.uid)).copied().unwrap_or_default();
+    match size.entries.saturating_sub(own) {
+        lost if lost > 0 && here.uid != 0 && tree.tree.rules.owners != Owners::Drop => {
+            let (lost, all) = (text::grouped(lost), text::entries(size.entries));
+            vec![risk(format!("{lost} of its {all} belong to others, and {} cannot give them away there", here.user))]
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn on_source(host: &str, path: &PathFacts) -> Option<Finding> {
     let about = format!("{host}:{}", path.path);
     if !path.exists {

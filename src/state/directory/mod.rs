@@ -1,7 +1,7 @@
 //! A directory tree, the same on both sides.
 //!
-//! Owns when it is copied and when it is compared. A comparison takes its time, so the whole tree is compared while the source lives, and in
-//! the freeze only what has changed since.
+//! Owns when it is copied and when it is compared, there and back. A comparison takes its time, so the whole tree is compared while the source
+//! lives, and in the freeze only what has changed since.
 
 mod findings;
 mod read;
@@ -12,7 +12,10 @@ use super::{Ask, Carried, Risk, StateKind};
 use crate::host::TreeExtent;
 use crate::model::finding::Finding;
 use crate::model::{DataPath, Host, Side, Template, Throttle, TreeRules};
-use crate::step::{CompareStep, Comparison, CopyPass, CopyStep, Draft, Live, Moment, SetAsideStep, StepKind, TreeStep};
+use crate::step::{
+    CompareStep, Comparison, CopyPass, CopyStep, Draft, HandOverStep, Live, Moment, ReverseStep, SetAsideStep,
+    StepKind, TreeStep,
+};
 
 /// A directory tree on the source that must be the same on the target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +54,10 @@ pub enum OnRollback {
 }
 
 impl StateKind for DirectoryState {
+    fn comes_back(&self) -> bool {
+        true
+    }
+
     fn asks(&self) -> Vec<Ask<'_>> {
         let extent = if self.rules.one_filesystem { TreeExtent::OneFilesystem } else { TreeExtent::Mounts };
         vec![
@@ -73,24 +80,25 @@ impl StateKind for DirectoryState {
         target: &'a Host,
         job: String,
     ) -> Result<Box<dyn Carried + 'a>, Finding> {
+        let (from, to) = (source.fill(&self.from)?, target.fill(&self.to)?);
+        let back = self.tree(format!("{job}.back"), to.clone(), from.clone(), target)?;
+        let tree = self.tree(job, from, to, source)?;
+        Ok(Box::new(Tree { settings: self, tree, back: TreeStep { back: true, ..back }, source, target }))
+    }
+}
+
+impl DirectoryState {
+    /// From one host to another, held back by the load of the first.
+    fn tree(&self, job: String, from: String, to: String, held_back_by: &Host) -> Result<TreeStep, Finding> {
         let throttle = match &self.throttle {
             Some(throttle) => {
-                let command = Template(source.fill_command(&throttle.command)?);
+                let command = Template(held_back_by.fill_command(&throttle.command)?);
                 Some(Throttle { command, ..throttle.clone() })
             }
             None => None,
         };
-        let tree = TreeStep {
-            job,
-            from: source.fill(&self.from)?,
-            to: target.fill(&self.to)?,
-            rules: self.rules.clone(),
-            bandwidth: self.bandwidth,
-            path: self.path,
-            throttle,
-            settle_below: self.settle_below,
-        };
-        Ok(Box::new(Tree { settings: self, tree, source, target }))
+        let (rules, bandwidth, path, settle_below) = (self.rules.clone(), self.bandwidth, self.path, self.settle_below);
+        Ok(TreeStep { job, from, to, rules, bandwidth, path, throttle, settle_below, back: false })
     }
 }
 
@@ -98,6 +106,8 @@ impl StateKind for DirectoryState {
 struct Tree<'a> {
     settings: &'a DirectoryState,
     tree: TreeStep,
+    /// The same from the target to the source.
+    back: TreeStep,
     source: &'a Host,
     target: &'a Host,
 }
@@ -118,11 +128,21 @@ impl Tree<'_> {
         let restores = self.settings.on_rollback == OnRollback::Restore;
         restores.then(|| Draft::new("aside", StepKind::SetAside(set_aside)))
     }
+
+    fn hand_over(&self) -> Draft {
+        let hand_over = HandOverStep { tree: self.back.clone(), verify: self.settings.verify };
+        Draft::new("hand-over", StepKind::HandOver(hand_over))
+    }
+
+    fn reverse(&self) -> Draft {
+        let (max_passes, verify) = (self.settings.max_passes, self.settings.verify);
+        Draft::new("reverse", StepKind::Reverse(ReverseStep { tree: self.back.clone(), max_passes, verify }))
+    }
 }
 
 impl Carried for Tree<'_> {
-    fn job(&self) -> &str {
-        &self.tree.job
+    fn jobs(&self) -> Vec<&str> {
+        vec![&self.tree.job, &self.back.job]
     }
 
     fn steps(&self, moment: Moment) -> Vec<Draft> {
@@ -134,6 +154,8 @@ impl Carried for Tree<'_> {
             Moment::CatchUpAgain => Some(self.copy("catch-up-again", CopyPass::CatchUp)),
             Moment::Frozen => Some(self.copy("last-pass", CopyPass::Last)),
             Moment::Proved => self.comparison("verify", Comparison::Whole),
+            Moment::HandedOver => Some(self.hand_over()),
+            Moment::Reversed => Some(self.reverse()),
             _ => None,
         };
         step.into_iter().collect()
@@ -141,5 +163,9 @@ impl Carried for Tree<'_> {
 
     fn findings(&self, live: &dyn Live) -> Vec<Finding> {
         findings::of(self, live)
+    }
+
+    fn findings_back(&self, live: &dyn Live) -> Vec<Finding> {
+        findings::back(self, live)
     }
 }

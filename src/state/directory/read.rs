@@ -89,7 +89,7 @@ fn allow_empty(m: &Map<'_>, delete: bool) -> bool {
 fn throttle(value: Value<'_>, uses: &mut Vec<Use>) -> Option<Throttle> {
     value.map("throttle", THROTTLE, |m| {
         let command = m.need("command", "cut -d' ' -f1 /proc/loadavg");
-        let command = command.and_then(|v| template::read(v, Role::Command, Sides::Source, "a command", THROTTLE));
+        let command = command.and_then(|v| template::read(v, Role::Command, Sides::Both, "a command", THROTTLE));
         let above = m.need("above", "8").and_then(|v| v.integer(0..=u64::MAX));
         let every = m.get("every").and_then(|v| v.duration(Duration::from_millis(100)..=HOUR)).unwrap_or(EVERY);
         let (command, above) = (command?, above?);

@@ -112,8 +112,8 @@ impl Replicated {
 }
 
 impl Carried for Replicated {
-    fn job(&self) -> &str {
-        &self.replica.job
+    fn jobs(&self) -> Vec<&str> {
+        vec![&self.replica.job]
     }
 
     fn steps(&self, moment: Moment) -> Vec<Draft> {

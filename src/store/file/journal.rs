@@ -251,6 +251,8 @@ mod tests {
             urgent: false,
             on_failure: Default::default(),
             no_return: None,
+            opens: Vec::new(),
+            beside: None,
         }
     }
 
