@@ -61,6 +61,8 @@ pub mod render;
 pub mod retry;
 pub mod secret;
 #[cfg(feature = "controller")]
+pub mod softlayer;
+#[cfg(feature = "controller")]
 pub mod spec;
 #[cfg(feature = "controller")]
 pub mod ssh;

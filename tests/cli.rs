@@ -10,7 +10,12 @@
     missing_docs
 )]
 
+#[path = "lab/mod.rs"]
+mod lab;
+
 #[path = "cli/offline.rs"]
 mod offline;
 #[path = "cli/run.rs"]
 mod run;
+#[path = "cli/softlayer.rs"]
+mod softlayer;

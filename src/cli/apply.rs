@@ -10,8 +10,8 @@ use super::open_run::{self, OpenRun};
 use super::output;
 use super::runs::{self, Run};
 use super::{Exit, confirm, control, load, plan};
+use crate::config::Ask;
 use crate::event::{Event, Notice, RunState, Started};
-use crate::inventory::Document;
 use crate::lock::{self, Lease};
 use crate::model::Input;
 use crate::model::finding::Finding;
@@ -55,8 +55,8 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
         None => (args.plan.as_path(), args.inventory.as_deref()),
     };
     // What live sources said when an unfinished run began is what it goes on with.
-    let pinned = |plan: &str| unfinished(environment, plan);
-    let spec = load::load(plan, inventory, environment, &pinned).await?;
+    let pinned = |plan: &str| load::unfinished(environment, plan);
+    let spec = load::load(plan, inventory, environment, &pinned, Ask::Once).await?;
     if let Some(saved) = &saved {
         refuse_if("the files behind the saved plan have changed", &saved.changed_inputs(&spec.inputs))?;
     }
@@ -69,13 +69,6 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
         Some(run) => resume(args, environment, &spec, connections, lease, run).await,
         None => begin(args, environment, &spec, connections, lease, saved).await,
     }
-}
-
-/// What the sources of a run that is not finished said; nothing when there is none, or when it cannot be read, which is told later.
-fn unfinished(environment: &Environment, plan: &str) -> Vec<Document> {
-    let run = runs::latest(environment, plan).ok().flatten();
-    let state = run.and_then(|run| run.state(environment).ok()).filter(|state| !runs::has_ended(state));
-    state.and_then(|state| load::pinned_by(environment, &state.started).ok()).unwrap_or_default()
 }
 
 fn read_saved(path: &Path) -> anyhow::Result<Option<SavedPlan>> {

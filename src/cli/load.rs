@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::environment::{Environment, ProcessSecrets};
-use crate::config::{self, LoadOptions, Sources};
+use super::runs;
+use crate::config::{self, Ask, LoadOptions, Sources};
 use crate::event::Started;
 use crate::inventory::Document;
 use crate::journal::{BlobError, blob};
@@ -30,15 +31,16 @@ pub struct BadFiles(pub Diagnostics);
 /// What a run goes on with, by the name of its plan.
 pub type Pinned<'a> = &'a dyn Fn(&str) -> Vec<Document>;
 
-/// Loads and validates, asking sources of inventories where no run has pinned what they said; warnings go to standard error.
+/// Loads and validates, asking sources of inventories; warnings go to standard error.
 pub async fn load(
     plan: &Path,
     inventory: Option<&Path>,
     environment: &Environment,
     pinned: Pinned<'_>,
+    ask: Ask,
 ) -> anyhow::Result<Spec> {
     let options = LoadOptions { home: environment.home.clone() };
-    let sources = Sources { secrets: &ProcessSecrets, pinned };
+    let sources = Sources { secrets: &ProcessSecrets, pinned, ask };
     tell(config::load_from(plan, inventory, &options, &sources).await)
 }
 
@@ -50,7 +52,10 @@ pub fn load_offline(plan: &Path, inventory: Option<&Path>, environment: &Environ
 /// Inventories without a plan; sources that are no files are asked.
 pub async fn load_inventory(named: &[PathBuf], environment: &Environment) -> anyhow::Result<Inventory> {
     let options = LoadOptions { home: environment.home.clone() };
-    tell(config::load_inventory_from(named, &options, &ProcessSecrets).await)
+    let sources = Sources { secrets: &ProcessSecrets, pinned: &|_| Vec::new(), ask: Ask::Once };
+    let named: Vec<&Path> = named.iter().map(PathBuf::as_path).collect();
+    let loaded = config::load_inventory_from(&named, &options, &sources).await;
+    tell(loaded.map(|(inventory, _, warnings)| (inventory, warnings)))
 }
 
 fn tell<T>(loaded: Result<(T, Diagnostics), Diagnostics>) -> anyhow::Result<T> {
@@ -70,4 +75,11 @@ pub fn pinned_by(environment: &Environment, state: &Started) -> Result<Vec<Docum
         Ok(Document { name: input.path.clone(), bytes, live: true })
     })
     .collect()
+}
+
+/// What the sources of a run that is not finished said; nothing when there is none, or when it cannot be read, which is told later.
+pub fn unfinished(environment: &Environment, plan: &str) -> Vec<Document> {
+    let run = runs::latest(environment, plan).ok().flatten();
+    let state = run.and_then(|run| run.state(environment).ok()).filter(|state| !runs::has_ended(state));
+    state.and_then(|state| pinned_by(environment, &state.started).ok()).unwrap_or_default()
 }

@@ -20,6 +20,7 @@ mod failure;
 mod follow;
 #[cfg(test)]
 mod growth;
+mod inventory;
 mod load;
 mod lock;
 mod open_run;
@@ -101,6 +102,8 @@ enum Command {
     Rollback(rollback::Args),
     /// Say what became of a step whose outcome is unknown
     Resolve(resolve::Args),
+    /// Show hosts of an inventory, or save what its sources say
+    Inventory(inventory::Args),
     /// Copy a directory tree between hosts, or to or from this machine, without a plan
     Copy(copy::Args),
     /// Show what a traffic director has now, and try one out; needs no plan
@@ -151,6 +154,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
         Command::Resolve(args) => resolve::run(&args, environment),
         Command::Rollback(args) => block_on(rollback::run(&args, environment)),
         Command::Rehearse(args) => rehearse::run(&args, environment),
+        Command::Inventory(args) => block_on(inventory::run(&args, environment)),
         Command::Copy(args) => block_on(copy::run(&args, environment)),
         Command::Director(args) => block_on(director::run(&args, environment)),
         Command::Plan(args) => block_on(plan::run(&args, environment)),

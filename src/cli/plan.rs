@@ -10,6 +10,7 @@ use super::environment::Environment;
 use super::failure::advised;
 use super::load::{self, Files};
 use super::{Exit, output};
+use crate::config::Ask;
 use crate::planner::observed::Observed;
 use crate::planner::proposal::Proposal;
 use crate::planner::saved::{FORMAT, SavedPlan};
@@ -60,7 +61,10 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
     let (plan, inventory) = (&args.files.plan, args.files.inventory.as_deref());
     let spec = match args.offline {
         true => load::load_offline(plan, inventory, environment)?,
-        false => load::load(plan, inventory, environment, &|_| Vec::new()).await?,
+        false => {
+            let pinned = |plan: &str| load::unfinished(environment, plan);
+            load::load(plan, inventory, environment, &pinned, Ask::Always).await?
+        }
     };
     let observed = match args.offline {
         true => None,

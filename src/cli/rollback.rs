@@ -7,6 +7,7 @@ use super::environment::Environment;
 use super::failure::advised;
 use super::output;
 use super::{Exit, apply, confirm, connect, control, load, open_run, runs};
+use crate::config::Ask;
 use crate::engine::rollback_steps;
 use crate::event::{Direction, Event, RunState};
 use crate::lock;
@@ -92,7 +93,7 @@ async fn load_as_it_was(args: &Args, environment: &Environment, run: &str, state
         return Err(advised("the journal does not name a plan file", "name it with --plan"));
     };
     let pinned = load::pinned_by(environment, &state.started)?;
-    let spec = load::load(&plan, args.inventory.as_deref(), environment, &|_| pinned.clone()).await?;
+    let spec = load::load(&plan, args.inventory.as_deref(), environment, &|_| pinned.clone(), Ask::Once).await?;
     apply::refuse_other_files(run, &state.started.inputs, &spec.inputs)?;
     Ok(spec)
 }

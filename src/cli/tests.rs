@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::control::Watched;
 use super::environment::Environment;
 use super::{Exit, connect, control, load, open_run, runs};
+use crate::config::Ask;
 use crate::event::{Event, Notice, RunState, Started, Watch};
 use crate::inventory::memory;
 use crate::lock;
@@ -83,7 +84,7 @@ async fn kinds_that_only_tests_know_go_through_plan_apply_and_rollback() {
     let environment = environment(dir.path(), "memory:cli-test");
     memory::say("cli-test", INVENTORY);
     let path = plan(dir.path(), "cli-test", listener.local_addr().unwrap().port());
-    let spec = load::load(&path, None, &environment, &|_| Vec::new()).await.unwrap();
+    let spec = load::load(&path, None, &environment, &|_| Vec::new(), Ask::Once).await.unwrap();
     let graph = checks(&spec);
 
     // Apply.
@@ -111,7 +112,7 @@ async fn kinds_that_only_tests_know_go_through_plan_apply_and_rollback() {
     let asked = memory::asked("cli-test");
     let state = runs::find(&environment, "web").unwrap().state(&environment).unwrap();
     let pinned = load::pinned_by(&environment, &state.started).unwrap();
-    let again = load::load(&path, None, &environment, &|_| pinned.clone()).await.unwrap();
+    let again = load::load(&path, None, &environment, &|_| pinned.clone(), Ask::Once).await.unwrap();
     assert_eq!((again.inputs, memory::asked("cli-test")), (state.started.inputs.clone(), asked));
 
     // Back.
@@ -127,7 +128,7 @@ async fn a_source_that_gives_a_secret_away_is_refused() {
     let environment = environment(dir.path(), "memory:cli-secret");
     memory::say("cli-secret", &format!("{INVENTORY}# PATH is $TOKEN\n"));
     let path = plan(dir.path(), "cli-secret", 1);
-    let refused = load::load(&path, None, &environment, &|_| Vec::new()).await.unwrap_err().to_string();
+    let refused = load::load(&path, None, &environment, &|_| Vec::new(), Ask::Once).await.unwrap_err().to_string();
     assert!(refused.contains("holds a secret") && refused.contains("plan.yaml:2"), "{refused}");
     let offline = load::load_offline(&path, None, &environment).unwrap_err().to_string();
     assert!(offline.contains("fetched from elsewhere"), "{offline}");

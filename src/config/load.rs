@@ -1,17 +1,18 @@
 //! From paths and addresses to a [`Spec`].
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 
-use super::read::inventory::InventoryDraft;
+use super::gather::Gathered;
+use super::read::plan;
 use super::read::plan::PlanDraft;
-use super::read::{inventory, plan};
 use super::validate::{self, Inventories};
-use crate::inventory::{Document, SourceError, fetch, is_from};
+use crate::inventory::Document;
 use crate::model::Input;
+use crate::model::finding::Finding;
 use crate::secret::{Secret, SecretError, SecretRef, Secrets};
 use crate::spec::{Inventory, Spec};
 use crate::text::name::MAX_NAMES;
@@ -31,9 +32,24 @@ pub struct LoadOptions {
 pub struct Sources<'a> {
     /// For sources that need them. They never get into a document.
     pub secrets: &'a dyn Secrets,
-    /// What a run of the plan of this name goes on with, instead of asking its live sources again.
+    /// What the live sources of an unfinished run of the plan of this name said when it began.
     pub pinned: &'a dyn Fn(&str) -> Vec<Document>,
+    /// When live sources are asked.
+    pub ask: Ask,
 }
+
+/// When live sources are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Where no run has pinned what they said: it goes on with that.
+    Once,
+    /// Always; with what a run has pinned, or what was saved, it is compared.
+    Always,
+    /// Never: nothing is contacted, and saved copies stand in.
+    Never,
+}
+
+const OFFLINE: Sources<'static> = Sources { secrets: &NoSecrets, pinned: &|_| Vec::new(), ask: Ask::Never };
 
 /// Reads a plan with the inventories that it names, or with `inventory` instead of them, from wherever they are. Changes nothing there.
 ///
@@ -44,15 +60,14 @@ pub async fn load_from(
     options: &LoadOptions,
     sources: &Sources<'_>,
 ) -> Result<(Spec, Diagnostics), Diagnostics> {
-    let loader = Loader { sink: Sink::default(), options, sources };
+    let loader = Loader::new(options, sources);
     let out = loader.plan(plan, inventory).await;
     loader.finish(out)
 }
 
 /// The same for plans whose inventories are files.
 pub fn load(plan: &Path, inventory: Option<&Path>, options: &LoadOptions) -> Result<(Spec, Diagnostics), Diagnostics> {
-    let sources = Sources { secrets: &NoSecrets, pinned: &|_| Vec::new() };
-    let loader = Loader { sink: Sink::default(), options, sources: &sources };
+    let loader = Loader::new(options, &OFFLINE);
     let out = loader.plan(plan, inventory).now_or_never();
     if out.is_none() {
         loader.not_now(plan);
@@ -60,31 +75,26 @@ pub fn load(plan: &Path, inventory: Option<&Path>, options: &LoadOptions) -> Res
     loader.finish(out.flatten())
 }
 
-/// Reads inventories alone, which are files, and merges them. Returns the model, the files and the warnings, or all problems.
+/// Reads inventories alone, from wherever they are, and merges them. Returns the model, the documents and the warnings, or all problems.
+pub async fn load_inventory_from(
+    paths: &[&Path],
+    options: &LoadOptions,
+    sources: &Sources<'_>,
+) -> Result<(Inventory, Vec<Input>, Diagnostics), Diagnostics> {
+    let loader = Loader::new(options, sources);
+    let named: Vec<(PathBuf, Option<At>)> = paths.iter().map(|path| ((*path).to_owned(), None)).collect();
+    let (inventories, read) = loader.inventories(named, &[], 0).await;
+    let out = inventories.map(|inventories| (inventories.inventory, inputs(&read)));
+    loader.finish(out).map(|((inventory, inputs), warnings)| (inventory, inputs, warnings))
+}
+
+/// The same for inventories that are files, with saved copies of their sources.
 pub fn load_inventory(
     paths: &[&Path],
     options: &LoadOptions,
 ) -> Result<(Inventory, Vec<Input>, Diagnostics), Diagnostics> {
-    let sources = Sources { secrets: &NoSecrets, pinned: &|_| Vec::new() };
-    let loader = Loader { sink: Sink::default(), options, sources: &sources };
-    let named: Vec<(PathBuf, Option<At>)> = paths.iter().map(|path| ((*path).to_owned(), None)).collect();
     // Files do not keep anybody waiting.
-    let read = loader.inventories(named, &[], 0).now_or_never();
-    let out = read.and_then(|(inventories, read)| Some((inventories?.inventory, inputs(&read))));
-    loader.finish(out).map(|((inventory, inputs), warnings)| (inventory, inputs, warnings))
-}
-
-/// The same, asking sources of inventories that are no files.
-pub async fn load_inventory_from(
-    named: &[PathBuf],
-    options: &LoadOptions,
-    secrets: &dyn Secrets,
-) -> Result<(Inventory, Diagnostics), Diagnostics> {
-    let sources = Sources { secrets, pinned: &|_| Vec::new() };
-    let loader = Loader { sink: Sink::default(), options, sources: &sources };
-    let named = named.iter().map(|address| (address.clone(), None)).collect();
-    let (inventories, _) = loader.inventories(named, &[], 0).await;
-    loader.finish(inventories.map(|read| read.inventory))
+    load_inventory_from(paths, options, &OFFLINE).now_or_never().unwrap_or_else(|| Err(Diagnostics::default()))
 }
 
 /// Files need none.
@@ -96,14 +106,22 @@ impl Secrets for NoSecrets {
     }
 }
 
-struct Loader<'a> {
-    sink: Sink,
+pub(super) struct Loader<'a> {
+    pub(super) sink: Sink,
     options: &'a LoadOptions,
-    sources: &'a Sources<'a>,
+    pub(super) sources: &'a Sources<'a>,
+    /// What sources say now that they did not say before.
+    pub(super) told: RefCell<Vec<Finding>>,
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn new(options: &'a LoadOptions, sources: &'a Sources<'a>) -> Self {
+        Self { sink: Sink::default(), options, sources, told: RefCell::default() }
+    }
 }
 
 impl Loader<'_> {
-    fn finish<T>(self, out: Option<T>) -> Result<(T, Diagnostics), Diagnostics> {
+    pub(super) fn finish<T>(self, out: Option<T>) -> Result<(T, Diagnostics), Diagnostics> {
         let failed = self.sink.has_errors();
         match out {
             Some(out) if !failed => Ok((out, self.sink.into_diagnostics())),
@@ -133,7 +151,8 @@ impl Loader<'_> {
         let plan = validate::plan(&draft, &inventories, &self.sink)?;
         read.insert(0, Read { source, live: false });
         let texts = read.iter().map(|r| r.source.text.clone()).collect();
-        Some(Spec { plan, inventory: inventories.inventory, inputs: inputs(&read), texts })
+        let told = self.told.take();
+        Some(Spec { plan, inventory: inventories.inventory, inputs: inputs(&read), texts, told })
     }
 
     /// The inventories that a plan names.
@@ -154,59 +173,20 @@ impl Loader<'_> {
         pinned: &[Document],
         first: usize,
     ) -> (Option<Inventories>, Vec<Read>) {
-        let mut drafts: Vec<InventoryDraft> = Vec::new();
-        let mut read: Vec<Read> = Vec::new();
-        let mut complete = !named.is_empty();
-        let (mut seen, mut order) = (Vec::<PathBuf>::new(), first);
+        let mut gathered = Gathered::new(first, !named.is_empty());
+        let mut seen = Vec::<PathBuf>::new();
         for (address, at) in named {
             if seen.iter().any(|earlier| same_file(earlier, &address)) {
-                self.twice(&address, order, at.as_ref());
-                order += 1;
+                self.twice(&address, gathered.order, at.as_ref());
+                gathered.order += 1;
                 continue;
             }
-            let documents = self.documents(&address, pinned, order, at.as_ref()).await;
-            let nothing = documents.as_ref().is_none_or(Vec::is_empty);
-            complete &= documents.is_some();
-            for Document { name, bytes, live } in documents.into_iter().flatten() {
-                let source = Source::from_bytes(&name, order, bytes, &self.sink);
-                order += 1;
-                let draft = source.as_ref().and_then(|source| self.parse(source, inventory::read));
-                complete &= draft.is_some();
-                drafts.extend(draft);
-                read.extend(source.map(|source| Read { source, live }));
-            }
-            // One that gave nothing has its place in the order, too.
-            order += usize::from(nothing);
+            self.gather(&address, at.as_ref(), pinned, &mut gathered).await;
             seen.push(address);
         }
         // Half an inventory would make everything in the other half unknown.
-        let inventories = complete.then(|| validate::inventory(drafts, &self.sink));
-        (inventories, read)
-    }
-
-    /// What a source says, or what it said when the run began.
-    async fn documents(
-        &self,
-        address: &Path,
-        pinned: &[Document],
-        order: usize,
-        at: Option<&At>,
-    ) -> Option<Vec<Document>> {
-        let kept: Vec<Document> = pinned.iter().filter(|d| d.live && is_from(&d.name, address)).cloned().collect();
-        if !kept.is_empty() {
-            return Some(kept);
-        }
-        match fetch(address, self.sources.secrets).await {
-            Ok(documents) => Some(documents),
-            Err(SourceError { what, hint }) => {
-                let found = match at {
-                    Some(at) => Diagnostic::error(at, what),
-                    None => Diagnostic::without_place(address, order, what),
-                };
-                self.sink.push(found.maybe_hint(hint));
-                None
-            }
-        }
+        let inventories = gathered.complete.then(|| validate::inventory(gathered.drafts, &self.sink));
+        (inventories, gathered.read)
     }
 
     fn twice(&self, path: &Path, order: usize, at: Option<&At>) {
@@ -218,7 +198,7 @@ impl Loader<'_> {
         self.sink.push(found.hint("remove one of the two"));
     }
 
-    fn parse<T>(&self, source: &Arc<Source>, read: fn(Value<'_>) -> T) -> Option<T> {
+    pub(super) fn parse<T>(&self, source: &Arc<Source>, read: fn(Value<'_>) -> T) -> Option<T> {
         let node = node::parse(source, &self.sink)?;
         let cx = Cx { source, sink: &self.sink, home: self.options.home.as_deref(), names_left: Cell::new(MAX_NAMES) };
         Some(read(Value::root(&cx, &node)))
@@ -226,9 +206,9 @@ impl Loader<'_> {
 }
 
 /// A document that was read.
-struct Read {
-    source: Arc<Source>,
-    live: bool,
+pub(super) struct Read {
+    pub(super) source: Arc<Source>,
+    pub(super) live: bool,
 }
 
 fn inputs(read: &[Read]) -> Vec<Input> {
@@ -265,8 +245,7 @@ mod tests {
     /// Every key that reading a plan and an inventory asks for, with its concept.
     fn known_keys() -> BTreeSet<(&'static str, &'static str)> {
         let options = LoadOptions { home: Some("/home/user".into()) };
-        let sources = Sources { secrets: &NoSecrets, pinned: &|_| Vec::new() };
-        let loader = Loader { sink: Sink::default(), options: &options, sources: &sources };
+        let loader = Loader::new(&options, &OFFLINE);
         let plan = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spec/good/plan.yaml");
         assert!(loader.plan(&plan, None).now_or_never().flatten().is_some());
         // Kinds that only tests have are no part of the language.

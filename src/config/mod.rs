@@ -7,9 +7,11 @@
 //!
 //! Must never contact anything by itself and never resolve a secret: sources of inventories do, which `inventory` owns.
 
+mod gather;
 mod load;
 mod pairing;
 mod read;
 mod validate;
 
-pub use load::{LoadOptions, Sources, load, load_from, load_inventory, load_inventory_from};
+pub use gather::{Fetched, fetch_sources};
+pub use load::{Ask, LoadOptions, Sources, load, load_from, load_inventory, load_inventory_from};

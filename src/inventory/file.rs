@@ -23,12 +23,17 @@ struct FileSource(PathBuf);
 #[async_trait]
 impl InventorySource for FileSource {
     async fn documents(&self, _: &dyn Secrets) -> Result<Vec<Document>, SourceError> {
-        match source::read_file(&self.0) {
-            Ok(bytes) => Ok(vec![Document { name: self.0.clone(), bytes, live: false }]),
-            Err(refused) => Err(SourceError {
-                what: format!("cannot read {}: {}", self.0.display(), refused.why),
-                hint: refused.hint,
-            }),
+        Ok(vec![read(&self.0)?])
+    }
+}
+
+/// The document that a file is.
+pub fn read(path: &Path) -> Result<Document, SourceError> {
+    match source::read_file(path) {
+        Ok(bytes) => Ok(Document { name: path.to_owned(), bytes, live: false }),
+        Err(refused) => {
+            let what = format!("cannot read {}: {}", path.display(), refused.why);
+            Err(SourceError { what, hint: refused.hint })
         }
     }
 }

@@ -1,16 +1,26 @@
 //! Where inventories come from: sources give documents, and `config` reads them as it reads files.
 //!
-//! Owns the [`InventorySource`] trait, the list of its kinds, and the rule that no secret gets into a document: documents are shown in
-//! problems and kept with runs. Must never know what a document says.
+//! Owns the [`InventorySource`] trait, the lists of its kinds, the rules by which what a source finds becomes hosts, and the rule that no
+//! secret gets into a document: documents are shown in problems and kept with runs. Must never believe what a source was asked to leave
+//! out, and never know what a document says beside the hosts that were written into it here.
 
+pub mod changes;
 mod file;
+pub mod found;
+mod money;
+pub mod rules;
+mod saved;
+mod softlayer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
+use crate::fields::kinds::kinds;
 use crate::secret::{Secret, SecretError, SecretRef, Secrets};
+pub use rules::{Rules, Usual};
+pub use saved::{copy_of, head, save};
 
 /// Opens a source by what stands behind the first `:` of its address.
 type Open = fn(&str) -> Box<dyn InventorySource>;
@@ -24,6 +34,25 @@ pub struct Document {
     pub bytes: Vec<u8>,
     /// Whether it may say something else at the next time without anybody having edited it. A run goes on with what it said at first.
     pub live: bool,
+}
+
+kinds! {
+    /// The settings of a source that an inventory names, by kind. Each kind is one line here and one file or folder of its own.
+    pub enum SourceConfig: SourceKind {
+        SoftLayer(softlayer::Settings),
+    }
+}
+
+/// What every kind of source says of itself.
+pub trait SourceKind {
+    /// What people call it.
+    fn title(&self) -> &'static str;
+
+    /// The rules that it has by itself.
+    fn usual(&self) -> Usual;
+
+    /// The source behind the settings. `address` is what its documents are called; contacts nobody yet.
+    fn open(&self, address: &str, rules: &Rules) -> Box<dyn InventorySource>;
 }
 
 /// Gives documents.
@@ -61,7 +90,11 @@ pub async fn fetch(address: &Path, secrets: &dyn Secrets) -> Result<Vec<Document
         let (_, open) = KINDS.iter().find(|(name, _)| *name == kind)?;
         Some(open(rest))
     });
-    let source = kind.unwrap_or_else(|| file::at(address));
+    ask(kind.unwrap_or_else(|| file::at(address)).as_ref(), secrets).await
+}
+
+/// The documents of a source.
+pub async fn ask(source: &dyn InventorySource, secrets: &dyn Secrets) -> Result<Vec<Document>, SourceError> {
     let lent = Lent { secrets, given: Mutex::new(Vec::new()) };
     let documents = source.documents(&lent).await?;
     match documents.iter().find(|document| lent.is_in(&document.bytes)) {

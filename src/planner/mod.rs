@@ -26,6 +26,7 @@ pub fn propose(spec: &Spec, observed: Option<&Observed>) -> Proposal {
         findings.extend(preflight::check(spec, seen));
     }
     findings.extend(preflight::by_reading(spec));
+    findings.extend(spec.told.iter().cloned());
     findings.extend(preflight::no_return(&graph));
     findings.sort();
     findings.dedup();

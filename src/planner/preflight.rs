@@ -81,7 +81,17 @@ fn health(observed: &Observed, service: &Service) -> Vec<Finding> {
 
 /// What can be said without looking at anything live.
 pub fn by_reading(spec: &Spec) -> Vec<Finding> {
-    spec.plan.services.iter().flat_map(service_findings).collect()
+    spec.plan.services.iter().flat_map(service_findings).chain(warnings(spec)).collect()
+}
+
+/// What the inventory says against moving hosts of the plan.
+fn warnings(spec: &Spec) -> Vec<Finding> {
+    let hosts = spec.plan.services.iter().flat_map(|s| &s.pairs).flat_map(|pair| [&pair.source, &pair.target]);
+    let of = |host: &String| {
+        let warned = spec.inventory.warnings.get(host).into_iter().flatten();
+        warned.map(|what| Finding::risk(host, what)).collect::<Vec<_>>()
+    };
+    hosts.flat_map(of).collect()
 }
 
 fn service_findings(service: &Service) -> Vec<Finding> {

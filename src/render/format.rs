@@ -14,6 +14,10 @@ pub enum Format {
     Json,
     /// For a comment on a pull request.
     Markdown,
+    /// As inventories are written.
+    Yaml,
+    /// For spreadsheets.
+    Csv,
 }
 
 /// What commands show.
@@ -27,6 +31,8 @@ pub enum Topic {
     Progress,
     /// Where runs stand, what they wait for, who works on what, whether records are what they were.
     Report,
+    /// Hosts of an inventory.
+    Hosts,
 }
 
 /// A format: its name and what it is for.
@@ -34,6 +40,8 @@ const FORMATS: &[(Format, &str, &str)] = &[
     (Format::Text, "text", "For people"),
     (Format::Json, "json", "For programs"),
     (Format::Markdown, "markdown", "For a comment on a pull request"),
+    (Format::Yaml, "yaml", "As inventories are written, to be kept"),
+    (Format::Csv, "csv", "For spreadsheets"),
 ];
 
 /// Which topic is known in which formats.
@@ -42,6 +50,7 @@ const KNOWN: &[(Topic, &[Format])] = &[
     (Topic::Problems, &[Format::Text, Format::Json]),
     (Topic::Progress, &[Format::Text, Format::Json]),
     (Topic::Report, &[Format::Text, Format::Json]),
+    (Topic::Hosts, &[Format::Text, Format::Json, Format::Yaml, Format::Csv]),
 ];
 
 impl Topic {
@@ -62,7 +71,7 @@ impl Format {
     pub fn is_for_people(self) -> bool {
         match self {
             Self::Text => true,
-            Self::Json | Self::Markdown => false,
+            Self::Json | Self::Markdown | Self::Yaml | Self::Csv => false,
         }
     }
 
@@ -72,6 +81,8 @@ impl Format {
             Self::Text => Ok(shown.text(style)),
             Self::Json => Ok(format!("{}\n", serde_json::to_string_pretty(shown)?)),
             Self::Markdown => Ok(shown.markdown()),
+            Self::Yaml => Ok(shown.yaml()),
+            Self::Csv => Ok(shown.csv()),
         }
     }
 
@@ -79,15 +90,15 @@ impl Format {
     pub fn line<T: Show + ?Sized>(self, shown: &T) -> Result<String, serde_json::Error> {
         match self {
             Self::Json => Ok(format!("{}\n", serde_json::to_string(shown)?)),
-            Self::Text | Self::Markdown => self.render(shown, Style::default()),
+            _ => self.render(shown, Style::default()),
         }
     }
 
     /// A run as it goes on, in this format.
     pub fn watch(self, out: impl std::io::Write + Send + 'static, state: &RunState) -> Box<dyn Watch> {
         match self {
-            Self::Text | Self::Markdown => Box::new(Lines::new(out, state)),
             Self::Json => Box::new(Json(out)),
+            _ => Box::new(Lines::new(out, state)),
         }
     }
 }
@@ -109,5 +120,15 @@ pub trait Show: Serialize {
     /// As Markdown; text in a block, unless it knows better.
     fn markdown(&self) -> String {
         format!("```text\n{}```\n", self.text(Style::default()))
+    }
+
+    /// As inventories are written; text in a comment, unless it knows better.
+    fn yaml(&self) -> String {
+        self.text(Style::default()).lines().map(|line| format!("# {line}\n")).collect()
+    }
+
+    /// Fields between commas, names first; lines of text as one field each, unless it knows better.
+    fn csv(&self) -> String {
+        super::table::csv(self.text(Style::default()).lines().map(|line| vec![line.to_owned()]))
     }
 }

@@ -7,6 +7,7 @@ mod plan;
 
 use std::collections::BTreeMap;
 
+use crate::model::finding::Finding;
 use crate::model::{Host, Input, Site};
 use crate::traffic::DirectorConfig;
 
@@ -23,6 +24,8 @@ pub struct Spec {
     pub inputs: Vec<Input>,
     /// What each of them said, for a run to keep.
     pub texts: Vec<String>,
+    /// What sources of hosts say now that they did not say before.
+    pub told: Vec<Finding>,
 }
 
 /// Sites, hosts, groups and directors.
@@ -36,4 +39,6 @@ pub struct Inventory {
     pub groups: BTreeMap<String, Vec<String>>,
     /// Traffic directors by name.
     pub directors: BTreeMap<String, DirectorConfig>,
+    /// What speaks against moving hosts, by their names.
+    pub warnings: BTreeMap<String, Vec<String>>,
 }

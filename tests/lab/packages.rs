@@ -32,7 +32,7 @@ fn installed(what: &str, package: &str, find: impl Fn() -> Option<PathBuf>) -> P
 }
 
 /// Several test binaries may need the same package at once: apt waits for its own lock.
-fn install(package: &str) {
+pub fn install(package: &str) {
     let apt = |args: &[&str]| {
         Command::new("apt-get")
             .args(["-o", "DPkg::Lock::Timeout=300", "-q"])

@@ -57,6 +57,8 @@ pub struct Ssh {
 pub struct HostDraft {
     pub name: Located<String>,
     pub address: Located<String>,
+    /// What speaks against moving it.
+    pub warnings: Vec<String>,
     pub settings: Settings,
 }
 
@@ -67,10 +69,11 @@ pub fn read(key: Value<'_>, value: Value<'_>) -> Result<Vec<HostDraft>, Vec<Stri
     let read = value.map("host", "dal-1: {address: 10.0.0.1}", |m| {
         let address =
             m.need("address", "10.0.0.1").and_then(|v| v.line("an IP address or a DNS name", "address: 10.0.0.1"));
-        (address.map(|a| (addresses(key.cx, &a, &names), a.at)), settings(m, Scope::Host))
+        let warnings = m.get("warnings").map(warnings).unwrap_or_default();
+        (address.map(|a| (addresses(key.cx, &a, &names), a.at)), warnings, settings(m, Scope::Host))
     });
     let broken = |names: Vec<Located<String>>| names.into_iter().map(|n| n.value).collect();
-    let Some((Some((Some(addresses), at)), settings)) = read else { return Err(broken(names)) };
+    let Some((Some((Some(addresses), at)), warnings, settings)) = read else { return Err(broken(names)) };
     // The address to dial is written as the host's own is: for a range it is a range, or holds the name.
     let dial = match &settings.ssh.address {
         Some(written) => match addresses_or_none(key.cx, written, &names) {
@@ -83,9 +86,15 @@ pub fn read(key: Value<'_>, value: Value<'_>) -> Result<Vec<HostDraft>, Vec<Stri
     for ((name, address), dial) in names.into_iter().zip(addresses).zip(dial) {
         let mut settings = settings.clone();
         settings.ssh.address = dial.map(|value| Located { value, at: at.clone() });
-        hosts.push(HostDraft { name, address: Located { value: address, at: at.clone() }, settings });
+        let address = Located { value: address, at: at.clone() };
+        hosts.push(HostDraft { name, address, warnings: warnings.clone(), settings });
     }
     if hosts.is_empty() { Err(Vec::new()) } else { Ok(hosts) }
+}
+
+fn warnings(value: Value<'_>) -> Vec<String> {
+    let line = |v: &Value<'_>| v.line("one line of text", "warnings: [its disk fails]").map(|text| text.value);
+    value.one_or_many().iter().filter_map(line).collect()
 }
 
 fn money(value: Value<'_>) -> Option<Money> {

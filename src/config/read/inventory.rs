@@ -1,6 +1,10 @@
 //! One inventory file.
 
+use std::path::PathBuf;
+
 use crate::fields::template::Use;
+use crate::inventory::{self, Document, Rules, SourceConfig, SourceError, rules};
+use crate::secret::Secrets;
 use crate::traffic::DirectorConfig;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::map::Map;
@@ -22,6 +26,30 @@ pub struct InventoryDraft {
     pub incomplete: bool,
     pub groups: Vec<(Located<String>, Option<Members>)>,
     pub directors: Vec<(Located<String>, DirectorDraft)>,
+    /// Sources of more hosts, `None` where they could not be read, which is reported.
+    pub sources: Vec<(Located<String>, Option<SourceDraft>)>,
+    /// Whether it comes from such a source: what it says of sites gives way to what anybody else says of them.
+    pub implied: bool,
+}
+
+/// A source of hosts.
+#[derive(Debug, Clone)]
+pub struct SourceDraft {
+    pub config: SourceConfig,
+    pub rules: Rules,
+}
+
+impl SourceDraft {
+    /// What the documents of the source of this name are called.
+    pub fn address(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("{}:{name}", self.config.key()))
+    }
+
+    /// Asks it.
+    pub async fn ask(&self, name: &str, secrets: &dyn Secrets) -> Result<Vec<Document>, SourceError> {
+        let address = self.address(name).display().to_string();
+        inventory::ask(self.config.kind().open(&address, &self.rules).as_ref(), secrets).await
+    }
 }
 
 /// A site, with what it gives to its hosts.
@@ -73,6 +101,10 @@ fn fill(draft: &mut InventoryDraft, m: &Map<'_>) {
     }
     draft.groups =
         m.get("groups").map(|v| named(v, "a group", "groups: {old: [dal-1, dal-2]}", group::read)).unwrap_or_default();
+    draft.sources = m
+        .get("sources")
+        .map(|v| named(v, "a source", "sources: {dallas: {softlayer: {datacenter: dal10}}}", source))
+        .unwrap_or_default();
     draft.directors = m
         .get("directors")
         .map(|v| named(v, "a director", "directors: {edge: {haproxy: \"tcp:10.0.0.1:9999\"}}", director))
@@ -91,6 +123,17 @@ fn director(value: Value<'_>) -> DirectorDraft {
     let read = |m: &Map<'_>| DirectorConfig::read(m, &mut uses);
     let config = value.map("director", "edge: {haproxy: \"unix:/run/haproxy/admin.sock\"}", read).flatten();
     DirectorDraft { config, uses }
+}
+
+fn source(value: Value<'_>) -> Option<SourceDraft> {
+    value.map("source", "dallas: {softlayer: {datacenter: dal10}}", |m| {
+        let Some(config) = SourceConfig::read(m, &mut Vec::new()) else {
+            m.ask(rules::KEYS);
+            return None;
+        };
+        let rules = Rules::read(m, config.kind().usual())?;
+        Some(SourceDraft { config, rules })
+    })?
 }
 
 fn site(value: Value<'_>) -> SiteDraft {

@@ -18,11 +18,16 @@ const CAPACITY: u32 = 100;
 pub fn merge(drafts: Vec<InventoryDraft>, sink: &Sink) -> Inventories {
     let mut inventories = Inventories::default();
     let mut hosts = Vec::new();
+    let mut implied = Vec::new();
     for draft in drafts {
         inventories.incomplete |= draft.incomplete;
         inventories.broken.extend(draft.broken);
-        for (name, site) in draft.sites {
-            insert(sink, "site", name, &mut inventories.sites, site);
+        if draft.implied {
+            implied.extend(draft.sites);
+        } else {
+            for (name, site) in draft.sites {
+                insert(sink, "site", name, &mut inventories.sites, site);
+            }
         }
         for (name, members) in draft.groups {
             insert(sink, "group", name, &mut inventories.groups, members);
@@ -31,6 +36,9 @@ pub fn merge(drafts: Vec<InventoryDraft>, sink: &Sink) -> Inventories {
             insert(sink, "director", name, &mut inventories.directors, director);
         }
         hosts.extend(draft.hosts.into_iter().map(|host| (host, draft.defaults.clone())));
+    }
+    for (name, site) in implied {
+        inventories.sites.entry(name.value).or_insert((name.at, site));
     }
     for (mut host, defaults) in hosts {
         let name = host.name.value.clone();
@@ -51,6 +59,8 @@ pub fn merge(drafts: Vec<InventoryDraft>, sink: &Sink) -> Inventories {
         .map(|(name, (_, site))| (name.clone(), Site { description: site.description.clone() }))
         .collect();
     inventories.inventory.hosts = inventories.hosts.iter().map(|(name, host)| (name.clone(), model(host))).collect();
+    let warned = inventories.hosts.iter().filter(|(_, host)| !host.warnings.is_empty());
+    inventories.inventory.warnings = warned.map(|(name, host)| (name.clone(), host.warnings.clone())).collect();
     let configs = inventories.directors.iter().filter_map(|(name, (_, d))| Some((name.clone(), d.config.clone()?)));
     inventories.inventory.directors = configs.collect();
     inventories
@@ -77,7 +87,7 @@ fn twice(sink: &Sink, kind: &str, name: &Located<String>, first: &At) {
 }
 
 fn model(draft: &HostDraft) -> Host {
-    let HostDraft { name, address, settings } = draft;
+    let HostDraft { name, address, settings, .. } = draft;
     let mut vars = settings.vars.clone();
     vars.insert("name".to_owned(), name.value.clone());
     vars.insert("address".to_owned(), address.value.clone());
