@@ -19,3 +19,5 @@ mod offline;
 mod run;
 #[path = "cli/softlayer.rs"]
 mod softlayer;
+#[path = "cli/sources.rs"]
+mod sources;

@@ -43,14 +43,8 @@ impl Found {
     }
 }
 
-/// Everything of a source: hosts and groups under its rules, as documents. `what` says in one line what the documents are.
-pub fn documents(
-    address: &str,
-    what: &str,
-    found: &[Found],
-    groups: &BTreeMap<String, BTreeSet<String>>,
-    rules: &Rules,
-) -> Result<Vec<Document>, SourceError> {
+/// Everything of a source: hosts under its rules, as documents. `what` says in one line what the documents are.
+pub fn documents(address: &str, what: &str, found: &[Found], rules: &Rules) -> Result<Vec<Document>, SourceError> {
     let mut hosts: BTreeMap<String, (&Found, Map<String, Value>)> = BTreeMap::new();
     let (mut twice, mut unfit) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
     let mut sites = BTreeSet::new();
@@ -77,7 +71,7 @@ pub fn documents(
         return Err(SourceError { what, hint: Some(hint.to_owned()) });
     }
     let hosts: Vec<Entry> = hosts.into_iter().map(|(name, (_, host))| (name, host)).collect();
-    Ok(write(address, what, &hosts, groups, &sites))
+    Ok(write(address, what, &hosts, &sites))
 }
 
 fn some(all: &[String]) -> String {
@@ -88,13 +82,7 @@ fn some(all: &[String]) -> String {
     text::list(&named)
 }
 
-fn write(
-    address: &str,
-    what: &str,
-    hosts: &[Entry],
-    groups: &BTreeMap<String, BTreeSet<String>>,
-    sites: &BTreeSet<String>,
-) -> Vec<Document> {
+fn write(address: &str, what: &str, hosts: &[Entry], sites: &BTreeSet<String>) -> Vec<Document> {
     let chunks = hosts.chunks(HOSTS_PER_DOCUMENT).map(<[_]>::to_vec);
     let mut chunks: Vec<Vec<Entry>> = chunks.collect();
     if chunks.is_empty() {
@@ -110,10 +98,6 @@ fn write(
         // A source that finds nothing is a source: what misses its hosts says so.
         text.push_str(if hosts.is_empty() { "hosts: {}\n" } else { "hosts:\n" });
         hosts.into_iter().for_each(|(name, host)| line(&mut text, &name, &Value::Object(host)));
-        if n == 0 && !groups.is_empty() {
-            text.push_str("groups:\n");
-            groups.iter().for_each(|(name, members)| line(&mut text, name, &json!(members)));
-        }
         let name = if many { format!("{address}#{}", n + 1) } else { address.to_owned() };
         Document { name: name.into(), bytes: text.into_bytes(), live: true }
     };

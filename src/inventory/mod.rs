@@ -4,13 +4,17 @@
 //! secret gets into a document: documents are shown in problems and kept with runs. Must never believe what a source was asked to leave
 //! out, and never know what a document says beside the hosts that were written into it here.
 
+mod ansible;
 pub mod changes;
 mod file;
 pub mod found;
 mod money;
+mod netbox;
+mod program;
 pub mod rules;
 mod saved;
 mod softlayer;
+mod ssh_config;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -40,6 +44,9 @@ kinds! {
     /// The settings of a source that an inventory names, by kind. Each kind is one line here and one file or folder of its own.
     pub enum SourceConfig: SourceKind {
         SoftLayer(softlayer::Settings),
+        NetBox(netbox::Settings),
+        Ansible(ansible::Settings),
+        SshConfig(ssh_config::Settings),
     }
 }
 

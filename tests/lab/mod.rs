@@ -13,6 +13,7 @@ pub mod fleet;
 pub mod haproxy;
 pub mod load;
 pub mod names;
+pub mod netbox;
 pub mod nginx;
 pub mod packages;
 pub mod place;

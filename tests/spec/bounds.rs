@@ -111,7 +111,7 @@ fn what_is_no_text_says_where() {
 fn a_mark_at_the_beginning_and_windows_line_ends_change_nothing() {
     let unix = std::fs::read_to_string(crate::support::good("inventory.yaml")).unwrap();
     let files = Files::new("", &format!("\u{feff}{}", unix.replace('\n', "\r\n")));
-    for source in ["dallas"] {
+    for source in ["dallas", "frankfurt", "old", "mine"] {
         let copy = format!("inventory.{source}.fetched.yaml");
         files.write(&copy, std::fs::read(crate::support::good(&copy)).unwrap());
     }

@@ -18,7 +18,7 @@ fn an_inventory_that_says_everything_becomes_the_model() {
         load_inventory(&[&good("inventory.yaml")], &options()).unwrap_or_else(|e| panic!("{e}"));
     assert!(warnings.is_empty(), "{warnings}");
     // The file, and a saved copy of each of its sources.
-    assert_eq!(inputs.len(), 2);
+    assert_eq!(inputs.len(), 5);
     let here = good("").display().to_string();
     insta::assert_snapshot!(format!("{inventory:#?}").replace(&here, "HERE/"));
 }

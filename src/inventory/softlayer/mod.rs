@@ -6,8 +6,6 @@ mod filter;
 mod machine;
 mod settings;
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 
 pub use self::settings::Settings;
@@ -47,7 +45,7 @@ impl InventorySource for Account {
         let reads = self.settings.kinds.iter().map(|kind| self.machines(&api, *kind));
         let found: Vec<_> = futures_util::future::try_join_all(reads).await.map_err(told)?.concat();
         let what = "Hosts at SoftLayer; what is not said of them here, the file with this source says.";
-        let documents = found::documents(&self.address, what, &found, &BTreeMap::new(), &self.rules)?;
+        let documents = found::documents(&self.address, what, &found, &self.rules)?;
         // The key is no secret that was lent when it stood in a file of settings, so it is looked for here.
         let telling = |d: &Document| String::from_utf8_lossy(&d.bytes).contains(key.reveal());
         match key.reveal().len() >= super::TELLING && documents.iter().any(telling) {
