@@ -13,6 +13,8 @@
 #[path = "lab/mod.rs"]
 mod lab;
 
+#[path = "cli/cost.rs"]
+mod cost;
 #[path = "cli/offline.rs"]
 mod offline;
 #[path = "cli/run.rs"]

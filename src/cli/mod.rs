@@ -12,6 +12,7 @@ mod confirm;
 mod connect;
 mod control;
 mod copy;
+mod cost;
 mod director;
 mod environment;
 mod exit;
@@ -102,6 +103,8 @@ enum Command {
     Rollback(rollback::Args),
     /// Say what became of a step whose outcome is unknown
     Resolve(resolve::Args),
+    /// Show what a plan does to the bill
+    Cost(cost::Args),
     /// Show hosts of an inventory, or save what its sources say
     Inventory(inventory::Args),
     /// Copy a directory tree between hosts, or to or from this machine, without a plan
@@ -154,6 +157,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<Exit> {
         Command::Resolve(args) => resolve::run(&args, environment),
         Command::Rollback(args) => block_on(rollback::run(&args, environment)),
         Command::Rehearse(args) => rehearse::run(&args, environment),
+        Command::Cost(args) => block_on(cost::run(&args, environment)),
         Command::Inventory(args) => block_on(inventory::run(&args, environment)),
         Command::Copy(args) => block_on(copy::run(&args, environment)),
         Command::Director(args) => block_on(director::run(&args, environment)),

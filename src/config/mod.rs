@@ -7,6 +7,7 @@
 //!
 //! Must never contact anything by itself and never resolve a secret: sources of inventories do, which `inventory` owns.
 
+mod fit;
 mod gather;
 mod load;
 mod pairing;

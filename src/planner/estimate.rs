@@ -47,6 +47,20 @@ impl Streams {
     }
 }
 
+/// When each wave is over, counted from the beginning.
+pub fn wave_ends(graph: &Graph, observed: &Observed) -> BTreeMap<String, Duration> {
+    let mut ends: Vec<Duration> = Vec::with_capacity(graph.steps.len());
+    let mut waves: BTreeMap<&str, Duration> = BTreeMap::new();
+    for (at, step) in graph.steps.iter().enumerate() {
+        let begins = graph.steps.waits_for(at).filter_map(|before| ends.get(before)).max().copied().unwrap_or_default();
+        let end = begins + step.kind.takes(step, observed);
+        ends.push(end);
+        let wave = waves.entry(&step.wave).or_default();
+        *wave = end.max(*wave);
+    }
+    waves.into_iter().map(|(wave, end)| (wave.to_owned(), end)).collect()
+}
+
 /// Estimates a graph.
 pub fn estimate(graph: &Graph, observed: &Observed) -> Estimate {
     let mut ends: Vec<Duration> = Vec::with_capacity(graph.steps.len());

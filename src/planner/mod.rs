@@ -4,9 +4,11 @@
 
 mod change_detection;
 mod compile;
+pub mod cost;
 pub mod estimate;
 pub mod observe;
 pub mod observed;
+mod parity;
 mod preflight;
 pub mod proposal;
 pub(crate) mod rails;
@@ -26,9 +28,11 @@ pub fn propose(spec: &Spec, observed: Option<&Observed>) -> Proposal {
         findings.extend(preflight::check(spec, seen));
     }
     findings.extend(preflight::by_reading(spec));
+    findings.extend(parity::findings(spec));
     findings.extend(spec.told.iter().cloned());
     findings.extend(preflight::no_return(&graph));
     findings.sort();
     findings.dedup();
-    proposal::build(spec, observed, graph, findings)
+    let bill = cost::bill(spec, &graph, seen);
+    proposal::build(spec, observed, graph, findings, bill)
 }

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::change_detection::ChangeDetection;
+use super::cost::Bill;
 use super::estimate::{self, Estimate};
 use super::observed::Observed;
 use crate::copy::watch::ExpectedScan;
@@ -28,8 +29,11 @@ pub struct Proposal {
     pub waves: Vec<WaveView>,
     /// What speaks against it, worst first.
     pub findings: Vec<Finding>,
-    /// What it costs.
+    /// How long it takes.
     pub estimate: Estimate,
+    /// What it does to the bill.
+    #[serde(default, skip_serializing_if = "Bill::is_empty")]
+    pub bill: Bill,
     /// What would be run.
     pub graph: Graph,
 }
@@ -94,7 +98,7 @@ impl Proposal {
 }
 
 /// Puts everything together.
-pub fn build(spec: &Spec, observed: Option<&Observed>, graph: Graph, findings: Vec<Finding>) -> Proposal {
+pub fn build(spec: &Spec, observed: Option<&Observed>, graph: Graph, findings: Vec<Finding>, bill: Bill) -> Proposal {
     let nothing = Observed::default();
     let changes = ChangeDetection::new(observed, &graph);
     let directors = spec.inventory.directors.iter();
@@ -119,6 +123,7 @@ pub fn build(spec: &Spec, observed: Option<&Observed>, graph: Graph, findings: V
         waves,
         findings,
         estimate: estimate::estimate(&graph, observed.unwrap_or(&nothing)),
+        bill,
         graph,
     }
 }

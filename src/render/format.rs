@@ -33,6 +33,8 @@ pub enum Topic {
     Report,
     /// Hosts of an inventory.
     Hosts,
+    /// What a plan does to the bill.
+    Cost,
 }
 
 /// A format: its name and what it is for.
@@ -50,6 +52,7 @@ const KNOWN: &[(Topic, &[Format])] = &[
     (Topic::Problems, &[Format::Text, Format::Json]),
     (Topic::Progress, &[Format::Text, Format::Json]),
     (Topic::Report, &[Format::Text, Format::Json]),
+    (Topic::Cost, &[Format::Text, Format::Json, Format::Csv]),
     (Topic::Hosts, &[Format::Text, Format::Json, Format::Yaml, Format::Csv]),
 ];
 

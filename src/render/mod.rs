@@ -3,6 +3,7 @@
 //! Sees events, ids and proposals only. Writes to what it is given, and decides nothing.
 
 mod bars;
+mod cost;
 mod ending;
 mod explain;
 mod format;
@@ -16,6 +17,7 @@ mod report;
 mod table;
 
 pub use bars::Bars;
+pub use cost::PlanCost;
 pub use ending::{ending, resuming};
 pub use explain::{Explanation, Wait, explain};
 pub use format::{Format, Show, Style, Topic};

@@ -134,6 +134,9 @@ fn summary(out: &mut String, proposal: &Proposal, paint: Paint) {
         return;
     }
     let _ = writeln!(out, "{}", estimate(proposal));
+    for line in super::cost::lines(&proposal.bill) {
+        let _ = writeln!(out, "{line}");
+    }
     if !proposal.live {
         let _ = writeln!(out, "Made offline: nothing was looked at.");
     }

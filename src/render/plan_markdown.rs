@@ -27,6 +27,10 @@ pub fn plan_markdown(proposal: &Proposal) -> String {
     if proposal.tells_of_changes() {
         let _ = writeln!(out, "{}\n", cell(CHANGES));
     }
+    let bill = super::cost::lines(&proposal.bill);
+    if !bill.is_empty() {
+        let _ = writeln!(out, "```text\n{}\n```\n", bill.join("\n"));
+    }
     for finding in &proposal.findings {
         let label = match finding.severity {
             Severity::Refused => "⛔ refused",

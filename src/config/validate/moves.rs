@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::config::fit;
 use crate::config::pairing::{self, Unpaired};
 use crate::config::read::moves::{MoveDraft, Pairing};
-use crate::model::Pair;
+use crate::model::{Host, Pair};
 use crate::text::suggest;
 use crate::yaml::diagnostic::{Diagnostic, Sink};
 use crate::yaml::source::{At, Located};
@@ -33,6 +34,19 @@ fn pairs(inventories: &Inventories, moves: &MoveDraft, sink: &Sink) -> Option<Ve
         Pairing::Explicit(pairs) => return explicit(inventories, moves, pairs, sources?, targets?, sink),
         Pairing::ByOrder => pairing::by_order(&sources?, &targets?),
         Pairing::ByName => pairing::by_name(&sources?, &targets?),
+        Pairing::ByFit { too_small } => {
+            let (sources, targets) = (sources?, targets?);
+            // How many there are is judged as for pairs in order.
+            pairing::by_order(&sources, &targets).map(|_| {
+                let hosts = &inventories.inventory.hosts;
+                let of = |names: &[String]| names.iter().filter_map(|name| hosts.get(name)).collect::<Vec<&Host>>();
+                let fit = fit::by_fit(&of(&sources), &of(&targets));
+                if !too_small {
+                    report_misfits(&moves.at, &fit.misfits, sink);
+                }
+                fit.pairs
+            })
+        }
     };
     match paired {
         Ok(pairs) => Some(pairs.into_iter().map(|(source, target)| Pair { source, target }).collect()),
@@ -43,6 +57,21 @@ fn pairs(inventories: &Inventories, moves: &MoveDraft, sink: &Sink) -> Option<Ve
             None
         }
     }
+}
+
+/// Lists what does not fit, a line a pair.
+fn report_misfits(at: &At, misfits: &[String], sink: &Sink) {
+    const SHOWN: usize = 20;
+    if misfits.is_empty() {
+        return;
+    }
+    let count = crate::text::count(misfits.len() as u64, "pair");
+    let found =
+        Diagnostic::error(at, format!("targets are too small for their sources in {count}, however they are paired"));
+    let found = misfits.iter().take(SHOWN).fold(found, |found, misfit| found.note(misfit));
+    let rest = misfits.len().saturating_sub(SHOWN);
+    let found = if rest > 0 { found.note(format!("and {rest} more")) } else { found };
+    sink.push(found.hint("give larger targets, or say that it is meant: `too_small: allow`"));
 }
 
 fn report_unpaired(at: &At, unpaired: &Unpaired, sink: &Sink) {
