@@ -36,5 +36,7 @@ mod pools;
 mod run;
 #[path = "traffic/show.rs"]
 mod show;
+#[path = "traffic/softlayer_dns.rs"]
+mod softlayer_dns;
 #[path = "traffic/support.rs"]
 mod support;

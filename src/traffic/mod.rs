@@ -13,6 +13,7 @@ mod here;
 mod kind;
 pub mod nginx;
 mod over_ssh;
+pub mod softlayer_dns;
 pub mod trial;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ kinds! {
         Dns(dns::Settings),
         Command(command::Settings),
         Nginx(nginx::Settings),
+        SoftLayerDns(softlayer_dns::Settings),
         #[cfg(test)]
         WeightsFile(sample::Settings),
     }

@@ -75,6 +75,31 @@ fn slcli_finds_in_the_double_what_it_finds_at_softlayer() {
     assert!(complaint.contains("not valid for 'SoftLayer_Hardware'"), "{complaint}");
 }
 
+#[test]
+fn slcli_changes_records_of_the_double_as_it_does_at_softlayer() {
+    let mut world = World::default();
+    let zone = world.add_zone("lab.test");
+    world.add_record(zone, "mail", "a", "192.0.2.9", 900);
+    let api = SoftLayer::start(world);
+    let zones = said(&api, &["dns", "zone-list"]);
+    assert_eq!((&zones[0]["zone"], &zones[0]["records"]), (&"lab.test".into(), &4.into()));
+    let does = |words: &[&str]| slcli(&api, &[&["dns"], words].concat()).status.success();
+    assert!(does(&["record-add", "www", "A", "192.0.2.7", "--zone", "lab.test", "--ttl", "60"]));
+    let www = || said(&api, &["dns", "record-list", "lab.test", "--record", "www"]);
+    let row = &www()[0];
+    assert_eq!((&row["type"], &row["ttl"], &row["data"]), (&"A".into(), &60.into(), &"192.0.2.7".into()));
+    let id = row["id"].to_string();
+    assert!(does(&["record-edit", "lab.test", "--by-id", &id, "--data", "192.0.2.8", "--ttl", "30"]));
+    assert_eq!((&www()[0]["ttl"], &www()[0]["data"]), (&30.into(), &"192.0.2.8".into()));
+    let serial = |zones: &serde_json::Value| {
+        let serial = zones[0]["serial"].to_string();
+        serial.trim_matches('"').parse::<u64>().unwrap()
+    };
+    assert_eq!(serial(&said(&api, &["dns", "zone-list"])), serial(&zones) + 2);
+    assert!(does(&["record-remove", &id]) && !does(&["record-remove", &id]));
+    assert_eq!(said(&api, &["dns", "record-list", "lab.test"]).as_array().unwrap().len(), 4);
+}
+
 /// An inventory whose hosts come from the account, in a directory of its own.
 struct Inventory {
     api: SoftLayer,

@@ -161,6 +161,9 @@ subjects! {
         here: crate::nginx::here(),
         ssh: crate::nginx::over_ssh(),
     }
+    softlayer_dns {
+        two_servers: crate::softlayer_dns::with_two_servers(),
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::model::finding::Finding;
 use crate::text::list;
 
 /// Everything that is to be known before a move begins.
-pub(super) fn of(intent: &Intent<'_>) -> Vec<Finding> {
+pub(in crate::traffic) fn of(intent: &Intent<'_>) -> Vec<Finding> {
     let steps = shares(intent);
     steps.into_iter().chain(others(intent)).chain(private(intent)).chain(too_many(intent)).collect()
 }

@@ -22,6 +22,11 @@ impl Addresses {
         if family == Rtype::A { self.ttl_v4 } else { self.ttl_v6 }
     }
 
+    /// The TTL of the records that an address belongs to.
+    pub fn ttl_of_address(&self, ip: IpAddr) -> Option<u32> {
+        self.ttl_of(if ip.is_ipv4() { Rtype::A } else { Rtype::AAAA })
+    }
+
     /// These addresses after the changes, each record set with the TTL it has, a new one with that of the other family.
     pub fn changed(&self, changes: &[(IpAddr, bool)]) -> Self {
         let mut after = self.clone();
@@ -70,7 +75,7 @@ impl Addresses {
 }
 
 /// Whether each address shall be there. A member that is no address is returned with the reason.
-pub(super) fn wishes(changes: &[Change]) -> Result<Vec<(IpAddr, bool)>, (&str, Unfit)> {
+pub(in crate::traffic) fn wishes(changes: &[Change]) -> Result<Vec<(IpAddr, bool)>, (&str, Unfit)> {
     let wish = |change: &Change| change.weight > 0 && change.mode == Mode::Ready;
     changes
         .iter()

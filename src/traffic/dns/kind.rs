@@ -14,7 +14,7 @@ use crate::model::{Capabilities, Change, Kept, PoolFacts, Weights};
 use crate::outside::Error;
 
 /// What every zone can do.
-pub(super) const CAPABILITIES: Capabilities =
+pub(in crate::traffic) const CAPABILITIES: Capabilities =
     Capabilities { weights: Weights::Presence, adds_members: true, connections: false, drain: false, ttl: true };
 
 impl DirectorKind for Settings {
@@ -57,7 +57,7 @@ pub(super) fn itself(zone: &str) -> Kept {
 }
 
 /// The zone's name as it is asked for.
-pub(super) fn zone(name: &str) -> Result<Owner, Unfit> {
+pub(in crate::traffic) fn zone(name: &str) -> Result<Owner, Unfit> {
     parse(name).ok_or_else(|| Unfit::new("cannot be the name of a zone", "write it like `example.com`"))
 }
 
@@ -65,7 +65,7 @@ pub(super) fn zone(name: &str) -> Result<Owner, Unfit> {
 ///
 /// Several labels that do not end in the zone are more likely a name of another zone than a name deep in this one. The records
 /// of a wildcard could be written, but what caches keep of the many names below it could not be asked.
-pub(super) fn owner(zone: &Owner, pool: &str) -> Result<Owner, Unfit> {
+pub(in crate::traffic) fn owner(zone: &Owner, pool: &str) -> Result<Owner, Unfit> {
     if pool == "*" || pool.starts_with("*.") {
         let why = "is a wildcard: nobody can tell when caches have let go of the names below it";
         return Err(Unfit::new(why, format!("give the service a name of its own, such as `www.{zone}`")));
@@ -82,7 +82,7 @@ pub(super) fn owner(zone: &Owner, pool: &str) -> Result<Owner, Unfit> {
 }
 
 /// The address that a member is. It must be written as it is read back, or it would not be found again.
-pub(super) fn address(member: &str) -> Result<IpAddr, Unfit> {
+pub(in crate::traffic) fn address(member: &str) -> Result<IpAddr, Unfit> {
     let ip: IpAddr = member.parse().map_err(|_| {
         let hint = "use a variable that holds the address, such as \"{{ address }}\"";
         Unfit::new("is not an IP address, as members of a DNS name are", hint)

@@ -16,11 +16,11 @@ use super::wire::{self, Lost};
 use crate::text::escape;
 
 /// A name in the zone, or the zone's own.
-pub(super) type Owner = Name<Vec<u8>>;
+pub(in crate::traffic) type Owner = Name<Vec<u8>>;
 
 /// The addresses of a name at one server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Addresses {
+pub(in crate::traffic) struct Addresses {
     /// IPv4 first, each family in ascending order.
     pub all: BTreeSet<IpAddr>,
     /// TTL of the A records; `None` without any.
@@ -45,7 +45,7 @@ impl Addresses {
 
 /// What an authoritative server has.
 #[derive(Debug, Clone)]
-pub(super) struct View {
+pub(in crate::traffic) struct View {
     /// The zone's serial when we began to read: the addresses are at least as new.
     pub serial: Serial,
     pub addresses: Addresses,
@@ -53,7 +53,7 @@ pub(super) struct View {
 
 /// Why a server's answer is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(in crate::traffic) enum Failure {
     /// Silent, or what it says cannot be read.
     Lost(String),
     /// It answers, but is not authoritative for the name.
@@ -72,7 +72,7 @@ impl From<Lost> for Failure {
 
 /// Reads the zone's serial and then the addresses from an authoritative server. With a key, the one of its views that is chosen by it, as
 /// for updates.
-pub(super) async fn authoritative(
+pub(in crate::traffic) async fn authoritative(
     server: SocketAddr,
     zone: &Owner,
     owner: &Owner,
@@ -92,7 +92,7 @@ pub(super) async fn authoritative(
 }
 
 /// Reads the addresses as a resolver tells them.
-pub(super) async fn recursive(server: SocketAddr, owner: &Owner) -> Result<Addresses, Failure> {
+pub(in crate::traffic) async fn recursive(server: SocketAddr, owner: &Owner) -> Result<Addresses, Failure> {
     let mut addresses = Addresses::default();
     for rtype in [Rtype::A, Rtype::AAAA] {
         let answer = query(server, owner, rtype, true, None).await?;

@@ -3,14 +3,14 @@
 //! Members are the addresses of a name. Must never write over a change that it has not seen, and never take the last
 //! address away.
 
-mod advice;
+pub(super) mod advice;
 mod agree;
-mod edit;
+pub(super) mod edit;
 mod key;
-mod kind;
-mod lookup;
-mod refusal;
-mod settings;
+pub(super) mod kind;
+pub(super) mod lookup;
+pub(super) mod refusal;
+pub(super) mod settings;
 mod update;
 mod wire;
 

@@ -9,7 +9,7 @@ use crate::outside::{Error, Kind};
 use crate::text::duration;
 
 /// Who was asked about what.
-pub(super) struct Question<'a> {
+pub(in crate::traffic) struct Question<'a> {
     /// `dns (primary 192.0.2.53:53)`.
     pub server: String,
     pub zone: &'a str,
@@ -29,7 +29,7 @@ impl Question<'_> {
     }
 
     /// A question that was not answered.
-    pub fn failed(&self, failure: Failure) -> Error {
+    pub(in crate::traffic) fn failed(&self, failure: Failure) -> Error {
         use Kind::{Lost, Refused};
         match failure {
             Failure::Tsig(error, skew) => self.bad_signature(error, skew),
@@ -46,7 +46,7 @@ impl Question<'_> {
     }
 
     /// An update that was not done, or cannot be known to be.
-    pub fn rejected(&self, rejection: Rejection) -> Error {
+    pub(super) fn rejected(&self, rejection: Rejection) -> Error {
         use Kind::{Lost, Refused};
         match rejection {
             Rejection::Key(BadKey(what, hint)) => self.error(Refused, what).hint(hint),

@@ -61,7 +61,7 @@ impl kinds::Settings for Settings {
     }
 }
 
-fn domain(value: Value<'_>) -> Option<String> {
+pub(in crate::traffic) fn domain(value: Value<'_>) -> Option<String> {
     let text = value.line("the name of a zone", "zone: example.com")?.value;
     match name::check_address(&text) {
         Ok(()) if text.parse::<IpAddr>().is_err() => Some(text),
@@ -75,7 +75,7 @@ fn domain(value: Value<'_>) -> Option<String> {
     }
 }
 
-fn server(value: Value<'_>) -> Option<SocketAddr> {
+pub(in crate::traffic) fn server(value: Value<'_>) -> Option<SocketAddr> {
     let text = value.line("the IP address of a DNS server", "10.0.0.53")?.value;
     let parsed = text.parse::<SocketAddr>().or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)));
     match parsed {

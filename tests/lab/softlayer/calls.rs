@@ -63,6 +63,9 @@ impl Call {
 
 /// Answers a call. `heavy` is how many rows with relations one answer can hold.
 pub fn answer(world: &mut World, call: &Call, heavy: usize) -> Result<Answer, Refused> {
+    if let Some(changed) = world.change_records(call) {
+        return changed;
+    }
     let mask = call.mask.as_deref().map(mask::parse).transpose()?;
     let (found, type_name) = object(world, call)?;
     if call.method == "getObject" {
@@ -98,6 +101,8 @@ fn object(world: &World, call: &Call) -> Result<(Value, String), Refused> {
         "Hardware" | "Hardware_Server" => by_id(&world.hardware, "Hardware_Server"),
         "Virtual_Guest" => by_id(&world.guests, "Virtual_Guest"),
         "Billing_Item" => by_id(&world.billing_items(), "Billing_Item"),
+        "Dns_Domain" => by_id(&world.domains, "Dns_Domain"),
+        "Dns_Domain_ResourceRecord" => by_id(&world.records(), "Dns_Domain_ResourceRecord"),
         _ => Err(Refused::no_service()),
     }
 }
@@ -114,6 +119,7 @@ fn account(world: &World, property: &str) -> Value {
         "hourlyVirtualGuests" => hourly(true),
         "monthlyVirtualGuests" => hourly(false),
         "allTopLevelBillingItems" => world.billing_items(),
+        "domains" => world.domains.clone(),
         _ => return account,
     };
     account[property] = Value::Array(list);

@@ -3,6 +3,7 @@
 //! Held to the truth by clients that nobody here wrote: `slcli` runs against it.
 
 mod calls;
+pub mod dns;
 mod filter;
 mod mask;
 mod model;
@@ -64,11 +65,20 @@ pub struct Manners {
     pub totals: bool,
     /// What becomes of the next answers.
     pub faults: VecDeque<Fault>,
+    /// The same, with answers in between that come as they should.
+    pub planned: VecDeque<Option<Fault>>,
 }
 
 impl Default for Manners {
     fn default() -> Self {
-        Self { rate: 50, heavy: 250, ignores_filters: false, totals: true, faults: VecDeque::new() }
+        Self {
+            rate: 50,
+            heavy: 250,
+            ignores_filters: false,
+            totals: true,
+            faults: VecDeque::new(),
+            planned: VecDeque::new(),
+        }
     }
 }
 
@@ -109,6 +119,11 @@ impl SoftLayer {
     /// Where its REST interface is.
     pub fn endpoint(&self) -> String {
         format!("http://{}/rest/v3.1/", self.addr)
+    }
+
+    /// A name server for the account's zones.
+    pub fn name_server(&self) -> dns::NameServer {
+        dns::NameServer::start(Arc::clone(&self.state))
     }
 
     /// What the account has.
@@ -223,7 +238,8 @@ fn note(state: &State, call: &Call) -> (Option<Fault>, bool) {
     let now = Instant::now();
     let recent = log.iter().rev().take_while(|(at, _)| now.duration_since(*at) < Duration::from_secs(1)).count();
     log.push((now, call.clone()));
-    (manners.faults.pop_front(), recent >= manners.rate)
+    let fault = manners.planned.pop_front().flatten().or_else(|| manners.faults.pop_front());
+    (fault, recent >= manners.rate)
 }
 
 async fn read(state: &State, request: Request<Incoming>) -> Result<Call, Refused> {
