@@ -22,6 +22,8 @@ mod cut;
 mod drift;
 #[path = "operations/empty.rs"]
 mod empty;
+#[path = "operations/fence.rs"]
+mod fence;
 #[path = "operations/gates.rs"]
 mod gates;
 #[path = "operations/interrupt.rs"]

@@ -40,6 +40,7 @@ pub(super) async fn undo(context: &Context, step: &Step, history: &History) -> E
         }
         (Undo::HandOver(hand_over), _) => execute::carry_back(context, step, hand_over, history).await,
         (Undo::Reverse(reverse), _) => execute::undo_reverse(context, step, reverse, history).await,
+        (Undo::Fence(fence), _) => execute::undo_fence(context, step, fence, history).await,
         (Undo::SetAside(set_aside), _) => execute::undo_set_aside(context, step, set_aside, history).await,
         (Undo::Command(hook), _) => execute::undo_hook(context, step, hook, history).await,
         (Undo::Replica(replica), _) => execute::undo_replica(context, step, replica, history).await,

@@ -154,6 +154,19 @@ pub enum OnDeadline {
     Proceed,
 }
 
+/// What keeps clients that come by another way than the director from a drained source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainFence {
+    /// nftables on the source refuses new connections to the service's port.
+    Firewall,
+}
+
+impl DrainFence {
+    /// The words in plans.
+    pub const WORDS: [(&str, Self); 1] = [("firewall", Self::Firewall)];
+}
+
 /// What happens when a member of a pool is found otherwise than the run has set it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

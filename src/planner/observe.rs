@@ -16,7 +16,8 @@ use crate::model::{Pool, PoolFacts};
 use crate::outside::Error;
 use crate::spec::{Service, Spec};
 use crate::state::{Ask, Question};
-use crate::step::Answer;
+use crate::step::{Answer, FenceStep};
+use crate::text::escape;
 use crate::traffic::Director;
 
 /// Hosts asked at the same time.
@@ -44,8 +45,8 @@ pub async fn observe(spec: &Spec, live: &LiveSystem<'_>) -> Observed {
         health(spec, live),
         answers(spec, live)
     );
-    let agents = agents(spec, live, &hosts).await;
-    let mut observed = Observed { hosts, agents, trees, health, answers, ..Observed::default() };
+    let (agents, fences) = tokio::join!(agents(spec, live, &hosts), fences(spec, live, &hosts));
+    let mut observed = Observed { hosts, agents, fences, trees, health, answers, ..Observed::default() };
     for (key, seen) in seen {
         let pool = match seen {
             Seen::Live((pool, facts)) => {
@@ -94,6 +95,40 @@ async fn agents(
         agents.insert(name.clone(), seen);
     }
     agents
+}
+
+/// Whether the firewalls of the sources that are to be fenced would take the rules: nftables checks them, and sets nothing.
+async fn fences(
+    spec: &Spec,
+    live: &LiveSystem<'_>,
+    hosts: &BTreeMap<String, Seen<Facts>>,
+) -> BTreeMap<String, Seen<()>> {
+    let fenced = spec.plan.services.iter().filter(|service| service.drain.fence.is_some());
+    let sources: BTreeSet<&String> = fenced.flat_map(|service| &service.pairs).map(|pair| &pair.source).collect();
+    let there = |name: &&String| hosts.get(*name).and_then(Seen::live).is_some();
+    let known = sources.into_iter().filter(there).filter_map(|name| spec.inventory.hosts.get(name));
+    let asked = known.map(|host| async move { (host.name.clone(), takes_fence(live, host).await) });
+    stream::iter(asked).buffer_unordered(PARALLEL).collect().await
+}
+
+async fn takes_fence(live: &LiveSystem<'_>, host: &Host) -> Seen<()> {
+    let fence = FenceStep { host: host.name.clone(), port: 1, on_drift: Default::default() };
+    let rules = fence.rules("migrate_check");
+    let script = format!(
+        "PATH=$PATH:/usr/sbin:/sbin; export PATH\ncommand -v nft >/dev/null || exit 7\nnft -c -f - <<'END'\n{rules}END\n"
+    );
+    match live.hosts.query(host, &Command { script, ..Command::default() }).await {
+        Ok(output) if output.status == 0 => Seen::Live(()),
+        Ok(output) if output.status == 7 => Seen::Failed {
+            why: "there is no `nft` program".to_owned(),
+            hint: Some("install nftables there, or leave `fence` out".to_owned()),
+        },
+        Ok(output) => Seen::Failed {
+            why: format!("nftables would not take the rules: {}", escape(output.stderr.trim_ascii(), 200)),
+            hint: Some("log in as root, or use `become: sudo`".to_owned()),
+        },
+        Err(e) => unreachable(e),
+    }
 }
 
 /// The trees that are sized, by host.

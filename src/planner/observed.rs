@@ -20,6 +20,9 @@ pub struct Observed {
     /// Answers to the questions of states, by host and by what they are about.
     #[serde(default)]
     pub answers: BTreeMap<String, Seen<Answer>>,
+    /// By source that is to be fenced: whether its firewall would take the rules.
+    #[serde(default)]
+    pub fences: BTreeMap<String, Seen<()>>,
     /// Pools by `director pool`.
     pub pools: BTreeMap<String, Seen<Pool>>,
     /// What decides who gets how much of them, for those that answered.
@@ -88,6 +91,10 @@ impl Live for Observed {
 
     fn agent(&self, host: &str) -> Option<&AgentFacts> {
         self.agents.get(host).and_then(Seen::live)?.as_ref()
+    }
+
+    fn takes_fences(&self, host: &str) -> bool {
+        self.fences.get(host).and_then(Seen::live).is_some()
     }
 
     fn pool(&self, director: &str, pool: &str) -> Option<&Pool> {

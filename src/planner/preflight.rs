@@ -20,6 +20,7 @@ pub fn check(spec: &Spec, observed: &Observed) -> Vec<Finding> {
     findings.extend(silent("cannot be reached", &observed.hosts));
     findings.extend(silent("cannot have the copy agent", &observed.agents));
     findings.extend(unanswered(observed));
+    findings.extend(silent("cannot refuse new connections", &observed.fences));
     findings.extend(silent("cannot be used", &observed.pools));
     findings.extend(clocks(observed));
     for service in &spec.plan.services {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Checks, HealthCheck, PoolRef, ServiceRef, SubjectName};
 use crate::gate::Gate;
-use crate::model::{Audit, Hook, OnDeadline, OnDrift, OnFailure, Pair, Persist, Strategy, Template, Until};
+use crate::model::{Audit, DrainFence, Hook, OnDeadline, OnDrift, OnFailure, Pair, Persist, Strategy, Template, Until};
 use crate::state::State;
 
 /// What moves where, and under which rules.
@@ -160,6 +160,8 @@ pub struct Drain {
     pub on_deadline: OnDeadline,
     /// How often connections are counted.
     pub interval: Duration,
+    /// What keeps new clients from it that come by another way.
+    pub fence: Option<DrainFence>,
 }
 
 /// How the targets' share rises.

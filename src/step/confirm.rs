@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Class, Ends, Kind, Live, Look, Mark, Played, Preview, Step, StepKind};
+use super::{Class, Ends, Fenced, Kind, Live, Look, Mark, Played, Preview, Step, StepKind};
 use crate::check::PoolRef;
 
 /// Looks whether pools are as the run has set them.
@@ -12,6 +12,9 @@ pub struct ConfirmStep {
     pub pools: Vec<PoolRef>,
     /// A source that must have stayed without traffic meanwhile.
     pub source: Option<Drained>,
+    /// What its host must still refuse.
+    #[serde(default)]
+    pub fenced: Option<Fenced>,
 }
 
 /// A source that must not get traffic from its drain on.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    HandOverStep, HookStep, Live, Mark, Played, Preview, Purpose, ReplicaStep, ReverseStep, SetAsideStep, Step,
-    TrafficStep, TreeStep,
+    FenceStep, HandOverStep, HookStep, Live, Mark, Played, Preview, Purpose, ReplicaStep, ReverseStep, SetAsideStep,
+    Step, TrafficStep, TreeStep,
 };
 use crate::host::TreeSize;
 use crate::model::Change;
@@ -228,6 +228,8 @@ pub enum Undo<'a> {
     HandOver(&'a HandOverStep),
     /// The source is brought in step while the target still serves.
     Reverse(&'a ReverseStep),
+    /// The host takes new connections again.
+    Fence(&'a FenceStep),
     /// What was put aside gets its place again.
     SetAside(&'a SetAsideStep),
     /// The plan has a command for it, or says that there is nothing to put back.
@@ -244,6 +246,7 @@ impl Undo<'_> {
             Self::Members(_)
             | Self::Ttl { .. }
             | Self::Files { .. }
+            | Self::Fence(_)
             | Self::HandOver(_)
             | Self::Reverse(_)
             | Self::SetAside(_) => true,

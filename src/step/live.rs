@@ -19,6 +19,9 @@ pub trait Live {
     /// What a host has answered to a question about something; `None`: it was not asked, or did not answer.
     fn answer(&self, host: &str, about: &str) -> Option<&Answer>;
 
+    /// Whether the firewall of a host would take the rules of a fence.
+    fn takes_fences(&self, host: &str) -> bool;
+
     /// A pool.
     fn pool(&self, director: &str, pool: &str) -> Option<&Pool>;
 

@@ -10,6 +10,7 @@ mod compare;
 mod confirm;
 mod copy;
 mod empty;
+mod fence;
 mod gate;
 mod graph;
 mod hand_over;
@@ -41,6 +42,7 @@ pub use compare::{CompareStep, Comparison};
 pub use confirm::{ConfirmStep, Drained};
 pub use copy::{CopyPass, CopyStep};
 pub use empty::{EmptyStep, QUIET};
+pub use fence::{FenceStep, Fenced, UnfenceStep};
 pub use gate::GateStep;
 #[cfg(test)]
 pub use graph::counting;
@@ -136,6 +138,10 @@ pub enum StepKind {
     Settle(SettleStep),
     /// Waits until a member has no connections.
     Empty(EmptyStep),
+    /// Lets the firewall of a source refuse new connections.
+    Fence(FenceStep),
+    /// Takes that away again.
+    Unfence(UnfenceStep),
     /// Looks whether pools are as the run has set them.
     Confirm(ConfirmStep),
     /// Looks whether a restart keeps what the run has set.
@@ -173,6 +179,8 @@ impl std::ops::Deref for StepKind {
             Self::RestoreTtl(step) => step,
             Self::Settle(step) => step,
             Self::Empty(step) => step,
+            Self::Fence(step) => step,
+            Self::Unfence(step) => step,
             Self::Confirm(step) => step,
             Self::Persist(step) => step,
             Self::Rewrite(step) => step,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::check::{About, HealthCheck};
 use crate::fields::template::Use;
 use crate::gate::Gate;
-use crate::model::{OnDeadline, OnFailure, Persist, Strategy};
+use crate::model::{DrainFence, OnDeadline, OnFailure, Persist, Strategy};
 use crate::spec::{Drain, Shift};
 use crate::state::State;
 use crate::text::units::YEAR;
@@ -72,6 +72,8 @@ impl Settings {
 pub struct DrainDraft {
     pub drain: Drain,
     pub stops_writes: bool,
+    /// Where `fence` is written.
+    pub fence: Option<At>,
 }
 
 /// Reads one entry of `services`; what it does not say comes from `defaults`.
@@ -150,16 +152,18 @@ fn read_state(value: Value<'_>) -> Option<StateDraft> {
 }
 
 fn default_drain() -> DrainDraft {
-    let drain =
-        Drain { deadline: Duration::from_secs(300), on_deadline: OnDeadline::Hold, interval: Duration::from_secs(1) };
-    DrainDraft { drain, stops_writes: false }
+    let (deadline, interval) = (Duration::from_secs(300), Duration::from_secs(1));
+    let drain = Drain { deadline, on_deadline: OnDeadline::Hold, interval, fence: None };
+    DrainDraft { drain, stops_writes: false, fence: None }
 }
 
 fn drain(value: Value<'_>) -> Option<DrainDraft> {
     let words = [("hold", OnDeadline::Hold), ("restore", OnDeadline::Restore), ("proceed", OnDeadline::Proceed)];
     value.map("drain", "drain: {deadline: 5m}", |m| {
         let DrainDraft { drain: default, .. } = default_drain();
+        let fence = m.get("fence").and_then(|v| one_of(v, "a fence", "fences", &DrainFence::WORDS));
         let drain = Drain {
+            fence: fence.as_ref().map(|l| l.value),
             deadline: m.get("deadline").and_then(|v| v.duration(ZERO..=YEAR)).unwrap_or(default.deadline),
             on_deadline: m
                 .get("on_deadline")
@@ -167,7 +171,8 @@ fn drain(value: Value<'_>) -> Option<DrainDraft> {
                 .map_or(default.on_deadline, |l| l.value),
             interval: m.get("interval").and_then(|v| v.duration(10 * MILLISECOND..=YEAR)).unwrap_or(default.interval),
         };
-        DrainDraft { drain, stops_writes: m.get("stops_writes").and_then(|v| v.bool()).unwrap_or(false) }
+        let stops_writes = m.get("stops_writes").and_then(|v| v.bool()).unwrap_or(false);
+        DrainDraft { drain, stops_writes, fence: fence.map(|l| l.at) }
     })
 }
 

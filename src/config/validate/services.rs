@@ -40,10 +40,28 @@ pub fn something_to_move(draft: &mut Draft<'_>, sink: &Sink) {
             (_, _, Strategy::Cutover) => writer_stops(service, sink),
             (_, _, Strategy::Ramp) => states_have_their_freeze(service, sink),
         }
+        fence_has_its_place(service, sink);
         if settings.has_traffic && !settings.checks_hosts() {
             let message = format!("nothing checks the targets of `{name}` before they get traffic");
             sink.push(Diagnostic::warning(at, message).hint("add `health: [{http: \"http://{{ address }}/health\"}]`"));
         }
+    }
+}
+
+/// A fence stands at a port, before a freeze.
+fn fence_has_its_place(service: &ServiceDraft, sink: &Sink) {
+    let Some(at) = &service.settings.drain.fence else { return };
+    let name = &service.name.value;
+    // A traffic that could not be read may have one.
+    let has_port = service.settings.traffic.as_ref().map_or(service.settings.has_traffic, |t| t.port.is_some());
+    if strategy(service) == Strategy::Ramp {
+        let message = format!("`fence` is for a cutover, and `{name}` moves by ramp: both sides may serve");
+        sink.push(Diagnostic::error(at, message).hint("use `strategy: cutover`, or remove `fence`"));
+    } else if !has_port {
+        let message = format!("`fence: firewall` needs to know the port of `{name}` on its sources");
+        sink.push(
+            Diagnostic::error(at, message).hint("give it: `traffic: {director: edge, pool: uploads, port: 8080}`"),
+        );
     }
 }
 

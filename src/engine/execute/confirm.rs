@@ -3,7 +3,7 @@
 //! Must never let a pair go on whose source may have taken writes that were not copied.
 
 use super::drift::Watcher;
-use super::{Context, Effect, History, copy, done, failed, unknown, wait};
+use super::{Context, Effect, History, copy, done, failed, fence, unknown, wait};
 use crate::event::{Event, StepResult};
 use crate::outside::Error;
 use crate::retry::Policy;
@@ -24,15 +24,21 @@ pub async fn run(context: &Context, step: &Step, confirm: &ConfirmStep, history:
 async fn look(context: &Context, step: &Step, confirm: &ConfirmStep, history: &History) -> Result<String, Effect> {
     let mut watcher = Watcher::default();
     watcher.look(context, step, &confirm.pools).await?;
+    let let_in = match (&confirm.fenced, &confirm.source) {
+        (Some(fenced), Some(source)) => {
+            fence::look(context, step, fenced, &source.pool, &source.member, history).await?
+        }
+        _ => false,
+    };
     match &confirm.source {
         None => Ok("as it was set".to_owned()),
         Some(source) if source.since.is_none() => {
-            if history.drifted || watcher.has_restored() {
+            if history.drifted || watcher.has_restored() || let_in {
                 do_again(context, step, source, "it had got traffic back").await?;
             }
             Ok(format!("as it was set; {} has no traffic", source.member))
         }
-        Some(source) => stayed_drained(context, step, confirm, source, history, watcher).await,
+        Some(source) => stayed_drained(context, step, confirm, source, history, (watcher, let_in)).await,
     }
 }
 
@@ -42,11 +48,11 @@ async fn stayed_drained(
     confirm: &ConfirmStep,
     source: &Drained,
     history: &History,
-    mut watcher: Watcher,
+    (mut watcher, let_in): (Watcher, bool),
 ) -> Result<String, Effect> {
     let member = &source.member;
     let mut known = history.seen.as_ref().and_then(|pool| pool.member(member)).and_then(|m| m.sessions);
-    let mut why = history.drifted.then(|| format!("{member} had got traffic back"));
+    let mut why = (history.drifted || let_in).then(|| format!("{member} had got traffic back"));
     for round in 0..=ROUNDS {
         let now = sessions(context, step, source).await?;
         why = why.or_else(|| traffic(member, known, now, watcher.has_restored()));

@@ -6,6 +6,7 @@ mod commit;
 mod confirm;
 mod copy;
 pub(super) mod drift;
+mod fence;
 mod gate;
 mod hook;
 mod pace;
@@ -22,6 +23,7 @@ pub(super) mod wait;
 use drift::Watcher;
 
 pub(super) use drift::Report;
+pub(super) use fence::undo as undo_fence;
 pub(super) use hook::undo as undo_hook;
 pub(super) use persist::undo as undo_rewrite;
 pub(super) use replica::undo as undo_replica;
@@ -206,6 +208,8 @@ pub async fn execute(context: &Context, step: &Step, history: &History) -> Effec
         StepKind::Reverse(reverse) => reverse::run(context, step, reverse).await,
         StepKind::Commit(commit) => commit::wait(context, step, commit, history).await,
         StepKind::SetAside(set_aside) => set_aside::run(context, step, set_aside, history).await,
+        StepKind::Fence(fence) => fence::set(context, step, fence, history).await,
+        StepKind::Unfence(unfence) => fence::lift(context, step, unfence, history).await,
         StepKind::Stream(pour) => stream::pour(context, step, pour, history).await,
         StepKind::Replica(replica) => replica::run(context, step, replica, history).await,
         StepKind::Probe(probe) => probe::probe(context, step, &probe.hosts).await,

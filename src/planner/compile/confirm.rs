@@ -6,7 +6,7 @@ use super::service::{PairPlan, ServicePlan};
 use super::traffic;
 use crate::check::PoolRef;
 use crate::model::{OnFailure, Strategy};
-use crate::step::{ConfirmStep, Draft, Drained, Moment, Step, StepKind};
+use crate::step::{ConfirmStep, Draft, Drained, Fenced, Moment, Step, StepKind};
 
 /// The name of the step before the last pass.
 const DRAINED: &str = "confirm-drain";
@@ -42,7 +42,8 @@ fn step(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, since: Option<String>, agai
     let pool = pool.traffic.pool_ref();
     let (member, drained_by) = (source.name.clone(), plan.id(Some(pair), "drain"));
     let source = Drained { pool: pool.clone(), member, drained_by, since, again };
-    Some(StepKind::Confirm(ConfirmStep { pools: vec![pool], source: Some(source) }))
+    let fenced = traffic::fence(plan, pair).map(|fence| Fenced { by: plan.id(Some(pair), traffic::FENCE), fence });
+    Some(StepKind::Confirm(ConfirmStep { pools: vec![pool], source: Some(source), fenced }))
 }
 
 /// Behind everything else: all pools of the plan.
@@ -53,7 +54,7 @@ pub fn at_the_end(ends: &[String], steps: &[Step], pools: BTreeSet<PoolRef>) -> 
         wave,
         service: String::new(),
         pair: None,
-        kind: StepKind::Confirm(ConfirmStep { pools: pools.into_iter().collect(), source: None }),
+        kind: StepKind::Confirm(ConfirmStep { pools: pools.into_iter().collect(), source: None, fenced: None }),
         after: ends.to_vec(),
         urgent: false,
         on_failure: OnFailure::Hold,

@@ -133,7 +133,7 @@ fn own(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, moment: Moment) -> Vec<Draft
         Moment::Retired => traffic::retire(plan, pair).into_iter().collect(),
         Moment::Checked => check(plan, pair).into_iter().collect(),
         Moment::Committed => reverse::commit(plan, pair).into_iter().collect(),
-        Moment::CleanUp => clean_up(plan, pair).into_iter().collect(),
+        Moment::CleanUp => traffic::unfence(plan, pair).into_iter().chain(clean_up(plan, pair)).collect(),
         _ => Vec::new(),
     }
 }
@@ -149,7 +149,7 @@ fn clean_up(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<Draft> {
     let hosts = vec![pair.source.name.clone(), pair.target.name.clone()];
     let carried = pair.states.iter().filter(|state| state.needs_agent);
     let jobs = carried.flat_map(|state| state.state.jobs()).map(str::to_owned).collect();
-    let anything = !pair.states.is_empty() || !plan.service.hooks.is_empty();
+    let anything = !pair.states.is_empty() || !plan.service.hooks.is_empty() || plan.service.drain.fence.is_some();
     anything.then(|| Draft::new("clean-up", StepKind::CleanUp(CleanUpStep { hosts, jobs })))
 }
 

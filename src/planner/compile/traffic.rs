@@ -10,8 +10,8 @@ use crate::check::PoolRef;
 use crate::model::finding::Finding;
 use crate::model::{Change, Mode, OnDeadline, Strategy, Weights};
 use crate::step::{
-    CheckStep, Draft, EmptyStep, LowerTtlStep, Moment, Purpose, RestoreTtlStep, SettleStep, StepKind, TrafficStep,
-    WatchStep, WayBack,
+    CheckStep, Draft, EmptyStep, FenceStep, LowerTtlStep, Moment, Purpose, RestoreTtlStep, SettleStep, StepKind,
+    TrafficStep, UnfenceStep, WatchStep, WayBack,
 };
 use crate::traffic::ReachedShare;
 
@@ -50,8 +50,24 @@ pub fn drain(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Vec<Draft> {
     let step = out(plan, pair, pool.step(vec![change], Purpose::Drain, back));
     let mut drafts = vec![Draft::new("drain", step)];
     drafts.extend(settle(pool, "drain-settle"));
+    drafts.extend(fence(plan, pair).map(|fence| Draft::new(FENCE, StepKind::Fence(fence))));
     drafts.extend(empty(plan, pair).map(|empty| Draft::new("empty", empty)));
     drafts
+}
+
+/// The name of the step that fences a source.
+pub const FENCE: &str = "fence";
+
+/// Refuses new connections on the source itself, where the plan asks for that: clients may come by other ways.
+pub fn fence(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<FenceStep> {
+    let on_drift = plan.pool.as_ref()?.traffic.on_drift;
+    let cutover = plan.service.strategy == Strategy::Cutover && plan.service.drain.fence.is_some();
+    Some(FenceStep { host: pair.source.name.clone(), port: pair.port.filter(|_| cutover)?, on_drift })
+}
+
+/// Takes the fence away, once the source is out for good.
+pub fn unfence(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<Draft> {
+    fence(plan, pair).map(|fence| Draft::new("unfence", StepKind::Unfence(UnfenceStep { fence })))
 }
 
 /// Waits until a drained source has no connections, where they can be counted.
