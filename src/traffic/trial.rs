@@ -161,9 +161,10 @@ fn refusal<T>(of: &str, answer: Result<T, Error>) -> Result<Error, String> {
     }
 }
 
+/// Who has what. A ready member without weight has what one has that is not there.
 fn settings(pool: &Pool) -> Vec<(&str, u16, Mode)> {
-    let of = |m: &'_ Member| (m.weight, m.mode);
-    let mut all: Vec<_> = pool.members.iter().map(|m| (m.name.as_str(), of(m).0, of(m).1)).collect();
+    let set = |m: &&Member| m.weight > 0 || m.mode != Mode::Ready;
+    let mut all: Vec<_> = pool.members.iter().filter(set).map(|m| (m.name.as_str(), m.weight, m.mode)).collect();
     all.sort_by_key(|(name, ..)| *name);
     all
 }

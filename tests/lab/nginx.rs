@@ -29,7 +29,8 @@ impl Nginx {
         write("nginx.conf", &config(dir.path(), front));
         let conf = dir.path().join("nginx.conf");
         let args = ["-c", conf.to_str().expect("paths of the lab are UTF-8"), "-g", "daemon off;"];
-        let daemon = Daemon::start("nginx", &nginx, &args, &dir.path().join("start.log"));
+        // A master that is killed leaves its workers behind.
+        let daemon = Daemon::start_to_end_by("TERM", "nginx", &nginx, &args, &dir.path().join("start.log"));
         let mut nginx = Self { daemon, front, dir };
         let (marker, front) = (nginx.marker(), nginx.front);
         nginx.daemon.wait_until("marker", || std::os::unix::net::UnixStream::connect(&marker).is_ok());
@@ -85,6 +86,23 @@ impl Nginx {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("error.log")).unwrap_or_default()
     }
+}
+
+impl Drop for Nginx {
+    /// Workers end with their master when it is asked to end, also those that a reload has left; nobody stays behind.
+    fn drop(&mut self) {
+        let workers = self.workers();
+        self.daemon.terminate();
+        for worker in workers.into_iter().filter(|pid| is_of(*pid, self.dir.path())) {
+            let _ = std::process::Command::new("kill").args(["-s", "KILL", "--", &worker.to_string()]).status();
+        }
+    }
+}
+
+/// Whether a process still has files of this NGINX open: another may have got its number.
+fn is_of(pid: u32, dir: &Path) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|file| file.starts_with(dir))
 }
 
 fn workers(master: u32) -> Vec<u32> {

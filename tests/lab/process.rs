@@ -26,10 +26,15 @@ impl Daemon {
     /// Starts `program` with `args`; what it prints goes to `log`. The process dies with the thread that started it, too, where
     /// `setpriv` can arrange that.
     pub fn start(name: &str, program: &Path, args: &[&str], log: &Path) -> Self {
+        Self::start_to_end_by("KILL", name, program, args, log)
+    }
+
+    /// The same for one that has children of its own: by this signal it ends them, too, when its thread dies.
+    pub fn start_to_end_by(signal: &str, name: &str, program: &Path, args: &[&str], log: &Path) -> Self {
         let out = File::create(log).unwrap_or_else(|e| panic!("cannot create {}: {e}", log.display()));
         let err = out.try_clone().expect("a file handle can be cloned");
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(args);
+        command.args(["--pdeathsig", signal, "--"]).arg(program).args(args);
         // Ctrl-C in a terminal is for whoever runs the lab, which then stops its servers itself.
         command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
         let child = command.spawn().unwrap_or_else(|e| panic!("cannot start {name} ({}): {e}", program.display()));

@@ -160,6 +160,7 @@ subjects! {
     nginx {
         here: crate::nginx::here(),
         ssh: crate::nginx::over_ssh(),
+        two_hosts: crate::nginx::on_two_hosts(),
     }
     softlayer_dns {
         two_servers: crate::softlayer_dns::with_two_servers(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use crate::lab::command::Migrate;
+use crate::lab::command::{Ended, Migrate};
 use crate::lab::sshd::Sshd;
 
 /// Hosts `dal-1` and `fra-1` behind one director, in a directory of its own.
@@ -65,6 +65,19 @@ impl Move {
             }
         }
         panic!("it does not come to an end; killed in {killed:?}");
+    }
+
+    /// Applies until a step of that name has begun, and is killed there.
+    pub fn apply_until(&self, step: &str) {
+        let mut apply = self.migrate.start(&["apply", "plan.yaml", "--yes", "--format", "json"]);
+        let found = apply.read_until(|line| begun(line).is_some_and(|begun| begun.contains(step)));
+        assert!(found.is_some(), "no {step}: {}", apply.finish().stdout);
+        apply.kill();
+    }
+
+    /// Applies, and tells how it ended.
+    pub fn apply(&self) -> Ended {
+        self.migrate.run(&["apply", "plan.yaml", "--yes"])
     }
 
     /// Goes all the way back.

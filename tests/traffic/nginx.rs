@@ -1,5 +1,6 @@
 //! The NGINX director against the real NGINX.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,8 +12,11 @@ use migrate::host::{Command, Output};
 use migrate::model::{Mode, Sharing};
 use migrate::outside::{Certainty, Error, Kind};
 use migrate::ssh::{Environment, Options, Pool};
+use migrate::traffic::dial::Local;
 use migrate::traffic::nginx::Settings;
-use migrate::traffic::{Commands, Context, Director, DirectorConfig, DirectorKind, OnHosts, OverSsh};
+use migrate::traffic::{
+    Commands, Context, Dial, DialError, Director, DirectorConfig, DirectorKind, OnHosts, OverSsh, Stream,
+};
 
 use crate::conformance::Subject;
 use crate::lab::nginx::Nginx;
@@ -52,6 +56,15 @@ fn ask(front: SocketAddr) -> String {
     answer.rsplit("\r\n").next().unwrap_or_default().to_owned()
 }
 
+/// The servers of the upstream, as somebody wrote them.
+fn lines(old: SocketAddr, other: SocketAddr, new: SocketAddr) -> [String; 3] {
+    [
+        format!("server {old} weight=100 max_fails=0; # first rack"),
+        format!("server {other} weight=100;"),
+        format!("server {new} weight=100 down;"),
+    ]
+}
+
 /// NGINX in front of three servers.
 struct Lab {
     nginx: Nginx,
@@ -63,12 +76,11 @@ struct Lab {
 impl Lab {
     fn start() -> Self {
         let (old, other, new) = (answering("old"), answering("other"), answering("new"));
-        let lines = [
-            format!("server {old} weight=100 max_fails=0; # first rack"),
-            format!("server {other} weight=100;"),
-            format!("server {new} weight=100 down;"),
-        ];
-        Self { nginx: Nginx::start(&lines), old, other, new }
+        Self { nginx: Nginx::start(&lines(old, other, new)), old, other, new }
+    }
+
+    fn lines(&self) -> [String; 3] {
+        lines(self.old, self.other, self.new)
     }
 
     fn settings(&self) -> Settings {
@@ -104,7 +116,7 @@ impl Lab {
         ]
     }
 
-    fn subject(self, settings: Settings, context: &Context, also: Option<(Sshd, tempfile::TempDir)>) -> Subject {
+    fn subject(self, settings: Settings, context: &Context, also: Option<Box<dyn Any + Send + Sync>>) -> Subject {
         let director = || settings.connect("edge", context).unwrap();
         Subject {
             director: director(),
@@ -145,7 +157,52 @@ pub fn over_ssh() -> Subject {
         ..context(&[])
     };
     let settings = Settings { on: vec!["lb-1".to_owned()], ..lab.settings() };
-    lab.subject(settings, &context, Some((sshd, dir)))
+    lab.subject(settings, &context, Some(Box::new((sshd, dir))))
+}
+
+/// Two hosts on this machine: `/edge` is another directory on each.
+#[derive(Clone)]
+struct TwoHosts(BTreeMap<String, PathBuf>);
+
+impl TwoHosts {
+    fn there(&self, host: &str, text: &str) -> String {
+        text.replace("/edge", &self.0[host].display().to_string())
+    }
+}
+
+#[async_trait]
+impl Commands for TwoHosts {
+    async fn run(&self, host: &str, command: &Command) -> Result<Output, Error> {
+        // The sockets of this machine are those of the first one.
+        if host != "lb-1" && command.script.contains("ss -Htn") {
+            return Ok(Output { status: 0, stdout: Vec::new(), stderr: Vec::new(), truncated: false });
+        }
+        let args = command.args.iter().map(|arg| self.there(host, arg)).collect();
+        context(&[]).commands.here(&Command { args, ..command.clone() }).await
+    }
+}
+
+#[async_trait]
+impl Dial for TwoHosts {
+    async fn remote_unix(&self, host: &str, path: &str) -> Result<Box<dyn Stream>, DialError> {
+        Local.unix(self.there(host, path).as_ref()).await
+    }
+}
+
+pub fn on_two_hosts() -> Subject {
+    let lab = Lab::start();
+    let second = Nginx::start(&lab.lines());
+    let dir = |nginx: &Nginx| nginx.file().parent().unwrap().to_owned();
+    let hosts = TwoHosts([("lb-1".to_owned(), dir(&lab.nginx)), ("lb-2".to_owned(), dir(&second))].into());
+    let context = Context { dial: Arc::new(hosts.clone()), commands: Arc::new(hosts), ..context(&[]) };
+    let settings = Settings {
+        file: "/edge/web.conf".to_owned(),
+        marker: "/edge/marker.sock".to_owned(),
+        on: vec!["lb-1".to_owned(), "lb-2".to_owned()],
+        command: vec![lab.nginx.command()[0].clone(), "-c".to_owned(), "/edge/nginx.conf".to_owned()],
+        pid: "/edge/nginx.pid".to_owned(),
+    };
+    lab.subject(settings, &context, Some(Box::new(second)))
 }
 
 #[tokio::test]
@@ -302,6 +359,25 @@ fn killed_in_every_step_a_move_ends_well_and_goes_back_byte_for_byte() {
     assert_eq!(lab.nginx.text(), before);
     let answers: Vec<String> = (0..20).map(|_| ask(lab.nginx.front)).collect();
     assert!(answers.iter().all(|a| a != "new") && answers.iter().any(|a| a == "old"), "{answers:?}");
+}
+
+#[test]
+fn a_run_holds_when_somebody_else_has_edited_and_reloaded_and_says_so() {
+    let mut lab = Lab::start();
+    let moving = Move::new(&lab.in_words(), "web", "{{ address }}:{{ port }}", (lab.old, lab.new), ["", ""]);
+    moving.apply_until("shift-100");
+    let line = |line: &str| match line.trim_start().starts_with(&format!("server {}", lab.old)) {
+        true => format!("    server {} weight=7;\n", lab.old),
+        false => format!("{line}\n"),
+    };
+    let theirs: String = lab.nginx.text().lines().map(line).collect();
+    std::fs::write(lab.nginx.file(), &theirs).unwrap();
+    lab.nginx.reload();
+    let ended = moving.apply().expect(3);
+    let said = ended.stdout + &ended.stderr;
+    assert!(said.contains(&format!("{} was set to weight", lab.old)) && said.contains("is weight 7"), "{said}");
+    assert!(said.contains("NGINX has read its configuration"), "{said}");
+    assert_eq!(lab.nginx.text(), theirs);
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ age=$(( $(date +%s) - $(stat -L -c %Y "$1") ))
 echo "age $age"
 master=$(cat "$2" 2>/dev/null)
 if [ -n "$master" ]; then
-  ps -o etimes=,args= --ppid "$master" 2>/dev/null | grep 'worker process' | grep -v 'shutting down' | while read -r t rest; do echo "worker $t"; done
+  ps -o pid=,etimes=,args= --ppid "$master" 2>/dev/null | grep 'worker process' | grep -v 'shutting down' | while read -r p t rest; do echo "worker $p $t"; done
 fi
 echo --
 cat "$1""#;
@@ -92,8 +92,8 @@ pub(super) struct Reading {
     served: String,
     /// How long ago the file was changed, in seconds.
     age: i64,
-    /// How long ago the youngest of those who serve began; `None` where nobody can tell.
-    youngest: Option<i64>,
+    /// The workers that take new connections, each with how many seconds ago it began; none where nobody can tell.
+    workers: Vec<(i64, i64)>,
 }
 
 /// Whether what a file says is what NGINX serves.
@@ -116,7 +116,7 @@ impl Reading {
     pub fn serves(&self) -> Serves {
         let ours = self.generation();
         // Both are told in whole seconds.
-        let newer = self.youngest.is_some_and(|youngest| self.age + 2 < youngest);
+        let newer = self.youngest().is_some_and(|youngest| self.age + 2 < youngest);
         match (self.written.as_ref() == Some(&ours), self.served == ours) {
             (true, false) => Serves::NotYet,
             // What we wrote is served, or what somebody else wrote was read: as far as its time tells.
@@ -125,12 +125,21 @@ impl Reading {
         }
     }
 
+    fn youngest(&self) -> Option<i64> {
+        self.workers.iter().map(|(_, age)| *age).min()
+    }
+
+    /// Process ids of the workers that take new connections.
+    pub fn workers(&self) -> Vec<i64> {
+        self.workers.iter().map(|(pid, _)| *pid).collect()
+    }
+
     /// What happened during the last `since`, for people.
     pub fn clues(&self, since: Duration) -> Vec<String> {
         let recent =
             |age: Option<i64>| age.and_then(|age| u64::try_from(age).ok()).filter(|age| *age <= since.as_secs());
         let ago = |age: u64| crate::text::duration(Duration::from_secs(age));
-        let read = recent(self.youngest).map(|age| format!("NGINX has read its configuration {} ago", ago(age)));
+        let read = recent(self.youngest()).map(|age| format!("NGINX has read its configuration {} ago", ago(age)));
         let changed = recent(Some(self.age)).map(|age| format!("its file was changed {} ago", ago(age)));
         read.into_iter().chain(changed).collect()
     }
@@ -233,10 +242,14 @@ impl Instance {
         };
         let number = |value: &str| value.trim().parse::<i64>().map_err(|_| lost());
         let age = values("age").next().ok_or_else(lost).and_then(number)?;
-        let youngest = values("worker").map(number).collect::<Result<Vec<_>, _>>()?.into_iter().min();
+        let worker = |value: &str| {
+            let (pid, age) = value.split_once(' ').ok_or_else(lost)?;
+            Ok::<_, Error>((number(pid)?, number(age)?))
+        };
+        let workers = values("worker").map(worker).collect::<Result<Vec<_>, _>>()?;
         // `default "…";`
         let written = values("generation").next().and_then(|g| g.split('"').nth(1)).map(str::to_owned);
-        Ok(Reading { text: text.to_owned(), written, served, age, youngest })
+        Ok(Reading { text: text.to_owned(), written, served, age, workers })
     }
 
     /// The generation that NGINX serves.
@@ -324,7 +337,7 @@ mod tests {
     fn reading(text: &str, written: Option<&str>, served: &str, newer: bool) -> Serves {
         let of = |what: &str| if what == "it" { generation(text) } else { what.to_owned() };
         let age = if newer { 10 } else { 60 };
-        Reading { text: text.to_owned(), written: written.map(of), served: of(served), age, youngest: Some(60) }
+        Reading { text: text.to_owned(), written: written.map(of), served: of(served), age, workers: vec![(1, 60)] }
             .serves()
     }
 

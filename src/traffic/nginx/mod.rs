@@ -67,12 +67,17 @@ impl Nginx {
         Ok(())
     }
 
-    /// What one has, once it serves what its file says.
-    async fn served(&self, instance: &Instance, pool: &str, within: Duration) -> Result<Seen, Error> {
+    /// What one has, once it serves what its file says and none of the workers of before takes new connections.
+    async fn served(&self, instance: &Instance, pool: &str, within: Duration, before: &[i64]) -> Result<Seen, Error> {
         let until = tokio::time::Instant::now() + within;
         loop {
             let reading = instance.read().await?;
-            match reading.serves() {
+            // The new workers answer before the old ones have stopped to accept.
+            let serves = match reading.serves() {
+                Serves::It if reading.workers().iter().any(|worker| before.contains(worker)) => Serves::NotYet,
+                serves => serves,
+            };
+            match serves {
                 Serves::It => return understood(instance, pool, reading),
                 serves if tokio::time::Instant::now() >= until => return Err(unserved(instance, &reading, serves)),
                 Serves::NotYet | Serves::AnOlderOne => tokio::time::sleep(EVERY).await,
@@ -80,10 +85,19 @@ impl Nginx {
         }
     }
 
-    async fn read_all(&self, pool: &str, within: Duration) -> Result<Vec<Seen>, Error> {
+    async fn read_all(&self, pool: &str) -> Result<Vec<Seen>, Error> {
         let mut all = Vec::with_capacity(self.instances.len());
         for instance in &self.instances {
-            all.push(self.served(instance, pool, within).await?);
+            all.push(self.served(instance, pool, GLANCE, &[]).await?);
+        }
+        Ok(all)
+    }
+
+    /// The same after a write: `old` are the workers that each had before.
+    async fn read_back(&self, pool: &str, old: &[Vec<i64>]) -> Result<Vec<Seen>, Error> {
+        let mut all = Vec::with_capacity(self.instances.len());
+        for (instance, old) in self.instances.iter().zip(old) {
+            all.push(self.served(instance, pool, FOLLOW, old).await?);
         }
         Ok(all)
     }
@@ -127,21 +141,24 @@ impl Nginx {
         Ok(Some(sum))
     }
 
-    async fn write(&self, pool: &str, changes: &[Change], before: &[Seen]) -> Result<(), Error> {
-        let mut written = Vec::new();
+    /// Writes where something has to be; returns the workers that must go, for each.
+    async fn write(&self, pool: &str, changes: &[Change], before: &[Seen]) -> Result<Vec<Vec<i64>>, Error> {
+        let (mut written, mut old) = (Vec::new(), Vec::new());
         for (instance, seen) in self.instances.iter().zip(before) {
             let text = file::changed(&seen.reading.text, &seen.upstream, changes);
             let text = text.map_err(|why| instance.error(Kind::Refused, why));
             let text = text.map_err(|e| partly(e, &written))?;
             if text == seen.reading.text && seen.reading.serves() == Serves::It {
+                old.push(Vec::new());
                 continue;
             }
+            old.push(seen.reading.workers());
             match instance.write(&seen.reading, &text).await.map_err(|e| partly(e, &written))? {
                 Wrote::It => written.push(seen.at.clone()),
                 Wrote::Conflict => return Err(partly(conflict(instance, pool), &written)),
             }
         }
-        Ok(())
+        Ok(old)
     }
 }
 
@@ -245,7 +262,7 @@ impl Director for Nginx {
 
     async fn observe(&self, pool: &str) -> Result<Pool, Error> {
         self.check(pool, &[])?;
-        self.pool(pool, &self.read_all(pool, GLANCE).await?).await
+        self.pool(pool, &self.read_all(pool).await?).await
     }
 
     async fn facts(&self, pool: &str) -> Result<PoolFacts, Error> {
@@ -265,8 +282,8 @@ impl Director for Nginx {
                 return Err(Error::new(&seen.at, Kind::Refused, what).hint(hint).nothing_changed());
             }
         }
-        self.write(pool, changes, &before).await?;
-        let after = self.read_all(pool, FOLLOW).await.map_err(|e| e.certainty(Certainty::Unknown))?;
+        let old = self.write(pool, changes, &before).await?;
+        let after = self.read_back(pool, &old).await.map_err(|e| e.certainty(Certainty::Unknown))?;
         let now = self.pool(pool, &after).await.map_err(|e| e.certainty(Certainty::Unknown))?;
         confirm(&self.name, &now, changes)?;
         Ok(now)
@@ -304,7 +321,7 @@ impl Director for Nginx {
 
     async fn writable(&self, pool: &str) -> Result<(), Error> {
         self.check(pool, &[])?;
-        self.read_all(pool, GLANCE).await?;
+        self.read_all(pool).await?;
         for instance in &self.instances {
             instance.writable().await?;
         }

@@ -31,18 +31,20 @@ impl kinds::Settings for Settings {
 
     fn read(value: Value<'_>, _: &Map<'_>, uses: &mut Vec<Use>) -> Option<Self> {
         value.map("nginx director", EXAMPLE, |m| {
-            let file = m.need("file", "/etc/nginx/migrate/web.conf").and_then(absolute);
-            let marker = m.need("marker", "/run/nginx-migrate.sock").and_then(absolute);
+            let file =
+                m.need("file", "/etc/nginx/migrate/web.conf").and_then(|v| absolute(v, "/etc/nginx/migrate/web.conf"));
+            let marker =
+                m.need("marker", "/run/nginx-migrate.sock").and_then(|v| absolute(v, "/run/nginx-migrate.sock"));
             let on = m.get("on").map_or(Some(Vec::new()), |v| hosts(v, uses));
             let command = m.get("command").map_or_else(|| Some(vec!["nginx".to_owned()]), words);
-            let pid = m.get("pid").map_or_else(|| Some("/run/nginx.pid".to_owned()), absolute);
+            let pid = m.get("pid").map_or_else(|| Some("/run/nginx.pid".to_owned()), |v| absolute(v, "/run/nginx.pid"));
             Some(Self { file: file?, marker: marker?, on: on?, command: command?, pid: pid? })
         })?
     }
 }
 
-fn absolute(value: Value<'_>) -> Option<String> {
-    let example = format!("{}: /etc/nginx/migrate/web.conf", value.name());
+fn absolute(value: Value<'_>, example: &str) -> Option<String> {
+    let example = format!("{}: {example}", value.name());
     let text = value.line("the absolute path of a file there", &example)?.value;
     if text.starts_with('/') && !text.ends_with('/') {
         return Some(text);
