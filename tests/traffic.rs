@@ -31,6 +31,8 @@ mod moves;
 mod nginx;
 #[path = "traffic/pools.rs"]
 mod pools;
+#[path = "traffic/route53.rs"]
+mod route53;
 #[path = "cli/run.rs"]
 #[allow(dead_code, reason = "the tests of the command line use the rest")]
 mod run;

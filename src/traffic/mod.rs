@@ -13,6 +13,7 @@ mod here;
 mod kind;
 pub mod nginx;
 mod over_ssh;
+pub mod route53;
 pub mod softlayer_dns;
 pub mod trial;
 
@@ -39,6 +40,7 @@ kinds! {
         Command(command::Settings),
         Nginx(nginx::Settings),
         SoftLayerDns(softlayer_dns::Settings),
+        Route53(route53::Settings),
         #[cfg(test)]
         WeightsFile(sample::Settings),
     }

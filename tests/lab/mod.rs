@@ -21,6 +21,7 @@ pub mod postgres;
 pub mod process;
 pub mod python;
 pub mod resolver;
+pub mod route53;
 pub mod service;
 pub mod softlayer;
 pub mod sshd;

@@ -99,5 +99,6 @@ directors:
   ours: { command: { run: [], can: { weights: 0 } } }
   there: { command: { run: /x, can: { weights: presence, drain: true }, secrets: { A-B: hunter2-very-secret }, within: 1h } }
   proxy: { nginx: { file: web.conf, marker: /run/, on: [], command: [] } }
+  cloud: { route53: { zone: a/b, domain: 10.0.0.1, records: latency, credentials: { profile: x }, endpoint: ftp://x } }
 "
 );

@@ -165,6 +165,11 @@ subjects! {
     softlayer_dns {
         two_servers: crate::softlayer_dns::with_two_servers(),
     }
+    route53 {
+        weighted: crate::route53::with_weights(),
+        multivalue: crate::route53::with_several_values(),
+        plain: crate::route53::with_plain_records(),
+    }
 }
 
 #[test]

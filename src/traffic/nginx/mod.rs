@@ -18,7 +18,7 @@ use self::file::{Server, Upstream};
 use self::instance::{Instance, Reading, Serves, Wrote};
 use self::kind::{CAPABILITIES, MAX_WEIGHT};
 use super::{Context, Director, misnamed};
-use crate::model::{Capabilities, Change, Member, MemberFacts, Mode, Pool, PoolFacts};
+use crate::model::{Capabilities, Change, Kept, Member, MemberFacts, Mode, Pool, PoolFacts};
 use crate::outside::{Certainty, Error, Kind};
 
 pub use self::settings::Settings;
@@ -308,6 +308,10 @@ impl Director for Nginx {
         }
         found.truncate(10);
         Ok(found)
+    }
+
+    async fn kept(&self, _pool: &str, _wanted: &[Change]) -> Result<Kept, Error> {
+        Ok(Kept::noted("the file that is set is the one that NGINX reads when it starts"))
     }
 
     async fn clues(&self, _pool: &str, _members: &[&str], since: Duration) -> Vec<String> {
