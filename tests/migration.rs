@@ -21,6 +21,8 @@ mod crash;
 mod moves;
 #[path = "migration/plan.rs"]
 mod plan;
+#[path = "migration/postgres.rs"]
+mod postgres;
 #[path = "migration/replica.rs"]
 mod replica;
 #[path = "migration/stop.rs"]

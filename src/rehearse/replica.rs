@@ -46,12 +46,13 @@ impl Means {
     /// What a step's command means, if it has one.
     pub fn of(step: &ReplicaStep) -> Option<Self> {
         match &step.act {
-            ReplicaAct::Run(run) => Some(match run.verb {
-                Verb::Prepare => Self::Prepare,
-                Verb::Seed => Self::Seed,
-                Verb::Link => Self::Link,
-                Verb::Release => Self::Release,
-            }),
+            ReplicaAct::Run(run) => match run.verb {
+                Verb::Prepare => Some(Self::Prepare),
+                Verb::Seed => Some(Self::Seed),
+                Verb::Link => Some(Self::Link),
+                Verb::Ahead => None,
+                Verb::Release => Some(Self::Release),
+            },
             ReplicaAct::Fence(_) => Some(Self::Fence),
             ReplicaAct::Promote(_) => Some(Self::Promote),
             _ => None,

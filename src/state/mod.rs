@@ -4,6 +4,7 @@
 //! steps that it contributes to the moments of a move. Must never act: steps do.
 
 pub mod directory;
+pub mod postgres;
 pub mod replica;
 pub mod stream;
 
@@ -22,6 +23,7 @@ kinds! {
         Directory(directory::DirectoryState),
         Stream(stream::StreamState),
         Replica(replica::ReplicaState),
+        Postgres(postgres::PostgresState),
         #[cfg(test)]
         Sample(sample::SampleState),
     }

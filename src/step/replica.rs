@@ -98,6 +98,8 @@ pub enum Verb {
     Seed,
     /// The link over which changes flow.
     Link,
+    /// What makes the fence short, right before the source leaves service.
+    Ahead,
     /// Gives up what the move needed.
     Release,
 }
@@ -178,6 +180,7 @@ impl Verb {
             Self::Prepare => "prepare",
             Self::Seed => "seed",
             Self::Link => "link",
+            Self::Ahead => "ahead",
             Self::Release => "release",
         }
     }

@@ -123,7 +123,7 @@ impl Carried for Replicated {
                 check.into_iter().chain(self.runs(Verb::Prepare)).collect()
             }
             Moment::Seed => self.runs(Verb::Seed).chain(self.runs(Verb::Link)).collect(),
-            Moment::CatchUp => vec![self.catch_up("catch-up")],
+            Moment::CatchUp => std::iter::once(self.catch_up("catch-up")).chain(self.runs(Verb::Ahead)).collect(),
             Moment::CompareAhead => self.compare("compare", false).into_iter().collect(),
             Moment::CatchUpAgain => vec![self.catch_up("catch-up-again")],
             Moment::Fenced => vec![self.fence()],
