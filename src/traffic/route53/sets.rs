@@ -71,9 +71,9 @@ impl Sets {
                 ));
             }
             if self.records != Records::Plain && set.values.len() != 1 {
-                let many = crate::text::count(set.values.len() as u64, "address");
+                let many = set.values.len();
                 return Err(Unfit(
-                    format!("has the record set {what} with {many}"),
+                    format!("has the record set {what} with {many} addresses"),
                     "give each address a set of its own",
                 ));
             }
