@@ -91,10 +91,14 @@ fn a_reload_in_the_freeze_is_set_again_and_copied_again_where_the_plan_says_so()
     traffic(&fleet, CUTOVER, "on_drift: restore");
     wait_in_freeze(&fleet);
     let mut running = freeze(&fleet);
+    // The last pass goes on until the reload is over, whatever the pace of the machine.
+    fs::write(fleet.host("dal-1").root.join("data/late"), vec![7; 64 << 20]).unwrap();
+    migrate(&fleet).run(&["set", "uploads", "bandwidth=1MiB"]).expect(0);
     go(&fleet);
     // It has looked once, and reads the pool again when the copy is proved.
     wait_for_outcome(&mut running, "uploads/dal-1/confirm-drain");
     fleet.haproxy_mut().reload();
+    migrate(&fleet).run(&["set", "uploads", "bandwidth=0"]).expect(0);
     let ended = running.finish().expect(0);
     let told = drifts(&fleet, "uploads-1");
     assert!(told.len() == 1 && told[0].1, "{told:?}\n{}", ended.stdout);
