@@ -143,17 +143,22 @@ services:
 fn a_whole_migration_runs_by_sudo_and_goes_back() {
     let pair = Pair::start(&ODD, "become: sudo");
     make_tree(&pair.from.path("srv/data"));
-    fs::write(pair.dir.path().join("plan.yaml"), PLAN).unwrap();
+    let plan = PLAN.replace("    drain:", "    reverse: {until: commit}\n    drain:");
+    fs::write(pair.dir.path().join("plan.yaml"), plan).unwrap();
     let planned = pair.migrate().run(&["plan", "plan.yaml"]).expect(0);
     assert!(!planned.stdout.contains("refused") && !pair.to.path("root/.migrate").exists(), "{}", planned.stdout);
     assert!(!pair.to.path("srv/data").exists(), "{}", planned.stdout);
-    pair.migrate().run(&["apply", "plan.yaml", "--yes"]).expect(0);
+    let mut apply = pair.migrate().start(&["apply", "plan.yaml", "--yes", "--format", "json"]);
+    let moved = apply.read_until(|line| line.contains("\"intent\"") && line.contains("files/dal-1/commit"));
+    assert!(moved.is_some(), "it ended before the pair had moved");
     assert_eq!(tree::read(&pair.from.path("srv/data")), tree::read(&pair.to.path("srv/data")));
     assert_eq!(fs::read_to_string(pair.from.path("srv/frozen-by")).unwrap(), "root\n");
     assert_eq!(fs::read_to_string(pair.to.path("srv/thawed-by")).unwrap(), "root\n");
-    pair.assert_clean();
+    apply.kill();
+    fs::write(pair.to.path("srv/data/taken-by-the-target"), "kept").unwrap();
     pair.migrate().run(&["rollback", "files", "--yes"]).expect(0);
-    assert!(!pair.from.path("srv/frozen-by").exists());
+    assert!(!pair.from.path("srv/frozen-by").exists() && !pair.to.path("srv/thawed-by").exists());
+    assert_eq!(fs::read_to_string(pair.from.path("srv/data/taken-by-the-target")).unwrap(), "kept");
     pair.assert_clean();
 }
 

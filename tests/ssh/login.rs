@@ -20,7 +20,8 @@ impl Agent {
     pub fn start(dir: &Path) -> Self {
         let socket = dir.join("agent.sock");
         let child = Process::new("ssh-agent").args(["-D", "-a"]).arg(&socket).stdout(Stdio::null()).spawn().unwrap();
-        while !socket.exists() {
+        // The file is there before anybody listens.
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
             std::thread::sleep(Duration::from_millis(10));
         }
         Self { child, socket }
