@@ -25,7 +25,7 @@ fn installed(what: &str, package: &str, find: impl Fn() -> Option<PathBuf>) -> P
     }
     assert!(
         rustix::process::geteuid().is_root(),
-        "the lab needs `{what}`; install it with:\n    sudo apt-get install --no-install-recommends haproxy nginx-light bird2 knot pdns-server pdns-backend-sqlite3 sqlite3 bind9 bind9-dnsutils openssh-server openssh-client rsync acl attr postgresql strace sudo opendoas openssl binutils busybox-static debootstrap iproute2 nftables"
+        "the lab needs `{what}`; install it with:\n    sudo apt-get install --no-install-recommends haproxy nginx-light bird2 knot pdns-server pdns-backend-sqlite3 sqlite3 bind9 bind9-dnsutils openssh-server openssh-client rsync acl attr postgresql python3-venv strace sudo opendoas openssl binutils busybox-static debootstrap iproute2 nftables"
     );
     install(package);
     find().unwrap_or_else(|| panic!("package {package} is installed but has no `{what}`"))
