@@ -1,6 +1,23 @@
-//! How long it takes to write, read, check and fold a journal. Prints numbers; judges nothing.
+//! How long it takes to write, read, check and fold a journal, in files and in a cluster of etcd. Prints numbers; judges nothing.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs
+)]
+
+#[path = "journal/etcd.rs"]
+mod etcd;
+#[path = "scale/fleet.rs"]
+mod fleet;
+#[path = "scale/idle.rs"]
+mod idle;
+#[path = "../tests/lab/mod.rs"]
+mod lab;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,13 +45,14 @@ fn step(n: usize) -> Step {
         kind: StepKind::Watch(WatchStep {
             hold: Duration::ZERO,
             checks: Default::default(),
-            measured: None,
+            measured: Vec::new(),
             pools: Vec::new(),
         }),
         after: n.checked_sub(1).map(|n| format!("uploads/dal-{n:05}/watch")).into_iter().collect(),
         urgent: false,
         no_return: None,
         opens: Vec::new(),
+        freeze: None,
         beside: None,
         on_failure: Default::default(),
     }
@@ -59,7 +77,7 @@ fn events(records: usize) -> (Vec<Event>, Arc<Graph>) {
     for step in ids {
         events.push(Event::Intent { step: step.clone(), attempt: 1, undo: false, before: None });
         let evidence = "edge uploads dal-1: 100 → drain, as read back from both workers".to_owned();
-        let result = StepResult::Done { evidence, millis: 12 };
+        let result = StepResult::Done { evidence, millis: 12, figures: None };
         events.push(Event::Outcome { step, attempt: 1, undo: false, result });
     }
     events.push(Event::Finished);
@@ -77,6 +95,7 @@ fn cutover(pairs: usize) -> Graph {
                 to: "/srv/uploads".into(),
                 rules: Default::default(),
                 bandwidth: Some(100 << 20),
+                asks: Box::default(),
                 path: Default::default(),
                 throttle: None,
                 settle_below: 64 << 20,
@@ -95,6 +114,7 @@ fn cutover(pairs: usize) -> Graph {
                 env: Default::default(),
             };
             let check = HealthCheck {
+                of: None,
                 probe: Probe::Tcp(Tcp(Template(format!("fra-{n:05}.example.net:8080")))),
                 rise: 3,
                 fall: 2,
@@ -107,15 +127,15 @@ fn cutover(pairs: usize) -> Graph {
                 1 => StepKind::Hook(script),
                 _ => StepKind::Watch(WatchStep {
                     hold: Duration::from_secs(30),
-                    checks: Checks::new([SubjectName::Host(pair.target.clone())], &[check]),
-                    measured: None,
+                    checks: Checks::new([SubjectName::host(&pair.target)], &[check.into()]),
+                    measured: Vec::new(),
                     pools: Vec::new(),
                 }),
             };
             Step {
                 id: format!("uploads/dal-{n:05}/step-{at}"),
                 kind,
-                pair: Some(pair.clone()),
+                pair: Some(pair.clone().into()),
                 after: (at > 0).then(|| format!("uploads/dal-{n:05}/step-{}", at - 1)).into_iter().collect(),
                 ..step(0)
             }
@@ -152,6 +172,10 @@ fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
 }
 
 fn main() {
+    // `cargo bench --bench journal -- etcd`
+    if std::env::args().any(|arg| arg == "etcd") {
+        return etcd::steps();
+    }
     large();
     let (all, graph) = events(RECORDS);
     let mut bytes = format::header().into_bytes();
@@ -178,4 +202,5 @@ fn main() {
     took.sort();
     let at = |percent: usize| took[(took.len() - 1) * percent / 100];
     println!("append and sync: median {:?}, 99 % {:?}, slowest {:?}", at(50), at(99), at(100));
+    etcd::steps();
 }

@@ -21,6 +21,8 @@
 extern crate self as migrate;
 
 #[cfg(feature = "controller")]
+pub mod alerts;
+#[cfg(feature = "controller")]
 pub mod audit;
 #[cfg(feature = "controller")]
 pub mod check;
@@ -48,18 +50,30 @@ pub mod inventory;
 pub mod journal;
 #[cfg(feature = "controller")]
 pub mod lock;
+#[cfg(feature = "controller")]
+pub mod metrics;
 pub mod model;
 #[cfg(feature = "controller")]
 mod mutant;
+#[cfg(feature = "controller")]
+pub mod nameserver;
+#[cfg(feature = "controller")]
+pub mod notify;
 pub mod outside;
 #[cfg(feature = "controller")]
 pub mod planner;
+#[cfg(feature = "controller")]
+pub mod provider;
+#[cfg(feature = "controller")]
+pub mod redfish;
 #[cfg(feature = "controller")]
 pub mod rehearse;
 #[cfg(feature = "controller")]
 pub mod render;
 pub mod retry;
 pub mod secret;
+#[cfg(feature = "controller")]
+pub mod serve;
 #[cfg(feature = "controller")]
 pub mod softlayer;
 #[cfg(feature = "controller")]
@@ -75,5 +89,7 @@ pub mod store;
 pub mod text;
 #[cfg(feature = "controller")]
 pub mod traffic;
+#[cfg(feature = "controller")]
+pub mod web;
 #[cfg(feature = "controller")]
 pub mod yaml;

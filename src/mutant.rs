@@ -15,6 +15,10 @@ pub(crate) enum Mutant {
     NoSeal,
     /// Goes back over what is surely done, and not over what may be.
     UndoOnlyDone,
+    /// Waits for those to leave who come by one of several directors, and forgets the others.
+    ForgetsADirector,
+    /// The same on the way back alone.
+    ForgetsADirectorBack,
     /// Freezes a target on the way back without waiting until nobody is on it.
     FreezeBusyTarget,
     /// Opens a source without the last pass back.
@@ -23,8 +27,22 @@ pub(crate) enum Mutant {
     BlindToDrift,
     /// Takes a replica that says it lacks little for one that has everything.
     LagIsProof,
+    /// Lets the source of a replica take over again without the proof that it has everything.
+    NoProofBack,
+    /// Lets it take over while its target still takes writes.
+    LeavesTargetOpen,
+    /// Gives a host back without looking whether anybody is on it.
+    CancelInUse,
+    /// Asks a provider without looking whether it has been asked before.
+    CancelAgain,
+    /// Takes for well who serves, without a look.
+    NoLook,
+    /// Takes a target out on the way back without a look at who is left.
+    NoLookBack,
     /// Opens the source of a replica again while nobody knows whether its target takes writes.
     UnfenceOnUnknown,
+    /// Bounds a freeze beyond the promote, and puts the pair back into service without a look at its target.
+    ReleasesAfterPromote,
 }
 
 /// Whether this mistake is to be made.

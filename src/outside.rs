@@ -112,6 +112,13 @@ impl Error {
     }
 }
 
+/// An error of the operating system, without its number.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text.to_lowercase()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -153,7 +153,7 @@ fn only_the_command_line_reads_the_environment_or_prints() {
 #[test]
 fn planning_is_pure() {
     for (path, text) in sources("src/planner") {
-        if !path.ends_with("observe.rs") {
+        if !path.ends_with("observe.rs") && !path.components().any(|part| part.as_os_str() == "observe") {
             for word in ["async fn", "std::fs", "Timestamp::now", "Instant::now"] {
                 assert!(!product(&text).contains(word), "{} has {word}", path.display());
             }

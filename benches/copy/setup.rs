@@ -81,6 +81,7 @@ impl Setup {
             bandwidth: None,
             path: Default::default(),
             checksum: false,
+            listed: false,
             fresh: true,
         }
     }

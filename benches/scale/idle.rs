@@ -1,5 +1,7 @@
 //! A world in which everything is done at once, and the runs that an engine makes of a graph in it: what is left is the work of the engine.
 
+#![allow(dead_code, reason = "each bench uses some of it")]
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use migrate::alerts::Alertmanager;
 use migrate::check::{Checks, Health, HealthCheck, Subject, Verdict};
 use migrate::clock::Clock;
 use migrate::copy::{Copier, CopyJob, OnProgress, PassReport, StreamJob, StreamReport, VerifyMode, VerifyReport};
@@ -20,6 +23,7 @@ use migrate::journal::{JournalError, Log};
 use migrate::lock::{Barred, Guard};
 use migrate::model::Host;
 use migrate::outside::Error;
+use migrate::provider::Connected;
 use migrate::secret::{Secret, SecretError, SecretRef, Secrets};
 use migrate::spec::Spec;
 use migrate::step::{Graph, Step, StepKind, WatchStep};
@@ -31,7 +35,7 @@ pub fn idle(graph: &Graph) -> Graph {
         StepKind::Watch(WatchStep {
             hold: Duration::ZERO,
             checks: Checks::default(),
-            measured: None,
+            measured: Vec::new(),
             pools: Vec::new(),
         })
     };
@@ -58,28 +62,37 @@ pub fn run(spec: &Spec, graph: &Graph) -> Vec<Record> {
     let first = Record { seq: 0, at: Timestamp::UNIX_EPOCH, event: Event::Started(Box::new(started)) };
     let records = Arc::new(Mutex::new(vec![first.clone()]));
     let state = RunState::fold([first], Arc::new(graph.clone())).unwrap();
-    let (notices, _nobody) = mpsc::unbounded_channel();
-    let (_stop, stop) = watch::channel(Stop::No);
-    let (_orders, orders) = mpsc::channel(1);
-    let engine =
-        Engine::new(Arc::new(world(spec)), Box::new(Memory(Arc::clone(&records))), state, by, notices, stop, orders);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    assert_eq!(runtime.block_on(engine.run()).unwrap(), Ending::Finished);
+    let world = world(&spec.inventory.hosts, Arc::new(Idle));
+    runtime.block_on(finish(world, Box::new(Memory(Arc::clone(&records))), state, by));
     std::mem::take(&mut records.lock().unwrap())
 }
 
-fn world(spec: &Spec) -> World {
+/// Works on a run until it is finished.
+pub async fn finish(world: World, log: Box<dyn Log>, state: RunState, by: Operator) {
+    let (notices, _nobody) = mpsc::unbounded_channel();
+    let (_stop, stop) = watch::channel(Stop::No);
+    let (_orders, orders) = mpsc::channel(1);
+    let engine = Engine::new(Arc::new(world), log, state, by, notices, stop, orders);
+    assert_eq!(engine.run().await.unwrap(), Ending::Finished);
+}
+
+/// A world in which these hosts are idle.
+pub fn world(hosts: &BTreeMap<String, Host>, guard: Arc<dyn Guard>) -> World {
     let all = Arc::new(Idle);
     World {
-        hosts: Arc::new(spec.inventory.hosts.clone()),
+        hosts: Arc::new(hosts.clone()),
+        places: Default::default(),
         remote: all.clone(),
         copier: all.clone(),
         health: all.clone(),
         conditions: all.clone(),
-        directors: BTreeMap::new(),
+        providers: Arc::new(Connected { secrets: all.clone() }),
+        silences: Arc::new(Alertmanager::new(all.clone())),
+        directors: Arc::new(BTreeMap::new()),
         secrets: all.clone(),
-        clock: all.clone(),
-        guard: all,
+        clock: all,
+        guard,
     }
 }
 
@@ -94,6 +107,7 @@ impl Log for Memory {
     }
 }
 
+/// Does everything at once.
 struct Idle;
 
 #[async_trait]

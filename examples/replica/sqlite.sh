@@ -3,14 +3,10 @@
 #
 # Triggers write every change of `entries` into `migrate_changes`, and let nobody write while `migrate_role` says so: in the file itself,
 # whatever starts the program again. The replica runs these changes, and its own triggers write the same ones with the same numbers: the
-# last number is how far it is. Variables of the inventory: `data` is the directory of app.db, `reach` the words before a command that is to
-# run on the host.
-set -eu
-
-case $MIGRATE_SIDE in from) here=$MIGRATE_FROM_data ;; *) here=$MIGRATE_TO_data ;; esac
+# last number is how far it is. The database is app.db in the directory of its host.
+. "$(dirname "$0")/ship.sh"
 source_db=$MIGRATE_FROM_data/app.db
 sql() { sqlite3 -bail -cmd '.timeout 5000' "$here/app.db" "$1"; }
-at_source() { $MIGRATE_FROM_reach "$1" </dev/null; }
 ask_source() { at_source "sqlite3 -bail -cmd '.timeout 5000' '$source_db' \"$1\""; }
 last() { sql 'select coalesce(max(seq), 0) from migrate_changes'; }
 
@@ -39,6 +35,7 @@ prepare() {
 forget_changes() {
   for change in insert update delete; do sql "drop trigger if exists migrate_log_$change"; done
   sql 'drop table if exists migrate_changes'
+  rm -f "$here/changes"
 }
 
 # The old one keeps its fence, so that nobody writes to it by mistake.
@@ -59,11 +56,6 @@ ship() {
   } | sqlite3 -bail -cmd '.timeout 5000' "$here/app.db"
 }
 
-unlink_() {
-  rm -f "$here/link"
-  flock "$here/ship.lock" true
-}
-
 case $1 in
 prepare) prepare ;;
 unprepare) forget_all ;;
@@ -77,20 +69,6 @@ seed)
   mv "$here/seed.db" "$here/app.db"
   ;;
 unseed) rm -rf "$here" ;;
-link)
-  : >"$here/link"
-  setsid sh "$0" loop </dev/null >/dev/null 2>&1 &
-  ;;
-loop)
-  exec 8>"$here/ship.lock"
-  flock -n 8 || exit 0
-  while [ -e "$here/link" ]; do
-    ship || :
-    sleep 0.1
-  done
-  ;;
-linked) [ -e "$here/link" ] && ! flock -n "$here/ship.lock" true ;;
-unlink) [ ! -d "$here" ] || unlink_ ;;
 lag) ask_source "select coalesce(sum(length(sql)), 0) from migrate_changes where seq > $(last)" ;;
 digest) sql 'select id, word from entries order by id' | sha256sum ;;
 position) last ;;
@@ -99,13 +77,10 @@ fence) sql 'update migrate_role set writes = 0' ;;
 unfence) sql 'update migrate_role set writes = 1' ;;
 writer) sql "select case writes when 1 then 'yes' when 0 then 'no' end from migrate_role" ;;
 promote)
-  unlink_
+  end_link
   sql 'update migrate_role set writes = 1'
   ;;
 release-source) forget_changes ;;
-release-target)
-  forget_all
-  rm -f "$here/ship.lock" "$here/changes"
-  ;;
-*) echo "unknown verb $1" >&2; exit 2 ;;
+release-target) forget_all ;;
+*) on_link "$1" ;;
 esac

@@ -95,6 +95,24 @@ impl Log for Sealed {
         }
         Ok(record)
     }
+
+    fn append_all(&mut self, events: Vec<Event>) -> Result<Vec<Record>, JournalError> {
+        let mut records = Vec::with_capacity(events.len());
+        let mut events = events.into_iter();
+        while !events.as_slice().is_empty() {
+            // No record waits longer for its seal than it would alone.
+            let room = EVERY.saturating_sub(self.open.len()).max(1);
+            let part = events.as_slice().iter().take(room).position(seals).map_or(room, |at| at + 1);
+            for (record, hash) in self.journal.append_together(events.by_ref().take(part).collect())? {
+                records.push(record);
+                self.open.push(hash);
+            }
+            if records.last().is_some_and(|last| seals(&last.event)) || self.open.len() >= EVERY {
+                self.seal()?;
+            }
+        }
+        Ok(records)
+    }
 }
 
 /// A journal that somebody has changed is not gone on with. A key that has been replaced is no reason: `verify` tells it.
@@ -105,7 +123,7 @@ fn refuse_changed(
     checkpoints: &[u8],
     key: &AuditKey,
 ) -> Result<(), AuditError> {
-    let expected = key.public();
+    let expected = [key.public()];
     let question = Question { run, journal, chunks, checkpoints, expected: &expected, outside: None, live: true };
     match verify::verify(&question).findings.into_iter().find(|f| !f.is_about_the_key()) {
         Some(finding) if !checkpoints.is_empty() => {

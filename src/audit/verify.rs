@@ -20,8 +20,8 @@ pub struct Question<'a> {
     pub chunks: &'a dyn Chunks,
     /// Bytes of its file of checkpoints.
     pub checkpoints: &'a [u8],
-    /// The key that must have signed them.
-    pub expected: &'a PublicKey,
+    /// The keys of which one must have signed each: a run that several machines had is signed by several.
+    pub expected: &'a [PublicKey],
     /// Checkpoints that were copied elsewhere: lines, with anything before them.
     pub outside: Option<&'a [u8]>,
     /// Whether a controller is at work, so that the last records need not be sealed yet.
@@ -48,7 +48,7 @@ pub fn verify(question: &Question<'_>) -> Report {
         checkpoints: lines.len() as u64,
         sealed_to: last.map(|c| c.seq),
         sealed_at: last.map(|c| c.at),
-        key: question.expected.to_string(),
+        key: question.expected.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         not_excluded: not_excluded(outside, last),
         outside,
         findings: check.findings,
@@ -127,7 +127,7 @@ impl<'a> Check<'a> {
         let bad = |why: String| Some((Kind::Checkpoint, why));
         match &signed.signed_by {
             Err(why) => return bad(why.clone()),
-            Ok(key) if key != self.question.expected => {
+            Ok(key) if !self.question.expected.contains(key) => {
                 return Some((
                     Kind::Key,
                     format!("it is signed by another key, {key}: the run was sealed again, or the key was replaced"),
@@ -246,7 +246,7 @@ impl<'a> Check<'a> {
     fn fold(&mut self, records: &[Record]) {
         let graph = match journal::graph_of(records, self.question.chunks) {
             Ok(graph) => graph,
-            Err(e @ BlobError::Missing { .. }) => {
+            Err(e @ (BlobError::Missing { .. } | BlobError::Store { .. })) => {
                 return self.find(Kind::Missing, Some(0), None, format!("the graph of record 0: {e}"));
             }
             Err(e) => return self.find(Kind::Changed, Some(0), None, format!("the graph of record 0: {e}")),
@@ -267,7 +267,7 @@ impl<'a> Check<'a> {
         for (input, text) in started.inputs.iter().zip(&started.texts) {
             let kind = match blob::fetch_bytes(self.question.chunks, text) {
                 Ok(_) => continue,
-                Err(BlobError::Missing { .. }) => Kind::Missing,
+                Err(BlobError::Missing { .. } | BlobError::Store { .. }) => Kind::Missing,
                 Err(BlobError::Changed { .. } | BlobError::Io { .. } | BlobError::Unreadable(_)) => Kind::Changed,
             };
             let path = crate::text::escape(input.path.to_string_lossy().as_bytes(), 200);
@@ -310,7 +310,7 @@ impl<'a> Check<'a> {
                 self.find(Kind::Checkpoint, None, Some(number), format!("the copy of checkpoint {number}: {why}"));
                 return false;
             }
-            Ok(key) if key != self.question.expected => {
+            Ok(key) if !self.question.expected.contains(key) => {
                 self.find(
                     Kind::Key,
                     None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Clients, ProbeKind, Subject, Verdict, first_line, quote};
+use super::{About, Clients, ProbeKind, Subject, Verdict, first_line, quote};
 use crate::fields::kinds::Settings;
 use crate::fields::template::{self, Role, Sides, Use};
 use crate::host::{Command, Hosts, Output};
@@ -33,6 +33,14 @@ impl Settings for Exec {
 
 #[async_trait]
 impl ProbeKind for Exec {
+    fn fits(&self, about: About) -> bool {
+        about == About::Host
+    }
+
+    fn logs_in(&self) -> bool {
+        true
+    }
+
     async fn probe(&self, subject: &Subject<'_>, timeout: Duration, clients: &Clients) -> Verdict {
         match subject {
             Subject::Host(host) => run(&*clients.hosts, &self.0, host, timeout).await,

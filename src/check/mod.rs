@@ -3,13 +3,19 @@
 //! Owns the closed list of kinds ([`Probe`]): their settings, how they are read, asked and told. Must never count what it could not find
 //! out as a pass or as a failure.
 
+mod certificate;
+mod dns;
 mod exec;
+mod greeting;
+mod grpc;
 mod http;
 mod net;
+mod prometheus;
 mod read;
 mod steady;
 mod subject;
 mod tcp;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,20 +25,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::fields::kinds::kinds;
 use crate::host::Hosts;
+use crate::metrics::Reader;
+use crate::secret::Secrets;
 use crate::text;
 
+pub use dns::Dns;
 pub use exec::Exec;
+pub use greeting::{Mysql, Postgres, Redis};
+pub use grpc::Grpc;
 pub use http::Http;
+pub use prometheus::Prometheus;
 pub use steady::{Standing, Steady};
 pub use subject::{About, Checks, PoolRef, ServiceRef, Subject, SubjectName};
 pub use tcp::Tcp;
+pub use tls::Tls;
 
 /// What every kind of check can do.
 #[async_trait]
 pub trait ProbeKind: Send + Sync {
-    /// Of what it is asked.
+    /// Of what it is asked, unless the check says otherwise.
     fn about(&self) -> About {
         About::Host
+    }
+
+    /// Whether it can be asked of such.
+    fn fits(&self, _: About) -> bool {
+        true
+    }
+
+    /// Whether something runs on the host to ask it, so that there must be a way in.
+    fn logs_in(&self) -> bool {
+        false
     }
 
     /// Asks once, for at most `timeout`.
@@ -44,6 +67,9 @@ pub trait ProbeKind: Send + Sync {
 pub struct HealthCheck {
     /// What is asked.
     pub probe: Probe,
+    /// Of what; `None`: as usual for the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<About>,
     /// Consecutive passes that make a subject healthy.
     pub rise: u32,
     /// Consecutive failures that make it unhealthy.
@@ -59,7 +85,7 @@ pub struct HealthCheck {
 impl HealthCheck {
     /// Of what it is asked.
     pub fn about(&self) -> About {
-        self.probe.kind().about()
+        self.of.unwrap_or_else(|| self.probe.kind().about())
     }
 }
 
@@ -109,15 +135,17 @@ pub trait Health: Send + Sync {
 pub struct Clients {
     http: http::Client,
     hosts: Arc<dyn Hosts>,
+    metrics: Arc<Reader>,
+    secrets: Arc<dyn Secrets>,
 }
 
 /// Asks the real world.
 pub struct Checker(Clients);
 
 impl Checker {
-    /// A checker whose commands on hosts run through `hosts`.
-    pub fn new(hosts: Arc<dyn Hosts>) -> Self {
-        Self(Clients { http: http::Client::default(), hosts })
+    /// A checker whose commands on hosts run through `hosts`, and which reads numbers from `metrics`.
+    pub fn new(hosts: Arc<dyn Hosts>, metrics: Arc<Reader>, secrets: Arc<dyn Secrets>) -> Self {
+        Self(Clients { http: http::Client::default(), hosts, metrics, secrets })
     }
 }
 
@@ -145,6 +173,13 @@ kinds! {
         Http(Http),
         Tcp(Tcp),
         Exec(Exec),
+        Prometheus(Prometheus),
+        Tls(Tls),
+        Dns(Dns),
+        Postgres(Postgres),
+        Mysql(Mysql),
+        Redis(Redis),
+        Grpc(Grpc),
         #[cfg(test)]
         Visit(sample::Visit),
     }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::{HealthCheck, Probe};
-use crate::fields::template::Use;
+use super::{About, HealthCheck, Probe, Prometheus};
+use crate::fields::kinds::Settings;
+use crate::fields::template::{Sides, Use};
 use crate::text::units;
 use crate::yaml::diagnostic::Diagnostic;
-use crate::yaml::map::Map;
+use crate::yaml::map::{Map, one_of};
 use crate::yaml::reader::Value;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,12 +20,54 @@ impl HealthCheck {
     /// Reads one check. The templates it asks with are added to `uses`.
     pub fn read(value: Value<'_>, uses: &mut Vec<Use>) -> Option<Self> {
         value.map("health check", "http: \"http://{{ address }}/health\"", |m| {
+            let from = uses.len();
             let probe = Probe::read(m, uses);
+            let of = m.get("of").map(|v| of(v, probe.as_ref()));
             let timing = Timing::read(m);
             timing.check(m);
             let Timing { rise, fall, interval, timeout, within } = timing;
-            Some(Self { probe: probe?, rise, fall, interval, timeout, within })
+            let check = Self { probe: probe?, of: flat(of)?, rise, fall, interval, timeout, within };
+            uses.iter_mut().skip(from).for_each(|used| used.sides = sides(check.about()));
+            Some(check)
         })?
+    }
+
+    /// Reads a query of Prometheus that is asked again and again, for what holds work back.
+    pub fn query(value: Value<'_>, about: About, uses: &mut Vec<Use>) -> Option<Self> {
+        let example = "prometheus: {server: \"http://prometheus.example.com:9090\", query: sum(errors), below: 5}";
+        value.map("signal", example, |m| {
+            let from = uses.len();
+            let probe = Prometheus::read(m.need(Prometheus::KEY, "{server: …, query: …, below: 5}")?, m, uses)?;
+            let (probe, of) = (Probe::Prometheus(probe), Some(about).filter(|about| *about != About::Service));
+            uses.iter_mut().skip(from).for_each(|used| used.sides = sides(about));
+            Some(Self { probe, of, rise: 1, fall: 1, interval: SECOND, timeout: 5 * SECOND, within: HOUR })
+        })?
+    }
+}
+
+/// Whose variables a check of such may use.
+fn sides(about: About) -> Sides {
+    match about {
+        About::Host => Sides::Both,
+        About::Service => Sides::Service,
+    }
+}
+
+/// `None` where something was given that could not be read.
+pub(super) fn flat<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    read.map_or(Some(None), |read| read.map(Some))
+}
+
+/// Of what the check is asked.
+fn of(value: Value<'_>, probe: Option<&Probe>) -> Option<About> {
+    let subjects = [("host", About::Host), ("service", About::Service)];
+    let about = one_of(value, "what a check can be about", "subjects", &subjects)?.value;
+    match probe {
+        Some(probe) if !probe.kind().fits(about) => {
+            value.error(format!("`{}` cannot be asked of a service, which is no host", probe.key()), "leave `of` out");
+            None
+        }
+        _ => Some(about),
     }
 }
 

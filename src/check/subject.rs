@@ -5,14 +5,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::HealthCheck;
-use crate::model::Host;
+use crate::model::{Host, shared};
 
 /// Of what a check is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum About {
     /// Of each host.
     Host,
@@ -24,13 +26,18 @@ pub enum About {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubjectName {
-    /// Inventory name of a host.
-    Host(String),
+    /// Inventory name of a host. Many steps of a plan ask the same one, and share it.
+    Host(#[serde(deserialize_with = "shared::text")] Arc<str>),
     /// A service.
     Service(ServiceRef),
 }
 
 impl SubjectName {
+    /// The host of that name.
+    pub fn host(name: &str) -> Self {
+        Self::Host(name.into())
+    }
+
     /// Of what it is the name.
     pub fn about(&self) -> About {
         match self {
@@ -44,7 +51,7 @@ impl SubjectName {
     /// The subject, with what is known of hosts; `None` when there is no such host.
     pub fn known<'a>(&'a self, hosts: &'a BTreeMap<String, Host>) -> Option<Subject<'a>> {
         match self {
-            Self::Host(name) => hosts.get(name).map(Subject::Host),
+            Self::Host(name) => hosts.get(&**name).map(Subject::Host),
             Self::Service(service) => Some(Subject::Service(service)),
         }
     }
@@ -122,12 +129,13 @@ pub struct Checks {
     /// Those who are asked.
     of: Vec<SubjectName>,
     /// What they are asked.
-    checks: Vec<HealthCheck>,
+    #[serde(deserialize_with = "shared::few")]
+    checks: Vec<Arc<HealthCheck>>,
 }
 
 impl Checks {
     /// The checks among `checks` that are about one of `of`.
-    pub fn new(of: impl IntoIterator<Item = SubjectName>, checks: &[HealthCheck]) -> Self {
+    pub fn new(of: impl IntoIterator<Item = SubjectName>, checks: &[Arc<HealthCheck>]) -> Self {
         let of: Vec<_> = of.into_iter().filter(|s| checks.iter().any(|c| c.about() == s.about())).collect();
         let checks = checks.iter().filter(|c| of.iter().any(|s| c.about() == s.about())).cloned().collect();
         Self { of, checks }
@@ -146,22 +154,27 @@ impl Checks {
     /// Inventory names of the hosts that are asked.
     pub fn hosts(&self) -> Vec<&str> {
         let hosts = self.of.iter().filter_map(|subject| match subject {
-            SubjectName::Host(name) => Some(name.as_str()),
+            SubjectName::Host(name) => Some(&**name),
             SubjectName::Service(_) => None,
         });
         hosts.collect()
     }
 
     /// What is asked.
-    pub fn checks(&self) -> &[HealthCheck] {
+    pub fn checks(&self) -> &[Arc<HealthCheck>] {
         &self.checks
+    }
+
+    /// Each subject by itself, with what it is asked.
+    pub fn each_subject(&self) -> impl Iterator<Item = (&SubjectName, Self)> {
+        self.of.iter().map(|subject| (subject, Self::new([subject.clone()], &self.checks)))
     }
 
     /// Every check with each subject that it is about, subject by subject.
     pub fn each(&self) -> impl Iterator<Item = (&SubjectName, &HealthCheck)> {
         self.of.iter().flat_map(|subject| {
             let own = self.checks.iter().filter(|c| c.about() == subject.about());
-            own.map(move |check| (subject, check))
+            own.map(move |check| (subject, &**check))
         })
     }
 }
@@ -175,10 +188,10 @@ mod tests {
     fn every_check_is_asked_of_those_whom_it_is_about() {
         let service = ServiceRef { name: "web".into(), through: None };
         let of = [SubjectName::Host("a".into()), SubjectName::Host("b".into()), SubjectName::Service(service)];
-        let checks = Checks::new(of.clone(), &[of_host("x"), of_service("y")]);
+        let checks = Checks::new(of.clone(), &[of_host("x").into(), of_service("y").into()]);
         let asked: Vec<String> = checks.each().map(|(s, c)| format!("{s} {}", c.probe.key())).collect();
         assert_eq!(asked, ["a tcp", "b tcp", "service web test_visit"]);
-        let hosts_only = Checks::new(of[..2].to_vec(), &[of_service("y")]);
+        let hosts_only = Checks::new(of[..2].to_vec(), &[of_service("y").into()]);
         assert!(hosts_only.is_empty() && hosts_only.each().next().is_none());
     }
 

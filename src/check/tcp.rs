@@ -32,7 +32,7 @@ impl Settings for Tcp {
     }
 }
 
-fn host_port(text: &str) -> Result<(), Unfit> {
+pub(super) fn host_port(text: &str) -> Result<(), Unfit> {
     let unfit = |why| Unfit::new(format!("is not a host and a port: {why}"), "for example \"{{ address }}:8080\"");
     name::check_host_port(text).map_err(unfit)
 }

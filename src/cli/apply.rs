@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::connect::{self, Connections};
+use super::connect;
 use super::environment::Environment;
 use super::failure::advised;
 use super::open_run::{self, OpenRun};
 use super::output;
+use super::pinned::{self, Texts};
 use super::runs::{self, Run};
-use super::{Exit, confirm, control, load, plan};
+use super::{Exit, claims, confirm, control, earlier, load, plan, serve};
 use crate::config::Ask;
 use crate::event::{Event, Notice, RunState, Started};
 use crate::lock::{self, Lease};
@@ -25,14 +26,16 @@ use crate::step::{Graph, Step, StepKind};
 /// Arguments of `migrate apply`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Ctrl-C once stops at the next safe point, twice at once. Either way, running the same command again goes on.
+Ctrl-C once stops at the next safe point, twice at once. Either way, running the same command again goes on: with the plan and the
+inventories as they were when the run began. What has been edited in them since is told, and counts from the next run on.
 
 Examples:
   migrate apply plans/uploads.yaml           plans, asks, applies
+  migrate apply plans/uploads.yaml --serve   the same, to be seen in a browser
   migrate apply uploads.plan --yes           applies what `plan --out` saved; refused when anything relevant has changed")]
 pub struct Args {
-    /// Plan file (YAML), or a plan saved by `migrate plan --out`
-    #[arg(value_name = "PLAN|FILE")]
+    /// Plan file (YAML), a plan saved by `migrate plan --out`, or the name of a run that is not finished
+    #[arg(value_name = "PLAN|FILE|RUN")]
     plan: PathBuf,
 
     /// Inventory to use instead of the one that the plan names
@@ -43,31 +46,40 @@ pub struct Args {
     #[arg(short, long)]
     yes: bool,
 
+    /// Show all runs in a browser meanwhile, on this machine alone: see `migrate serve`
+    #[arg(long, value_name = "IP:PORT", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:8470")]
+    serve: Option<std::net::SocketAddr>,
+
     /// How to show progress: text (bars on a terminal, else lines), or json (one event a line)
     #[arg(long, default_value = "text", value_parser = output::formats(Topic::Progress))]
     format: Format,
 }
 
 pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
-    let saved = read_saved(&args.plan)?;
+    // Until this run has ended.
+    let _serving = match args.serve {
+        Some(listen) => Some(serve::beside(listen, environment).await?),
+        None => None,
+    };
+    let (saved, unreadable) = match read_saved(&args.plan) {
+        Ok(saved) => (saved, None),
+        // The run that it began needs it no more.
+        Err(e) => (None, Some(e)),
+    };
     let (plan, inventory) = match &saved {
         Some(saved) => (saved.plan.as_path(), saved.inventory.as_deref()),
         None => (args.plan.as_path(), args.inventory.as_deref()),
     };
-    // What live sources said when an unfinished run began is what it goes on with.
-    let pinned = |plan: &str| load::unfinished(environment, plan);
-    let spec = load::load(plan, inventory, environment, &pinned, Ask::Once).await?;
-    if let Some(saved) = &saved {
-        refuse_if("the files behind the saved plan have changed", &saved.changed_inputs(&spec.inputs))?;
-    }
-    let command = format!("migrate apply {}", args.plan.display());
-    // First of all: what is looked at under the lock is still so when it is acted upon.
-    let lease = open_run::lock(environment, lock::of_plan(&spec.plan), &command)?;
-    let connections = connect::connect(&spec, environment)?;
-    let latest = runs::latest(environment, &spec.plan.name)?;
-    match latest.filter(|r| !r.state(environment).is_ok_and(|s| runs::has_ended(&s))) {
-        Some(run) => resume(args, environment, &spec, connections, lease, run).await,
-        None => begin(args, environment, &spec, connections, lease, saved).await,
+    match (pinned::unfinished(environment, plan)?, unreadable) {
+        (Some(run), _) => resume(args, environment, run, plan, saved.as_ref()).await,
+        (None, Some(e)) => Err(e),
+        (None, None) => {
+            let spec = load::load(plan, inventory, environment, &|_| Vec::new(), Ask::Once).await?;
+            if let Some(saved) = &saved {
+                refuse_if("the files behind the saved plan have changed", &saved.changed_inputs(&spec.inputs))?;
+            }
+            begin(args, environment, &spec, saved).await
+        }
     }
 }
 
@@ -90,22 +102,30 @@ fn refuse_if(why: &str, changes: &[String]) -> anyhow::Result<()> {
 }
 
 /// A first run: plan, ask, do.
-async fn begin(
-    args: &Args,
-    environment: &Environment,
-    spec: &Spec,
-    connections: Connections,
-    lease: Arc<Lease>,
-    saved: Option<SavedPlan>,
-) -> anyhow::Result<Exit> {
-    let observed = plan::look(spec, &connections).await;
-    let proposal = planner::propose(spec, Some(&observed));
+async fn begin(args: &Args, environment: &Environment, spec: &Spec, saved: Option<SavedPlan>) -> anyhow::Result<Exit> {
+    let command = render::apply(&args.plan);
+    // First of all: what is looked at under the lock is still so when it is acted upon.
+    let lease = open_run::lock(environment, lock::of_plan(&spec.plan), &command)?;
+    let connections = connect::connect(spec, environment)?;
+    let latest = runs::latest(environment, &spec.plan.name)?;
+    if let Some(run) = latest.filter(|r| !r.state(environment).is_ok_and(|s| runs::has_ended(&s))) {
+        let what = format!("run {} of this plan has begun meanwhile, and is not finished", run.name);
+        return Err(advised(what, "the same command again goes on with it"));
+    }
+    let mut observed = plan::look(spec, &connections).await;
+    observed.earlier = earlier::of_runs(environment, spec)?;
+    let mut proposal = planner::propose(spec, Some(&observed));
+    proposal.also(claims::of_others(environment, &spec.plan)?);
     if args.format.is_for_people() {
-        output::print(&proposal.text(Style { color: environment.color, verbose: false }))?;
+        output::print(&proposal.text(environment.style(false)))?;
     }
     refuse(&proposal)?;
     if let Some(saved) = &saved {
         refuse_if("the live system has changed since the plan was saved", &saved.changed_world(&observed))?;
+    }
+    if proposal.is_empty() && !proposal.graph.left_out.is_empty() {
+        let what = "nothing can be done now: what has not moved cannot be reached";
+        return Err(advised(what, "the plan shows why, as `migrate plan` does"));
     }
     if proposal.is_empty() {
         return nothing_to_do(args, &spec.plan.name);
@@ -119,9 +139,8 @@ async fn begin(
     if args.yes {
         pass_no_return(environment, &mut open, &mut state)?;
     }
-    let command = format!("migrate apply {}", args.plan.display());
-    let world = connections.into_world(spec.inventory.hosts.clone(), Arc::clone(&open.lease) as _);
-    control::work(args.format, environment, world, open, state, &command).await
+    let world = connections.into_world(spec.inventory.hosts.clone(), &open);
+    control::work(args.format, environment, world, open, state, (&command, &spec.plan.notify)).await
 }
 
 /// As a notice, because it takes the place of a run's.
@@ -145,13 +164,15 @@ fn nothing_to_do(args: &Args, plan: &str) -> anyhow::Result<Exit> {
 
 /// Says why a plan cannot be applied.
 pub fn refuse(proposal: &Proposal) -> anyhow::Result<()> {
-    let refusals: Vec<&Finding> = proposal.refusals().collect();
+    let refusals: Vec<Finding> = proposal.refusals().cloned().collect();
     if refusals.is_empty() {
         return Ok(());
     }
-    let list = refusals.iter().fold(String::new(), |list, f| {
+    let names = render::Names::of_hosts(&proposal.graph);
+    let list = render::findings(&refusals, &names).into_iter().fold(String::new(), |list, (f, others)| {
         let hint = f.hint.as_ref().map(|h| format!("\n    help: {h}")).unwrap_or_default();
-        format!("{list}\n  - {}: {}{hint}", f.about, f.what)
+        let others = others.map(|others| format!("\n    {others}")).unwrap_or_default();
+        format!("{list}\n  - {}: {}{hint}{others}", f.about, f.what)
     });
     Err(anyhow::anyhow!("the plan cannot be applied, and nothing was changed:{list}"))
 }
@@ -167,7 +188,7 @@ fn start(
     let started = Started {
         run: run.name.clone(),
         plan: spec.plan.name.clone(),
-        inputs: spec.inputs.clone(),
+        inputs: spec.inputs.iter().map(whole).collect(),
         texts: kept.texts,
         graph: kept.graph,
         steps: graph.steps.len(),
@@ -178,18 +199,37 @@ fn start(
     Ok((run, RunState::begin(record, Arc::new(graph))?))
 }
 
-/// A run that was begun before: take it up with the graph that it began with.
+/// By a path that can be found from anywhere.
+fn whole(input: &Input) -> Input {
+    match input.live {
+        true => input.clone(),
+        false => Input { path: pinned::absolute(&input.path), ..input.clone() },
+    }
+}
+
+/// A run that was begun before: take it up with the graph and the texts that it began with.
 async fn resume(
     args: &Args,
     environment: &Environment,
-    spec: &Spec,
-    connections: Connections,
-    lease: Arc<Lease>,
     run: Run,
+    plan: &Path,
+    saved: Option<&SavedPlan>,
 ) -> anyhow::Result<Exit> {
+    let state = run.state(environment)?;
+    if let Some(saved) = saved {
+        refuse_another(&run.name, &saved.inputs, &state.started.inputs)?;
+    }
+    let texts = Texts::of(environment, &state.started, Some(plan))?;
+    let spec = texts.spec(environment)?;
+    let command = render::apply(&args.plan);
+    let lease = open_run::lock(environment, lock::of_plan(&spec.plan), &command)?;
+    let connections = connect::connect(&spec, environment)?;
     let copy_to = &spec.plan.audit.copy_to;
     let (mut open, mut state) = open_run::open(environment, lease, &run.name, copy_to)?;
-    refuse_other_files(&run.name, &state.started.inputs, &spec.inputs)?;
+    if runs::has_ended(&state) {
+        return Err(advised(format!("run {} has ended meanwhile", run.name), "the same command begins a new one"));
+    }
+    eprint!("{}", texts.edits(plan.exists().then_some(plan), args.inventory.as_deref()));
     output::say(args.format, &render::resuming(&state))?;
     if !args.yes && !confirm::confirm("Go on with this run?")? {
         eprintln!("nothing was changed");
@@ -199,9 +239,8 @@ async fn resume(
     if args.yes {
         pass_no_return(environment, &mut open, &mut state)?;
     }
-    let command = format!("migrate apply {}", args.plan.display());
-    let world = connections.into_world(spec.inventory.hosts.clone(), Arc::clone(&open.lease) as _);
-    control::work(args.format, environment, world, open, state, &command).await
+    let world = connections.into_world(spec.inventory.hosts.clone(), &open);
+    control::work(args.format, environment, world, open, state, (&command, &spec.plan.notify)).await
 }
 
 /// `--yes` answers the questions at points of no return, too.
@@ -220,15 +259,14 @@ fn pass_no_return(environment: &Environment, open: &mut OpenRun, state: &mut Run
     Ok(())
 }
 
-pub fn refuse_other_files(run: &str, then: &[Input], now: &[Input]) -> anyhow::Result<()> {
-    // The same files may be named from another directory: what is in them counts.
+/// A saved plan goes on with the run that was begun with its files, and with no other.
+fn refuse_another(run: &str, saved: &[Input], began: &[Input]) -> anyhow::Result<()> {
     let digests = |inputs: &[Input]| inputs.iter().map(|i| i.digest.clone()).collect::<Vec<_>>();
-    if digests(then) == digests(now) {
+    if digests(saved) == digests(began) {
         return Ok(());
     }
-    let names: Vec<String> = then.iter().map(|i| i.path.display().to_string()).collect();
     Err(advised(
-        format!("run {run} is not finished, and the files it began with have been edited since: {}", names.join(", ")),
-        "put them back as they were to go on with it",
+        format!("run {run} is not finished, and it was begun with other files than this plan was saved from"),
+        format!("`migrate apply PLAN` goes on with it, `migrate rollback {run}` goes back; then save the plan again"),
     ))
 }

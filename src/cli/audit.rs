@@ -34,33 +34,38 @@ Examples:
 
 Exit codes: 0 intact, 1 not intact or not comparable.")]
     Verify {
-        /// Name of a run
+        /// Name of a run, or of a plan for its newest run
         run: String,
 
         /// Checkpoints that were copied elsewhere, one a line, anything before them
         #[arg(long, value_name = "FILE")]
         since: Option<PathBuf>,
 
-        /// The public key that must have signed, as `migrate audit key` printed it; else that of this state directory
+        /// The public key that must have signed, as `migrate audit key` printed it, once for each machine that had the run; else that of this
+        /// state directory
         #[arg(long, value_name = "PUBLIC")]
-        key: Option<PublicKey>,
+        key: Vec<PublicKey>,
 
         /// How to show it
         #[arg(long, default_value = "text", value_parser = output::formats(Topic::Report))]
         format: Format,
     },
     /// Print every act of a run as a line of JSON: operator, hosts, command, time, result
+    #[command(
+        after_help = "Example: migrate audit export uploads-1 | jq -r 'select(.act == \"approved\") | [.at, .operator.user, .step] | @tsv'"
+    )]
     Export {
         /// Name of a run, or of a plan for its newest run
         run: String,
     },
     /// Print the public key that signs checkpoints; keep it where this machine cannot change it
+    #[command(after_help = "Example: migrate audit key")]
     Key,
 }
 
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     match &args.command {
-        Command::Verify { run, since, key, format } => verify(run, since.as_deref(), *key, *format, environment),
+        Command::Verify { run, since, key, format } => verify(run, since.as_deref(), key, *format, environment),
         Command::Export { run } => export(run, environment),
         Command::Key => {
             let key = public_key(environment)?.ok_or_else(|| {
@@ -76,36 +81,54 @@ fn public_key(environment: &Environment) -> anyhow::Result<Option<PublicKey>> {
     Ok(AuditKey::load(&environment.state_dir)?.map(|key| key.public()))
 }
 
-fn verify(
-    run: &str,
-    since: Option<&Path>,
-    key: Option<PublicKey>,
-    format: Format,
+/// Compares a run with what was sealed of it; `None` where nobody knows whose signatures to expect.
+pub(super) fn report_of(
     environment: &Environment,
-) -> anyhow::Result<Exit> {
+    run: &str,
+    keys: &[PublicKey],
+    outside: Option<&[u8]>,
+) -> anyhow::Result<Option<Report>> {
     let store = environment.store.as_ref();
     // Asked first: a controller that comes to its end meanwhile must not make the end of its run look unsealed.
     let live = store.is_live(run);
     let checkpoints = store.checkpoints(run).map_err(unreadable)?;
-    let Some(expected) = key.map_or_else(|| public_key(environment), |key| Ok(Some(key)))? else {
-        return Err(advised(
-            "this state directory has no audit key, so it is not known whose signatures to expect",
-            "give the one that `migrate audit key` printed where the run was made: --key ed25519:…",
-        ));
+    let expected = match keys {
+        [] => Vec::from_iter(public_key(environment)?),
+        keys => keys.to_vec(),
     };
-    let outside = since.map(|path| std::fs::read(path).map_err(|e| unreadable_file(path, &e))).transpose()?;
+    if expected.is_empty() {
+        return Ok(None);
+    }
     // Last: it only grows, and what the checkpoints seal must be in it.
     let bytes = store.journal(run, 0).map_err(unreadable)?;
-    let report = audit::verify(&Question {
+    Ok(Some(audit::verify(&Question {
         run,
         journal: &bytes,
         chunks: store.chunks(run).as_ref(),
         checkpoints: &checkpoints,
         expected: &expected,
-        outside: outside.as_deref(),
+        outside,
         live,
-    });
-    output::show(format, &report, Style::default())?;
+    })))
+}
+
+fn verify(
+    run: &str,
+    since: Option<&Path>,
+    keys: &[PublicKey],
+    format: Format,
+    environment: &Environment,
+) -> anyhow::Result<Exit> {
+    // Also where its beginning cannot be read: then by its name.
+    let found = runs::find(environment, run).map_or_else(|_| run.to_owned(), |found| found.name);
+    let outside = since.map(|path| std::fs::read(path).map_err(|e| unreadable_file(path, &e))).transpose()?;
+    let Some(report) = report_of(environment, &found, keys, outside.as_deref())? else {
+        return Err(advised(
+            "this state directory has no audit key, so it is not known whose signatures to expect",
+            "give the one that `migrate audit key` printed where the run was made: --key ed25519:…",
+        ));
+    };
+    output::show(format, &report, environment.style(false))?;
     Ok(if report.intact { Exit::Ok } else { Exit::Error })
 }
 

@@ -44,7 +44,8 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
         return Ok(Exit::Error);
     }
     for step in &steps {
-        give(environment, &run, Order::Approve { step: step.id.clone(), why: args.why.clone() })?;
+        let order = Order::Approve { step: step.id.clone(), why: args.why.clone() };
+        give(environment, &run, order, environment.operator())?;
         output::print(&format!("{} is committed by {}\n", pair(step), environment.operator().user))?;
     }
     Ok(Exit::Ok)

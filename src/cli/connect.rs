@@ -6,6 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::environment::{Environment, ProcessSecrets};
+use super::open_run::OpenRun;
+use crate::alerts::{Alertmanager, Silences};
 use crate::check::{Checker, Health};
 use crate::clock::SystemClock;
 use crate::copy::Copier;
@@ -13,12 +15,14 @@ use crate::copy::controller::{self, Agents};
 use crate::engine::World;
 use crate::gate::Asker;
 use crate::host::Hosts;
-use crate::lock::Guard;
-use crate::model::Host;
+use crate::metrics::Reader;
+use crate::model::{CONTROLLER, Host};
 use crate::outside::Error;
+use crate::provider::{Connected, Providers};
+use crate::redfish::{self, Bmcs};
 use crate::secret::Secrets;
 use crate::spec::{Inventory, Spec};
-use crate::ssh::{self, Pool};
+use crate::ssh::{self, OrHere, Pool};
 use crate::text::escape;
 use crate::traffic::{Context, Director, OnHosts, OverSsh};
 
@@ -32,23 +36,36 @@ pub struct Connections {
     pub health: Arc<dyn Health>,
     /// Directors by name; those that cannot be used say why.
     pub directors: BTreeMap<String, Result<Arc<dyn Director>, Error>>,
+    /// Numbers of gates and checks.
+    pub metrics: Arc<Reader>,
+    /// Whom hosts are rented from.
+    pub providers: Arc<dyn Providers>,
+    /// Silences of alerts.
+    pub silences: Arc<dyn Silences>,
+    /// Management controllers of hosts.
+    pub bmcs: Arc<dyn Bmcs>,
     /// Secrets.
     pub secrets: Arc<dyn Secrets>,
 }
 
 impl Connections {
     /// The world that an engine acts on.
-    pub fn into_world(self, hosts: BTreeMap<String, Host>, guard: Arc<dyn Guard>) -> World {
+    pub fn into_world(self, mut hosts: BTreeMap<String, Host>, run: &OpenRun) -> World {
+        let controller = Host::controller(run.receipts.display().to_string());
+        hosts.insert(controller.name.clone(), controller);
         World {
             hosts: Arc::new(hosts),
             remote: self.remote,
+            places: Arc::default(),
             copier: self.copier,
             health: self.health,
-            conditions: Arc::new(Asker),
-            directors: self.directors.into_iter().filter_map(|(name, d)| Some((name, d.ok()?))).collect(),
+            conditions: Arc::new(Asker::new(self.metrics)),
+            providers: self.providers,
+            silences: self.silences,
+            directors: Arc::new(self.directors.into_iter().filter_map(|(name, d)| Some((name, d.ok()?))).collect()),
             secrets: self.secrets,
             clock: Arc::new(SystemClock),
-            guard,
+            guard: Arc::clone(&run.lease) as _,
         }
     }
 }
@@ -86,6 +103,12 @@ fn reach(inventory: &Inventory, environment: &Environment, secrets: &Arc<dyn Sec
     (pool, context)
 }
 
+/// Hosts of an inventory by SSH.
+pub fn hosts(inventory: &Inventory, environment: &Environment) -> Pool {
+    let secrets: Arc<dyn Secrets> = Arc::new(ProcessSecrets);
+    reach(inventory, environment, &secrets).0
+}
+
 /// What directors of an inventory need of the world.
 pub fn surroundings(inventory: &Inventory, environment: &Environment) -> Context {
     let secrets: Arc<dyn Secrets> = Arc::new(ProcessSecrets);
@@ -99,7 +122,12 @@ pub fn connect(spec: &Spec, environment: &Environment) -> anyhow::Result<Connect
     let directors = spec.inventory.directors.iter();
     let directors = directors.map(|(name, config)| (name.clone(), config.kind().connect(name, &context))).collect();
     let copier: Arc<dyn Copier> = Arc::new(controller::Engine::new(Arc::new(pool.clone()), agents(environment)?));
-    let remote: Arc<dyn Hosts> = Arc::new(pool);
-    let health: Arc<dyn Health> = Arc::new(Checker::new(Arc::clone(&remote)));
-    Ok(Connections { remote, copier, health, directors, secrets })
+    let remote: Arc<dyn Hosts> = Arc::new(OrHere::new(pool, CONTROLLER));
+    let providers = Arc::new(Connected { secrets: Arc::clone(&secrets) });
+    let bmcs = Arc::new(redfish::Connected { secrets: Arc::clone(&secrets) });
+    let metrics = Arc::new(Reader::new(Arc::clone(&secrets)));
+    let health: Arc<dyn Health> =
+        Arc::new(Checker::new(Arc::clone(&remote), Arc::clone(&metrics), Arc::clone(&secrets)));
+    let silences = Arc::new(Alertmanager::new(Arc::clone(&secrets)));
+    Ok(Connections { providers, bmcs, remote, copier, health, directors, metrics, silences, secrets })
 }

@@ -6,7 +6,7 @@ use super::load::{self, Files};
 use super::output;
 use crate::config::Ask;
 use crate::planner::{self, cost};
-use crate::render::{Format, PlanCost, Style, Topic};
+use crate::render::{Format, PlanCost, Topic};
 
 /// Arguments of `migrate cost`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,6 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
     };
     let bill = planner::propose(&spec, None).bill;
     let shown = PlanCost { plan: spec.plan.name.clone(), bill, hosts: cost::hosts_of(&spec) };
-    output::show(args.format, &shown, Style { color: environment.color, verbose: false })?;
+    output::show(args.format, &shown, environment.style(false))?;
     Ok(Exit::Ok)
 }

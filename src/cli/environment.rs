@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::event::Operator;
 use crate::lock::{self, Locks};
+use crate::render::Style;
 use crate::secret::SecretRef;
 use crate::secret::{Secret, SecretError, Secrets};
-use crate::store::{self, RunStore, StoreError};
+use crate::store::{self, Here, RunStore, StoreError};
 
 /// The process's surroundings.
 #[derive(Debug, Clone)]
@@ -18,6 +19,10 @@ pub struct Environment {
     pub state_dir: PathBuf,
     /// Where runs are kept.
     pub store: Arc<dyn RunStore>,
+    /// The address of another store than that of the state directory.
+    pub store_address: Option<String>,
+    /// In whose name this process acts, when it was started for somebody.
+    pub acts_for: Option<String>,
     /// A directory with agents that go to hosts before those that this program carries.
     pub agents: Option<PathBuf>,
     /// Home directory.
@@ -30,6 +35,8 @@ pub struct Environment {
     pub ssh_auth_sock: Option<PathBuf>,
     /// Whether colours may be used.
     pub color: bool,
+    /// Columns of the terminal on standard output, where it is one.
+    pub width: Option<usize>,
     /// How long locks last without being renewed.
     pub lease: Duration,
     /// Whether people read standard output as it comes.
@@ -50,10 +57,14 @@ impl Environment {
         let terminal = std::io::stdout().is_terminal();
         let state_dir = state_dir.unwrap_or_else(state);
         Ok(Self {
-            store: match store {
-                Some(address) => store::open(&address)?,
+            store: match &store {
+                Some(address) => {
+                    store::open(address, &Here { dir: state_dir.clone(), secrets: Arc::new(ProcessSecrets) })?
+                }
                 None => store::in_directory(&state_dir),
             },
+            store_address: store,
+            acts_for: name("MIGRATE_BY"),
             state_dir,
             agents: None,
             lease: lock::LENGTH,
@@ -61,9 +72,25 @@ impl Environment {
             sudo_user: name("SUDO_USER").filter(|_| rustix::process::getuid().is_root()),
             ssh_auth_sock: path("SSH_AUTH_SOCK"),
             color: terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            width: terminal.then(columns).flatten(),
             terminal,
             home,
         })
+    }
+
+    /// How text looks on standard output.
+    pub fn style(&self, verbose: bool) -> Style {
+        Style { color: self.color, verbose, width: self.width }
+    }
+
+    /// This program again, in the same surroundings.
+    pub fn this_program(&self) -> std::io::Result<tokio::process::Command> {
+        let mut command = tokio::process::Command::new(std::env::current_exe()?);
+        // By its environment, where others of this machine do not see it.
+        command.env("MIGRATE_STATE_DIR", &self.state_dir).env("MIGRATE_LEASE", self.lease.as_secs().to_string());
+        command.envs(self.store_address.as_ref().map(|address| ("MIGRATE_STORE", address)));
+        command.envs(self.agents.as_ref().map(|agents| ("MIGRATE_AGENTS", agents)));
+        Ok(command)
     }
 
     /// The locks of the store.
@@ -77,14 +104,21 @@ impl Environment {
         Operator {
             // Two people who work as root are two people.
             user: self
-                .sudo_user
+                .acts_for
                 .clone()
+                .or_else(|| self.sudo_user.clone())
                 .or_else(|| self.user.clone())
                 .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())),
             host: uname.nodename().to_string_lossy().into_owned(),
             pid: std::process::id(),
         }
     }
+}
+
+/// How wide the terminal is; one that does not say so has no width.
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// Secrets from this process's environment, files and commands.

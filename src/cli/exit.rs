@@ -25,7 +25,8 @@ Exit codes:
     0  done, or nothing to do
     1  error: bad input, a refused plan, something that does not answer
     2  changes are pending (plan --detailed-exitcode); also wrong usage
-    3  the run is held or was stopped at a safe point: `migrate status` says why, `migrate apply` goes on;
+    3  the run is held or was stopped at a safe point, or is done without pairs that could not be reached:
+       `migrate status` says why, `migrate apply` goes on;
        or a copy was stopped: the same command goes on
     4  a step failed, and everything was rolled back, as the plan says (`on_failure: rollback`)
   130  interrupted at once (second Ctrl-C)";

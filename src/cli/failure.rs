@@ -33,9 +33,14 @@ pub fn print(error: &anyhow::Error) {
     for cause in error.chain().skip(1) {
         eprintln!("  because: {cause}");
     }
-    if let Some(hint) = error.chain().find_map(hint) {
+    if let Some(hint) = hint_of(error) {
         eprintln!("  help: {hint}");
     }
+}
+
+/// What to do next, if anybody knows.
+pub fn hint_of(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(hint)
 }
 
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {

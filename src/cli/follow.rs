@@ -40,7 +40,7 @@ pub fn follow(environment: &Environment, state: RunState, from: u64, watch: Box<
     Ok(match following.state.status {
         Status::Finished => Exit::Ok,
         Status::RolledBack => Exit::RolledBack,
-        Status::Held { .. } | Status::Stopped { .. } | Status::Running => Exit::Held,
+        Status::Held { .. } | Status::Stopped { .. } | Status::Running | Status::Abandoned { .. } => Exit::Held,
     })
 }
 
@@ -69,7 +69,7 @@ impl Following {
 
     fn has_ended(&self, live: bool) -> bool {
         match &self.state.status {
-            Status::Finished | Status::RolledBack => true,
+            Status::Finished | Status::RolledBack | Status::Abandoned { .. } => true,
             Status::Held { .. } | Status::Stopped { .. } => !live,
             // Its controller may be on another machine, or be started again.
             Status::Running => false,

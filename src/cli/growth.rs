@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::config::{self, LoadOptions};
-use crate::event::RunState;
+use crate::event::{Record, RunState};
 use crate::planner;
-use crate::render::{RunReport, Show, Style};
+use crate::render::{self, RunReport, Show, Style};
 use crate::spec::Spec;
 use crate::step::Graph;
 use crate::step::counting::visits;
@@ -41,7 +43,7 @@ fn check(waves: [usize; 2]) {
     let [small, large] = [loaded(sizes[0], waves[0]), loaded(sizes[1], waves[1])];
     let plan = |spec: &Spec| visits(|| planner::propose(spec, None));
     let plans = compare(plan(&small), plan(&large), "planning");
-    let show = |n: usize| visits(|| plans[n].text(Style { verbose: true, color: false }));
+    let show = |n: usize| visits(|| plans[n].text(Style { verbose: true, ..Style::default() }));
     compare(show(0), show(1), "showing a plan");
     let graphs: [Graph; 2] = [idle::idle(&plans[0].graph), idle::idle(&plans[1].graph)];
     let run = |spec: &Spec, n: usize| visits(|| idle::run(spec, &graphs[n]));
@@ -50,6 +52,16 @@ fn check(waves: [usize; 2]) {
     let states = compare(fold(0), fold(1), "folding");
     let report = |n: usize| visits(|| RunReport::new(&states[n], false));
     compare(report(0), report(1), "reporting");
+    // As planned, with half of the pairs moved: what is shown of those depends on the kinds of their steps.
+    let halves = [half(&plans[0].graph, &records[0]), half(&plans[1].graph, &records[1])];
+    let report = |n: usize| visits(|| RunReport::new(&halves[n], false));
+    compare(report(0), report(1), "reporting when half of it is done");
+    let explain = |n: usize| visits(|| render::explain(&halves[n], false, &Default::default(), Timestamp::UNIX_EPOCH));
+    compare(explain(0), explain(1), "explaining when half of it is done");
+}
+
+fn half(graph: &Graph, records: &[Record]) -> RunState {
+    RunState::fold(records[..records.len() / 2].to_vec(), Arc::new(graph.clone())).unwrap()
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::output;
 use crate::config::{self, Ask, LoadOptions, Sources};
 use crate::inventory::{changes, copy_of, save};
 use crate::model::Selector;
-use crate::render::{Format, HostRow, Hosts, Style, Topic};
+use crate::render::{Format, HostRow, Hosts, Topic};
 use crate::spec::Inventory;
 use crate::text;
 
@@ -63,7 +63,9 @@ struct Show {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The copy of the source `dallas` of fleet.yaml is fleet.dallas.fetched.yaml beside it. `migrate plan --offline` and `migrate validate` use it,
-and `migrate plan` says what has changed since.")]
+and `migrate plan` says what has changed since.
+
+Example: migrate inventory fetch inventories/fleet.yaml")]
 struct Fetch {
     /// Inventory files (YAML)
     #[arg(value_name = "INVENTORY", required = true)]
@@ -78,7 +80,7 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
 }
 
 async fn show(args: &Show, environment: &Environment) -> anyhow::Result<Exit> {
-    let options = LoadOptions { home: environment.home.clone() };
+    let options = LoadOptions { home: environment.home.clone(), dir: None };
     let ask = if args.offline { Ask::Never } else { Ask::Once };
     let sources = Sources { secrets: &ProcessSecrets, pinned: &|_| Vec::new(), ask };
     let loaded = config::load_inventory_from(&[&args.inventory], &options, &sources).await;
@@ -91,7 +93,7 @@ async fn show(args: &Show, environment: &Environment) -> anyhow::Result<Exit> {
         let warnings = inventory.warnings.get(name).cloned().unwrap_or_default();
         Some(HostRow { host: inventory.hosts.get(name)?.clone(), warnings })
     });
-    output::show(args.format, &Hosts(rows.collect()), Style { color: environment.color, verbose: false })?;
+    output::show(args.format, &Hosts(rows.collect()), environment.style(false))?;
     Ok(Exit::Ok)
 }
 
@@ -143,7 +145,7 @@ async fn fetch(args: &Fetch, environment: &Environment) -> anyhow::Result<Exit> 
 }
 
 async fn fetch_one(path: &Path, environment: &Environment) -> anyhow::Result<()> {
-    let options = LoadOptions { home: environment.home.clone() };
+    let options = LoadOptions { home: environment.home.clone(), dir: None };
     let sources = Sources { secrets: &ProcessSecrets, pinned: &|_| Vec::new(), ask: Ask::Once };
     let (fetched, warnings) = config::fetch_sources(path, &options, &sources).await.map_err(BadFiles)?;
     if !warnings.is_empty() {

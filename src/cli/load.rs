@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::environment::{Environment, ProcessSecrets};
+use super::pinned::Texts;
 use super::runs;
 use crate::config::{self, Ask, LoadOptions, Sources};
-use crate::event::Started;
 use crate::inventory::Document;
-use crate::journal::{BlobError, blob};
 use crate::spec::{Inventory, Spec};
 use crate::yaml::diagnostic::Diagnostics;
 
@@ -31,6 +30,11 @@ pub struct BadFiles(pub Diagnostics);
 /// What a run goes on with, by the name of its plan.
 pub type Pinned<'a> = &'a dyn Fn(&str) -> Vec<Document>;
 
+/// How files are read that a run may be made from. Whoever takes the run up may stand in another directory.
+pub fn options(environment: &Environment) -> LoadOptions {
+    LoadOptions { home: environment.home.clone(), dir: std::env::current_dir().ok() }
+}
+
 /// Loads and validates, asking sources of inventories; warnings go to standard error.
 pub async fn load(
     plan: &Path,
@@ -39,19 +43,18 @@ pub async fn load(
     pinned: Pinned<'_>,
     ask: Ask,
 ) -> anyhow::Result<Spec> {
-    let options = LoadOptions { home: environment.home.clone() };
     let sources = Sources { secrets: &ProcessSecrets, pinned, ask };
-    tell(config::load_from(plan, inventory, &options, &sources).await)
+    tell(config::load_from(plan, inventory, &options(environment), &sources).await)
 }
 
 /// The same where nothing is contacted.
 pub fn load_offline(plan: &Path, inventory: Option<&Path>, environment: &Environment) -> anyhow::Result<Spec> {
-    tell(config::load(plan, inventory, &LoadOptions { home: environment.home.clone() }))
+    tell(config::load(plan, inventory, &LoadOptions { home: environment.home.clone(), dir: None }))
 }
 
 /// Inventories without a plan; sources that are no files are asked.
 pub async fn load_inventory(named: &[PathBuf], environment: &Environment) -> anyhow::Result<Inventory> {
-    let options = LoadOptions { home: environment.home.clone() };
+    let options = LoadOptions { home: environment.home.clone(), dir: None };
     let sources = Sources { secrets: &ProcessSecrets, pinned: &|_| Vec::new(), ask: Ask::Once };
     let named: Vec<&Path> = named.iter().map(PathBuf::as_path).collect();
     let loaded = config::load_inventory_from(&named, &options, &sources).await;
@@ -66,20 +69,10 @@ fn tell<T>(loaded: Result<(T, Diagnostics), Diagnostics>) -> anyhow::Result<T> {
     Ok(read)
 }
 
-/// What live sources said when a run began.
-pub fn pinned_by(environment: &Environment, state: &Started) -> Result<Vec<Document>, BlobError> {
-    let chunks = environment.store.chunks(&state.run);
-    let live = state.inputs.iter().zip(&state.texts).filter(|(input, _)| input.live);
-    live.map(|(input, text)| {
-        let bytes = blob::fetch_bytes(chunks.as_ref(), text)?;
-        Ok(Document { name: input.path.clone(), bytes, live: true })
-    })
-    .collect()
-}
-
 /// What the sources of a run that is not finished said; nothing when there is none, or when it cannot be read, which is told later.
 pub fn unfinished(environment: &Environment, plan: &str) -> Vec<Document> {
     let run = runs::latest(environment, plan).ok().flatten();
     let state = run.and_then(|run| run.state(environment).ok()).filter(|state| !runs::has_ended(state));
-    state.and_then(|state| pinned_by(environment, &state.started).ok()).unwrap_or_default()
+    let texts = state.and_then(|state| Texts::of(environment, &state.started, None).ok());
+    texts.map(Texts::into_documents).unwrap_or_default()
 }

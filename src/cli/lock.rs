@@ -22,6 +22,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// List what is locked: by whom, where, why, since when, and for how long
+    #[command(after_help = "Example: migrate lock show")]
     Show {
         /// How to show it
         #[arg(long, default_value = "text", value_parser = output::formats(Topic::Report))]
@@ -34,7 +35,7 @@ come to its end: look at the process first. Locks of processes that are gone nee
 
 Example: migrate lock break plan:uploads-to-fra --yes")]
     Break {
-        /// As `migrate lock show` lists it: `plan:NAME`, `pair:SOURCE:TARGET` or `pool:DIRECTOR:POOL`
+        /// As `migrate lock show` lists it: `plan:NAME`, `pair:SOURCE:TARGET`, `host:NAME` or `pool:DIRECTOR:POOL`
         name: String,
 
         /// Do not ask

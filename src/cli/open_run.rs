@@ -1,7 +1,9 @@
 //! Taking a run into this controller's hands: its locks, its journal under the lease, and its seal.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -11,7 +13,7 @@ use super::runs::Run;
 use crate::audit::{AuditError, AuditKey, Copies, Sealed};
 use crate::event::{Blob, Notice, RunState};
 use crate::journal::{BlobError, Chunks, JournalError, Log, blob};
-use crate::lock::{self, Fenced, Lease};
+use crate::lock::{self, Claim, Fenced, Lease, LockError};
 use crate::model::CheckpointCopy;
 use crate::spec::Spec;
 use crate::step::Graph;
@@ -25,19 +27,43 @@ pub struct OpenRun {
     pub lease: Arc<Lease>,
     /// Its journal: refuses what comes after the lease, signs what it takes.
     pub log: Box<dyn Log>,
+    /// Where receipts of commands on this machine are.
+    pub receipts: PathBuf,
     /// For those who watch; what is wrong with the audit's copies is told here.
     pub notices: UnboundedSender<Notice>,
     /// The other end.
     pub watching: UnboundedReceiver<Notice>,
 }
 
+/// For that long an order by hand is waited for; one that takes longer hangs.
+const MOMENT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Locks a plan and what it moves, before anything of it is looked at.
 pub fn lock(environment: &Environment, names: BTreeSet<String>, command: &str) -> anyhow::Result<Arc<Lease>> {
-    let lease = environment.locks().acquire(names, command)?;
+    claim(environment, Claim { names, why: command, by_hand: false, ended: None })
+}
+
+/// The same in full.
+pub fn claim(environment: &Environment, claim: Claim<'_>) -> anyhow::Result<Arc<Lease>> {
+    let lease = acquire(environment, &claim)?;
     for old in lease.taken_over() {
         eprintln!("took over the locks of {}, who does not run any more or has lost them", old.owner);
     }
     Ok(Arc::new(lease))
+}
+
+/// Waits while somebody else's order is being written down: two people who act in the same second are both served.
+fn acquire(environment: &Environment, claim: &Claim<'_>) -> Result<Lease, LockError> {
+    let began = Instant::now();
+    loop {
+        match environment.locks().claim(claim.clone()) {
+            Err(LockError::Held { grant, .. }) if grant.by_hand && began.elapsed() < MOMENT => {
+                std::thread::sleep(PAUSE);
+            }
+            decided => return decided,
+        }
+    }
 }
 
 /// What the first record of a run names.
@@ -86,7 +112,8 @@ pub fn open(
 pub fn by_hand(environment: &Environment, run: &Run, command: &str) -> anyhow::Result<(OpenRun, RunState)> {
     // What cannot be read is told as it is.
     let plan = run.state(environment)?.started.plan.clone();
-    let lease = lock(environment, [lock::plan_name(&plan)].into(), command)?;
+    let names = [lock::plan_name(&plan)].into();
+    let lease = claim(environment, Claim { names, why: command, by_hand: true, ended: None })?;
     open(environment, lease, &run.name, &[])
 }
 
@@ -115,5 +142,6 @@ fn sealed(
         ),
     })?;
     let log = Box::new(Fenced::new(sealed, Arc::clone(&lease)));
-    Ok(OpenRun { name, lease, log, notices, watching })
+    let receipts = environment.store.receipts(&name);
+    Ok(OpenRun { name, lease, log, receipts, notices, watching })
 }

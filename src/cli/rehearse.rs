@@ -9,7 +9,7 @@ use super::output;
 use super::{Exit, apply};
 use crate::planner;
 use crate::rehearse::{self, Options, Progress, Report};
-use crate::render::{Format, Show, Style, Topic};
+use crate::render::{self, Format, Show, Style, Topic};
 use crate::text;
 
 /// Arguments of `migrate rehearse`.
@@ -55,7 +55,7 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     let mut show = progress();
     let report = rehearse::rehearse(&spec, &proposal.graph, &options, &mut *show)?;
     drop(show);
-    output::show(args.format, &report, Style::default())?;
+    output::show(args.format, &report, environment.style(false))?;
     Ok(if report.holds() { Exit::Ok } else { Exit::Error })
 }
 
@@ -91,7 +91,7 @@ impl Drop for Line {
 }
 
 impl Show for Report {
-    fn text(&self, _: Style) -> String {
-        self.text()
+    fn text(&self, style: Style) -> String {
+        render::fitted(&self.text(), style)
     }
 }

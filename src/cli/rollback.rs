@@ -1,25 +1,25 @@
 //! `migrate rollback`: goes back, step by step, as it came.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::environment::Environment;
 use super::failure::advised;
 use super::output;
-use super::{Exit, apply, confirm, connect, control, load, open_run, runs};
-use crate::config::Ask;
+use super::pinned::Texts;
+use super::{Exit, confirm, connect, control, open_run, runs};
 use crate::engine::rollback_steps;
-use crate::event::{Direction, Event, RunState};
+use crate::event::{Direction, Event, RunState, Status};
 use crate::lock;
 use crate::render::{Format, Topic};
-use crate::spec::Spec;
 use crate::text;
 
 /// Arguments of `migrate rollback`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Undoes everything that is done or may be done, last step first: weights go back through the same steps, to the values that were
-there before. A host gets traffic again only when it passes its check. What lies behind a point of no return is refused.
+there before. A host gets traffic again only when it passes its check, and a target leaves only while another one that serves passes its
+own. What lies behind a point of no return is refused.
+It goes by the plan and the inventories as they were when the run began, whatever has been edited since or is gone.
 
 Examples:
   migrate rollback uploads-1
@@ -36,13 +36,13 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", default_value = "an operator asked for it")]
     why: String,
 
-    /// Plan file, when it is not where it was when the run began
+    /// Take a target out even while all others that serve fail their checks: users are cut off until its source is back
+    #[arg(long)]
+    accept_gap: bool,
+
+    /// Plan file, when it is not where it was when the run began: files that it names are looked for beside it
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
-
-    /// Inventory, when the run began with another one than the plan names
-    #[arg(short, long, value_name = "FILE")]
-    inventory: Option<PathBuf>,
 
     /// Do not ask
     #[arg(short, long)]
@@ -53,10 +53,27 @@ pub struct Args {
     format: Format,
 }
 
+impl Args {
+    /// Back to where a step had just been done.
+    pub fn to(run: &str, step: &str, why: &str, yes: bool) -> Self {
+        Self {
+            run: run.to_owned(),
+            to: Some(step.to_owned()),
+            why: why.to_owned(),
+            accept_gap: false,
+            plan: None,
+            yes,
+            format: Format::Text,
+        }
+    }
+}
+
 pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     let run = runs::find(environment, &args.run)?;
     let (name, state) = (&run.name, run.state(environment)?);
-    let spec = load_as_it_was(args, environment, name, &state).await?;
+    // A rollback with other files would be another migration.
+    let texts = Texts::of(environment, &state.started, args.plan.as_deref())?;
+    let spec = texts.spec(environment)?;
     let command = format!("migrate rollback {name}");
     let lease = open_run::lock(environment, lock::of_plan(&spec.plan), &command)?;
     let (mut open, mut state) = open_run::open(environment, lease, name, &spec.plan.audit.copy_to)?;
@@ -66,6 +83,7 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
         output::print(&format!("{name}: nothing to roll back\n"))?;
         return Ok(Exit::Ok);
     }
+    eprint!("{}", texts.edits(args.plan.as_deref(), None));
     output::say(args.format, &describe(name, &state, &steps))?;
     if !args.yes && !confirm::confirm("Go back?")? {
         eprintln!("nothing was changed");
@@ -73,32 +91,24 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
     }
     let by = environment.operator();
     let event = match already {
-        true => Event::Resumed { by },
-        false => Event::RollbackBegan { by, to: args.to.clone(), why: args.why.clone() },
+        true if !args.accept_gap => Event::Resumed { by },
+        _ => Event::RollbackBegan { by, to: args.to.clone(), why: args.why.clone(), accept_gap: args.accept_gap },
     };
     state.apply(open.log.append(event)?)?;
-    let world =
-        connect::connect(&spec, environment)?.into_world(spec.inventory.hosts.clone(), Arc::clone(&open.lease) as _);
-    match control::work(args.format, environment, world, open, state, &command).await? {
+    let world = connect::connect(&spec, environment)?.into_world(spec.inventory.hosts.clone(), &open);
+    match control::work(args.format, environment, world, open, state, (&command, &spec.plan.notify)).await? {
         // That is what was asked for.
         Exit::RolledBack => Ok(Exit::Ok),
         other => Ok(other),
     }
 }
 
-/// The files that the run began with: a rollback with others would be another migration.
-async fn load_as_it_was(args: &Args, environment: &Environment, run: &str, state: &RunState) -> anyhow::Result<Spec> {
-    let recorded = state.started.inputs.first().map(|i| i.path.clone());
-    let Some(plan) = args.plan.clone().or(recorded) else {
-        return Err(advised("the journal does not name a plan file", "name it with --plan"));
-    };
-    let pinned = load::pinned_by(environment, &state.started)?;
-    let spec = load::load(&plan, args.inventory.as_deref(), environment, &|_| pinned.clone(), Ask::Once).await?;
-    apply::refuse_other_files(run, &state.started.inputs, &spec.inputs)?;
-    Ok(spec)
-}
-
 fn check(args: &Args, state: &RunState) -> anyhow::Result<Vec<String>> {
+    if let Status::Abandoned { by, .. } = &state.status {
+        let what =
+            format!("it was given up by {}@{}: its hosts and pools may be another run's by now", by.user, by.host);
+        return Err(advised(what, "what has to be put back is put back by hand"));
+    }
     if let Some(to) = &args.to
         && state.graph.step(to).is_none()
     {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use super::environment::Environment;
 use super::failure::advised;
-use crate::event::{Event, IllegalTransition, RunState, Started, Status};
+use crate::event::{Event, IllegalTransition, Record, RunState, Started};
 use crate::journal::{JournalError, format};
 use crate::store::{self, RunStore, StoreError};
+use crate::text;
 
 /// A run, by how it began.
 pub struct Run {
@@ -23,7 +24,7 @@ impl Run {
     }
 
     /// Whether it is of that plan. One that cannot be read must not be passed over: it may be half done.
-    fn is_of(&self, plan: &str) -> bool {
+    pub fn is_of(&self, plan: &str) -> bool {
         match &self.began {
             Ok((_, started)) => started.plan == plan,
             Err(_) => {
@@ -35,12 +36,29 @@ impl Run {
 
 /// Whether there is nothing left to do.
 pub fn has_ended(state: &RunState) -> bool {
-    matches!(state.status, Status::Finished | Status::RolledBack)
+    state.status.is_over()
 }
 
 /// The file that holds every run on the machine while it is there.
 pub fn stop_switch(environment: &Environment) -> PathBuf {
     environment.state_dir.join("STOP")
+}
+
+/// Why a run is paused while that file is there, with what the file says.
+pub fn switch_words(environment: &Environment) -> String {
+    let said = std::fs::read(stop_switch(environment)).unwrap_or_default();
+    let said = said.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let is_there = is_there(environment);
+    if said.is_empty() { is_there } else { format!("{is_there}: {}", text::escape(said, 500)) }
+}
+
+/// Whether a run was paused by that file.
+pub fn is_of_switch(environment: &Environment, why: &str) -> bool {
+    why.starts_with(&is_there(environment))
+}
+
+fn is_there(environment: &Environment) -> String {
+    format!("{} is there", stop_switch(environment).display())
 }
 
 /// All runs, oldest first.
@@ -55,7 +73,7 @@ pub fn all(environment: &Environment) -> Result<Vec<Run>, StoreError> {
 
 /// How a run began. `None`: it never did, because its journal has no record and nothing of it was sealed.
 fn look(store: &dyn RunStore, name: String) -> Result<Option<Run>, StoreError> {
-    let first = store.journal(&name, 0).and_then(|bytes| Ok(format::first(&store.place(&name), &bytes)?));
+    let first = first_record(store, &name);
     let began = match first {
         Ok(None) if store.checkpoints(&name)?.is_empty() => return Ok(None),
         Ok(None) => Err(no_beginning(store, &name)),
@@ -66,6 +84,17 @@ fn look(store: &dyn RunStore, name: String) -> Result<Option<Run>, StoreError> {
         Err(e) => Err(e),
     };
     Ok(Some(Run { name, began }))
+}
+
+/// The first record of most runs is shorter than this.
+const BEGINNING: usize = 64 << 10;
+
+fn first_record(store: &dyn RunStore, run: &str) -> Result<Option<Record>, StoreError> {
+    let (place, beginning) = (store.place(run), store.beginning(run, BEGINNING)?);
+    match format::first(&place, &beginning)? {
+        None if beginning.len() == BEGINNING => Ok(format::first(&place, &store.journal(run, 0)?)?),
+        first => Ok(first),
+    }
 }
 
 fn no_beginning(store: &dyn RunStore, run: &str) -> StoreError {

@@ -20,6 +20,12 @@ pub const RUN: Words = Words {
     at_once: "ended at once; what was under way is in the journal: `migrate apply` goes on from there",
 };
 
+/// For one that stands by.
+pub const STANDBY: Words = Words {
+    soon: "standing by no more; runs that were taken over stop at the next safe point; once more ends this at once",
+    at_once: "ended at once; runs that were taken over stop by themselves",
+};
+
 /// Listens for signals until the process ends. The receiver is what an engine watches.
 pub fn listen(words: Words) -> std::io::Result<watch::Receiver<Stop>> {
     let (ask, asked) = watch::channel(Stop::No);

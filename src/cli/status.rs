@@ -5,7 +5,7 @@ use super::environment::Environment;
 use super::follow;
 use super::output;
 use super::runs::{self, Run};
-use crate::render::{self, Format, Style, Topic};
+use crate::render::{self, Format, Topic};
 
 /// Arguments of `migrate status`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,10 @@ pub struct Args {
     #[arg(long, value_name = "RECORD", requires = "follow", default_value_t = 0)]
     from: u64,
 
+    /// Tell each of what is much of a kind
+    #[arg(short, long)]
+    verbose: bool,
+
     /// How to show it
     #[arg(long, default_value = "text", value_parser = output::formats(Topic::Report))]
     format: Format,
@@ -38,6 +42,7 @@ pub struct Args {
 
 /// Arguments of `migrate runs`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: migrate runs --format json | jq -r '.[] | select(.status == \"held\").run'")]
 pub struct Runs {
     /// How to show it
     #[arg(long, default_value = "text", value_parser = output::formats(Topic::Report))]
@@ -46,14 +51,15 @@ pub struct Runs {
 
 /// Lists all runs.
 pub fn list(args: &Runs, environment: &Environment) -> anyhow::Result<Exit> {
-    run(&Args { name: None, follow: false, from: 0, format: args.format }, environment)
+    run(&Args { name: None, follow: false, from: 0, verbose: false, format: args.format }, environment)
 }
 
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     let Some(name) = &args.name else {
         let all = runs::all(environment)?;
         let rows: Vec<_> = all.iter().map(|run| row(run, environment)).collect();
-        output::show(args.format, &render::Runs(rows), Style::default())?;
+        let place = environment.store.place("*");
+        output::show(args.format, &render::Runs { rows, place }, environment.style(false))?;
         return Ok(Exit::Ok);
     };
     let run = runs::find(environment, name)?;
@@ -64,7 +70,7 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
         return follow::follow(environment, state, args.from, watch);
     }
     let report = render::RunReport::new(&state, live);
-    output::show(args.format, &report, Style::default())?;
+    output::show(args.format, &report, environment.style(args.verbose))?;
     Ok(Exit::Ok)
 }
 

@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::control::Watched;
-use super::environment::Environment;
+use super::environment::{Environment, ProcessSecrets};
+use super::pinned::Texts;
 use super::{Exit, connect, control, load, open_run, runs};
 use crate::config::Ask;
 use crate::event::{Event, Notice, RunState, Started, Watch};
 use crate::inventory::memory;
-use crate::lock;
+use crate::lock::{self, Claim};
 use crate::planner;
 use crate::render::Format;
 use crate::spec::Spec;
 use crate::step::{Graph, Step, StepKind};
-use crate::store;
+use crate::store::{self, Here};
 
 /// What the watcher has seen, by the name of the run.
 static SEEN: Mutex<BTreeMap<String, Vec<Notice>>> = Mutex::new(BTreeMap::new());
@@ -37,14 +38,17 @@ pub(super) fn watcher(run: &Watched<'_>) -> Option<Box<dyn Watch>> {
 fn environment(dir: &std::path::Path, store: &str) -> Environment {
     Environment {
         agents: None,
+        store_address: None,
+        acts_for: None,
         state_dir: dir.to_owned(),
-        store: store::open(store).unwrap(),
+        store: store::open(store, &Here { dir: dir.to_owned(), secrets: Arc::new(ProcessSecrets) }).unwrap(),
         home: None,
         user: Some("ada".into()),
         sudo_user: None,
         ssh_auth_sock: None,
         color: false,
         lease: Duration::from_secs(60),
+        width: None,
         terminal: false,
     }
 }
@@ -73,8 +77,8 @@ fn checks(spec: &Spec) -> Graph {
 
 async fn work(environment: &Environment, spec: &Spec, run: open_run::OpenRun, state: RunState) -> Exit {
     let connections = connect::connect(spec, environment).unwrap();
-    let world = connections.into_world(spec.inventory.hosts.clone(), Arc::clone(&run.lease) as _);
-    control::work(Format::Json, environment, world, run, state, "migrate apply").await.unwrap()
+    let world = connections.into_world(spec.inventory.hosts.clone(), &run);
+    control::work(Format::Json, environment, world, run, state, ("migrate apply", &[])).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,13 +115,13 @@ async fn kinds_that_only_tests_know_go_through_plan_apply_and_rollback() {
     memory::say("cli-test", "hosts: {}\n");
     let asked = memory::asked("cli-test");
     let state = runs::find(&environment, "web").unwrap().state(&environment).unwrap();
-    let pinned = load::pinned_by(&environment, &state.started).unwrap();
-    let again = load::load(&path, None, &environment, &|_| pinned.clone(), Ask::Once).await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let again = Texts::of(&environment, &state.started, None).unwrap().spec(&environment).unwrap();
     assert_eq!((again.inputs, memory::asked("cli-test")), (state.started.inputs.clone(), asked));
 
     // Back.
     let (mut run, mut state) = open_run::open(&environment, lease(), &name, &[]).unwrap();
-    let back = Event::RollbackBegan { by: environment.operator(), to: None, why: "a test".into() };
+    let back = Event::RollbackBegan { by: environment.operator(), to: None, why: "a test".into(), accept_gap: false };
     state.apply(run.log.append(back).unwrap()).unwrap();
     assert_eq!(work(&environment, &spec, run, state).await, Exit::RolledBack);
 }
@@ -132,4 +136,24 @@ async fn a_source_that_gives_a_secret_away_is_refused() {
     assert!(refused.contains("holds a secret") && refused.contains("plan.yaml:2"), "{refused}");
     let offline = load::load_offline(&path, None, &environment).unwrap_err().to_string();
     assert!(offline.contains("fetched from elsewhere"), "{offline}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_being_written_down_is_waited_for_and_a_controller_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let environment = environment(dir.path(), "memory:cli-order");
+    let names = || [lock::plan_name("web")].into();
+    let order = Claim { names: names(), why: "migrate pause web-1", by_hand: true, ended: None };
+    let order = open_run::claim(&environment, order).unwrap();
+    let waiting = std::thread::spawn({
+        let environment = environment.clone();
+        move || open_run::lock(&environment, [lock::plan_name("web")].into(), "migrate apply").map(drop)
+    });
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(!waiting.is_finished());
+    drop(order);
+    waiting.join().unwrap().unwrap();
+    let _controller = open_run::lock(&environment, names(), "migrate apply").unwrap();
+    let refused = open_run::lock(&environment, names(), "migrate apply").unwrap_err();
+    assert!(refused.to_string().contains("is locked by"), "{refused}");
 }

@@ -5,13 +5,18 @@ use super::environment::Environment;
 use super::load::Files;
 use super::output;
 use crate::config::{self, LoadOptions};
-use crate::render::{Format, Show, Style, Topic};
+use crate::render::{Format, Level, Remark, Show, Spot, Style, Topic};
 use crate::text;
-use crate::yaml::diagnostic::Diagnostics;
+use crate::yaml::diagnostic::{Diagnostic, Diagnostics, Severity};
 
 /// Arguments of `migrate validate`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Every problem of all files is shown at once. Nothing is contacted, no secret is looked up.")]
+#[command(after_help = "\
+Every problem of all files is shown at once. Nothing is contacted, no secret is looked up.
+
+Examples:
+  migrate validate plans/uploads.yaml
+  migrate validate plans/uploads.yaml --format github     annotations in a workflow of GitHub; gitlab, junit, json")]
 pub struct Args {
     #[command(flatten)]
     files: Files,
@@ -22,7 +27,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
-    let options = LoadOptions { home: environment.home.clone() };
+    let options = LoadOptions { home: environment.home.clone(), dir: None };
     let loaded = config::load(&args.files.plan, args.files.inventory.as_deref(), &options);
     let (problems, exit) = match &loaded {
         Ok((_, warnings)) => (warnings, Exit::Ok),
@@ -43,13 +48,33 @@ pub fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
+fn remark(found: &Diagnostic) -> Remark {
+    let level = match found.severity {
+        Severity::Error => Level::Error,
+        Severity::Warning => Level::Warning,
+    };
+    let (line, column) = found.place.as_ref().map(|place| (place.line, place.column)).unzip();
+    let notes: String = found.notes.iter().map(|note| format!("\nnote: {note}")).collect();
+    Remark {
+        level,
+        spot: Spot { file: found.file.clone(), line, column },
+        about: "migrate validate".to_owned(),
+        what: format!("{}{notes}", found.message),
+        hint: found.hint.clone(),
+    }
+}
+
 /// All problems, as they are.
 #[derive(serde::Serialize)]
 #[serde(transparent)]
-struct Problems<'a>(&'a Diagnostics);
+pub(super) struct Problems<'a>(pub &'a Diagnostics);
 
 impl Show for Problems<'_> {
     fn text(&self, _: Style) -> String {
         self.0.to_string()
+    }
+
+    fn remarks(&self) -> Vec<Remark> {
+        self.0.iter().map(remark).collect()
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::load::{Ask, LoadOptions, Loader, Read, Sources};
+use super::read::host::Settings;
 use super::read::inventory::{self, InventoryDraft, SourceDraft};
 use crate::inventory::{Document, SourceError, changes, copy_of, fetch, head, is_from};
 use crate::model::finding::Finding;
@@ -54,26 +55,31 @@ pub async fn fetch_sources(
 impl Loader<'_> {
     /// One inventory: a file, or a source by its address.
     pub(super) async fn gather(&self, address: &Path, at: Option<&At>, pinned: &[Document], out: &mut Gathered) {
-        let kept = of(pinned, address);
-        let documents = match kept.is_empty() || self.sources.ask == Ask::Always {
-            true => self.got(fetch(address, self.sources.secrets).await, address, out.order, at),
-            false => Some(kept),
-        };
+        let documents = self.got(fetch(address, self.sources.secrets).await, address, out.order, at);
         for (file, draft) in self.take(documents, out) {
             let (sources, defaults) = (draft.sources.clone(), draft.defaults.clone());
             out.drafts.push(draft);
             for (name, written) in sources {
                 let documents = self.of_source(&file.path, &name, written, pinned, out).await;
-                for (document, found) in self.take(documents, out) {
-                    self.names_none(&document, &found);
-                    out.drafts.push(InventoryDraft { defaults: defaults.clone(), implied: true, ..found });
-                }
+                self.take_found(documents, &defaults, out);
             }
         }
     }
 
+    /// Reads what a source has found; its hosts get what stands beside it.
+    pub(super) fn take_found(&self, documents: Option<Vec<Document>>, defaults: &Settings, out: &mut Gathered) {
+        for (document, found) in self.take(documents, out) {
+            self.names_none(&document, &found);
+            out.drafts.push(InventoryDraft { defaults: defaults.clone(), implied: true, ..found });
+        }
+    }
+
     /// Reads documents, of which each has its place in the order; that of one which gave nothing is kept free.
-    fn take(&self, documents: Option<Vec<Document>>, out: &mut Gathered) -> Vec<(Arc<Source>, InventoryDraft)> {
+    pub(super) fn take(
+        &self,
+        documents: Option<Vec<Document>>,
+        out: &mut Gathered,
+    ) -> Vec<(Arc<Source>, InventoryDraft)> {
         out.order += usize::from(documents.as_ref().is_none_or(Vec::is_empty));
         out.complete &= documents.is_some();
         let mut parsed = Vec::new();
@@ -88,7 +94,7 @@ impl Loader<'_> {
         parsed
     }
 
-    /// What a source of an inventory says now, said when the run began, or said when it was saved.
+    /// What a source of an inventory says now, or said when it was saved.
     async fn of_source(
         &self,
         inventory: &Path,
@@ -107,7 +113,6 @@ impl Loader<'_> {
         let kept = of(pinned, &address);
         let asked = match self.sources.ask {
             Ask::Never => return self.saved(inventory, name, &draft),
-            Ask::Once if !kept.is_empty() => return Some(kept),
             Ask::Once | Ask::Always => draft.ask(&name.value, self.sources.secrets).await,
         };
         let now = self.got(asked, &address, out.order, Some(&name.at))?;

@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use super::gather::Gathered;
 use super::read::plan;
 use super::read::plan::PlanDraft;
+use super::todo;
 use super::validate::{self, Inventories};
 use crate::inventory::Document;
 use crate::model::Input;
@@ -26,6 +27,8 @@ use crate::yaml::source::{At, Source};
 pub struct LoadOptions {
     /// What `~/` stands for.
     pub home: Option<PathBuf>,
+    /// Where relative paths of this machine count from, for who may look at them from elsewhere; as they are otherwise.
+    pub dir: Option<PathBuf>,
 }
 
 /// Where the inventories of a plan come from.
@@ -41,15 +44,15 @@ pub struct Sources<'a> {
 /// When live sources are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
-    /// Where no run has pinned what they said: it goes on with that.
+    /// Once: what they say is what counts.
     Once,
-    /// Always; with what a run has pinned, or what was saved, it is compared.
+    /// Once, and what they say is compared with what a run has pinned, or with what was saved.
     Always,
     /// Never: nothing is contacted, and saved copies stand in.
     Never,
 }
 
-const OFFLINE: Sources<'static> = Sources { secrets: &NoSecrets, pinned: &|_| Vec::new(), ask: Ask::Never };
+pub(super) const OFFLINE: Sources<'static> = Sources { secrets: &NoSecrets, pinned: &|_| Vec::new(), ask: Ask::Never };
 
 /// Reads a plan with the inventories that it names, or with `inventory` instead of them, from wherever they are. Changes nothing there.
 ///
@@ -106,6 +109,13 @@ impl Secrets for NoSecrets {
     }
 }
 
+/// The name that a plan has by its file; `None` where that cannot be read.
+pub fn name_of(plan: &Path, options: &LoadOptions) -> Option<String> {
+    let loader = Loader::new(options, &OFFLINE);
+    let source = Source::read(plan, 0, &loader.sink)?;
+    loader.parse(&source, plan::read)?.name.map(|name| name.value)
+}
+
 pub(super) struct Loader<'a> {
     pub(super) sink: Sink,
     options: &'a LoadOptions,
@@ -146,9 +156,19 @@ impl Loader<'_> {
         let name = draft.as_ref().and_then(|draft| draft.name.as_ref());
         let pinned = name.map(|name| (self.sources.pinned)(&name.value)).unwrap_or_default();
         // Also when the plan could not be read: all problems of all files at once.
-        let (inventories, mut read) = self.inventories(named, &pinned, 1).await;
-        let (source, draft, inventories) = (source?, draft?, inventories?);
-        let plan = validate::plan(&draft, &inventories, &self.sink)?;
+        let (inventories, read) = self.inventories(named, &pinned, 1).await;
+        self.spec(source?, &draft?, inventories?, read)
+    }
+
+    /// Everything that was read, together.
+    pub(super) fn spec(
+        &self,
+        source: Arc<Source>,
+        draft: &PlanDraft,
+        inventories: Inventories,
+        mut read: Vec<Read>,
+    ) -> Option<Spec> {
+        let plan = validate::plan(draft, &inventories, &self.sink)?;
         read.insert(0, Read { source, live: false });
         let texts = read.iter().map(|r| r.source.text.clone()).collect();
         let told = self.told.take();
@@ -184,7 +204,11 @@ impl Loader<'_> {
             self.gather(&address, at.as_ref(), pinned, &mut gathered).await;
             seen.push(address);
         }
-        // Half an inventory would make everything in the other half unknown.
+        self.together(gathered)
+    }
+
+    /// Half an inventory would make everything in the other half unknown.
+    pub(super) fn together(&self, gathered: Gathered) -> (Option<Inventories>, Vec<Read>) {
         let inventories = gathered.complete.then(|| validate::inventory(gathered.drafts, &self.sink));
         (inventories, gathered.read)
     }
@@ -200,7 +224,10 @@ impl Loader<'_> {
 
     pub(super) fn parse<T>(&self, source: &Arc<Source>, read: fn(Value<'_>) -> T) -> Option<T> {
         let node = node::parse(source, &self.sink)?;
-        let cx = Cx { source, sink: &self.sink, home: self.options.home.as_deref(), names_left: Cell::new(MAX_NAMES) };
+        todo::warn(source, &node, &self.sink);
+        let LoadOptions { home, dir } = self.options;
+        let (home, dir, names_left) = (home.as_deref(), dir.as_deref(), Cell::new(MAX_NAMES));
+        let cx = Cx { source, sink: &self.sink, home, dir, names_left };
         Some(read(Value::root(&cx, &node)))
     }
 }
@@ -244,7 +271,7 @@ mod tests {
 
     /// Every key that reading a plan and an inventory asks for, with its concept.
     fn known_keys() -> BTreeSet<(&'static str, &'static str)> {
-        let options = LoadOptions { home: Some("/home/user".into()) };
+        let options = LoadOptions { home: Some("/home/user".into()), dir: None };
         let loader = Loader::new(&options, &OFFLINE);
         let plan = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spec/good/plan.yaml");
         assert!(loader.plan(&plan, None).now_or_never().flatten().is_some());
@@ -294,7 +321,7 @@ mod tests {
         assert!(warnings.is_empty(), "{warnings}");
         let path = dir.path().join("large.yaml");
         std::fs::write(&path, block(DOCS[1], 0)).unwrap();
-        let options = LoadOptions { home: Some("/home/user".into()) };
+        let options = LoadOptions { home: Some("/home/user".into()), dir: None };
         let (inventory, ..) = load_inventory(&[&path], &options).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(inventory.hosts.len(), 241);
     }

@@ -11,8 +11,14 @@ mod fit;
 mod gather;
 mod load;
 mod pairing;
+mod places;
 mod read;
+mod replay;
+pub mod schema;
+mod todo;
 mod validate;
 
 pub use gather::{Fetched, fetch_sources};
-pub use load::{Ask, LoadOptions, Sources, load, load_from, load_inventory, load_inventory_from};
+pub use load::{Ask, LoadOptions, Sources, load, load_from, load_inventory, load_inventory_from, name_of};
+pub use places::Places;
+pub use replay::replay;

@@ -10,7 +10,7 @@ use super::{Answer, MAX_MESSAGE, Request};
 use crate::event::Notice;
 
 /// An engine answers at once; only its disk can keep it waiting.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a live run could not be asked.
 #[derive(Debug, thiserror::Error)]

@@ -1,12 +1,10 @@
 //! What a live run tells those who ask: the last words of its steps, and its notices as they come.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::broadcast;
 
-use crate::event::{Event, Notice, Watch};
-use crate::text;
+use crate::event::{LastWords, Notice, Watch};
 
 /// Notices that a follower may be late by; one that is later reads the records again where they are kept.
 const LATE: usize = 1024;
@@ -14,7 +12,7 @@ const LATE: usize = 1024;
 /// A watcher that passes on what it sees. Its copies are the same one.
 #[derive(Debug, Clone)]
 pub struct Feed {
-    words: Arc<Mutex<BTreeMap<String, String>>>,
+    words: Arc<Mutex<LastWords>>,
     live: broadcast::Sender<Notice>,
 }
 
@@ -26,7 +24,7 @@ impl Default for Feed {
 
 impl Feed {
     /// The last words of each step under way.
-    pub(super) fn last_words(&self) -> BTreeMap<String, String> {
+    pub(super) fn last_words(&self) -> LastWords {
         self.words.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -39,24 +37,7 @@ impl Feed {
 impl Watch for Feed {
     fn see(&mut self, notice: &Notice) {
         let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        match notice {
-            Notice::Waiting { step, what } => drop(words.insert(step.clone(), what.clone())),
-            Notice::Copying { step, progress } => {
-                let done = text::bytes(progress.bytes_done);
-                let says = match (progress.bytes_total, progress.bytes_done) {
-                    (0, 0) => format!("{} looked at", text::entries(progress.files_scanned)),
-                    (0, _) => format!("{done} so far"),
-                    (total, _) => format!("{done} of {} are done", text::bytes(total)),
-                };
-                words.insert(step.clone(), says);
-            }
-            Notice::Warning { .. } => {}
-            Notice::Recorded(record) => {
-                if let Event::Outcome { step, .. } = &record.event {
-                    words.remove(step);
-                }
-            }
-        }
+        words.take_in(notice);
         drop(words);
         // Nobody may follow.
         let _ = self.live.send(notice.clone());

@@ -1,21 +1,21 @@
-//! Talking to a live run from another terminal: a socket in the run's directory.
+//! Talking to a live run from another terminal: a socket in the run's directory; from another machine, by letters that lie in the store.
 //!
 //! Owns the wire: one JSON request a connection, and one JSON answer, or a notice a line for who follows. Must never act itself: orders go to
 //! the engine, which writes them to the journal before they are answered.
 
 mod client;
 mod feed;
+mod letters;
 mod server;
-
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::engine::orders::Order;
-use crate::event::Operator;
+use crate::event::{LastWords, Operator};
 
 pub use client::{ControlError, ask, follow};
 pub use feed::Feed;
+pub use letters::{Postman, answer_letters, ask_run};
 pub use server::{Served, serve};
 
 /// The longest request or answer.
@@ -50,5 +50,5 @@ pub enum Answer {
     /// The order was not obeyed.
     Refused(String),
     /// The last words of each step under way.
-    Waiting(BTreeMap<String, String>),
+    Waiting(LastWords),
 }

@@ -12,8 +12,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Answer, Feed, MAX_MESSAGE, Request};
-use crate::engine::orders::OrderRequest;
-use crate::event::Notice;
+use crate::engine::orders::{Order, OrderRequest};
+use crate::event::{Notice, Operator};
 use crate::store::{Follower, RunStore};
 
 /// A client that says nothing must not keep a connection.
@@ -62,19 +62,26 @@ async fn answer(mut stream: UnixStream, served: Served) {
         // A client that has gone away follows nothing any more.
         Ok(Request::Follow { from }) => return drop(follow(stream, served, from).await),
         Ok(Request::Order { order, by }) => {
-            let (answer, answered) = oneshot::channel();
-            let given = served.orders.send(OrderRequest { order, by, answer }).await;
-            match (given, answered.await) {
-                (Ok(()), Ok(Ok(()))) => Answer::Obeyed,
-                (Ok(()), Ok(Err(why))) => Answer::Refused(why),
-                _ => Answer::Refused("the run is ending".to_owned()),
-            }
+            let orders = served.orders;
+            let obeyed = tokio::task::spawn_blocking(move || obey(&orders, order, by)).await;
+            obeyed.unwrap_or_else(|e| Answer::Refused(e.to_string()))
         }
         Err(e) => Answer::Refused(format!("the request cannot be read: {e}")),
     };
     if let Ok(bytes) = serde_json::to_vec(&answer) {
         // A client that has gone away has got no answer, and the order stands in the journal.
         let _ = stream.write_all(&bytes).await;
+    }
+}
+
+/// Gives an order to the engine, and waits for what becomes of it.
+pub(super) fn obey(orders: &mpsc::Sender<OrderRequest>, order: Order, by: Operator) -> Answer {
+    let (answer, answered) = oneshot::channel();
+    let given = orders.blocking_send(OrderRequest { order, by, answer });
+    match (given, answered.blocking_recv()) {
+        (Ok(()), Ok(Ok(()))) => Answer::Obeyed,
+        (Ok(()), Ok(Err(why))) => Answer::Refused(why),
+        _ => Answer::Refused("the run is ending".to_owned()),
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! agent hello   --work DIR
-//! agent send    --work DIR
+//! agent send    --work DIR --job ID
 //! agent receive --work DIR --job ID --root DIR [--delete]
 //! agent take    --work DIR --job ID --command HEX
 //! agent look    --work DIR --root DIR
@@ -28,7 +28,7 @@ use crate::copy::failure::{Failure, Side, show};
 use crate::copy::job::is_job_id;
 use crate::copy::receive::{self, Permit};
 use crate::copy::wire::frame::PREAMBLE;
-use crate::copy::{authorized_keys, look, send, watch};
+use crate::copy::{authorized_keys, look, running, send, watch};
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -130,8 +130,24 @@ fn stdio(fd: rustix::io::Result<std::os::fd::OwnedFd>) -> std::io::Result<File> 
     Ok(File::from(fd?))
 }
 
-/// Removes all traces of `jobs` below the work directory. What is not there is no error.
+/// Removes all traces of `jobs` below the work directory, and this program. What is not there is no error.
 fn clean(work: &Path, keys: &Keys, jobs: &[String]) -> Result<(), Failure> {
+    let end = || {
+        running::end(work, jobs).map_err(|e| {
+            Failure::fatal(Side::Target, e.to_string()).hint("end it there, and run the same command again")
+        })
+    };
+    end()?;
+    remove_traces(work, keys, jobs)?;
+    remove_program(work);
+    // Without the program none begins any more, but one may have begun since.
+    match end()? {
+        0 => Ok(()),
+        _ => remove_traces(work, keys, jobs),
+    }
+}
+
+fn remove_traces(work: &Path, keys: &Keys, jobs: &[String]) -> Result<(), Failure> {
     for job in jobs {
         // A run that was killed may have left the key of its copy.
         keys.change(|home| authorized_keys::forbid(home, job))?;
@@ -145,6 +161,16 @@ fn clean(work: &Path, keys: &Keys, jobs: &[String]) -> Result<(), Failure> {
     receive::forget_roots(work, jobs).map_err(|e| {
         Failure::fatal(Side::Target, format!("cannot remove records of copies in {}: {e}", work.display()))
     })
+}
+
+/// Removes the program that runs here where it is one that a controller has put into the work directory.
+fn remove_program(work: &Path) {
+    let Ok(program) = std::env::current_exe() else { return };
+    let is_agent = program.file_name().is_some_and(|name| name.as_bytes().starts_with(b"agent-"));
+    if is_agent && program.parent() == Some(work) {
+        // Whoever has called it removes it, too, and says so where that fails.
+        let _ = std::fs::remove_file(program);
+    }
 }
 
 /// New files get exactly the mode they are given, and there may be many open directories.
@@ -184,7 +210,10 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Role, Failure> {
     let root = root.filter(|r| r.is_absolute()).ok_or_else(|| usage("no absolute --root"));
     match role.as_bytes() {
         b"hello" => Ok(Role::Hello),
-        b"send" => Ok(Role::Send { work }),
+        b"send" => {
+            job?;
+            Ok(Role::Send { work })
+        }
         b"clean" => Ok(Role::Clean { work, keys: keys?, jobs }),
         b"allow" => Ok(Role::Allow { keys: keys?, job: job?, line: line.ok_or_else(|| usage("no --line"))? }),
         b"forbid" => Ok(Role::Forbid { keys: keys?, job: job? }),
@@ -220,12 +249,13 @@ mod tests {
 
     #[test]
     fn a_command_line_that_says_too_little_or_too_much_is_refused() {
-        assert!(parse_words("send --work /w").is_ok());
+        assert!(parse_words("send --work /w --job a").is_ok());
         assert!(parse_words("receive --work /w --job a.b-1_c --root /r --delete").is_ok());
         for bad in [
             "",
             "send",
-            "send --work w",
+            "send --work /w",
+            "send --work w --job a",
             "other --work /w",
             "receive --work /w --root /r",
             "receive --work /w --job ../x --root /r",

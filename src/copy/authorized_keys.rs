@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
@@ -52,6 +52,8 @@ fn edit(home: &Path, job: &str, add: Option<&str>) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(e) => return Err(e),
     };
+    // Of one that was killed before it had swapped it in.
+    let _ = fs::remove_file(next(&file));
     let after = edited(&before, job, add);
     if after == before {
         return Ok(());
@@ -74,10 +76,14 @@ fn edited(before: &[u8], job: &str, add: Option<&str>) -> Vec<u8> {
     after
 }
 
+/// What `file` will be, beside it. Whoever writes it holds the lock.
+fn next(file: &Path) -> PathBuf {
+    file.with_extension("migrate-next")
+}
+
 /// Writes the whole file anew, with owner and mode of the old one, and swaps it in.
 fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
-    let next = file.with_extension("migrate-next");
-    let _ = fs::remove_file(&next);
+    let next = next(file);
     let mut out = File::options().write(true).create_new(true).mode(0o600).open(&next)?;
     if let Ok(old) = fs::metadata(file) {
         std::os::unix::fs::fchown(&out, Some(old.uid()), Some(old.gid()))?;

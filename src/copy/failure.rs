@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::outside::{Certainty, Error, Kind};
 use crate::text;
 
+/// What stands for the root of a tree.
+const ROOT: &str = "the root";
+
 /// The host of a pair on which something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
@@ -35,7 +38,7 @@ pub struct Failure {
 impl Failure {
     /// A system call that failed: `cannot {doing} {path}: {reason}`.
     pub fn of(side: Side, doing: &str, path: &[u8], errno: Errno) -> Self {
-        let shown = if path.is_empty() { "the root".to_owned() } else { show(path) };
+        let shown = if path.is_empty() { ROOT.to_owned() } else { show(path) };
         let what = format!("cannot {doing} {shown}: {}", reason(errno));
         Self { side, what, hint: hint(errno).map(str::to_owned), fatal: is_fatal(errno), retryable: false }
     }
@@ -53,6 +56,12 @@ impl Failure {
     /// The connection to the peer ended early.
     pub fn lost(side: Side, what: impl std::fmt::Display) -> Self {
         Self { retryable: true, ..Self::fatal(side, format!("the copy stream ended early: {what}")) }
+    }
+
+    /// The same with the name of the root, which the agents leave to those who know both.
+    pub fn in_root(self, root: &str) -> Self {
+        let named = format!(" {}: ", show(root.as_bytes()));
+        Self { what: self.what.replacen(&format!(" {ROOT}: "), &named, 1), ..self }
     }
 
     /// The same with a hint.
@@ -114,6 +123,8 @@ mod tests {
         let f = Failure::of(Side::Target, "write", b"data/x\n", Errno::NOSPC);
         assert_eq!(f.what, "cannot write data/x: No space left on device");
         assert!(f.fatal && f.hint.is_some());
+        let root = Failure::of(Side::Target, "write to", b"", Errno::ACCESS).in_root("/srv/data");
+        assert_eq!(root.what, "cannot write to /srv/data: Permission denied");
         assert!(!Failure::of(Side::Source, "read", b"x", Errno::ACCESS).fatal);
     }
 }

@@ -33,6 +33,8 @@ pub struct CopyJob {
     pub path: DataPath,
     /// Believe no record: compare the content of everything on both sides, and send what differs.
     pub checksum: bool,
+    /// Look at the target, too, whatever the record says of it: what somebody else has removed or changed there is sent again.
+    pub listed: bool,
     /// Where content is compared, read all of it, also what has not changed since an earlier comparison.
     pub fresh: bool,
 }
@@ -152,6 +154,16 @@ pub struct Preview {
     pub deleted: u64,
     /// The first of them, for people, escaped: `send data/x`.
     pub changes: Vec<String>,
+    /// Bytes that the target needs beyond what is there.
+    pub room: u64,
+    /// Inodes that it needs.
+    pub inodes: u64,
+    /// What the target has too little of; not asked where its root is not there.
+    pub lacks: Option<String>,
+    /// Directories on the target in which something would change, and that its login may not write to.
+    pub closed: u64,
+    /// The first of them, escaped; empty for the root.
+    pub closed_first: Option<String>,
 }
 
 /// How a pass finds what changed on the source. Either finds every change.

@@ -14,6 +14,7 @@
 //! manifest/        the source's record of what the target has
 //! wire/            frames, and the messages in them
 //! digest/          BLAKE3 of a tree, and the cache of digests
+//! running          agents of a job that still run, ended
 //! look             what an agent sees of a tree before anything is carried
 //! watch/           change watch on the source
 //! receive/         receiving agent
@@ -37,6 +38,7 @@ mod look;
 pub mod manifest;
 pub mod owners;
 pub mod receive;
+mod running;
 pub mod send;
 pub mod watch;
 pub mod wire;

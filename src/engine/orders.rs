@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::dispatch::Engine;
 use super::ending::{Ending, EngineError, Stop};
 use crate::event::{Event, Operator, Setting};
+use crate::model::Notified;
 
 /// One order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,11 @@ pub enum Order {
         /// Which and to what.
         setting: Setting,
     },
+    /// Write down what became of a message; the controller itself gives this one.
+    Note {
+        /// What.
+        notified: Notified,
+    },
 }
 
 /// An order with its giver, and where the answer goes: `Err` says why it was refused.
@@ -63,6 +69,7 @@ impl Engine {
             Ok(event) => self.record(event).map(Ok)?,
             Err(why) => Err(why),
         };
+        self.write()?;
         self.context.publish(&self.state);
         // Whoever asked may have gone away.
         let _ = answer.send(recorded);
@@ -78,6 +85,7 @@ impl Engine {
             Order::Approve { step, why } => {
                 self.state.check_approval(&step, &by).map(|()| Event::Approved { step, by, why })
             }
+            Order::Note { notified } => Ok(Event::Notified(notified)),
             Order::Set { setting } => Ok(Event::Tuned { setting, by }),
             Order::Abort { why } => {
                 let (said, hint) = aborted(&by, &why);

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::alerts::Silences;
 use crate::check::Health;
 use crate::clock::Clock;
 use crate::copy::Copier;
 use crate::gate::Conditions;
-use crate::host::Hosts;
+use crate::host::{Hosts, SeenPlaces};
 use crate::lock::Guard;
 use crate::model::Host;
+use crate::provider::Providers;
 use crate::secret::Secrets;
 use crate::traffic::Director;
 
@@ -20,6 +22,8 @@ pub struct World {
     pub hosts: Arc<BTreeMap<String, Host>>,
     /// What can be asked of hosts.
     pub remote: Arc<dyn Hosts>,
+    /// Where the run's receipts have been seen.
+    pub places: Arc<SeenPlaces>,
     /// Trees between hosts.
     pub copier: Arc<dyn Copier>,
     /// Checks.
@@ -27,7 +31,11 @@ pub struct World {
     /// Conditions of gates.
     pub conditions: Arc<dyn Conditions>,
     /// Directors by name.
-    pub directors: BTreeMap<String, Arc<dyn Director>>,
+    pub directors: Arc<BTreeMap<String, Arc<dyn Director>>>,
+    /// Whom hosts are rented from.
+    pub providers: Arc<dyn Providers>,
+    /// Silences of alerts.
+    pub silences: Arc<dyn Silences>,
     /// Secrets for hooks.
     pub secrets: Arc<dyn Secrets>,
     /// Time.

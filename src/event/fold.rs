@@ -4,11 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::status::{Approval, Direction, DriftRecord, Pause, ReverseRecord, Status, StepRecord, StepState, Tuning};
-use super::{Before, Event, Operator, Record, ReversePace, Started, StepResult};
+use super::status::{
+    Approval, Direction, DriftRecord, Pause, ReleaseRecord, ReverseRecord, Status, StepRecord, StepState, Tuning,
+};
+use super::{Before, Event, ReadEvent, ReadRecord, Record, Relayed, ReversePace, Started, StepResult};
+use crate::model::{Milestone, Paced};
 use crate::step::{Graph, StepKind};
 
 /// Where a run stands.
@@ -28,6 +32,8 @@ pub struct RunState {
     pub status: Status,
     /// Which way it goes.
     pub direction: Direction,
+    /// Whether targets may be taken out on the way back while nobody else of their pool is well.
+    pub accepts_gap: bool,
     /// Who keeps it from beginning anything new, if somebody does.
     pub paused: Option<Pause>,
     /// Who has said yes to which gate.
@@ -38,8 +44,16 @@ pub struct RunState {
     pub drifts: Vec<DriftRecord>,
     /// How sources keep in step with their targets, by the step that sees to it.
     pub reverses: BTreeMap<String, ReverseRecord>,
-    /// What is known of each step, in the order of the graph.
-    steps: Vec<StepRecord>,
+    /// How far connections have been moved away, by the step that does it.
+    pub let_go: BTreeMap<String, Milestone>,
+    /// The limits of copies that are governed, as they were recorded last.
+    pub paced: BTreeMap<String, Paced>,
+    /// Who came to the old addresses of sources, by the step that watches them.
+    pub relayed: BTreeMap<String, Relayed>,
+    /// Pairs that were frozen and have gone back into service, by the step from which on they are tried again.
+    pub releases: BTreeMap<String, ReleaseRecord>,
+    /// What is known of each step, in the order of the graph. A clone shares them until it takes in a record about one.
+    steps: Vec<Arc<StepRecord>>,
 }
 
 /// A record that cannot follow what is there.
@@ -66,7 +80,7 @@ impl RunState {
         if graph.steps.len() != started.steps {
             return Err(illegal("its graph has another number of steps than it says"));
         }
-        let steps = vec![StepRecord::default(); graph.steps.len()];
+        let steps = vec![Arc::default(); graph.steps.len()];
         Ok(Self {
             started: Arc::new(*started),
             graph,
@@ -75,11 +89,16 @@ impl RunState {
             records: 1,
             status: Status::Running,
             direction: Direction::Forward,
+            accepts_gap: false,
             paused: None,
             approvals: BTreeMap::new(),
             tuning: Tuning::default(),
             drifts: Vec::new(),
             reverses: BTreeMap::new(),
+            let_go: BTreeMap::new(),
+            paced: BTreeMap::new(),
+            relayed: BTreeMap::new(),
+            releases: BTreeMap::new(),
             steps,
         })
     }
@@ -97,62 +116,94 @@ impl RunState {
 
     /// Takes in the next record.
     pub fn apply(&mut self, record: Record) -> Result<(), IllegalTransition> {
-        let seq = record.seq;
+        self.take_in(ReadRecord { seq: record.seq, at: record.at, event: record.event.into() })
+    }
+
+    /// Takes in the next record, as it was read.
+    pub fn take_in(&mut self, record: ReadRecord<'_>) -> Result<(), IllegalTransition> {
+        let ReadRecord { seq, at, event } = record;
         let illegal = |why: String| IllegalTransition { seq, why };
         if seq != self.records {
             return Err(illegal(format!("its number should be {}", self.records)));
         }
-        match (&self.status, &record.event) {
-            (Status::Finished, Event::RollbackBegan { .. }) => {}
-            (Status::Finished | Status::RolledBack, _) => return Err(illegal("the run has ended".into())),
-            _ => {}
+        let other = if let ReadEvent::Other(event) = &event { Some(&**event) } else { None };
+        // The run stands as it did, and since when it did.
+        let notified = matches!(other, Some(Event::Notified(_)));
+        let goes_back = self.status == Status::Finished && matches!(other, Some(Event::RollbackBegan { .. }));
+        if self.status.is_over() && !notified && !goes_back {
+            return Err(illegal("the run has ended".into()));
         }
-        match record.event {
-            Event::Started(_) => return Err(illegal("the run has already started".into())),
+        match event {
+            ReadEvent::Intent { step, attempt, undo, before } => self.intend(&step, attempt, undo, before, at),
+            ReadEvent::Outcome { step, attempt, undo, result } => self.conclude(&step, attempt, undo, result, at),
+            ReadEvent::Other(event) => self.happen(*event, at),
+        }
+        .map_err(illegal)?;
+        self.records += 1;
+        if !notified {
+            self.last_at = at;
+        }
+        Ok(())
+    }
+
+    /// Takes in what is not about one step alone.
+    fn happen(&mut self, event: Event, at: Timestamp) -> Result<(), String> {
+        match event {
+            Event::Started(_) => return Err("the run has already started".to_owned()),
+            Event::Notified(_) => {}
             Event::Resumed { .. } => self.status = Status::Running,
-            Event::Intent { step, attempt, undo, before } => {
-                self.intend(&step, attempt, undo, before, record.at).map_err(illegal)?;
-            }
-            Event::Outcome { step, attempt, undo, result } => {
-                self.conclude(&step, attempt, undo, result, record.at).map_err(illegal)?;
-            }
+            Event::Intent { step, attempt, undo, before } => self.intend(&step, attempt, undo, before, at)?,
+            Event::Outcome { step, attempt, undo, result } => self.conclude(&step, attempt, undo, result, at)?,
             Event::Held { step, why, hint, stuck } => {
-                step.as_deref().map_or(Ok(()), |id| self.position(id).map(drop)).map_err(illegal)?;
+                step.as_deref().map_or(Ok(()), |id| self.position(id).map(drop))?;
                 self.status = Status::Held { step, why, hint, stuck };
+                // Whoever lets it go on has looked.
+                self.releases.values_mut().for_each(|release| (release.times, release.again) = (0, None));
             }
             Event::Stopped { by } => self.status = Status::Stopped { by },
-            Event::RollbackBegan { to, .. } => {
-                to.as_deref().map_or(Ok(()), |id| self.position(id).map(drop)).map_err(illegal)?;
+            Event::RollbackBegan { to, accept_gap, .. } => {
+                self.accepts_gap = accept_gap;
+                to.as_deref().map_or(Ok(()), |id| self.position(id).map(drop))?;
                 self.status = Status::Running;
                 self.direction = Direction::Back { to };
             }
             Event::Cleared { step, .. } => match (&self.direction, self.graph.step(&step).map(|s| &s.kind)) {
                 (Direction::Back { to: None }, Some(StepKind::CleanUp(_))) => {}
-                _ => return Err(illegal(format!("{step} clears nothing here"))),
+                _ => return Err(format!("{step} clears nothing here")),
             },
             // It is held, or taken up again, by a record of its own.
             Event::Aborted { .. } => {}
-            Event::RolledBack => self.end_rollback().map_err(illegal)?,
-            Event::Resolved { step, done, why, .. } => self.resolve(&step, done, why, record.at).map_err(illegal)?,
-            Event::Paused { by, why } => self.paused = Some(Pause { by, why, since: record.at }),
+            Event::RolledBack => self.end_rollback()?,
+            Event::Resolved { step, done, why, .. } => self.resolve(&step, done, why, at)?,
+            Event::Paused { by, why } => self.paused = Some(Pause { by, why, since: at }),
             Event::Unpaused { .. } => self.paused = None,
-            Event::Approved { step, by, why } => self.approve(step, by, why).map_err(illegal)?,
+            Event::Approved { step, by, why } => self.approve(step, by, why)?,
             Event::Tuned { setting, .. } => self.tuning.set(setting),
             Event::Drifted { step, director, pool, members, clues, restores } => {
-                self.position(&step).map_err(illegal)?;
-                let at = record.at;
+                self.position(&step)?;
                 self.drifts.push(DriftRecord { at, step, director, pool, members, clues, restores });
             }
-            Event::Reversed { step, pace } => self.reverse(step, pace, record.at).map_err(illegal)?,
+            Event::LetGo { step, progress } => self.let_go(step, progress)?,
+            Event::Paced { step, pace } => self.paced(step, pace)?,
+            Event::Reversed { step, pace } => self.reverse(step, pace, at)?,
+            Event::Straggled { step, came } => {
+                if self.state_of(&step) != Some(StepState::Running) {
+                    return Err(format!("{step} watches nobody"));
+                }
+                self.relayed.entry(step).or_default().add(&came, at);
+            }
+            Event::Released { step, from, why, again } => {
+                self.position(&step).and_then(|_| self.position(&from))?;
+                self.release(from, why, again)?;
+            }
+            Event::Abandoned { by, why, goes_on_in } => self.status = Status::Abandoned { by, why, goes_on_in },
             Event::Finished => {
                 if let Some(id) = self.find(|s| s.state != StepState::Done) {
-                    return Err(illegal(format!("{id} is not done")));
+                    return Err(format!("{id} is not done"));
                 }
                 self.status = Status::Finished;
             }
         }
-        self.records += 1;
-        self.last_at = record.at;
         Ok(())
     }
 
@@ -164,6 +215,7 @@ impl RunState {
         before: Option<Before>,
         at: Timestamp,
     ) -> Result<(), String> {
+        let position = self.position(id)?;
         if self.status != Status::Running {
             return Err(format!("{id} begins while the run does not run"));
         }
@@ -171,9 +223,9 @@ impl RunState {
             if self.direction != Direction::Forward {
                 return Err(format!("{id} begins while the run goes back"));
             }
-            self.check_order(id)?;
+            self.check_order(position)?;
         }
-        let step = self.step_mut(id)?;
+        let step = self.step_mut(position, id)?;
         if attempt != step.attempts + 1 {
             return Err(format!("{id}: attempt {attempt} after {}", step.attempts));
         }
@@ -190,22 +242,44 @@ impl RunState {
         step.in_flight |= !undo;
         step.unclear = unclear;
         step.began = Some(at);
+        let anew = !undo && step.first.is_none();
+        step.first = step.first.or(Some(at));
         step.ended = None;
         // A second attempt sees what the first one left: it looks again only where that has certainly done nothing.
         step.before = before.or(step.before.take());
+        if let Some(relayed) = self.relayed.get_mut(id).filter(|_| anew) {
+            relayed.begin_anew();
+        }
         if !undo {
-            self.open(id);
+            self.open(position);
         }
         Ok(())
     }
 
     /// From here on a target may take writes.
-    fn open(&mut self, id: &str) {
-        let graph = Arc::clone(&self.graph);
-        for opened in graph.step(id).into_iter().flat_map(|step| &step.opens) {
-            if let Ok(opened) = self.step_mut(opened) {
-                opened.opened = true;
+    fn open(&mut self, position: usize) {
+        let Some(step) = self.graph.steps.get(position).filter(|step| !step.opens.is_empty()).cloned() else { return };
+        for opened in &step.opens {
+            let Ok(at) = self.position(opened) else { continue };
+            if let Ok(record) = self.step_mut(at, opened) {
+                record.opened = true;
             }
+        }
+    }
+
+    fn release(&mut self, from: String, why: String, again: Option<Duration>) -> Result<(), String> {
+        if self.direction != Direction::Forward {
+            return Err(format!("{from} is let go while the run goes back"));
+        }
+        let times = self.releases.get(&from).map_or(0, |before| before.times) + 1;
+        self.releases.insert(from, ReleaseRecord { why, times, again, ended: None });
+        Ok(())
+    }
+
+    /// A pair is back in service once the first step of what was to be undone is.
+    fn end_release(&mut self, id: &str, at: Timestamp) {
+        if let Some(release) = self.releases.get_mut(id).filter(|r| r.ended.is_none()) {
+            release.ended = Some(at);
         }
     }
 
@@ -214,43 +288,26 @@ impl RunState {
             return Err(format!("{id} carries nothing back"));
         }
         let known = self.reverses.get(&id).and_then(|known| known.in_step);
-        let in_step = if matches!(pace, ReversePace::InStep { .. }) { Some(at) } else { known };
+        let in_step = if pace.is_in_step() { Some(at) } else { known };
         self.reverses.insert(id, ReverseRecord { since: at, pace, in_step });
         Ok(())
     }
 
-    /// Why nobody, or not this user, can say yes to a step.
-    pub fn check_approval(&self, step: &str, by: &Operator) -> Result<(), String> {
-        match self.graph.step(step).map(|s| &s.kind) {
-            Some(StepKind::Gate(_)) => {}
-            Some(StepKind::Commit(_)) => self.check_commit(step)?,
-            Some(_) => return Err(format!("{step} is not a gate")),
-            None => return Err(no_step(step)),
+    fn let_go(&mut self, id: String, progress: Milestone) -> Result<(), String> {
+        match self.state_of(&id) {
+            Some(StepState::Running | StepState::Undoing) => {}
+            _ => return Err(format!("{id} lets nobody go")),
         }
-        match self.approvals.get(step).into_iter().flatten().any(|a| a.by.user == by.user) {
-            true => Err(format!("{} has approved {step} already", by.user)),
-            false => Ok(()),
-        }
+        self.let_go.insert(id, progress);
+        Ok(())
     }
 
-    /// A way back can be given up once its pair has moved, and before it has ended.
-    fn check_commit(&self, step: &str) -> Result<(), String> {
-        let waits = self.graph.step(step).into_iter().flat_map(|s| &s.after);
-        if self.direction != Direction::Forward {
-            return Err("the run goes back".to_owned());
+    fn paced(&mut self, id: String, pace: Paced) -> Result<(), String> {
+        match self.state_of(&id) {
+            Some(StepState::Running | StepState::Undoing) => {}
+            _ => return Err(format!("{id} copies nothing")),
         }
-        if self.state_of(step) == Some(StepState::Done) {
-            return Err(format!("{step}: the way back has ended already"));
-        }
-        match waits.into_iter().find(|id| self.state_of(id) != Some(StepState::Done)) {
-            Some(id) => Err(format!("{step}: the pair has not moved yet: {id} is not done")),
-            None => Ok(()),
-        }
-    }
-
-    fn approve(&mut self, step: String, by: Operator, why: String) -> Result<(), String> {
-        self.check_approval(&step, &by)?;
-        self.approvals.entry(step).or_default().push(Approval { by, why });
+        self.paced.insert(id, pace);
         Ok(())
     }
 
@@ -258,6 +315,7 @@ impl RunState {
         let Direction::Back { to } = std::mem::take(&mut self.direction) else {
             return Err("the run does not go back".into());
         };
+        self.accepts_gap = false;
         self.status = match to {
             Some(step) => {
                 let why = format!("it was rolled back to {step}");
@@ -272,7 +330,8 @@ impl RunState {
     }
 
     fn resolve(&mut self, id: &str, done: bool, why: String, at: Timestamp) -> Result<(), String> {
-        let step = self.step_mut(id)?;
+        let position = self.position(id)?;
+        let step = self.step_mut(position, id)?;
         step.state = match (step.state, done) {
             (StepState::Undoing, true) | (StepState::Unknown | StepState::Running | StepState::Failed, false) => {
                 StepState::Waiting
@@ -285,24 +344,26 @@ impl RunState {
         step.settle();
         step.ended = Some(at);
         step.says = why;
-        self.forget_approvals(id);
+        let state = step.state;
+        self.begin_anew(id, state, at);
         Ok(())
     }
 
-    /// Who goes back over a gate is asked again at the next time.
-    fn forget_approvals(&mut self, id: &str) {
-        if self.state_of(id) == Some(StepState::Waiting) {
+    /// What ends with the undo of a step: its pair is back in service, and who goes back over a gate is asked again at the next time.
+    fn begin_anew(&mut self, id: &str, state: StepState, at: Timestamp) {
+        if state == StepState::Waiting {
+            self.end_release(id, at);
             self.approvals.remove(id);
         }
     }
 
     /// A step may only begin when all it waits for is done: a journal that says otherwise was not written by us.
-    fn check_order(&self, id: &str) -> Result<(), String> {
-        let Some(step) = self.graph.step(id) else { return Err(no_step(id)) };
-        match step.after.iter().find(|a| self.state_of(a) != Some(StepState::Done)) {
-            Some(a) => Err(format!("{id} begins before {a} is done")),
-            None => Ok(()),
-        }
+    fn check_order(&self, position: usize) -> Result<(), String> {
+        let steps = &self.graph.steps;
+        let is_open = |at: usize| self.at(at).is_none_or(|step| step.state != StepState::Done);
+        let early = steps.waits_for(position).any(is_open);
+        let why = steps.get(position).filter(|_| early).and_then(|step| self.too_early(step));
+        why.map_or(Ok(()), Err)
     }
 
     fn conclude(
@@ -313,17 +374,18 @@ impl RunState {
         result: StepResult,
         at: Timestamp,
     ) -> Result<(), String> {
-        let step = self.step_mut(id)?;
+        let position = self.position(id)?;
+        let step = self.step_mut(position, id)?;
         let expected = if undo { StepState::Undoing } else { StepState::Running };
         if step.state != expected || step.attempts != attempt {
             return Err(format!("{id}: an outcome of attempt {attempt} without its intent"));
         }
-        let (state, says) = match result {
-            StepResult::Done { evidence, .. } => (StepState::Done, evidence),
-            StepResult::Failed { why, .. } => (StepState::Failed, why),
-            StepResult::Unknown { why, .. } => (StepState::Unknown, why),
+        let (state, says, figures) = match result {
+            StepResult::Done { evidence, figures, .. } => (StepState::Done, evidence, figures),
+            StepResult::Failed { why, .. } => (StepState::Failed, why, None),
+            StepResult::Unknown { why, .. } => (StepState::Unknown, why, None),
         };
-        step.says = says;
+        (step.says, step.figures) = (says, figures);
         step.ended = Some(at);
         step.failures += u32::from(!undo && state == StepState::Failed);
         step.state = match (undo, state) {
@@ -337,7 +399,8 @@ impl RunState {
             (false, StepState::Done) => step.in_flight = false,
             _ => step.settle(),
         }
-        self.forget_approvals(id);
+        let state = step.state;
+        self.begin_anew(id, state, at);
         Ok(())
     }
 
@@ -351,14 +414,19 @@ impl RunState {
         self.step(id).map(|step| step.state)
     }
 
-    /// What is known of the step at a position of the graph.
-    pub fn at(&self, position: usize) -> Option<&StepRecord> {
-        self.steps.get(position)
+    /// What is known of all steps, in the order of the graph.
+    pub(super) fn records_of_steps(&self) -> impl Iterator<Item = &StepRecord> {
+        self.steps.iter().map(AsRef::as_ref)
     }
 
-    fn step_mut(&mut self, id: &str) -> Result<&mut StepRecord, String> {
-        let at = self.position(id)?;
-        self.steps.get_mut(at).ok_or_else(|| no_step(id))
+    /// What is known of the step at a position of the graph.
+    pub fn at(&self, position: usize) -> Option<&StepRecord> {
+        self.steps.get(position).map(AsRef::as_ref)
+    }
+
+    /// The record of the step at a position, which has that id.
+    fn step_mut(&mut self, at: usize, id: &str) -> Result<&mut StepRecord, String> {
+        self.steps.get_mut(at).map(Arc::make_mut).ok_or_else(|| no_step(id))
     }
 
     fn position(&self, id: &str) -> Result<usize, String> {
@@ -367,7 +435,7 @@ impl RunState {
 
     /// The first step of which something holds.
     fn find(&self, holds: impl Fn(&StepRecord) -> bool) -> Option<&str> {
-        self.graph.steps.iter().zip(&self.steps).find(|(_, record)| holds(record)).map(|(step, _)| step.id.as_str())
+        self.known().find(|known| holds(known.record)).map(|known| known.step.id.as_str())
     }
 
     /// Number of steps in a state.
@@ -381,14 +449,14 @@ impl RunState {
     }
 }
 
-fn no_step(id: &str) -> String {
+pub(super) fn no_step(id: &str) -> String {
     format!("there is no step {id}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Blob;
+    use crate::event::{Blob, Operator};
     use crate::gate::Gate;
     use crate::model::{HookPoint, OnFailure};
     use crate::step::{GateStep, Step};
@@ -412,6 +480,7 @@ mod tests {
             on_failure: OnFailure::Hold,
             no_return: None,
             opens: Vec::new(),
+            freeze: None,
             beside: None,
         }
     }
@@ -434,7 +503,7 @@ mod tests {
             by: ada(),
             version,
         };
-        let done = || StepResult::Done { evidence: "open".into(), millis: 0 };
+        let done = || StepResult::Done { evidence: "open".into(), millis: 0, figures: None };
         let intent = |attempt, undo| Event::Intent { step: GATE.into(), attempt, undo, before: None };
         let outcome = |attempt, undo| Event::Outcome { step: GATE.into(), attempt, undo, result: done() };
         let there = vec![
@@ -444,8 +513,11 @@ mod tests {
             outcome(1, false),
         ];
         assert!(folded(there.clone()).check_approval(GATE, &ada()).is_err(), "once is enough");
-        let back =
-            [Event::RollbackBegan { by: ada(), to: None, why: "wrong day".into() }, intent(2, true), outcome(2, true)];
+        let back = [
+            Event::RollbackBegan { by: ada(), to: None, why: "wrong day".into(), accept_gap: false },
+            intent(2, true),
+            outcome(2, true),
+        ];
         let state = folded(there.into_iter().chain(back));
         assert_eq!(state.approvals.get(GATE), None);
         assert_eq!(state.check_approval(GATE, &ada()), Ok(()));

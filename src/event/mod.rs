@@ -3,10 +3,21 @@
 //! Durable [`Event`]s are in the journal; [`Notice`]s are what a watcher sees: events after they are durable, and progress that may
 //! be lost. Must never hold a secret or unescaped remote bytes.
 
+mod approval;
+mod batch;
+mod cut_off;
+mod figures;
 pub mod fold;
+mod known;
+mod read;
+mod reverse;
+mod setting;
 mod standing;
 pub mod status;
+mod stragglers;
+mod telling;
 mod watch;
+mod words;
 
 use std::time::Duration;
 
@@ -14,13 +25,24 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::copy::CopyProgress;
-use crate::model::{Input, OnDrift, Pool, Rewrite};
-use crate::text;
+use crate::model::{Input, LettingGo, Milestone, Notified, Paced, Pool, Rewrite};
 
+pub use batch::BatchUnderWay;
+pub use cut_off::CutOff;
+pub use figures::Figures;
 pub use fold::{IllegalTransition, RunState};
+pub use known::{Known, OfPair};
+pub use read::{ReadEvent, ReadRecord};
+pub use reverse::ReversePace;
+pub use setting::Setting;
 pub use standing::{Drift, SetMember, SetTtl, Standing};
-pub use status::{Approval, Direction, DriftRecord, Pause, ReverseRecord, Status, StepRecord, StepState, Tuning};
+pub use status::{
+    Approval, Direction, DriftRecord, Pause, ReleaseRecord, ReverseRecord, Status, StepRecord, StepState, Tuning,
+};
+pub use stragglers::{Came, Counted, Relayed};
+pub use telling::Teller;
 pub use watch::{Watch, Watchers};
+pub use words::LastWords;
 
 /// One record of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +109,9 @@ pub enum Event {
         to: Option<String>,
         /// Who or what wanted it.
         why: String,
+        /// Targets may be taken out while nobody else of their pool is well.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        accept_gap: bool,
     },
     /// After everything was undone: what a pair's hosts still had of the run was taken away, or could not be.
     Cleared {
@@ -165,6 +190,40 @@ pub enum Event {
         /// How it is from here on.
         pace: ReversePace,
     },
+    /// Connections are being moved away: said now and then, so that whoever takes the run up knows at which pace.
+    LetGo {
+        /// Id of the step that lets them go.
+        step: String,
+        /// How far it is.
+        progress: Milestone,
+    },
+    /// The limit of a copy has changed by what governs it: said now and then, so that whoever takes the run up knows it.
+    Paced {
+        /// Id of the step that copies.
+        step: String,
+        /// The limit.
+        pace: Paced,
+    },
+    /// Clients have come to the old address of a source, and were sent on.
+    Straggled {
+        /// Id of the step that watches it.
+        step: String,
+        /// Who.
+        came: Came,
+    },
+    /// Somebody who does not watch was told, or could not be: this says nothing about the run itself.
+    Notified(Notified),
+    /// A pair that is frozen goes back into service on its source.
+    Released {
+        /// Id of the step that was under way.
+        step: String,
+        /// Id of the step from which on everything is undone, and tried again.
+        from: String,
+        /// Why.
+        why: String,
+        /// How long after that it is tried again; `None`: an operator looks first.
+        again: Option<Duration>,
+    },
     /// The controller was asked to stop and did, at a safe point.
     Stopped {
         /// `interrupt`, `terminate`.
@@ -172,6 +231,16 @@ pub enum Event {
     },
     /// Everything is done.
     Finished,
+    /// An operator gives the run up where it is: it will go neither on nor back.
+    Abandoned {
+        /// Who and where.
+        by: Operator,
+        /// Why.
+        why: String,
+        /// The store in which it goes on, when it was carried there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        goes_on_in: Option<String>,
+    },
 }
 
 impl Event {
@@ -192,81 +261,14 @@ impl Event {
             | Self::Tuned { .. }
             | Self::Drifted { .. }
             | Self::Reversed { .. }
+            | Self::LetGo { .. }
+            | Self::Paced { .. }
+            | Self::Straggled { .. }
+            | Self::Notified(_)
+            | Self::Released { .. }
             | Self::Stopped { .. }
-            | Self::Finished => None,
-        }
-    }
-}
-
-/// How a source keeps in step with its target, which serves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "is")]
-pub enum ReversePace {
-    /// Little is left after each pass.
-    InStep {
-        /// Bytes that the last pass carried.
-        bytes: u64,
-        /// How long it took: about what going back would freeze for.
-        millis: u64,
-    },
-    /// The target takes more than passes carry.
-    Behind {
-        /// Bytes that the last pass carried.
-        bytes: u64,
-    },
-    /// Passes fail.
-    Broken {
-        /// Why, in one sentence.
-        why: String,
-    },
-}
-
-impl std::fmt::Display for ReversePace {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::InStep { bytes, millis } => {
-                let (bytes, took) = (text::bytes(*bytes), text::duration(Duration::from_millis(*millis)));
-                write!(f, "the source is in step: a pass carried {bytes} in {took}")
-            }
-            Self::Behind { bytes } => {
-                write!(
-                    f,
-                    "the source falls behind: a pass carried {}, and more has come meanwhile",
-                    text::bytes(*bytes)
-                )
-            }
-            Self::Broken { why } => write!(f, "the source does not get what the target takes: {why}"),
-        }
-    }
-}
-
-/// A setting that can be changed while a run goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Setting {
-    /// Watch time after each shift, from the next one on.
-    Hold(Duration),
-    /// Bytes per second of each copy; 0 for no limit.
-    Bandwidth(u64),
-    /// Bytes per second of all copies together; 0 for no limit.
-    TotalBandwidth(u64),
-    /// Pairs out of service at once; the plan's own number stays the most.
-    MaxUnavailable(usize),
-    /// What happens when a member of a pool is found otherwise than the run has set it.
-    OnDrift(OnDrift),
-}
-
-impl Setting {
-    /// As in `migrate set`, for people.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Hold(hold) => format!("hold to {}", text::duration(*hold)),
-            Self::Bandwidth(0) => "bandwidth to no limit".to_owned(),
-            Self::Bandwidth(bytes) => format!("bandwidth to {}/s", text::bytes(*bytes)),
-            Self::TotalBandwidth(0) => "total_bandwidth to no limit".to_owned(),
-            Self::TotalBandwidth(bytes) => format!("total_bandwidth to {}/s", text::bytes(*bytes)),
-            Self::MaxUnavailable(pairs) => format!("max_unavailable to {pairs}"),
-            Self::OnDrift(on_drift) => format!("on_drift to {}", on_drift.name()),
+            | Self::Finished
+            | Self::Abandoned { .. } => None,
         }
     }
 }
@@ -323,6 +325,9 @@ pub enum StepResult {
         evidence: String,
         /// How long it took.
         millis: u64,
+        /// What was measured, as numbers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        figures: Option<Figures>,
     },
     /// It did not, and nothing more will come of it.
     Failed {
@@ -374,6 +379,20 @@ pub enum Notice {
         /// `12 connections on dal-1, 10.0.0.7 among them`.
         what: String,
     },
+    /// How far connections are moved away. May be lost.
+    LettingGo {
+        /// The step.
+        step: String,
+        /// How far.
+        progress: LettingGo,
+    },
+    /// How fast a copy that is governed may go. May be lost.
+    Paced {
+        /// The step.
+        step: String,
+        /// Its limit.
+        pace: Paced,
+    },
     /// Something beside the run does not work, and the run goes on.
     Warning {
         /// In one sentence.
@@ -385,7 +404,7 @@ impl Notice {
     /// Whether a watcher that has missed it has missed nothing for good.
     pub fn may_be_lost(&self) -> bool {
         match self {
-            Self::Copying { .. } | Self::Waiting { .. } => true,
+            Self::Copying { .. } | Self::Waiting { .. } | Self::LettingGo { .. } | Self::Paced { .. } => true,
             Self::Recorded(_) | Self::Warning { .. } => false,
         }
     }

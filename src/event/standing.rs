@@ -4,6 +4,7 @@
 //! what a step may or may not have done.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,7 +18,8 @@ use crate::step::{LowerTtlStep, Step, StepKind};
 /// Everything that a run has set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
-    pools: BTreeMap<PoolRef, BTreeMap<String, SetMember>>,
+    /// Readers share a pool until it changes.
+    pools: BTreeMap<PoolRef, Arc<BTreeMap<String, SetMember>>>,
     ttls: BTreeMap<PoolRef, SetTtl>,
 }
 
@@ -75,8 +77,8 @@ impl Standing {
     /// What stands in a run.
     pub fn of(state: &RunState) -> Self {
         let mut standing = Self::default();
-        for (pool, member) in state.graph.steps.setters().members() {
-            standing.look_at(state, pool, member);
+        for (pool, member, steps) in state.graph.steps.setters().members() {
+            standing.take(pool, member, setting(state, steps, member));
         }
         let ttls = state.graph.steps.iter().filter_map(|step| lowers(&step.kind));
         let ttls: Vec<PoolRef> = ttls.map(LowerTtlStep::pool).collect();
@@ -89,7 +91,10 @@ impl Standing {
         match state.graph.steps.get(at).map(|step| &step.kind) {
             Some(StepKind::Traffic(traffic)) => {
                 let pool = traffic.pool();
-                traffic.changes.iter().for_each(|change| self.look_at(state, &pool, &change.member));
+                for change in &traffic.changes {
+                    let steps = state.graph.steps.setters().of_member(&pool, &change.member);
+                    self.take(&pool, &change.member, setting(state, steps, &change.member));
+                }
             }
             Some(StepKind::LowerTtl(lower)) => self.look_at_ttl(state, lower.pool()),
             Some(StepKind::RestoreTtl(restore)) => self.look_at_ttl(state, restore.pool()),
@@ -116,18 +121,19 @@ impl Standing {
     }
 
     /// What stands in a pool, by member.
-    pub fn in_pool(&self, pool: &PoolRef) -> Option<&BTreeMap<String, SetMember>> {
+    pub fn in_pool(&self, pool: &PoolRef) -> Option<&Arc<BTreeMap<String, SetMember>>> {
         self.pools.get(pool).filter(|members| !members.is_empty())
     }
 
-    fn look_at(&mut self, state: &RunState, pool: &PoolRef, member: &str) {
-        match setting(state, pool, member) {
-            Some(setting) => {
-                self.pools.entry(pool.clone()).or_default().insert(member.to_owned(), setting);
+    fn take(&mut self, pool: &PoolRef, member: &str, setting: Option<SetMember>) {
+        match (setting, self.pools.get_mut(pool)) {
+            (Some(setting), Some(members)) => drop(Arc::make_mut(members).insert(member.to_owned(), setting)),
+            (Some(setting), None) => {
+                let members = BTreeMap::from([(member.to_owned(), setting)]);
+                self.pools.insert(pool.clone(), Arc::new(members));
             }
-            None => {
-                self.pools.get_mut(pool).map(|members| members.remove(member));
-            }
+            (None, Some(members)) if members.contains_key(member) => drop(Arc::make_mut(members).remove(member)),
+            (None, _) => {}
         }
     }
 }
@@ -154,9 +160,8 @@ fn lowered(state: &RunState, pool: &PoolRef) -> Option<SetTtl> {
 
 /// The last step that has begun, and of which it is not certain that it has done nothing, decides: what it has set if it is done, else nobody
 /// knows.
-fn setting(state: &RunState, pool: &PoolRef, member: &str) -> Option<SetMember> {
-    let setters = state.graph.steps.setters().of_member(pool, member).iter().rev();
-    let mut known = setters.filter_map(|at| Some((at, state.at(*at)?)));
+fn setting(state: &RunState, setters: &[usize], member: &str) -> Option<SetMember> {
+    let mut known = setters.iter().rev().filter_map(|at| Some((at, state.at(*at)?)));
     // Each of its attempts has failed for certain: what was there before stands.
     let in_vain = |r: &StepRecord| r.state == StepState::Failed && r.failures == r.attempts;
     let (at, record) = known.find(|(_, record)| record.state != StepState::Waiting && !in_vain(record))?;

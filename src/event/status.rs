@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Before, Drift, Operator, ReversePace, Setting};
-use crate::model::OnDrift;
+use super::{Before, Drift, Figures, Operator, ReversePace, Setting};
+use crate::model::{OnDrift, Portion};
 
 /// Which way a run goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -52,9 +52,12 @@ pub struct Tuning {
     /// As in [`Setting::TotalBandwidth`].
     pub total_bandwidth: Option<u64>,
     /// As in [`Setting::MaxUnavailable`].
-    pub max_unavailable: Option<usize>,
+    pub max_unavailable: Option<Portion>,
     /// As in [`Setting::OnDrift`].
     pub on_drift: Option<OnDrift>,
+    /// As in [`Setting::Pace`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pace: Option<u64>,
 }
 
 impl Tuning {
@@ -65,6 +68,7 @@ impl Tuning {
             Setting::TotalBandwidth(bytes) => self.total_bandwidth = Some(bytes),
             Setting::MaxUnavailable(pairs) => self.max_unavailable = Some(pairs),
             Setting::OnDrift(on_drift) => self.on_drift = Some(on_drift),
+            Setting::Pace(pace) => self.pace = Some(pace),
         }
     }
 }
@@ -106,6 +110,26 @@ pub struct ReverseRecord {
     pub in_step: Option<Timestamp>,
 }
 
+/// A pair that was frozen and has gone back into service on its source, or is on its way there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReleaseRecord {
+    /// Why.
+    pub why: String,
+    /// How often, since somebody has looked.
+    pub times: u32,
+    /// How long after its end it is tried again; `None`: an operator looks first.
+    pub again: Option<Duration>,
+    /// When all of it had been put back; `None`: it has not yet.
+    pub ended: Option<Timestamp>,
+}
+
+impl ReleaseRecord {
+    /// When it is tried again.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.ended?.checked_add(self.again?).ok()
+    }
+}
+
 /// A run as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "status")]
@@ -132,6 +156,22 @@ pub enum Status {
     Finished,
     /// Everything is as it was at the start.
     RolledBack,
+    /// It was given up where it was.
+    Abandoned {
+        /// Who and where.
+        by: Operator,
+        /// Why.
+        why: String,
+        /// The store in which it goes on, when it was carried there.
+        goes_on_in: Option<String>,
+    },
+}
+
+impl Status {
+    /// Whether nothing can come any more. A run that is not over keeps its hosts and pools.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Finished | Self::RolledBack | Self::Abandoned { .. })
+    }
 }
 
 /// What is known of one step.
@@ -141,6 +181,8 @@ pub struct StepRecord {
     pub state: StepState,
     /// Attempts begun.
     pub attempts: u32,
+    /// When the first attempt began since it was last undone.
+    pub first: Option<Timestamp>,
     /// When the last attempt began.
     pub began: Option<Timestamp>,
     /// When the last attempt ended.
@@ -159,6 +201,8 @@ pub struct StepRecord {
     pub before: Option<Before>,
     /// What was seen at the end, or why it failed.
     pub says: String,
+    /// What was measured by then.
+    pub figures: Option<Figures>,
 }
 
 impl StepRecord {
@@ -167,7 +211,7 @@ impl StepRecord {
         self.in_flight = false;
         self.settled += 1;
         if self.state == StepState::Waiting {
-            (self.before, self.failures, self.opened) = (None, 0, false);
+            (self.before, self.failures, self.opened, self.first) = (None, 0, false, None);
         }
     }
 }

@@ -152,8 +152,13 @@ mod tests {
         let source = crate::yaml::source::Source::from_text("signals.yaml", 0, yaml.to_owned());
         let sink = crate::yaml::diagnostic::Sink::default();
         let node = crate::yaml::node::parse(&source, &sink);
-        let cx =
-            crate::yaml::reader::Cx { source: &source, sink: &sink, home: None, names_left: std::cell::Cell::new(9) };
+        let cx = crate::yaml::reader::Cx {
+            source: &source,
+            sink: &sink,
+            home: None,
+            dir: None,
+            names_left: std::cell::Cell::new(9),
+        };
         let read = node.and_then(|node| {
             Value::root(&cx, &node).map("signal", "bell: 1", |m| Signal::read(m, &mut Vec::new())).flatten()
         });

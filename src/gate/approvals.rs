@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, ConditionKind, Holds, Surroundings};
+use super::{Answer, Clients, ConditionKind, Holds, Surroundings};
 use crate::fields::kinds::Settings;
 use crate::fields::template::Use;
 use crate::text;
@@ -34,7 +34,7 @@ impl ConditionKind for Approvals {
         }
     }
 
-    async fn ask(&self, around: &dyn Surroundings) -> Answer {
+    async fn ask(&self, around: &dyn Surroundings, _: &Clients) -> Answer {
         let given = around.approvals();
         if given.len() >= usize::from(self.needed) {
             return Answer::new(Holds::Yes, "approval", format!("approved by {}", text::list(&given)));

@@ -4,9 +4,12 @@
 //! nobody can tell whether it holds for one that does, nor for one that does not.
 
 mod approvals;
+mod compare;
 mod not_before;
+mod prometheus;
 mod window;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,12 +18,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::fields::kinds::kinds;
 use crate::fields::template::Use;
-use crate::model::{HookPoint, OnFailure};
+use crate::metrics::Reader;
+use crate::model::finding::Finding;
+use crate::model::{HookPoint, Host, OnFailure};
 use crate::text;
 use crate::yaml::map::Map;
 
 pub use approvals::Approvals;
+pub use compare::Compare;
 pub use not_before::NotBefore;
+pub use prometheus::Prometheus;
 pub use window::Window;
 
 /// What every kind of condition can do.
@@ -30,7 +37,17 @@ pub trait ConditionKind: Send + Sync {
     fn describe(&self) -> String;
 
     /// Asks once.
-    async fn ask(&self, around: &dyn Surroundings) -> Answer;
+    async fn ask(&self, around: &dyn Surroundings, clients: &Clients) -> Answer;
+
+    /// Time from one question to the next.
+    fn every(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// The same with its variables filled in for the pairs behind the gate: all of what it gives must hold. `None` where it has none.
+    fn filled(&self, _: &[Sides<'_>]) -> Option<Result<Vec<Condition>, Finding>> {
+        None
+    }
 
     /// Whether it measures something, which can fall silent or say no for good: a rehearsal plays that. People and the calendar only say
     /// when; in a rehearsal they say yes at once.
@@ -39,10 +56,29 @@ pub trait ConditionKind: Send + Sync {
     }
 }
 
+/// The hosts of a pair that a gate stands before.
+#[derive(Debug, Clone, Copy)]
+pub struct Sides<'a> {
+    /// The host that is left.
+    pub source: &'a Host,
+    /// The host that takes over.
+    pub target: &'a Host,
+}
+
+/// What kinds of conditions ask with.
+#[derive(Clone)]
+pub struct Clients {
+    /// Numbers.
+    pub metrics: Arc<Reader>,
+}
+
 /// What conditions may ask of the world around a gate.
 pub trait Surroundings: Send + Sync {
     /// The time of the calendar.
     fn now(&self) -> Timestamp;
+
+    /// How long the gate has been asking.
+    fn asking(&self) -> Duration;
 
     /// The words of each who has said yes to the gate, with the name: `ada@desk: it looks good`.
     fn approvals(&self) -> Vec<String>;
@@ -101,13 +137,19 @@ pub trait Conditions: Send + Sync {
 }
 
 /// Lets every condition ask the real world by itself.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Asker;
+pub struct Asker(Clients);
+
+impl Asker {
+    /// One that reads numbers there.
+    pub fn new(metrics: Arc<Reader>) -> Self {
+        Self(Clients { metrics })
+    }
+}
 
 #[async_trait]
 impl Conditions for Asker {
     async fn ask(&self, condition: &Condition, around: &dyn Surroundings) -> Answer {
-        condition.kind().ask(around).await
+        condition.kind().ask(around, &self.0).await
     }
 }
 
@@ -131,6 +173,13 @@ impl Gate {
         Self { at, conditions, within: None, on_failure: None }
     }
 
+    /// The same with its variables filled in for the pairs that it stands before.
+    pub fn filled(&self, pairs: &[Sides<'_>]) -> Result<Self, Finding> {
+        let fill = |c: &Condition| c.kind().filled(pairs).unwrap_or_else(|| Ok(vec![c.clone()]));
+        let conditions = self.conditions.iter().map(fill).collect::<Result<Vec<_>, _>>()?.concat();
+        Ok(Self { conditions, ..self.clone() })
+    }
+
     /// What it waits for, as the end of a sentence that begins with "until".
     pub fn describe(&self) -> String {
         let asks: Vec<String> = self.conditions.iter().map(|c| c.kind().describe()).collect();
@@ -152,6 +201,8 @@ kinds! {
         Approvals(Approvals),
         NotBefore(NotBefore),
         Window(Window),
+        Prometheus(Prometheus),
+        Compare(Compare),
         #[cfg(test)]
         Quiet(sample::Quiet),
     }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, ConditionKind, Holds, Surroundings};
+use super::{Answer, Clients, ConditionKind, Holds, Surroundings};
 use crate::fields::kinds::Settings;
 use crate::fields::template::Use;
 use crate::text;
@@ -40,7 +40,7 @@ impl ConditionKind for NotBefore {
         format!("it is {}", self.0)
     }
 
-    async fn ask(&self, around: &dyn Surroundings) -> Answer {
+    async fn ask(&self, around: &dyn Surroundings, _: &Clients) -> Answer {
         let (now, wants) = (around.now(), self.0.to_string());
         match now < self.0 {
             true => Answer::new(Holds::NotYet, wants, ""),

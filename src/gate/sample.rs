@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, ConditionKind, Holds, Surroundings};
+use super::{Answer, Clients, ConditionKind, Holds, Surroundings};
 use crate::fields::kinds::Settings;
 use crate::fields::template::Use;
 use crate::yaml::map::Map;
@@ -30,7 +30,7 @@ impl ConditionKind for Quiet {
         format!("it is quieter than {}", self.below)
     }
 
-    async fn ask(&self, around: &dyn Surroundings) -> Answer {
+    async fn ask(&self, around: &dyn Surroundings, _: &Clients) -> Answer {
         let noise = around.now().as_second() / 60 % 60;
         let wants = format!("less noise than {}", self.below);
         match u64::try_from(noise) {

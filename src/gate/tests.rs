@@ -3,6 +3,7 @@
 use futures_util::FutureExt;
 
 use super::*;
+use crate::secret::{Secret, SecretError, SecretRef, Secrets};
 use crate::yaml::diagnostic::Sink;
 use crate::yaml::node;
 use crate::yaml::reader::{Cx, Value};
@@ -16,6 +17,10 @@ impl Surroundings for Around {
         self.0.parse().unwrap()
     }
 
+    fn asking(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
     fn approvals(&self) -> Vec<String> {
         self.1.clone()
     }
@@ -25,9 +30,22 @@ impl Surroundings for Around {
     }
 }
 
+/// There are none.
+struct NoSecrets;
+
+impl Secrets for NoSecrets {
+    fn resolve(&self, _: &SecretRef) -> Result<Secret, SecretError> {
+        Err(SecretError { from: "env TOKEN".to_owned(), why: "it is not set".to_owned() })
+    }
+}
+
+fn asker() -> Asker {
+    Asker::new(Arc::new(Reader::new(Arc::new(NoSecrets))))
+}
+
 fn ask(condition: &Condition, at: &'static str, people: &[&str]) -> Answer {
     let around = Around(at, people.iter().map(|p| (*p).to_owned()).collect());
-    Asker.ask(condition, &around).now_or_never().unwrap()
+    asker().ask(condition, &around).now_or_never().unwrap()
 }
 
 fn conditions(yaml: &str) -> (Option<Vec<Condition>>, Vec<String>) {
@@ -35,7 +53,7 @@ fn conditions(yaml: &str) -> (Option<Vec<Condition>>, Vec<String>) {
     let sink = Sink::default();
     let mut found = None;
     if let Some(node) = node::parse(&source, &sink) {
-        let cx = Cx { source: &source, sink: &sink, home: None, names_left: std::cell::Cell::new(9) };
+        let cx = Cx { source: &source, sink: &sink, home: None, dir: None, names_left: std::cell::Cell::new(9) };
         found = Value::root(&cx, &node).map("gate", "approve: 1", |m| read(m, &mut Vec::new())).flatten();
     }
     (found, sink.into_diagnostics().iter().map(|d| d.message.clone()).collect())
@@ -94,4 +112,81 @@ fn an_answer_says_what_it_saw_beside_what_it_wants() {
     assert_eq!(asked(0, "2026-12-01T02:30:00Z").0, Holds::No);
     let unknown = "less noise than 5, which nobody can tell: there is no number";
     assert_eq!(asked(5, "1969-12-31T23:30:00Z"), (Holds::Unknown, unknown.to_owned()));
+}
+
+#[test]
+fn a_number_needs_a_server_a_query_and_one_comparison() {
+    let good = "prometheus: {server: \"http://prom:9090/\", query: up, at_least: 1, for: 2m}\n";
+    let gate = Gate { at: HookPoint::Freeze, conditions: conditions(good).0.unwrap(), within: None, on_failure: None };
+    assert_eq!(gate.describe(), "`up` is at least 1, for 2m 00s at prom:9090");
+    let problems = |inner: &str| conditions(&format!("prometheus: {{{inner}}}\n")).1;
+    for (inner, wanted) in [
+        ("query: up, above: 1", "prometheus condition needs `server`"),
+        ("server: \"http://p\", above: 1", "prometheus condition needs `query`"),
+        ("server: \"http://p\", query: up", "prometheus condition needs `below`"),
+        ("server: \"http://p\", query: up, above: 1, below: 2", "a number is compared in one way"),
+        ("server: \"http://p\", query: up, abve: 1", "unknown key `abve` in prometheus condition"),
+        ("server: \"http://p\", query: up, above: lots", "`above` takes a number; `lots` is not a number"),
+        ("server: \"http://p\", query: up, above: 1, for: 5", "`for` takes a duration with a unit; `5` has no unit"),
+        ("server: \"http://p\", query: up, above: 1, on: both", "`both` is not a side"),
+        ("server: \"http://p\", query: \"up{a=\\\"{{ na me }}\\\"}\", above: 1", "is not the name of a variable"),
+        ("server: \"ftp://p\", query: up, above: 1", "is not an HTTP or HTTPS URL"),
+        ("server: \"http://a:b@p\", query: up, above: 1", "a URL in a file must not hold a password"),
+        ("server: {url: \"http://p\", user: a}, query: up, above: 1", "`user` needs `password` beside it"),
+        ("server: {url: \"http://p\", token: abc}, query: up, above: 1", "takes a reference to a secret"),
+        ("server: {url: \"http://p\", ca: ./ca.pem}, query: up, above: 1", "nobody to be vouched for over plain HTTP"),
+    ] {
+        let said = problems(inner);
+        assert!(said.iter().any(|problem| problem.contains(wanted)), "{inner}: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_unknown_and_says_what_to_do() {
+    let asked = async |server: &str| {
+        let yaml = format!("prometheus: {{server: {server}, query: up, at_least: 1}}\n");
+        let around = Around("2026-12-01T02:00:00Z", Vec::new());
+        let answer = asker().ask(&conditions(&yaml).0.unwrap()[0], &around).await;
+        assert_eq!(answer.holds, Holds::Unknown);
+        (answer.missing(), answer.help.unwrap())
+    };
+    let (missing, help) = asked("{url: \"http://127.0.0.1:1\", token: {env: TOKEN}}").await;
+    assert!(missing.ends_with("there are no credentials: secret from env TOKEN: it is not set"), "{missing}");
+    assert_eq!(help, "mend what `token` or `password` refers to");
+    // Nothing listens on this port.
+    let (missing, help) = asked("\"http://127.0.0.1:1\"").await;
+    let wanted = "`up` is at least 1, which nobody can tell: 127.0.0.1:1: it cannot be reached: ";
+    assert!(missing.starts_with(wanted) && help.starts_with("look whether Prometheus runs"), "{missing}: {help}");
+    let (missing, _) = asked("{url: \"https://127.0.0.1:1\", ca: /nowhere/ca.pem}").await;
+    assert!(missing.contains("cannot read /nowhere/ca.pem"), "{missing}");
+}
+
+#[test]
+fn a_comparison_has_enough_samples_that_do_not_overlap() {
+    let read = |inner: &str| conditions(&format!("compare: {{server: \"http://p\", {inner}}}\n"));
+    let metric = "metrics: {name: errors, query: 'rate(errors[1m])'}";
+    let (found, problems) = read(metric);
+    assert_eq!(problems, Vec::<String>::new());
+    let Some([Condition::Compare(compare)]) = found.as_deref() else { panic!("{found:?}") };
+    assert_eq!(
+        (compare.every, compare.over, compare.confidence),
+        (Duration::from_secs(60), Duration::from_secs(600), 98)
+    );
+    assert_eq!(
+        found.unwrap()[0].kind().describe(),
+        "errors of the targets no worse than of the sources, over 10m 00s at p"
+    );
+    for (more, wanted) in [
+        (", every: 15s", "samples 15s apart overlap: a query looks back over 1m"),
+        (", over: 5m", "5m hold 6 samples, 1m apart, and 10 are needed"),
+        (", over: 1d", "1d hold 1441 samples, 1m apart, more than the limit of 500"),
+        (", confidence: 100%", "nobody is that sure"),
+        (", over: 10", "`over` takes a duration with a unit; `10` has no unit"),
+        (", befor: 1d", "unknown key `befor` in comparison"),
+    ] {
+        let (found, problems) = read(&format!("{metric}{more}"));
+        assert!(found.is_none_or(|_| more.contains("befor:")) && problems == [wanted], "{more}: {problems:?}");
+    }
+    assert_eq!(read("metrics: []").1, ["a comparison has 1 to 20 metrics"]);
+    assert_eq!(read("metrics: {name: errors, worse: bigger, query: up}").1, ["`bigger` is not a way"]);
 }

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, Zoned};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, ConditionKind, Holds, Surroundings};
+use super::{Answer, Clients, ConditionKind, Holds, Surroundings};
 use crate::fields::kinds::Settings;
 use crate::fields::template::Use;
 use crate::text;
@@ -79,7 +79,7 @@ impl ConditionKind for Window {
         format!("it is {days} between {} and {} in {}", clock(self.from), clock(self.to), self.zone)
     }
 
-    async fn ask(&self, around: &dyn Surroundings) -> Answer {
+    async fn ask(&self, around: &dyn Surroundings, _: &Clients) -> Answer {
         let now = around.now();
         match self.is_open(now).and_then(|open| Ok((open, self.next_opening(now)?))) {
             Ok((true, _)) => Answer::new(Holds::Yes, "its window", format!("its window was open at {now:.0}")),

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text;
+
 /// The namespace in which all processes of a machine are visible has this number on every Linux.
 pub const FIRST_PIDS: &str = "pid:[4026531836]";
 
@@ -72,6 +74,9 @@ pub struct PathFacts {
     /// Kind of its file system: the number that `statfs` has for it.
     #[serde(default)]
     pub filesystem: Option<u64>,
+    /// Whether its file system is mounted so that nothing can be written.
+    #[serde(default)]
+    pub read_only: Option<bool>,
     /// Whether its file system lets programs run.
     #[serde(default)]
     pub runs_programs: Option<bool>,
@@ -84,6 +89,52 @@ pub struct PathFacts {
     /// Layers of overlays that are written to in it.
     #[serde(default)]
     pub layers: Option<u64>,
+}
+
+/// What stands in the way of something, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obstacle {
+    /// In one sentence, without the host and the path that it is about.
+    pub what: String,
+    /// What to do next.
+    pub hint: String,
+}
+
+impl PathFacts {
+    /// What keeps a directory here from being written, or from being made, by a login of that name.
+    pub fn obstacle(&self, host: &str, user: &str) -> Option<Obstacle> {
+        let nearest = &self.nearest;
+        let rights =
+            format!("say `become: sudo` under `ssh` of {host}, log in as a user who may, or let {user} write there");
+        let (what, hint) = match (self.exists, self.read_only) {
+            (true, _) if !self.directory => {
+                ("is there and is not a directory".to_owned(), "choose another directory".to_owned())
+            }
+            (exists, Some(true)) => {
+                let of = if exists { String::new() } else { format!(" at {nearest}") };
+                let hint =
+                    format!("remount it read-write on {host}; its kernel log says whether the disk is why it is not");
+                (format!("cannot be written: its filesystem{of} is mounted read-only"), hint)
+            }
+            (true, _) if !self.writable => (format!("cannot be written by the login user {user}"), rights),
+            (false, _) if !self.nearest_writable => {
+                let what = format!("cannot be made by the login user {user}, to whom {nearest} is closed");
+                (what, format!("{rights}, or make it there first"))
+            }
+            _ => return None,
+        };
+        Some(Obstacle { what, hint })
+    }
+
+    /// What there is too little of for so many bytes and entries.
+    pub fn lacks(&self, bytes: u64, entries: u64) -> Option<String> {
+        if let Some(free) = self.free_bytes.filter(|free| *free < bytes) {
+            return Some(format!("{} are free and the source has {}", text::bytes(free), text::bytes(bytes)));
+        }
+        let free = self.free_inodes.filter(|free| *free < entries)?;
+        let (free, entries) = (text::count(free, "inode"), text::entries(entries));
+        Some(format!("{free} are free and the source has {entries}"))
+    }
 }
 
 /// What an agent that was started on a host has seen there.
@@ -106,4 +157,32 @@ pub struct TreeFacts {
     pub unreadable: u64,
     /// The first of them, escaped.
     pub example: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_a_login_from_writing_is_named_with_the_way_out() {
+        let open =
+            PathFacts { exists: true, directory: true, writable: true, nearest: "/srv".into(), ..PathFacts::default() };
+        let told = |path: PathFacts| path.obstacle("fra-1", "deploy").map(|obstacle| obstacle.what);
+        assert_eq!(told(open.clone()), None);
+        assert_eq!(
+            told(PathFacts { read_only: Some(true), ..open.clone() }).unwrap(),
+            "cannot be written: its filesystem is mounted read-only"
+        );
+        assert_eq!(
+            told(PathFacts { writable: false, ..open.clone() }).unwrap(),
+            "cannot be written by the login user deploy"
+        );
+        let missing = PathFacts { exists: false, directory: false, writable: false, ..open };
+        assert_eq!(told(missing.clone()).unwrap(), "cannot be made by the login user deploy, to whom /srv is closed");
+        assert_eq!(
+            told(PathFacts { read_only: Some(true), ..missing.clone() }).unwrap(),
+            "cannot be written: its filesystem at /srv is mounted read-only"
+        );
+        assert_eq!(told(PathFacts { nearest_writable: true, ..missing }), None);
+    }
 }

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::Host;
 use crate::outside::Error;
 
-pub use facts::{AgentFacts, ClockSkew, FIRST_PIDS, Facts, PathFacts, TreeFacts};
-pub use receipt::{ReceiptKey, ReceiptStatus, run_once};
+pub use facts::{AgentFacts, ClockSkew, FIRST_PIDS, Facts, Obstacle, PathFacts, TreeFacts};
+pub use receipt::{ReceiptKey, ReceiptStatus, SeenPlaces, run_once, run_once_at};
 
 /// A command for a POSIX shell on a host.
 #[derive(Debug, Clone, Default)]

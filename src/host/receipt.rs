@@ -2,6 +2,8 @@
 //!
 //! Must never take a lost answer for a command that did not start.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Command, Hosts, Output};
@@ -16,8 +18,7 @@ const GRACE: Duration = Duration::from_secs(15);
 /// How long one question waits for an answer on the host.
 const QUESTION: Duration = Duration::from_secs(20);
 /// Questions whose answers were lost are asked again until the time is over.
-const LOST: Policy =
-    Policy { tries: u32::MAX, pause: Duration::from_millis(200), longest: Duration::from_millis(3200) };
+const LOST: Policy = Policy::new(u32::MAX, Duration::from_millis(200), Duration::from_millis(3200));
 
 /// The name of one execution: a run, and what is done once in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +71,27 @@ pub enum ReceiptStatus {
     },
 }
 
+/// Hosts on which this process has seen the place for a run's receipts.
+#[derive(Debug, Default)]
+pub struct SeenPlaces(Mutex<BTreeSet<String>>);
+
+impl SeenPlaces {
+    /// Whether the place on that host has been seen.
+    pub fn has(&self, host: &Host) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&host.name)
+    }
+
+    /// It is there.
+    pub fn seen(&self, host: &Host) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.name.clone());
+    }
+
+    /// It is not there any more; whether it was believed to be.
+    pub fn lost(&self, host: &Host) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&host.name)
+    }
+}
+
 /// Runs a command under a key, unless it ran before, and waits for its result. Safe to call again after any error.
 pub async fn run_once(
     hosts: &dyn Hosts,
@@ -79,10 +101,23 @@ pub async fn run_once(
     fence: u64,
     command: &Command,
 ) -> Result<ReceiptStatus, Error> {
+    run_once_at(hosts, clock, host, key, fence, command, &SeenPlaces::default()).await
+}
+
+/// The same, with one question less on a host where the place for the run's receipts has been seen.
+pub async fn run_once_at(
+    hosts: &dyn Hosts,
+    clock: &dyn Clock,
+    host: &Host,
+    key: &ReceiptKey,
+    fence: u64,
+    command: &Command,
+    places: &SeenPlaces,
+) -> Result<ReceiptStatus, Error> {
     let until = clock.now() + command.limit() + GRACE;
     let mut retry = Retry::new(clock, LOST);
     // Asked first: that makes the place for the run's receipts, which a start must find.
-    let (mut starts, mut sent) = (false, false);
+    let (mut starts, mut sent) = (places.has(host), false);
     loop {
         let answer = match starts {
             true => {
@@ -92,6 +127,9 @@ pub async fn run_once(
             false => hosts.fetch(host, key, fence, Duration::ZERO).await,
         };
         sent |= starts;
+        if answer.is_ok() {
+            places.seen(host);
+        }
         match answer {
             Ok(ReceiptStatus::Running | ReceiptStatus::NotClaimed) if clock.now() < until => starts = true,
             // The key makes asking again safe. Whether the host can be asked shows when connecting.

@@ -42,6 +42,16 @@ pub enum BlobError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The store that keeps it does not do what it should.
+    #[error("chunk {hash}: {why}")]
+    Store {
+        /// Its name.
+        hash: String,
+        /// Why.
+        why: String,
+        /// What to do next.
+        hint: String,
+    },
     /// The chunks are right, and what they hold is not.
     #[error("what its record names cannot be read: {0}")]
     Unreadable(String),

@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::blob::BlobError;
-use crate::event::{Event, IllegalTransition, Record};
-use crate::text;
+use super::{parts, quick};
+use crate::event::{Event, IllegalTransition, ReadEvent, ReadRecord, Record};
 
 /// The version that this program writes, and the only one it reads.
 pub const VERSION: u32 = 2;
 /// No record is larger. What may be larger is kept beside the journal, as a blob.
 pub const MAX_FRAME: usize = 64 << 20;
 
-const FRAME_HEADER: usize = 12;
+pub(super) const FRAME_HEADER: usize = 12;
 const MAGIC: &str = "migrate-journal ";
 
 /// Why a journal cannot be used.
@@ -90,6 +90,16 @@ pub enum JournalError {
         /// The file.
         path: String,
     },
+    /// The store that keeps it does not do what it should.
+    #[error("{place}: {why}")]
+    Store {
+        /// Where it is.
+        place: String,
+        /// Why.
+        why: String,
+        /// What to do next.
+        hint: String,
+    },
     /// This controller may not write any more.
     #[error("{why}")]
     Fenced {
@@ -115,6 +125,7 @@ impl JournalError {
             ),
             Self::Locked { .. } => Some("`migrate lock show` tells who works on it".into()),
             Self::Fenced { .. } => Some("`migrate status` shows where the run stands; `migrate apply` goes on with it".into()),
+            Self::Store { hint, .. } | Self::Blob { source: BlobError::Store { hint, .. }, .. } => Some(hint.clone()),
             Self::Blob { source: BlobError::Io { .. }, .. } => Some("make room or mend the file system".into()),
             Self::Blob { .. } => Some("without it nobody knows what the run does: restore `blobs` beside the journal from a copy".into()),
             Self::NotAJournal { .. }
@@ -137,16 +148,39 @@ struct Link<'a> {
 
 /// The same, read.
 #[derive(Deserialize)]
-struct ReadLink {
-    prev: String,
+struct ReadLink<'a> {
+    prev: &'a str,
     seq: u64,
     at: Timestamp,
-    event: Event,
+    #[serde(borrow, deserialize_with = "quick::event")]
+    event: ReadEvent<'a>,
 }
 
 /// The SHA-256 of a payload, hex; the chain begins with that of nothing.
 pub fn hash(payload: &[u8]) -> String {
-    text::hex(&Sha256::digest(payload))
+    Head::of(payload).to_string()
+}
+
+/// The same where it is looked at and not kept: the digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head([u8; 64]);
+
+impl Head {
+    /// That of a payload.
+    pub(super) fn of(payload: &[u8]) -> Self {
+        let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' - 10 + n };
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(Sha256::digest(payload)) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
+        }
+        Self(digits)
+    }
+}
+
+impl std::fmt::Display for Head {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(std::str::from_utf8(&self.0).unwrap_or_default())
+    }
 }
 
 /// The first line of a journal.
@@ -196,14 +230,25 @@ pub fn decode(path: &str, bytes: &[u8]) -> Result<Decoded, JournalError> {
     }
 }
 
+/// All whole records of a journal.
+pub fn records(path: &str, bytes: &[u8]) -> Result<Vec<Record>, JournalError> {
+    let mut records = Vec::new();
+    parts::each(path, bytes, |record| -> Result<(), JournalError> {
+        records.push(record.into());
+        Ok(())
+    })?;
+    Ok(records)
+}
+
 /// Reads a journal up to its end, or to the first thing that is wrong with it.
 pub fn scan(path: &str, bytes: &[u8]) -> (Decoded, Option<JournalError>) {
     let (mut decoded, mut position) = (Decoded::default(), Position::default());
     let read = read_header(path, bytes).and_then(|at| {
         position.offset = at as u64;
-        read_frames(path, bytes.get(at..).unwrap_or_default(), &mut position, |record, hash| {
-            decoded.records.push(record);
-            decoded.hashes.push(hash.to_owned());
+        read_frames(path, bytes.get(at..).unwrap_or_default(), &mut position, |record, head| {
+            decoded.records.push(record.into());
+            decoded.hashes.push(head.to_string());
+            Ok(())
         })
     });
     decoded.length = position.offset;
@@ -215,7 +260,7 @@ pub fn first(path: &str, bytes: &[u8]) -> Result<Option<Record>, JournalError> {
     let at = read_header(path, bytes)?;
     let damaged = |why| JournalError::Damaged { path: path.to_owned(), frame: 0, offset: at as u64, why };
     match split_frame(bytes, at).map_err(damaged)? {
-        Some((payload, _)) => read_payload(payload, &hash(b"")).map(Some).map_err(damaged),
+        Some((payload, _)) => read_payload(payload, &Head::of(b"")).map(|record| Some(record.into())).map_err(damaged),
         None => Ok(None),
     }
 }
@@ -226,14 +271,21 @@ pub struct Position {
     /// Bytes that have been read.
     pub offset: u64,
     /// Records among them.
-    records: u64,
+    pub records: u64,
     /// Hash that the next one carries.
-    head: String,
+    pub(super) head: Head,
+}
+
+impl Position {
+    /// Hash that the next record carries.
+    pub fn head(&self) -> String {
+        self.head.to_string()
+    }
 }
 
 impl Default for Position {
     fn default() -> Self {
-        Self { offset: 0, records: 0, head: hash(b"") }
+        Self { offset: 0, records: 0, head: Head::of(b"") }
     }
 }
 
@@ -250,49 +302,52 @@ pub fn read_on(path: &str, bytes: &[u8], position: &mut Position) -> Result<Vec<
         position.offset = at as u64;
     }
     let mut records = Vec::new();
-    read_frames(path, rest, position, |record, _| records.push(record))?;
+    read_frames(path, rest, position, |record, _| -> Result<(), JournalError> {
+        records.push(record.into());
+        Ok(())
+    })?;
     Ok(records)
 }
 
-/// Reads whole frames, of which the first begins at `position`, which moves on with each.
-fn read_frames(
+/// Reads whole frames, of which the first begins at `position`, which moves on with each that was taken.
+pub(super) fn read_frames<'a, E: From<JournalError>>(
     path: &str,
-    bytes: &[u8],
+    bytes: &'a [u8],
     position: &mut Position,
-    mut each: impl FnMut(Record, &str),
-) -> Result<(), JournalError> {
+    mut take: impl FnMut(ReadRecord<'a>, &Head) -> Result<(), E>,
+) -> Result<(), E> {
     let mut at = 0;
     loop {
         let next = match split_frame(bytes, at) {
             Ok(None) => return Ok(()),
             Ok(Some((payload, next))) => {
-                read_payload(payload, &position.head).map(|record| (record, hash(payload), next))
+                read_payload(payload, &position.head).map(|record| (record, Head::of(payload), next))
             }
             Err(why) => Err(why),
         };
-        let (record, hash, next) = next.map_err(|why| JournalError::Damaged {
+        let (record, head, next) = next.map_err(|why| JournalError::Damaged {
             path: path.to_owned(),
             frame: position.records,
             offset: position.offset,
             why,
         })?;
-        each(record, &hash);
-        position.head = hash;
+        take(record, &head)?;
+        position.head = head;
         position.records += 1;
         position.offset += (next - at) as u64;
         at = next;
     }
 }
 
-fn read_payload(payload: &[u8], head: &str) -> Result<Record, String> {
+fn read_payload<'a>(payload: &'a [u8], head: &Head) -> Result<ReadRecord<'a>, String> {
     let ReadLink { prev, seq, at, event } = serde_json::from_slice(payload).map_err(|e| e.to_string())?;
-    match prev == head {
-        true => Ok(Record { seq, at, event }),
+    match prev.as_bytes() == head.0 {
+        true => Ok(ReadRecord { seq, at, event }),
         false => Err("it does not follow the record before it".to_owned()),
     }
 }
 
-fn read_header(path: &str, bytes: &[u8]) -> Result<usize, JournalError> {
+pub(super) fn read_header(path: &str, bytes: &[u8]) -> Result<usize, JournalError> {
     let not = || JournalError::NotAJournal { path: path.to_owned() };
     let line = bytes.get(..64.min(bytes.len())).unwrap_or_default();
     let end = line.iter().position(|b| *b == b'\n').ok_or_else(not)?;

@@ -25,8 +25,11 @@ impl<L: Log> Fenced<L> {
 
 impl<L: Log> Log for Fenced<L> {
     fn append(&mut self, event: Event) -> Result<Record, JournalError> {
-        self.lease.check(Duration::ZERO).map_err(|lost| JournalError::Fenced { why: lost.to_string() })?;
-        self.log.append(event)
+        self.lease.append(|| self.log.append(event))
+    }
+
+    fn append_all(&mut self, events: Vec<Event>) -> Result<Vec<Record>, JournalError> {
+        self.lease.append(|| self.log.append_all(events))
     }
 }
 
@@ -36,7 +39,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[async_trait]
 impl Guard for Lease {
     fn check(&self) -> Result<(), Barred> {
-        match self.check(self.needed()) {
+        match self.check_before_effect() {
             Ok(_) => Ok(()),
             Err(lost @ (LockLost::Expired { .. } | LockLost::Taken)) => Err(Barred::ForGood(lost.to_string())),
             Err(now @ (LockLost::Short { .. } | LockLost::Unreadable { .. })) => Err(Barred::ForNow(now.to_string())),
@@ -44,9 +47,17 @@ impl Guard for Lease {
     }
 
     async fn lost(&self) -> String {
+        let mut short = false;
         loop {
-            if let Err(lost @ (LockLost::Expired { .. } | LockLost::Taken)) = self.check(Duration::ZERO) {
-                return lost.to_string();
+            match self.check(Duration::ZERO) {
+                Err(lost @ (LockLost::Expired { .. } | LockLost::Taken)) => return lost.to_string(),
+                // What is under way needs time to end, too, before another may begin. Looked at twice: a process that was stopped for a while
+                // renews it as soon as it goes on.
+                _ if self.remaining() <= self.needed() => match short {
+                    true => return LockLost::Short { rest: self.remaining(), needed: self.needed() }.to_string(),
+                    false => short = true,
+                },
+                _ => short = false,
             }
             tokio::time::sleep(LOOK).await;
         }

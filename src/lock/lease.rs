@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use super::clock::Deadline;
 use super::table::{Grant, LockError, Locks};
+use crate::journal::JournalError;
 use crate::text;
 
 /// A lease is renewed that many times in its length.
 const BEATS: u32 = 4;
+/// No effect begins, and none goes on, when less than this part of it is left: renewals keep it well above.
+const LAST: u32 = 3;
+/// What was heard of the table counts for so long, from before it was asked: an answer can be under way for longer.
+const NEWS: Duration = Duration::from_millis(100);
 
 /// Why a controller must do nothing more, or not now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +50,7 @@ fn because(why: &Option<String>) -> String {
     why.as_ref().map(|w| format!(" ({w})")).unwrap_or_default()
 }
 
-/// Locks that are held. Dropping it gives them back.
+/// Locks that are held. Dropping it gives them back, unless it is left.
 #[derive(Debug)]
 pub struct Lease {
     shared: Arc<Shared>,
@@ -64,18 +69,23 @@ struct Shared {
 #[derive(Debug)]
 struct Term {
     until: Deadline,
+    /// For how long what was heard last of the table counts: that this lease is there.
+    heard: Option<Deadline>,
     /// Once lost it stays lost.
     lost: Option<LockLost>,
     /// Why the last try to renew it failed.
     trouble: Option<String>,
     released: bool,
+    /// It ends by itself.
+    left: bool,
 }
 
 impl Lease {
     pub(super) fn start(locks: Locks, grant: Grant, taken_over: Vec<Grant>) -> Self {
         // What the table says was written a moment ago; counting from now would be too long.
         let rest = grant.rest(locks.here()).min(locks.length()).saturating_sub(Duration::from_millis(1));
-        let term = Term { until: Deadline::after(rest), lost: None, trouble: None, released: false };
+        let term =
+            Term { until: Deadline::after(rest), heard: None, lost: None, trouble: None, released: false, left: false };
         let shared = Shared { locks, fence: grant.fence, term: Mutex::new(term), wake: Condvar::new() };
         let shared = Arc::new(shared);
         let heart = std::thread::Builder::new().name("lease".into()).spawn({
@@ -111,9 +121,42 @@ impl Lease {
         self.shared.check(needed)
     }
 
-    /// How long it has to last for an effect to begin: a fourth of its length, which renewals keep it well above.
+    /// The same for an effect that begins now. What the last record has said of the table, a moment ago, is not asked for again.
+    pub(super) fn check_before_effect(&self) -> Result<u64, LockLost> {
+        match self.shared.has_heard() {
+            true => self.shared.lasts(self.needed()),
+            false => self.check(self.needed()),
+        }
+    }
+
+    /// Appends to a run. Where the store binds writers, this asks the clock alone before.
+    pub(super) fn append<T>(&self, append: impl FnOnce() -> Result<T, JournalError>) -> Result<T, JournalError> {
+        let shared = &self.shared;
+        let refused = |lost: LockLost| JournalError::Fenced { why: lost.to_string() };
+        if !shared.locks.binds_writers() {
+            self.check(Duration::ZERO).map_err(refused)?;
+            return append();
+        }
+        shared.lasts(Duration::ZERO).map_err(refused)?;
+        let heard = Deadline::after(NEWS);
+        let appended = append();
+        match &appended {
+            Ok(_) => shared.term().heard = Some(heard),
+            // The table tells why, and that nothing more is to be done.
+            Err(JournalError::Fenced { .. }) => drop(self.check(Duration::ZERO).map_err(refused)?),
+            Err(_) => {}
+        }
+        appended
+    }
+
+    /// How long it has to last for an effect to begin or to go on.
     pub(super) fn needed(&self) -> Duration {
-        self.shared.locks.length() / BEATS
+        self.shared.locks.length() / LAST
+    }
+
+    /// Lets it end by itself instead of giving it back: whoever stands by sees that its run has lost its controller.
+    pub fn leave(&self) {
+        self.shared.term().left = true;
     }
 
     /// Writes down which run it is for, for those who look.
@@ -133,8 +176,10 @@ impl Drop for Lease {
         if let Some(heart) = self.heart.take() {
             let _ = heart.join();
         }
-        // Left behind, it runs out by itself, or is taken over because this process is gone.
-        let _ = self.shared.locks.release(self.shared.fence);
+        if !self.shared.term().left {
+            // Left behind, it runs out by itself, or is taken over because this process is gone.
+            let _ = self.shared.locks.release(self.shared.fence);
+        }
     }
 }
 
@@ -144,17 +189,27 @@ impl Shared {
     }
 
     fn check(&self, needed: Duration) -> Result<u64, LockLost> {
-        let there = self.locks.find(self.fence);
+        match self.locks.find(self.fence) {
+            Ok(Some(_)) => {}
+            // One that has run out before is lost for that.
+            Ok(None) => return Err(self.term().lose(LockLost::Taken)),
+            Err(e) => return self.lasts(Duration::ZERO).and(Err(LockLost::Unreadable { why: e.to_string() })),
+        }
+        // Last of all, so that time spent above counts.
+        self.lasts(needed)
+    }
+
+    /// Whether what was heard last of the table still counts.
+    fn has_heard(&self) -> bool {
+        self.term().heard.is_some_and(|until| !until.rest().is_zero())
+    }
+
+    /// The same by the clock alone.
+    fn lasts(&self, needed: Duration) -> Result<u64, LockLost> {
         let mut term = self.term();
         if let Some(lost) = &term.lost {
             return Err(lost.clone());
         }
-        match there {
-            Ok(Some(_)) => {}
-            Ok(None) => return Err(term.lose(LockLost::Taken)),
-            Err(e) => return Err(LockLost::Unreadable { why: e.to_string() }),
-        }
-        // Last of all, so that time spent above counts.
         match term.until.rest() {
             rest if rest.is_zero() => {
                 let why = term.trouble.take();
@@ -210,5 +265,111 @@ impl Shared {
 impl Term {
     fn lose(&mut self, lost: LockLost) -> LockLost {
         self.lost.get_or_insert(lost).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::table::{Change, LockTable, Table};
+    use super::*;
+    use crate::event::Operator;
+
+    /// A table that counts how often it is read.
+    #[derive(Debug)]
+    struct Counted {
+        binds: bool,
+        table: Mutex<Table>,
+        reads: AtomicUsize,
+    }
+
+    impl LockTable for Counted {
+        fn place(&self) -> String {
+            "a table".into()
+        }
+
+        fn read(&self) -> Result<Option<Table>, LockError> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            Ok(Some(self.table.lock().unwrap().clone()))
+        }
+
+        fn change(&self, change: Change<'_>) -> Result<(), LockError> {
+            change(&mut self.table.lock().unwrap())
+        }
+
+        fn binds_writers(&self) -> bool {
+            self.binds
+        }
+    }
+
+    fn held(binds: bool) -> (Arc<Counted>, Lease) {
+        let table = Arc::new(Counted { binds, table: Mutex::new(Table::first()), reads: AtomicUsize::new(0) });
+        let by = Operator { user: "ada".into(), host: "desk".into(), pid: std::process::id() };
+        let locks = Locks::new(Arc::clone(&table) as Arc<dyn LockTable>, &by, Duration::from_secs(3600));
+        let lease = locks.acquire(["plan:web".to_owned()].into(), "a test").unwrap();
+        (table, lease)
+    }
+
+    /// How often the table is read meanwhile.
+    fn reads(table: &Counted, work: impl FnOnce()) -> usize {
+        let before = table.reads.load(Ordering::Relaxed);
+        work();
+        table.reads.load(Ordering::Relaxed) - before
+    }
+
+    #[test]
+    fn a_store_that_looks_itself_is_not_asked_before_a_record_and_for_a_moment_after_it() {
+        let (table, lease) = held(true);
+        let append = || lease.append(|| Ok(())).unwrap();
+        let check = || assert!(lease.check_before_effect().is_ok());
+        assert_eq!(reads(&table, check), 1, "before the first record nothing has been heard");
+        assert_eq!(reads(&table, append), 0);
+        // On a busy machine a moment may pass between the two.
+        let at_once = || {
+            let both = || {
+                append();
+                check();
+            };
+            reads(&table, both) == 0
+        };
+        assert!((0..1000).any(|_| at_once()));
+        append();
+        std::thread::sleep(NEWS * 2);
+        assert_eq!(reads(&table, check), 1, "what was heard is old");
+    }
+
+    #[test]
+    fn any_other_store_is_asked_before_each_record_and_each_effect() {
+        let (table, lease) = held(false);
+        assert_eq!(reads(&table, || lease.append(|| Ok(())).unwrap()), 1);
+        assert_eq!(reads(&table, || assert!(lease.check_before_effect().is_ok())), 1);
+    }
+
+    #[test]
+    fn a_record_that_does_not_land_tells_that_the_lease_is_gone() {
+        let (table, lease) = held(true);
+        lease.append(|| Ok(())).unwrap();
+        table.table.lock().unwrap().held.clear();
+        let refused: Result<(), _> = lease.append(|| Err(JournalError::Fenced { why: "it did not land".into() }));
+        assert!(refused.unwrap_err().to_string().contains("broken or taken over"));
+        assert_eq!(lease.check_before_effect(), Err(LockLost::Taken));
+        assert!(lease.append(|| Ok(())).is_err(), "once it is lost it stays lost");
+    }
+
+    #[test]
+    fn one_that_is_left_stays_in_the_table_and_hands_its_run_on_to_whoever_has_seen_it_end() {
+        let (table, lease) = held(true);
+        lease.name_run("web-1").unwrap();
+        lease.leave();
+        let locks = lease.shared.locks.clone();
+        drop(lease);
+        let left = table.table.lock().unwrap().held[0].clone();
+        let ended = super::super::Ended { fence: left.fence, expires: left.expires };
+        let claim = |ended| super::super::Claim { names: left.names.clone(), why: "on", by_hand: false, ended };
+        assert!(locks.claim(claim(None)).is_err(), "it lasts on");
+        let next = locks.claim(claim(Some(ended))).unwrap();
+        let held = locks.show().unwrap();
+        assert_eq!((held.len(), held[0].fence, held[0].run.as_deref()), (1, next.fence(), Some("web-1")));
     }
 }

@@ -11,10 +11,12 @@ mod lease;
 mod names;
 mod owner;
 mod table;
+mod witness;
 
 pub use fenced::Fenced;
 pub use guard::{Barred, Guard};
 pub use lease::{Lease, LockLost};
-pub use names::{of_plan, plan as plan_name};
+pub use names::{for_people, of_plan, of_run, plan as plan_name};
 pub use owner::Owner;
-pub use table::{Change, Grant, LENGTH, LockError, LockTable, Locks, Table, Validity};
+pub use table::{Change, Claim, Grant, LENGTH, LockError, LockTable, Locks, Table, Validity};
+pub use witness::{Ended, Witness};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::clock;
 use super::lease::Lease;
 use super::owner::Owner;
+use super::witness::Ended;
 use crate::event::Operator;
 use crate::text;
 
@@ -60,6 +61,16 @@ pub enum LockError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The store that keeps the table does not do what it should.
+    #[error("{place}: {why}")]
+    Store {
+        /// Where it is.
+        place: String,
+        /// Why.
+        why: String,
+        /// What to do next.
+        hint: String,
+    },
     /// The table is none.
     #[error("{path} is damaged: {why}")]
     Damaged {
@@ -79,6 +90,7 @@ impl LockError {
             ),
             Self::NotHeld { .. } => "`migrate lock show` lists what is".into(),
             Self::Busy { path, .. } => format!("`fuser {path}` names the process: let it go on (kill -CONT) or end it"),
+            Self::Store { hint, .. } => hint.clone(),
             Self::Io { .. } => "nothing was begun; make room or mend the rights, or choose another --state-dir".into(),
             Self::Damaged { path, .. } => format!(
                 "make sure that no `migrate` runs on this state directory, then remove {path}: fence numbers go on from the clock, above all earlier ones"
@@ -106,6 +118,25 @@ pub struct Grant {
     pub expires: Timestamp,
     /// The same on the clock of the owner's machine, in milliseconds since its start.
     pub expires_since_boot: u64,
+    /// How long it lasts without being renewed, in milliseconds; 0 in tables of older programs.
+    #[serde(default)]
+    pub lasts_ms: u64,
+    /// Whether it is held for a record or two that somebody writes by hand.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
+}
+
+/// What somebody wants to lock.
+#[derive(Debug, Clone)]
+pub struct Claim<'a> {
+    /// All at once, or none.
+    pub names: BTreeSet<String>,
+    /// The command.
+    pub why: &'a str,
+    /// Whether it is for a record or two that are written by hand.
+    pub by_hand: bool,
+    /// A lease that may stand in the way, and was seen to end.
+    pub ended: Option<Ended>,
 }
 
 /// Whether a lease is in force, as far as it can be known from here.
@@ -153,6 +184,7 @@ impl Grant {
         // Rounded up: nobody may take it for ended before its holder does.
         self.expires_since_boot = u64::try_from(ends.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         self.expires = Timestamp::now() + length;
+        self.lasts_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
     }
 }
 
@@ -209,6 +241,17 @@ pub trait LockTable: std::fmt::Debug + Send + Sync {
     /// Changes it alone: nobody else has changed it between what `change` is given and what is kept. Durable when it returns; an error
     /// changes nothing.
     fn change(&self, change: Change<'_>) -> Result<(), LockError>;
+
+    /// The shortest lease that it can keep: where a table can be out of reach for some seconds, a lease has to outlast that.
+    fn shortest(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether what is appended to a run of this store lands only while the lease of who appends is in the table: the store itself looks, in
+    /// the same moment. Then nobody has to look before.
+    fn binds_writers(&self) -> bool {
+        false
+    }
 }
 
 /// One line of the history.
@@ -232,6 +275,7 @@ pub struct Locks {
 impl Locks {
     /// Touches nothing yet.
     pub fn new(table: Arc<dyn LockTable>, operator: &Operator, length: Duration) -> Self {
+        let length = length.max(table.shortest());
         Self { table, here: Owner::this(operator), length }
     }
 
@@ -244,6 +288,10 @@ impl Locks {
         self.length
     }
 
+    pub(super) fn binds_writers(&self) -> bool {
+        self.table.binds_writers()
+    }
+
     /// Everything that is locked, oldest first. Writes nothing.
     pub fn show(&self) -> Result<Vec<Grant>, LockError> {
         Ok(self.table.read()?.map(|t| t.held).unwrap_or_default())
@@ -251,27 +299,38 @@ impl Locks {
 
     /// Gets all of these at once, or none. What dead owners and leases that have run out still hold is taken over.
     pub fn acquire(&self, names: BTreeSet<String>, why: &str) -> Result<Lease, LockError> {
+        self.claim(Claim { names, why, by_hand: false, ended: None })
+    }
+
+    /// The same in full.
+    pub fn claim(&self, Claim { names, why, by_hand, ended }: Claim<'_>) -> Result<Lease, LockError> {
         let (grant, taken) = self.change(|table| {
             let overlaps = |e: &Grant| e.names.intersection(&names).next().cloned();
             for grant in &table.held {
                 if let Some(name) = overlaps(grant)
                     && grant.validity(&self.here) == Validity::Held
+                    && !ended.is_some_and(|ended| ended.is(grant))
                 {
                     let (grant, here) = (Box::new(grant.clone()), Box::new(self.here.clone()));
                     return Err(LockError::Held { name, grant, here });
                 }
             }
             let taken: Vec<Grant> = table.held.extract_if(.., |e| overlaps(e).is_some()).collect();
+            // Whoever goes on for one that was seen to end has its run, whatever comes in between.
+            let went_on = taken.iter().find(|grant| ended.is_some_and(|ended| ended.is(grant)));
+            let run = went_on.and_then(|grant| grant.run.clone());
             table.fence = table.fence.saturating_add(1);
             let mut grant = Grant {
                 fence: table.fence,
                 names: names.clone(),
                 owner: self.here.clone(),
-                run: None,
+                run,
                 why: why.to_owned(),
                 since: Timestamp::now(),
                 expires: Timestamp::now(),
                 expires_since_boot: 0,
+                lasts_ms: 0,
+                by_hand,
             };
             grant.renew(self.length);
             table.held.push(grant.clone());

@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 use super::Template;
 use crate::secret::SecretRef;
 
-/// A command on a host at a named point.
+/// A command at a named point, on a host of the pair or on the controller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
     /// When it runs.
     pub at: HookPoint,
-    /// Where it runs.
+    /// The host that it is about: whose values its commands get, and where they run unless that is the controller.
     pub on: Side,
+    /// Whether it runs on the machine where the run's controller is.
+    pub on_controller: bool,
     /// The shell command; values put in for `{{ name }}` are quoted as one word.
     pub run: Template,
     /// How long it may take.
@@ -29,6 +31,13 @@ pub struct Hook {
     pub secrets: BTreeMap<String, SecretRef>,
 }
 
+impl Hook {
+    /// Whether it runs on the host of this side.
+    pub fn runs_on(&self, side: Side) -> bool {
+        self.on == side && !self.on_controller
+    }
+}
+
 /// How the work of a hook is taken back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,7 +47,7 @@ pub enum Undo {
     Unsaid,
     /// There is nothing to take back.
     Nothing,
-    /// A command on the same host.
+    /// A command in the same place.
     Run(Template),
 }
 
@@ -75,6 +84,8 @@ pub enum HookPoint {
     Thaw,
     /// Before the target gets traffic.
     BeforeShift,
+    /// Between two steps of a shift, once the first has been watched; only gates stand there.
+    EachShift,
     /// After the target has its full weight.
     AfterShift,
     /// After everything for the pair is done.
@@ -93,6 +104,7 @@ impl HookPoint {
             Self::Freeze => "freeze",
             Self::Thaw => "thaw",
             Self::BeforeShift => "before_shift",
+            Self::EachShift => "each_shift",
             Self::AfterShift => "after_shift",
             Self::AfterPair => "after_pair",
         }

@@ -37,10 +37,39 @@ pub struct Host {
     pub vars: BTreeMap<String, String>,
 }
 
+/// What the machine is called on which the controller of a run is. No host of an inventory can have this name.
+pub const CONTROLLER: &str = "the controller";
+
 impl Host {
+    /// The machine on which the controller of a run is, as one more host: agents and receipts are in `work_dir`.
+    pub fn controller(work_dir: String) -> Self {
+        let address = "localhost".to_owned();
+        let vars = [("name", CONTROLLER), ("address", &address)].map(|(name, value)| (name.into(), value.into()));
+        Self {
+            name: CONTROLLER.to_owned(),
+            site: None,
+            ssh: SshTarget { work_dir: Some(work_dir), ..SshTarget::default() },
+            tags: BTreeSet::new(),
+            capacity: 100,
+            cost_per_month: None,
+            vars: vars.into(),
+            address,
+        }
+    }
+
     /// Where agents and receipts are on it, absolute or below the home directory as `~/…`.
     pub fn work_dir(&self) -> &str {
         self.ssh.work_dir.as_deref().unwrap_or("~/.migrate")
+    }
+
+    /// Its name as a part of names of files, where several hosts may have one directory (a home on NFS).
+    pub fn file_name(&self) -> String {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let name = &self.name;
+        match !name.is_empty() && name.len() <= 100 && name.chars().all(plain) && !name.starts_with(['.', '-']) {
+            true => name.clone(),
+            false => blake3::hash(name.as_bytes()).to_hex().chars().take(32).collect(),
+        }
     }
 
     /// Fills a template with the host's values.
@@ -52,6 +81,21 @@ impl Host {
     pub fn fill_command(&self, template: &Template) -> Result<String, Finding> {
         template.render_shell(&self.vars).map_err(|e| Finding::refused(&self.name, e.to_string()))
     }
+}
+
+/// How the management controller of a host is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bmc {
+    /// Template for the URL of its Redfish service.
+    pub url: Template,
+    /// Which of its systems the host is, where there are several.
+    pub system: Option<String>,
+    /// Who asks.
+    pub user: String,
+    /// By which password.
+    pub password: SecretRef,
+    /// Certificates of those whom it must be vouched for by, instead of those whom this machine trusts.
+    pub ca: Option<PathBuf>,
 }
 
 /// How to reach a host by SSH. What is `None` comes from `~/.ssh/config`, then OpenSSH's defaults.

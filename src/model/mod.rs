@@ -2,27 +2,40 @@
 //!
 //! Plain data and its defaults. Must never hold a YAML node, a source position or a resolved secret, and never name a provider.
 
+mod connections;
 pub mod finding;
 mod hook;
 mod inventory;
 mod kept;
+mod limit;
+mod message;
+mod paced;
+mod parity;
 mod plan;
 mod pool;
 mod pool_facts;
+mod portion;
 #[cfg(feature = "controller")]
 mod selector;
+pub mod shared;
 pub mod template;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use connections::*;
 pub use hook::*;
 pub use inventory::*;
 pub use kept::*;
+pub use limit::*;
+pub use message::*;
+pub use paced::*;
+pub use parity::*;
 pub use plan::*;
 pub use pool::*;
 pub use pool_facts::*;
+pub use portion::*;
 #[cfg(feature = "controller")]
 pub use selector::Selector;
 pub use template::{Template, TemplateError};

@@ -142,6 +142,17 @@ impl std::fmt::Display for Until {
     }
 }
 
+/// How long a pair may be frozen, and what happens then: it goes back into service, and that is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// From the first step of the freeze on until the target could take writes.
+    pub within: Duration,
+    /// How often it is tried in all.
+    pub attempts: u32,
+    /// Between two of them.
+    pub pause: Duration,
+}
+
 /// What happens when a drain misses its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -20,6 +20,9 @@ pub struct Capabilities {
     pub drain: bool,
     /// Whether what it says is cached by others for a time.
     pub ttl: bool,
+    /// Whether it can end the sessions of a member one by one.
+    #[serde(default)]
+    pub ends_sessions: bool,
 }
 
 /// How finely a member's share can be set.
@@ -94,4 +97,46 @@ pub struct Change {
     pub weight: u16,
     /// Administrative state to set.
     pub mode: Mode,
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.mode {
+            Mode::Ready => write!(f, "{} weight {}", self.member, self.weight),
+            Mode::Drain => write!(f, "{} drain", self.member),
+            Mode::Maint => write!(f, "{} maintenance", self.member),
+        }
+    }
+}
+
+/// What became of a wish to end sessions of a member.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Sessions that were ended.
+    pub ended: u64,
+    /// Sessions that it has besides.
+    pub left: u64,
+    /// Whose they are: some clients, those first that have been there longest.
+    pub clients: Vec<Client>,
+}
+
+/// A client of a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// Its address.
+    pub address: String,
+    /// Its sessions.
+    pub sessions: u64,
+    /// Since when it has the oldest of them; `None` where nobody knows.
+    pub oldest: Option<Duration>,
+}
+
+impl std::fmt::Display for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({}", self.address, crate::text::count(self.sessions, "session"))?;
+        match self.oldest {
+            Some(age) => write!(f, ", the oldest for {})", crate::text::duration(age)),
+            None => f.write_str(")"),
+        }
+    }
 }

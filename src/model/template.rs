@@ -92,15 +92,20 @@ impl Template {
 
     /// Fills in the values as they are: for paths, addresses and URLs.
     pub fn render_plain(&self, vars: &BTreeMap<String, String>) -> Result<String, TemplateError> {
-        self.render(vars, str::to_owned)
+        self.render_with(vars, str::to_owned)
     }
 
     /// Fills in every value as one quoted word: for commands.
     pub fn render_shell(&self, vars: &BTreeMap<String, String>) -> Result<String, TemplateError> {
-        self.render(vars, shell::quote)
+        self.render_with(vars, shell::quote)
     }
 
-    fn render(&self, vars: &BTreeMap<String, String>, put: fn(&str) -> String) -> Result<String, TemplateError> {
+    /// Fills in every value as `put` writes it: for what has quotes of its own.
+    pub fn render_with(
+        &self,
+        vars: &BTreeMap<String, String>,
+        put: fn(&str) -> String,
+    ) -> Result<String, TemplateError> {
         let mut out = String::new();
         for piece in self.pieces()? {
             match piece {

@@ -23,6 +23,9 @@ pub struct Cost {
     pub currency: String,
     /// All hosts of the inventory.
     pub all: u64,
+    /// What the next invoices of accounts come to, with what is on them besides hosts of the inventory; `None`: nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invoiced: Option<u64>,
     /// Those that the plan moves from.
     pub sources: u64,
     /// Those that it moves to.
@@ -111,17 +114,21 @@ fn cost(spec: &Spec, currency: &str, ends: &BTreeMap<String, Duration>) -> Cost 
     let (mut left, mut over) = (all, Duration::ZERO);
     let mut waves = Vec::new();
     for wave in &spec.plan.waves {
-        let services = spec.plan.services.iter().filter(|service| wave.services.contains(&service.name));
+        let services =
+            spec.plan.services.iter().filter(|service| wave.services.iter().any(|name| **name == *service.name));
         let own: u64 = services.flat_map(|service| &service.pairs).map(|pair| of(&pair.source)).sum();
         left = left.saturating_sub(own);
         // A wave with nothing to do is over when the one before it is.
-        over = over.max(ends.get(&wave.name).copied().unwrap_or_default());
-        waves.push(WaveCost { wave: wave.name.clone(), over, ends: own, left });
+        over = over.max(ends.get(&*wave.name).copied().unwrap_or_default());
+        waves.push(WaveCost { wave: wave.name.to_string(), over, ends: own, left });
     }
+    let of_currency = spec.inventory.invoices.values().filter(|money| money.currency == currency);
+    let invoices: Vec<u64> = of_currency.map(|money| money.cents).collect();
     let hours = over.as_secs().div_ceil(3600);
     Cost {
         currency: currency.to_owned(),
         all,
+        invoiced: (!invoices.is_empty()).then(|| invoices.iter().sum()),
         sources,
         targets: pairs().map(|pair| of(&pair.target)).sum(),
         waves,
@@ -134,7 +141,7 @@ fn cost(spec: &Spec, currency: &str, ends: &BTreeMap<String, Duration>) -> Cost 
 pub fn hosts_of(spec: &Spec) -> Vec<HostCost> {
     let wave_of = |service: &str| {
         let wave = spec.plan.waves.iter().find(|wave| wave.services.iter().any(|name| name == service));
-        wave.map(|wave| wave.name.clone()).unwrap_or_default()
+        wave.map(|wave| wave.name.to_string()).unwrap_or_default()
     };
     let mut out = Vec::new();
     for service in &spec.plan.services {
@@ -145,7 +152,7 @@ pub fn hosts_of(spec: &Spec) -> Vec<HostCost> {
                 let bound = host.filter(|host| host.vars.get("billing").is_none_or(|billing| billing == "monthly"));
                 out.push(HostCost {
                     host: name.clone(),
-                    service: service.name.clone(),
+                    service: service.name.to_string(),
                     wave: wave_of(&service.name),
                     side: side.to_owned(),
                     cents: money.map(|money| money.cents),

@@ -1,5 +1,11 @@
 //! Reads the live system, as far as a plan touches it. Writes nothing anywhere.
 
+mod alerts;
+mod bmcs;
+mod firewall;
+mod machines;
+mod resets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,16 +14,19 @@ use futures_util::stream;
 
 use super::compile::states;
 use super::observed::{Observed, Seen};
-use crate::check::{Health, Verdict};
+use super::parity;
+use crate::alerts::Silences;
+use crate::check::{Health, SubjectName, Verdict};
 use crate::copy::Copier;
 use crate::host::{AgentFacts, Command, Facts, Hosts, Output, TreeSize};
-use crate::model::{Host, Pair};
+use crate::model::{Host, Pair, Side};
 use crate::model::{Pool, PoolFacts};
 use crate::outside::Error;
+use crate::provider::Providers;
+use crate::redfish::Bmcs;
 use crate::spec::{Service, Spec};
 use crate::state::{Ask, Question};
-use crate::step::{Answer, FenceStep};
-use crate::text::escape;
+use crate::step::Answer;
 use crate::traffic::Director;
 
 /// Hosts asked at the same time.
@@ -33,20 +42,48 @@ pub struct LiveSystem<'a> {
     pub health: &'a dyn Health,
     /// Directors by name; those that could not be connected say why.
     pub directors: &'a BTreeMap<String, Result<Arc<dyn Director>, Error>>,
+    /// Whom hosts are rented from.
+    pub providers: &'a dyn Providers,
+    /// Silences of alerts.
+    pub silences: &'a dyn Silences,
+    /// Management controllers.
+    pub bmcs: &'a dyn Bmcs,
 }
 
 /// Asks everything that the plan touches, at the same time.
 pub async fn observe(spec: &Spec, live: &LiveSystem<'_>) -> Observed {
     let paths = paths_by_host(spec);
-    let (hosts, seen, trees, health, answers) = tokio::join!(
+    let (hosts, seen, trees, health, answers, machines, alertmanagers, bmcs) = tokio::join!(
         hosts(spec, live, &paths),
         pools(spec, live),
         trees(spec, live),
         health(spec, live),
-        answers(spec, live)
+        answers(spec, live),
+        machines::survey(spec, live),
+        alerts::look(spec, live),
+        bmcs::survey(spec, live)
     );
-    let (agents, fences) = tokio::join!(agents(spec, live, &hosts), fences(spec, live, &hosts));
-    let mut observed = Observed { hosts, agents, fences, trees, health, answers, ..Observed::default() };
+    let (agents, fences, relays, resets) = tokio::join!(
+        agents(spec, live, &hosts),
+        firewall::fences(spec, live, &hosts),
+        firewall::relays(spec, live, &hosts),
+        resets::look(spec, live, &hosts)
+    );
+    let mut observed = Observed {
+        hosts,
+        agents,
+        fences,
+        relays,
+        resets,
+        machines,
+        trees,
+        health,
+        answers,
+        alertmanagers,
+        bmcs,
+        day: Some(jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date()),
+        ..Observed::default()
+    };
     for (key, seen) in seen {
         let pool = match seen {
             Seen::Live((pool, facts)) => {
@@ -97,40 +134,6 @@ async fn agents(
     agents
 }
 
-/// Whether the firewalls of the sources that are to be fenced would take the rules: nftables checks them, and sets nothing.
-async fn fences(
-    spec: &Spec,
-    live: &LiveSystem<'_>,
-    hosts: &BTreeMap<String, Seen<Facts>>,
-) -> BTreeMap<String, Seen<()>> {
-    let fenced = spec.plan.services.iter().filter(|service| service.drain.fence.is_some());
-    let sources: BTreeSet<&String> = fenced.flat_map(|service| &service.pairs).map(|pair| &pair.source).collect();
-    let there = |name: &&String| hosts.get(*name).and_then(Seen::live).is_some();
-    let known = sources.into_iter().filter(there).filter_map(|name| spec.inventory.hosts.get(name));
-    let asked = known.map(|host| async move { (host.name.clone(), takes_fence(live, host).await) });
-    stream::iter(asked).buffer_unordered(PARALLEL).collect().await
-}
-
-async fn takes_fence(live: &LiveSystem<'_>, host: &Host) -> Seen<()> {
-    let fence = FenceStep { host: host.name.clone(), port: 1, on_drift: Default::default() };
-    let rules = fence.rules("migrate_check");
-    let script = format!(
-        "PATH=$PATH:/usr/sbin:/sbin; export PATH\ncommand -v nft >/dev/null || exit 7\nnft -c -f - <<'END'\n{rules}END\n"
-    );
-    match live.hosts.query(host, &Command { script, ..Command::default() }).await {
-        Ok(output) if output.status == 0 => Seen::Live(()),
-        Ok(output) if output.status == 7 => Seen::Failed {
-            why: "there is no `nft` program".to_owned(),
-            hint: Some("install nftables there, or leave `fence` out".to_owned()),
-        },
-        Ok(output) => Seen::Failed {
-            why: format!("nftables would not take the rules: {}", escape(output.stderr.trim_ascii(), 200)),
-            hint: Some("log in as root, or use `become: sudo`".to_owned()),
-        },
-        Err(e) => unreachable(e),
-    }
-}
-
 /// The trees that are sized, by host.
 fn sized(spec: &Spec) -> BTreeMap<String, BTreeSet<String>> {
     let mut trees: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -145,12 +148,17 @@ fn sized(spec: &Spec) -> BTreeMap<String, BTreeSet<String>> {
     trees
 }
 
-/// The directories that are looked at on each host: every host of the plan is there, if only to see that it can be reached.
+/// The directories that are looked at on each host. Every host is there on which anything of the plan runs, if only to see that there is a
+/// way in; of the others nothing is asked.
 fn paths_by_host(spec: &Spec) -> BTreeMap<String, BTreeSet<String>> {
     let mut paths: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for service in &spec.plan.services {
+        for other in service.state.iter().flat_map(|state| state.kind().others()) {
+            paths.entry(other.to_owned()).or_default();
+        }
         for pair in &service.pairs {
-            for name in [&pair.source, &pair.target] {
+            let sides = [(Side::Source, &pair.source), (Side::Target, &pair.target)];
+            for (_, name) in sides.into_iter().filter(|(side, _)| service.logs_in_to(*side)) {
                 let known = paths.entry(name.clone()).or_default();
                 if let Some(host) = spec.inventory.hosts.get(name).filter(|_| !service.state.is_empty()) {
                     known.insert(host.work_dir().to_owned());
@@ -191,7 +199,7 @@ fn unreachable<T>(error: Error) -> Seen<T> {
 
 async fn pools(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Seen<(Pool, PoolFacts)>> {
     let wanted: BTreeSet<(&str, &str)> =
-        spec.plan.services.iter().filter_map(|s| s.traffic.as_ref()).map(|t| (&*t.director, &*t.pool)).collect();
+        spec.plan.services.iter().flat_map(|s| &s.traffic).map(|t| (&*t.director, &*t.pool)).collect();
     let asked = wanted.into_iter().map(|(director, pool)| async move {
         let seen = match live.directors.get(director) {
             Some(Ok(found)) => look_at(found.as_ref(), pool).await.map_or_else(|e| silent(&e), Seen::Live),
@@ -237,13 +245,14 @@ async fn answers(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Seen<An
             .unwrap_or_default(),
         _ => Vec::new(),
     });
-    let asked =
-        asks.filter_map(|question| Some((host(&question.host)?, question))).map(|(host, question)| async move {
+    let asked = asks.chain(parity::questions(spec)).filter_map(|question| Some((host(&question.host)?, question))).map(
+        |(host, question)| async move {
             let key = Observed::answer_key(&question.host, &question.about);
             let Question { script, env, timeout, .. } = question;
             let command = Command { script, env, timeout: Some(timeout), ..Command::default() };
             (key, live.hosts.query(host, &command).await.map_or_else(unreachable, |output| Seen::Live(answer(&output))))
-        });
+        },
+    );
     stream::iter(asked).buffer_unordered(PARALLEL).collect().await
 }
 
@@ -254,7 +263,7 @@ fn answer(output: &Output) -> Answer {
 
 async fn health(spec: &Spec, live: &LiveSystem<'_>) -> BTreeMap<String, Vec<Verdict>> {
     let asked = spec.plan.services.iter().flat_map(|service| {
-        let checks = service.all_checks(service.pairs.iter().map(|p| &p.target));
+        let checks = service.all_checks(service.pairs.iter().map(|p| SubjectName::host(&p.target)));
         checks.each().map(|(subject, check)| (subject.clone(), check.clone())).collect::<Vec<_>>()
     });
     let asked = asked.map(|(name, check)| async move {

@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::earlier::Earlier;
 use crate::check::Verdict;
 use crate::host::{AgentFacts, Facts, TreeSize};
 use crate::model::{Pool, PoolFacts};
+use crate::provider::Prospect;
+use crate::redfish::System;
 use crate::step::{Answer, Live};
 
 /// The live system, as far as the plan touches it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
+    /// The day on which it was looked, in UTC; `None` where nobody has looked.
+    #[serde(default)]
+    pub day: Option<Date>,
     /// Facts by host name.
     pub hosts: BTreeMap<String, Seen<Facts>>,
     /// By host that needs an agent: whether it can have one, and what one has seen that was started there.
@@ -23,6 +30,24 @@ pub struct Observed {
     /// By source that is to be fenced: whether its firewall would take the rules.
     #[serde(default)]
     pub fences: BTreeMap<String, Seen<()>>,
+    /// By source that is to send clients on: whether its firewall would take the rules, and if so, whether it reaches the new side.
+    #[serde(default)]
+    pub relays: BTreeMap<String, Seen<bool>>,
+    /// By host that is to reset connections: whether it can.
+    #[serde(default)]
+    pub resets: BTreeMap<String, Seen<()>>,
+    /// By source that is to be given back: what its provider says of it.
+    #[serde(default)]
+    pub machines: BTreeMap<String, Seen<Prospect>>,
+    /// By the URL of an Alertmanager that is to be asked for silences: its version.
+    #[serde(default)]
+    pub alertmanagers: BTreeMap<String, Seen<String>>,
+    /// By target: what its management controller says of it.
+    #[serde(default)]
+    pub bmcs: BTreeMap<String, Seen<System>>,
+    /// By source that is to be given back: what an earlier run has seen of it.
+    #[serde(default)]
+    pub earlier: BTreeMap<String, Earlier>,
     /// Pools by `director pool`.
     pub pools: BTreeMap<String, Seen<Pool>>,
     /// What decides who gets how much of them, for those that answered.
@@ -95,6 +120,18 @@ impl Live for Observed {
 
     fn takes_fences(&self, host: &str) -> bool {
         self.fences.get(host).and_then(Seen::live).is_some()
+    }
+
+    fn relay(&self, host: &str) -> Option<bool> {
+        self.relays.get(host).and_then(Seen::live).copied()
+    }
+
+    fn machine(&self, host: &str) -> Option<&Prospect> {
+        self.machines.get(host).and_then(Seen::live)
+    }
+
+    fn alertmanager(&self, url: &str) -> Option<&str> {
+        self.alertmanagers.get(url).and_then(Seen::live).map(String::as_str)
     }
 
     fn pool(&self, director: &str, pool: &str) -> Option<&Pool> {

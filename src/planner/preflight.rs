@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::observed::{Observed, Seen};
-use crate::check::Outcome;
+use super::{bmcs, machines};
+use crate::check::{Outcome, SubjectName};
 use crate::model::finding::Finding;
 use crate::model::{HookPoint, OnDeadline, Strategy};
 use crate::spec::{Service, Spec};
@@ -12,7 +13,7 @@ use crate::step::Graph;
 use crate::text;
 
 /// Clocks further apart than this make logs and certificates lie.
-const SKEW_MILLIS: u64 = 2000;
+pub const SKEW_MILLIS: u64 = 2000;
 
 /// Everything that the live system speaks against.
 pub fn check(spec: &Spec, observed: &Observed) -> Vec<Finding> {
@@ -21,6 +22,11 @@ pub fn check(spec: &Spec, observed: &Observed) -> Vec<Finding> {
     findings.extend(silent("cannot have the copy agent", &observed.agents));
     findings.extend(unanswered(observed));
     findings.extend(silent("cannot refuse new connections", &observed.fences));
+    findings.extend(silent("cannot send clients on", &observed.relays));
+    findings.extend(silent("cannot reset connections", &observed.resets));
+    findings.extend(machines::findings(observed));
+    findings.extend(alertmanagers(spec, observed));
+    findings.extend(bmcs::findings(spec, observed));
     findings.extend(silent("cannot be used", &observed.pools));
     findings.extend(clocks(observed));
     for service in &spec.plan.services {
@@ -37,6 +43,23 @@ fn silent<T>(what: &str, seen: &std::collections::BTreeMap<String, Seen<T>>) -> 
     failed
         .map(|(name, why, hint)| Finding { hint: hint.clone(), ..Finding::refused(name, format!("{what}: {why}")) })
         .collect()
+}
+
+/// Alertmanagers that cannot be asked: what follows from that is the plan's to say.
+fn alertmanagers(spec: &Spec, observed: &Observed) -> Vec<Finding> {
+    let asked = spec.plan.services.iter().filter_map(|service| Some((service, service.silence.as_ref()?)));
+    let failed = asked.filter_map(|(service, silence)| match observed.alertmanagers.get(&silence.at.url)? {
+        Seen::Failed { why, hint } if silence.must => {
+            let what = format!("its alerts cannot be silenced: {why}");
+            Some(Finding { hint: hint.clone(), ..Finding::refused(&*service.name, what) })
+        }
+        Seen::Failed { why, .. } => {
+            let what = format!("its alerts cannot be silenced now: {why}");
+            Some(Finding::risk(&*service.name, what).hint("people may be called while it moves"))
+        }
+        Seen::Live(_) => None,
+    });
+    failed.collect()
 }
 
 /// Questions of states that hosts which can be reached did not answer.
@@ -66,7 +89,7 @@ fn clocks(observed: &Observed) -> Vec<Finding> {
 fn health(observed: &Observed, service: &Service) -> Vec<Finding> {
     // Before a cutover the target does not serve yet: that is no news.
     let checks = match service.strategy {
-        Strategy::Ramp => service.all_checks(service.pairs.iter().map(|p| &p.target)),
+        Strategy::Ramp => service.all_checks(service.pairs.iter().map(|p| SubjectName::host(&p.target))),
         Strategy::Cutover => service.checks_of_itself(),
     };
     let mut findings = Vec::new();
@@ -99,14 +122,15 @@ fn service_findings(service: &Service) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut risk = |when: bool, what: &str, hint: &str| {
         if when {
-            findings.push(Finding::risk(&service.name, what).hint(hint));
+            findings.push(Finding::risk(&*service.name, what).hint(hint));
         }
     };
     let has_hook = |at: HookPoint| service.hooks.iter().any(|h| h.at == at);
     let cutover = service.strategy == Strategy::Cutover;
     let fenced = !service.state.is_empty() && service.state.iter().all(|state| state.kind().fences());
     risk(
-        service.traffic.is_some() && service.checks_of(service.pairs.iter().map(|p| &p.target)).is_empty(),
+        !service.traffic.is_empty()
+            && service.checks_of(service.pairs.iter().map(|p| SubjectName::host(&p.target))).is_empty(),
         "has no health check: traffic would be shifted to targets that nobody has looked at",
         "add `health`",
     );
@@ -131,7 +155,7 @@ pub fn no_return(graph: &Graph) -> Vec<Finding> {
     let mut named: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut findings = Vec::new();
     for step in &graph.steps {
-        let (Some(why), kind) = (&step.no_return, (step.service.as_str(), step.kind.phase())) else { continue };
+        let (Some(why), kind) = (&step.no_return, (&*step.service, step.kind.phase())) else { continue };
         if named.insert(kind) {
             findings.push(Finding::note(&step.id, format!("is a point of no return: {why}")));
         }

@@ -2,6 +2,8 @@
 //!
 //! Owns what every rendering of a plan shows. Must never claim more than was seen.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::change_detection::ChangeDetection;
@@ -13,6 +15,7 @@ use crate::model::finding::{Finding, Severity};
 use crate::model::{Input, Weights};
 use crate::spec::Spec;
 use crate::step::{Class, Graph, Mark, Played, Preview, Step};
+use crate::text;
 
 /// Everything that a plan shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,8 +48,42 @@ pub struct WaveView {
     pub name: String,
     /// Pairs that may be out of service at once.
     pub max_unavailable: usize,
+    /// Pairs of each batch, where they are split.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub batches: Vec<usize>,
     /// What concerns one pair, or all of a service, in order.
     pub groups: Vec<GroupView>,
+}
+
+impl WaveView {
+    /// How many of its pairs move at a time, for people.
+    pub fn rules(&self) -> String {
+        let at_once = text::count(self.max_unavailable as u64, "pair");
+        let batches = if self.batches.is_empty() { String::new() } else { format!(", {}", told(&self.batches)) };
+        format!("at most {at_once} out of service at once{batches}")
+    }
+}
+
+/// The sizes of batches: `in batches of 1, 5, then 25 at a time`.
+fn told(sizes: &[usize]) -> String {
+    const SHOWN: usize = 8;
+    let grouped = |size: &usize| text::grouped(*size as u64);
+    let of = |sizes: &[usize]| sizes.iter().map(grouped).collect::<Vec<_>>();
+    let whole = sizes.len().saturating_sub(1);
+    let again = sizes.iter().take(whole).rev().take_while(|size| Some(*size) == sizes.iter().take(whole).next_back());
+    match again.count() {
+        again @ 2.. => {
+            let (first, rest) = sizes.split_at(whole - again);
+            let each = rest.first().map(grouped).unwrap_or_default();
+            match first {
+                [] => format!("in batches of {each}"),
+                first if first.len() <= SHOWN => format!("in batches of {}, then of {each}", of(first).join(", ")),
+                _ => format!("in {} batches, the last ones of {each}", text::grouped(sizes.len() as u64)),
+            }
+        }
+        _ if sizes.len() <= SHOWN => format!("in batches of {}", text::list(&of(sizes))),
+        _ => format!("in {} batches", text::grouped(sizes.len() as u64)),
+    }
 }
 
 /// The steps of one pair, or of a service as a whole.
@@ -66,7 +103,7 @@ pub struct Line {
     /// Id of the step.
     pub step: String,
     /// One word.
-    pub phase: String,
+    pub phase: Cow<'static, str>,
     /// What would be done.
     pub what: String,
     /// Before → after, or what was seen.
@@ -91,6 +128,12 @@ impl Proposal {
         self.waves.iter().flat_map(|w| &w.groups).flat_map(|g| &g.lines).any(|line| line.changes.is_some())
     }
 
+    /// What speaks against it besides what the plan and the live system say.
+    pub fn also(&mut self, findings: Vec<Finding>) {
+        self.findings.extend(findings);
+        self.findings.sort();
+    }
+
     /// What keeps it from being applied.
     pub fn refusals(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|f| f.severity == Severity::Refused)
@@ -112,7 +155,8 @@ pub fn build(spec: &Spec, observed: Option<&Observed>, graph: Graph, findings: V
         let own = std::iter::from_fn(|| steps.next_if(|s| s.wave == wave.name));
         let groups = viewer.groups(own);
         if !groups.is_empty() {
-            waves.push(WaveView { name: wave.name.clone(), max_unavailable: wave.max_unavailable, groups });
+            let (name, batches) = (wave.name.to_string(), wave.batches.clone());
+            waves.push(WaveView { name, max_unavailable: wave.max_unavailable, batches, groups });
         }
     }
     Proposal {
@@ -146,7 +190,7 @@ impl Viewer<'_> {
                 Some(group) => group.lines.push(line),
                 None => {
                     let pair = step.pair.as_ref().map(|p| format!("{} → {}", p.source, p.target));
-                    groups.push(GroupView { service: step.service.clone(), pair, lines: vec![line] });
+                    groups.push(GroupView { service: step.service.to_string(), pair, lines: vec![line] });
                 }
             }
             last = whom;
@@ -158,12 +202,26 @@ impl Viewer<'_> {
         let Preview { seen, mark } = step.kind.preview(step, self.observed, &mut self.played);
         Line {
             step: step.id.clone(),
-            phase: step.kind.phase().to_owned(),
+            phase: step.kind.phase().into(),
             what: step.kind.describe(),
             seen,
             changes: self.changes.of(step),
             mark,
             class: step.kind.class(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn batches_are_told_in_few_words() {
+        assert_eq!(told(&[1, 5, 25, 69]), "in batches of 1, 5, 25 and 69");
+        assert_eq!(told(&[1, 5, 10, 10, 10, 4]), "in batches of 1, 5, then of 10");
+        assert_eq!(told(&[10, 10, 10]), "in batches of 10");
+        assert_eq!(told(&[7]), "in batches of 7");
+        assert_eq!(told(&(1..=9).collect::<Vec<_>>()), "in 9 batches");
     }
 }

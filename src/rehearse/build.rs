@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::model::{Copy, Does, HookModel, Membership, Model, PairModel, Tree};
 use super::pool::{MemberModel, PoolModel};
 use super::replica::{Means, ReplicaModel};
+use crate::check::SubjectName;
 use crate::model::{HookPoint, OnDeadline, Pair, Strategy};
 use crate::model::{Mode, Weights};
 use crate::planner::rails;
@@ -25,13 +26,13 @@ pub(super) fn build(spec: &Spec, graph: &Graph) -> Model {
     let mut places = BTreeMap::new();
     for service in &spec.plan.services {
         for pair in &service.pairs {
-            places.insert((service.name.clone(), pair.source.clone()), model.pairs.len());
+            places.insert((service.name.to_string(), pair.source.clone()), model.pairs.len());
             let built = pair_model(spec, graph, service, pair, &mut model.pools);
             model.pairs.push(built);
         }
     }
     for step in &graph.steps {
-        let pair = step.pair.as_ref().and_then(|p| places.get(&(step.service.clone(), p.source.clone()))).copied();
+        let pair = step.pair.as_ref().and_then(|p| places.get(&(step.service.to_string(), p.source.clone()))).copied();
         let hook = hook_model(step, pair, &mut model);
         model.hooks.push(hook);
     }
@@ -39,7 +40,7 @@ pub(super) fn build(spec: &Spec, graph: &Graph) -> Model {
 }
 
 fn pair_model(spec: &Spec, graph: &Graph, service: &Service, pair: &Pair, pools: &mut Vec<PoolModel>) -> PairModel {
-    let steps = || graph.steps.iter().filter(|s| s.service == service.name && s.pair.as_ref() == Some(pair));
+    let steps = || graph.steps.iter().filter(|s| s.service == service.name && s.pair.as_deref() == Some(pair));
     let mut trees: Vec<Tree> = Vec::new();
     for step in steps() {
         if let Some(job) = step.kind.carries()
@@ -60,11 +61,11 @@ fn pair_model(spec: &Spec, graph: &Graph, service: &Service, pair: &Pair, pools:
         source: pair.source.clone(),
         target: pair.target.clone(),
         cutover: service.strategy == Strategy::Cutover,
-        membership: service.traffic.as_ref().and_then(|t| place(spec, service, pair, t, pools)),
+        watched: service.strategy == Strategy::Ramp && !service.checks_of([SubjectName::host(&pair.target)]).is_empty(),
+        memberships: service.traffic.iter().filter_map(|t| place(spec, service, pair, t, pools)).collect(),
         thaws: steps().any(thaws),
         waits_for_empty: steps().any(waits),
         acked: 1,
-        source_has: 1,
         trees,
         replicas: ReplicaModel::of(replicas),
         ..PairModel::default()
@@ -90,7 +91,7 @@ fn place(
             ttl: can.ttl.then_some(TTL),
             stale_until: Duration::ZERO,
             members: Vec::new(),
-            floor: rails::floor(spec, service),
+            floor: rails::floor(spec, traffic),
             set_back: false,
             was: Vec::new(),
         });
@@ -109,7 +110,8 @@ fn place(
             (false, false) => (FULL, Mode::Maint),
         };
         let capacity = u64::from(host.capacity);
-        members.push(MemberModel { name, capacity, weight, mode, users_until: Duration::ZERO });
+        let stays = service.drain.connections.is_some();
+        members.push(MemberModel { name, capacity, weight, mode, users_until: Duration::ZERO, stays });
         Some(members.len() - 1)
     };
     Some(Membership { source: member(&pair.source, true)?, target: member(&pair.target, false)?, pool })
@@ -122,6 +124,9 @@ fn hook_model(step: &Step, pair: Option<usize>, model: &mut Model) -> HookModel 
     if let StepKind::Replica(replica) = &step.kind {
         let does = model.replica_of(replica).zip(Means::of(replica)).map(|((_, n), means)| Does::Replica(n, means));
         return HookModel { does: does.unwrap_or_default(), ..nothing };
+    }
+    if matches!(&step.kind, StepKind::Decommission(back) if back.wipes().is_some()) {
+        return HookModel { does: Does::Something, ..nothing };
     }
     let StepKind::Hook(hook) = &step.kind else { return nothing };
     let Some(sides) = pair.and_then(|p| model.pairs.get_mut(p)) else { return nothing };

@@ -86,7 +86,7 @@ impl Turn<'_> {
             None | Some(Fault::ReplyLost | Fault::KilledAfter) => {
                 self.copy(&job.id, true);
                 if let Some(step) = self.step {
-                    self.history.act(step, false);
+                    self.history.act(step, false, None);
                 }
             }
             Some(Fault::Half | Fault::KilledHalf) => self.copy(&job.id, false),

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::fault::{Call, Fault};
 use super::pool::PoolModel;
 use super::simulation::{Caller, History, Turn};
-use crate::model::{Capabilities, Change, Member, Pool};
+use crate::model::{Capabilities, Change, Ended, Member, Pool};
 use crate::outside::{Error, Kind};
 use crate::traffic::Director;
 
@@ -68,7 +68,7 @@ impl SimDirector {
     /// A write; `act` takes whether all or a part of it happens.
     async fn write(
         &self,
-        call: Call,
+        call: impl Fn(&Turn<'_>, usize) -> Call + Send,
         what: &str,
         pool: &str,
         act: impl Fn(&mut Turn<'_>, usize, bool) + Send,
@@ -79,14 +79,18 @@ impl SimDirector {
                     return Err(self.lost());
                 }
                 let Some(index) = turn.history.model.pool(&self.name, pool) else { return Err(self.refused()) };
-                let fault = turn.point(call, what);
+                let fault = turn.point(call(turn, index), what);
                 match fault {
+                    Some(Fault::Sick) => {
+                        act(turn, index, true);
+                        turn.history.model.break_targets(index);
+                    }
                     None | Some(Fault::ReplyLost | Fault::KilledAfter) => act(turn, index, true),
                     Some(Fault::Half | Fault::KilledHalf) => act(turn, index, false),
                     Some(fault) => turn.lose(&self.name, fault),
                 }
                 match fault {
-                    None => self.observed(turn.history, pool),
+                    None | Some(Fault::Sick) => self.observed(turn.history, pool),
                     Some(Fault::Refused) => Err(self.refused()),
                     Some(Fault::Ineffective) => Err(self.disagrees()),
                     Some(_) => Err(self.lost()),
@@ -103,7 +107,7 @@ fn seen(pool: &PoolModel, can: Capabilities, now: Duration) -> Pool {
         weight: m.weight,
         mode: m.mode,
         connections: can.connections.then(|| u64::from(m.has_users(now))),
-        sessions: None,
+        sessions: can.connections.then_some(0),
         up: None,
     });
     Pool { name: pool.name.clone(), members: members.collect(), ttl: pool.ttl }
@@ -125,14 +129,18 @@ impl Director for SimDirector {
             let set = turn.history.model.set_weights(index, changes, count, turn.history.now);
             turn.history.keep(set);
         };
-        self.write(Call::Weights { many: changes.len() > 1 }, "sets weights", pool, act).await
+        let call = |turn: &Turn<'_>, index: usize| Call::Weights {
+            many: changes.len() > 1,
+            load: turn.history.model.may_break(index),
+        };
+        self.write(call, "sets weights", pool, act).await
     }
 
     async fn set_ttl(&self, pool: &str, ttl: Duration) -> Result<Pool, Error> {
         let act = |turn: &mut Turn<'_>, index: usize, _: bool| {
             turn.history.model.set_ttl(index, ttl, turn.history.now);
         };
-        self.write(Call::Ttl, "sets the TTL", pool, act).await
+        self.write(|_, _| Call::Ttl, "sets the TTL", pool, act).await
     }
 
     async fn settled(&self, pool: &str) -> Result<Option<String>, Error> {
@@ -142,6 +150,18 @@ impl Director for SimDirector {
             Ok(old.map(|m| format!("a resolver still answers {}", m.name)))
         };
         self.read(Call::Look, "asks the resolvers", pool, lagging).await
+    }
+
+    async fn end_sessions(&self, pool: &str, member: &str, most: u64) -> Result<Ended, Error> {
+        let act = |turn: &mut Turn<'_>, index: usize, _: bool| {
+            if most > 0 {
+                let let_go = turn.history.model.let_go(index, member, turn.history.now);
+                turn.history.keep(let_go);
+            }
+        };
+        let after = self.write(|_, _| Call::Sessions, "ends sessions", pool, act).await?;
+        let left = after.member(member).and_then(|m| m.connections).unwrap_or(0);
+        Ok(Ended { ended: most.min(1), left, clients: Vec::new() })
     }
 
     async fn writable(&self, pool: &str) -> Result<(), Error> {

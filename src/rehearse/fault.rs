@@ -24,7 +24,7 @@ pub enum Fault {
     Refused,
     /// The other side said yes and did nothing.
     Ineffective,
-    /// Not reachable for this call and the next two.
+    /// Not reachable for this call and the next seven.
     Away,
     /// Not reachable until somebody mends it.
     Gone,
@@ -61,16 +61,19 @@ pub(super) enum Call {
     Pool,
     /// Another read of a director.
     Look,
-    /// A write of members; `many`: of more than one.
-    Weights { many: bool },
+    /// A write of members; `many`: of more than one; `load`: targets whose service is watched get more by it, and may break of it.
+    Weights { many: bool, load: bool },
     /// A write of a TTL.
     Ttl,
+    /// Sessions of a member that are ended.
+    Sessions,
     /// A command that changes something; `probed`: whether its effect is asked for afterwards.
     Hook { probed: bool },
     /// A command that only asks.
     Ask,
-    /// A health check; `host`: of a host, whose service can break, and not of the service as a whole.
-    Probe { host: bool },
+    /// A health check; `breaks`: of a host whose service can break right then. Once its pair has moved it can break at any moment, also while
+    /// another pair is drained, and no look could prevent that.
+    Probe { breaks: bool },
     /// A condition of a gate.
     Condition,
     /// A copy pass; `verified`: whether its tree is compared afterwards.
@@ -83,6 +86,12 @@ pub(super) enum Call {
     Agent,
     /// Removal of what the copy engine left.
     CleanUp,
+    /// A question to a provider; `to_cancel`: before it is asked to take a host back.
+    Rented { to_cancel: bool },
+    /// A host that is given back to its provider, or taken again.
+    GiveBack,
+    /// Alerts that are silenced, or heard again.
+    Silence,
 }
 
 impl Call {
@@ -93,10 +102,13 @@ impl Call {
             Self::Append { .. } => &[DiskFull, SyncFailed, KilledBefore, KilledAfter],
             Self::Pool => &[ReplyLost, Refused, Away, Gone, ClockJump, SetBack],
             Self::Look => &[ReplyLost, Refused, Away, Gone, ClockJump],
-            Self::Weights { many: false } | Self::Ttl => {
+            Self::Weights { many: false, load: false } | Self::Ttl | Self::Sessions => {
                 &[Before, ReplyLost, Refused, Ineffective, Away, Gone, KilledAfter]
             }
-            Self::Weights { many: true } => {
+            Self::Weights { many: false, load: true } => {
+                &[Before, ReplyLost, Refused, Ineffective, Away, Gone, KilledAfter, Sick]
+            }
+            Self::Weights { many: true, .. } => {
                 &[Before, ReplyLost, Half, Refused, Ineffective, Away, Gone, KilledHalf, KilledAfter]
             }
             Self::Hook { probed: false } => {
@@ -117,8 +129,8 @@ impl Call {
                 KilledLate,
             ],
             Self::Ask => &[Before, ReplyLost, Away, Gone, ClockJump],
-            Self::Probe { host: true } => &[ReplyLost, Blip, Sick, ClockJump],
-            Self::Probe { host: false } => &[ReplyLost, Blip, ClockJump],
+            Self::Probe { breaks: true } => &[ReplyLost, Blip, Sick, ClockJump],
+            Self::Probe { breaks: false } => &[ReplyLost, Blip, ClockJump],
             Self::Condition => &[ReplyLost, Blip, Refused, ClockJump],
             Self::Stream => &[Before, ReplyLost, Half, Refused, Away, Gone, KilledHalf, KilledAfter],
             Self::Pass { verified: false } => &[Before, ReplyLost, Half, Refused, Away, Gone, KilledHalf, KilledAfter],
@@ -128,12 +140,24 @@ impl Call {
             Self::Verify => &[ReplyLost, Refused, Gone],
             Self::Agent => &[Before, ReplyLost, Refused, Away, Gone, KilledAfter],
             Self::CleanUp => &[Before, ReplyLost, Gone, KilledAfter],
+            Self::Rented { to_cancel: true } => &[ReplyLost, Refused, ClockJump, SetBack],
+            Self::Rented { to_cancel: false } => &[ReplyLost, Refused, ClockJump],
+            Self::GiveBack | Self::Silence => &[Before, ReplyLost, Refused, Ineffective, KilledAfter],
         }
     }
 
     /// Whether it changes anything.
     pub fn writes(self) -> bool {
-        !matches!(self, Self::Pool | Self::Look | Self::Ask | Self::Probe { .. } | Self::Condition | Self::Verify)
+        !matches!(
+            self,
+            Self::Pool
+                | Self::Look
+                | Self::Ask
+                | Self::Probe { .. }
+                | Self::Condition
+                | Self::Verify
+                | Self::Rented { .. }
+        )
     }
 }
 
@@ -149,7 +173,7 @@ impl Fault {
             Self::Died => "it begins, and the host goes down before it happens",
             Self::Refused => "is refused",
             Self::Ineffective => "is accepted and has no effect",
-            Self::Away => "cannot be reached for three calls",
+            Self::Away => "cannot be reached for eight calls",
             Self::Gone => "cannot be reached until somebody mends it",
             Self::Blip => "fails once",
             Self::Sick => "the service breaks until somebody mends it",

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 
 use super::fault::{Call, Fault};
 use super::receipts::{Key, Receipt};
+use super::replica::WayBack;
 use super::simulation::{Caller, Turn};
+use crate::engine;
 use crate::event::StepState;
 use crate::host::{
     ClockSkew, Command, ConnectionCount, Facts, Hosts, Output, PathFacts, ReceiptKey, ReceiptStatus, TreeExtent,
@@ -27,6 +29,9 @@ impl Hosts for Caller {
                 let what = format!("asks {}", command.env.get("MIGRATE_VERB").map_or("", String::as_str));
                 return turn.ask(host, &what, |turn| turn.answer_of_replica(host, command).unwrap_or_else(|| ended(1)));
             }
+            if command.env.contains_key(engine::SIGNALS) {
+                return turn.ask(host, "asks for its load", |turn| turn.load(&host.name));
+            }
             let done = turn.step.and_then(|s| turn.history.model.hooks.get(s)).is_some_and(|h| h.took > 0);
             turn.ask(host, "asks whether it is done", |_| ended(i32::from(!done)))
         })
@@ -38,13 +43,13 @@ impl Hosts for Caller {
         host: &Host,
         key: &ReceiptKey,
         fence: u64,
-        _: &Command,
+        command: &Command,
         _: Duration,
     ) -> Result<ReceiptStatus, Error> {
         self.call(|turn| match turn.look_up(host, key, fence)? {
             Known::Fenced(fenced) => turn.ask(host, "asks for the receipt", |_| fenced),
             Known::Receipt(_, Some(receipt)) => turn.ask(host, "asks for the receipt", |_| status(Some(receipt))),
-            Known::Receipt(key, None) => turn.start(host, key, fence),
+            Known::Receipt(key, None) => turn.start(host, key, fence, command),
         })
         .await
     }
@@ -167,8 +172,8 @@ impl Turn<'_> {
 
     /// Whether the step is being undone.
     fn undoes(&self) -> bool {
-        let id = self.step.and_then(|s| self.scenario.graph.steps.get(s)).map(|s| s.id.as_str()).unwrap_or_default();
-        self.history.state.as_ref().is_some_and(|s| s.state_of(id) == Some(StepState::Undoing))
+        let record = self.step.zip(self.history.state.as_ref()).and_then(|(step, state)| state.at(step));
+        record.is_some_and(|r| r.state == StepState::Undoing)
     }
 
     /// Whether the effect of the step's command is asked for afterwards.
@@ -176,6 +181,7 @@ impl Turn<'_> {
         let kind = self.step.and_then(|s| self.scenario.graph.steps.get(s)).map(|s| &s.kind);
         match kind {
             Some(StepKind::Hook(hook)) => hook.done_when.is_some(),
+            Some(StepKind::Decommission(back)) => back.wipes().is_some(),
             Some(StepKind::Replica(replica)) => match &replica.act {
                 ReplicaAct::Run(run) => run.done_when.is_some(),
                 _ => true,
@@ -184,8 +190,9 @@ impl Turn<'_> {
         }
     }
 
-    fn start(&mut self, host: &Host, key: Key, fence: u64) -> Result<ReceiptStatus, Error> {
+    fn start(&mut self, host: &Host, key: Key, fence: u64, command: &Command) -> Result<ReceiptStatus, Error> {
         let (undo, step) = (self.undoes(), self.step.unwrap_or(usize::MAX));
+        let (means, asks_to_leave) = (self.means_on_way_back(command), command.env.contains_key("MIGRATE_COUNT"));
         let what = if undo { "takes it back" } else { "runs its command" };
         let fault = self.point(Call::Hook { probed: self.is_probed() && !undo }, what);
         let receipts = &mut self.history.receipts;
@@ -199,17 +206,17 @@ impl Turn<'_> {
         match fault {
             None | Some(Fault::ReplyLost | Fault::KilledAfter) => {
                 receipts.decide(key, step, Receipt::Finished(0));
-                self.history.act(step, undo);
+                self.take_hold(host, step, (undo, means), asks_to_leave);
             }
             Some(Fault::Half) => {
                 receipts.decide(key, step, Receipt::Lost);
-                self.history.act(step, undo);
+                self.take_hold(host, step, (undo, means), asks_to_leave);
             }
             Some(Fault::Died) => receipts.decide(key, step, Receipt::Lost),
             Some(Fault::Ineffective) => receipts.decide(key, step, Receipt::Finished(0)),
             Some(Fault::Refused) => receipts.decide(key, step, Receipt::Finished(1)),
             Some(fault @ (Fault::Late | Fault::KilledLate)) => {
-                self.history.start_later(step, undo, (key, fence), fault);
+                self.history.start_later(step, (undo, means), (key, fence), fault);
             }
             Some(fault) => self.lose(&host.name, fault),
         }
@@ -217,6 +224,29 @@ impl Turn<'_> {
             None | Some(Fault::Ineffective) => Ok(status(Some(Receipt::Finished(0)))),
             Some(Fault::Refused) => Ok(status(Some(Receipt::Finished(1)))),
             Some(fault) => Err(broke(host, fault)),
+        }
+    }
+
+    /// A host with nothing to do.
+    fn load(&self, host: &str) -> Output {
+        let step = self.step.and_then(|s| self.scenario.graph.steps.get(s));
+        let asks = match step.map(|s| &s.kind) {
+            Some(StepKind::Connections(step)) => std::slice::from_ref(step.as_ref()),
+            Some(StepKind::Traffic(traffic)) => traffic.back.connections.as_slice(),
+            _ => &[],
+        };
+        let watched = asks.iter().flat_map(|step| &step.watched).filter(|watched| watched.host == host);
+        let listens = |port: u16| format!("0: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000\n");
+        let listening: String = watched.filter_map(|watched| watched.port).map(listens).collect();
+        let said = format!("0.00 0.00 0.00 1/1 1\n1\nTcpExt: ListenOverflows\nTcpExt: 0\n{listening}");
+        Output { stdout: said.into_bytes(), ..ended(0) }
+    }
+
+    /// A command has its effect.
+    fn take_hold(&mut self, host: &Host, step: usize, does: (bool, Option<WayBack>), asks_to_leave: bool) {
+        match asks_to_leave {
+            true => self.history.model.ask_to_leave(&host.name, self.history.now),
+            false => self.history.act(step, does.0, does.1),
         }
     }
 

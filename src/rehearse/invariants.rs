@@ -28,6 +28,12 @@ pub enum Violation {
         /// The host.
         host: String,
     },
+    /// Connections are ended where new ones come.
+    #[error("connections are ended on {member}, which gets new ones")]
+    LetGoInService {
+        /// The member.
+        member: String,
+    },
     /// A pool without anybody.
     #[error("nobody serves in {pool}")]
     NobodyServes {
@@ -49,6 +55,14 @@ pub enum Violation {
     WeightOnSick {
         /// The member.
         member: String,
+    },
+    /// A host was given back that somebody needs.
+    #[error("{host} is given back to its provider, and {why}")]
+    GivenAway {
+        /// The host.
+        host: String,
+        /// Who needs it.
+        why: String,
     },
     /// A command that must not be repeated.
     #[error("a command that must not be repeated took hold twice")]
@@ -87,6 +101,12 @@ pub enum Violation {
         found: String,
         /// What should be.
         expected: String,
+    },
+    /// It says that it is done, and users are sent to a broken service.
+    #[error("it says that it is done, and {host}, where users are sent, is broken")]
+    DoneWhileSick {
+        /// The host.
+        host: String,
     },
     /// It says that it has gone back, and things are otherwise than before.
     #[error("it has rolled back to something else than it began with: {found}; it was {expected}")]

@@ -1,8 +1,10 @@
 //! The simulated journal: what is durable, and what a new controller would read.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3Default;
 
 use super::fault::{Call, Fault};
 use super::invariants::Violation;
@@ -56,7 +58,7 @@ impl History {
         if fault == Some(Fault::RollBack) {
             self.ask_to_stop();
         }
-        self.merge(scenario, &record.event);
+        self.merge(&record.event);
         Ok(record)
     }
 
@@ -85,12 +87,12 @@ impl History {
     }
 
     /// Ends a history whose state was reached before, when no fault is left to strike.
-    fn merge(&mut self, scenario: &Scenario, event: &Event) {
+    fn merge(&mut self, event: &Event) {
         let ended = matches!(event, Event::Outcome { .. });
         if !ended || self.struck < self.strikes.len() || self.transcript.is_some() {
             return;
         }
-        let Some(print) = self.fingerprint(scenario) else { return };
+        let Some(print) = self.fingerprint() else { return };
         let left = self.left + 1;
         let seen = self.seen.entry(print).or_default();
         if *seen >= left {
@@ -106,14 +108,14 @@ impl History {
 
 impl History {
     /// A number for everything that decides how it goes on; `None` while something is under way.
-    pub fn fingerprint(&mut self, scenario: &Scenario) -> Option<u64> {
+    pub fn fingerprint(&mut self) -> Option<u64> {
         let may_turn = self.may_turn();
         let state = self.state.as_ref().filter(|_| self.clean && self.looking.is_empty() && self.late.is_empty())?;
-        let mut all = DefaultHasher::new();
+        let mut all = Xxh3Default::new();
         for (at, known) in self.hashes.iter_mut().enumerate() {
             let record = state.at(at)?;
             let known = known.unwrap_or_else(|| {
-                let mut hash = DefaultHasher::new();
+                let mut hash = Xxh3Default::new();
                 (record.state as u8, record.failures, record.in_flight).hash(&mut hash);
                 hash_debug(&record.before, &mut hash);
                 // The lowest bit says that it is under way.
@@ -127,12 +129,13 @@ impl History {
         }
         self.model.fingerprint(self.now, &mut all);
         self.reach.hash(&mut all);
-        let open = |step: usize| {
-            let id = scenario.graph.steps.get(step).map(|s| s.id.as_str()).unwrap_or_default();
-            matches!(state.state_of(id), Some(StepState::Failed | StepState::Unknown))
-        };
+        let open =
+            |step: usize| state.at(step).is_some_and(|r| matches!(r.state, StepState::Failed | StepState::Unknown));
         self.receipts.fingerprint(open, &mut all);
         (self.turn, may_turn).hash(&mut all);
+        for (from, release) in &state.releases {
+            (from, release.times, release.again, release.ended.is_some()).hash(&mut all);
+        }
         hash_debug(&state.direction, &mut all);
         self.disk_full.hash(&mut all);
         Some(all.finish())
@@ -157,11 +160,20 @@ fn describe(event: &Event) -> String {
         Event::Drifted { restores, .. } => {
             format!("journal: found otherwise than set, {}", if *restores { "to be set again" } else { "to be held" })
         }
+        Event::Notified(notified) => format!("journal: {notified}"),
+        Event::LetGo { progress, .. } => format!("journal: {progress}"),
+        Event::Paced { pace, .. } => format!("journal: {pace}"),
+        Event::Straggled { .. } => "journal: clients came".to_owned(),
+        Event::Released { why, again, .. } => {
+            let then = if again.is_some() { "to be tried again" } else { "to be held" };
+            format!("journal: let go, {then}: {why}")
+        }
         Event::Reversed { pace, .. } => format!("journal: {pace}"),
         Event::Cleared { .. } => "journal: nothing of the run is left on the hosts".into(),
         Event::Held { why, .. } => format!("journal: held: {why}"),
         Event::Stopped { by } => format!("journal: stopped by {by}"),
         Event::Finished => "journal: finished".into(),
+        Event::Abandoned { .. } => "journal: given up".into(),
         Event::RollbackBegan { .. } => "journal: the run goes back".into(),
         Event::RolledBack => "journal: rolled back".into(),
         Event::Resolved { done, .. } => format!("journal: resolved as {}done", if *done { "" } else { "not " }),

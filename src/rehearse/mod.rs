@@ -12,10 +12,13 @@ mod invariants;
 mod log;
 mod model;
 mod pool;
+mod provider;
 mod receipts;
 mod replica;
 mod report;
 mod search;
+mod sickness;
+mod silence;
 mod simulation;
 mod simulator;
 #[cfg(test)]

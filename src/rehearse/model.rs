@@ -2,11 +2,13 @@
 //!
 //! Owns what is so in that world, apart from what a controller believes. Must never know of journals or steps' states.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use super::invariants::Violation;
 use super::pool::{MemberModel, PoolModel};
+use super::provider::Given;
 use super::replica::{Means, ReplicaModel};
 use crate::model::{Change, Mode};
 
@@ -21,6 +23,10 @@ pub(super) struct Model {
     pub pools: Vec<PoolModel>,
     pub pairs: Vec<PairModel>,
     pub hooks: Vec<HookModel>,
+    /// Hosts that were given back to whom they are rented from.
+    pub given: BTreeMap<String, Given>,
+    /// Pairs whose alerts nobody hears.
+    pub silenced: BTreeSet<String>,
 }
 
 /// A source, its target, and the service on them.
@@ -30,8 +36,8 @@ pub(super) struct PairModel {
     pub target: String,
     /// One writer at a time.
     pub cutover: bool,
-    /// Pool, and the members in it.
-    pub membership: Option<Membership>,
+    /// Its pools, and the members in each.
+    pub memberships: Vec<Membership>,
     /// Freeze hooks on the source that must take hold before it takes no writes.
     pub freezes: u32,
     /// Those that have.
@@ -41,13 +47,13 @@ pub(super) struct PairModel {
     pub thawed: bool,
     /// Whether the plan waits until the source is empty, and never goes on before.
     pub waits_for_empty: bool,
-    /// The services on both sides are healthy.
+    /// Whether its targets are checked while they get the work of its sources, all pairs together.
+    pub watched: bool,
+    /// The services on both sides are broken.
     pub source_sick: bool,
     pub target_sick: bool,
     /// Number of the last write that a user was told is safe.
     pub acked: u64,
-    /// The last write that the source has of what has a replication of its own.
-    pub source_has: u64,
     pub trees: Vec<Tree>,
     pub replicas: Vec<ReplicaModel>,
 }
@@ -149,7 +155,7 @@ impl PairModel {
     /// Whether a side has all that users were promised.
     fn is_whole(&self, side: At) -> bool {
         let replica_has = |r: &ReplicaModel| match side {
-            At::Source => self.source_has,
+            At::Source => r.source_has,
             At::Target => r.has,
         };
         self.trees.iter().all(|t| t.at(side).has_all(self.acked))
@@ -165,7 +171,7 @@ impl PairModel {
         let acked = self.acked;
         self.trees.iter_mut().for_each(|t| t.at_mut(side).has = acked);
         match side {
-            At::Source => self.source_has = acked,
+            At::Source => self.replicas.iter_mut().for_each(|r| r.source_has = acked),
             At::Target => self.replicas.iter_mut().for_each(|r| r.has = acked),
         }
         true
@@ -182,18 +188,22 @@ impl Model {
         self.pools.iter().position(|p| p.director == director && p.name == name)
     }
 
-    fn members(&self, pair: &PairModel) -> Option<(&MemberModel, &MemberModel)> {
-        let place = pair.membership?;
-        let members = &self.pools.get(place.pool)?.members;
-        Some((members.get(place.source)?, members.get(place.target)?))
+    /// Source and target in each pool of a pair.
+    pub fn members<'a>(&'a self, pair: &'a PairModel) -> impl Iterator<Item = (&'a MemberModel, &'a MemberModel)> {
+        let found = |place: &Membership| {
+            let members = &self.pools.get(place.pool)?.members;
+            Some((members.get(place.source)?, members.get(place.target)?))
+        };
+        pair.memberships.iter().filter_map(found)
     }
 
-    /// Whether users reach the source and the target of a pair.
-    fn reached(&self, pair: &PairModel, now: Duration) -> (bool, bool) {
-        match self.members(pair) {
-            Some((source, target)) => (source.has_users(now), target.has_users(now)),
-            None => (!pair.is_frozen(), pair.thawed || !pair.thaws && !pair.replicas.is_empty()),
+    /// Whether users reach the source and the target of a pair, by whatever director.
+    pub fn reached(&self, pair: &PairModel, now: Duration) -> (bool, bool) {
+        if pair.memberships.is_empty() {
+            return (!pair.is_frozen(), pair.thawed || !pair.thaws && !pair.replicas.is_empty());
         }
+        let reached = self.members(pair).map(|(source, target)| (source.has_users(now), target.has_users(now)));
+        reached.fold((false, false), |(a, b), (source, target)| (a || source, b || target))
     }
 
     /// Whether the source and the target of a pair would take a write.
@@ -203,7 +213,7 @@ impl Model {
         let replicated = !pair.replicas.is_empty();
         (
             from && if pair.freezes > 0 { !pair.is_frozen() } else { source },
-            to && if pair.thaws { pair.thawed } else { target && (pair.membership.is_some() || replicated) },
+            to && if pair.thaws { pair.thawed } else { target && (!pair.memberships.is_empty() || replicated) },
         )
     }
 
@@ -233,13 +243,14 @@ impl Model {
             if self.writable(pair, now) == (true, true) || pair.has_two_writers() {
                 return Err(Violation::TwoWriters { old: pair.source.clone(), new: pair.target.clone() });
             }
-            let Some((source, target)) = self.members(pair) else { continue };
-            if pair.is_frozen() && pair.waits_for_empty && source.has_users(now) {
-                return Err(Violation::UsersCutOff { host: pair.source.clone() });
-            }
-            let cut_off = if pair.waits_for_empty { target.has_users(now) } else { target.serves() };
-            if pair.thaws && !pair.thawed && cut_off {
-                return Err(Violation::UsersCutOff { host: pair.target.clone() });
+            for (source, target) in self.members(pair) {
+                if pair.is_frozen() && pair.waits_for_empty && source.has_users(now) {
+                    return Err(Violation::UsersCutOff { host: pair.source.clone() });
+                }
+                let cut_off = if pair.waits_for_empty { target.has_users(now) } else { target.serves() };
+                if pair.thaws && !pair.thawed && cut_off {
+                    return Err(Violation::UsersCutOff { host: pair.target.clone() });
+                }
             }
         }
         match self.pools.iter().filter(|pool| !pool.set_back).find(|pool| !pool.members.iter().any(MemberModel::serves))
@@ -252,26 +263,6 @@ impl Model {
     /// Whether every target that gets files has all of them.
     pub fn targets_are_whole(&self) -> bool {
         self.pairs.iter().filter(|pair| pair.cutover).all(|pair| pair.is_whole(At::Target))
-    }
-
-    /// Whether somebody serves in a pool whose service is not broken.
-    fn has_healthy(&self, pool: usize) -> bool {
-        let members = self.pools.get(pool).map(|p| p.members.as_slice()).unwrap_or_default();
-        members.iter().enumerate().any(|(n, m)| m.serves() && !self.is_sick(pool, n))
-    }
-
-    /// Whether somebody serves in a pool whose service is broken.
-    pub fn sends_to_sick(&self, pool: usize) -> bool {
-        let members = self.pools.get(pool).map(|p| p.members.as_slice()).unwrap_or_default();
-        members.iter().enumerate().any(|(n, m)| m.serves() && self.is_sick(pool, n))
-    }
-
-    fn is_sick(&self, pool: usize, member: usize) -> bool {
-        self.pairs.iter().any(|pair| {
-            pair.membership.is_some_and(|p| {
-                p.pool == pool && ((p.source == member && pair.source_sick) || (p.target == member && pair.target_sick))
-            })
-        })
     }
 
     /// Sets members, the first `count` of the changes.
@@ -308,7 +299,7 @@ impl Model {
             let served = member.serves();
             (member.weight, member.mode) = (change.weight, change.mode);
             if served && !member.serves() {
-                member.users_until = cached;
+                member.leaves_service(cached);
             }
             // Whoever mends the pool later leaves what the run has written since.
             if let Some(was) = pool.was.get_mut(m) {
@@ -334,9 +325,9 @@ impl Model {
         pool.set_back = true;
     }
 
-    /// Whether somebody has set the pool of a pair back.
-    fn is_set_back(&self, pair: &PairModel) -> bool {
-        pair.membership.and_then(|place| self.pools.get(place.pool)).is_some_and(|pool| pool.set_back)
+    /// Whether somebody has set a pool of a pair back.
+    pub fn is_set_back(&self, pair: &PairModel) -> bool {
+        pair.memberships.iter().any(|place| self.pools.get(place.pool).is_some_and(|pool| pool.set_back))
     }
 
     pub fn set_ttl(&mut self, pool: usize, ttl: Duration, now: Duration) {
@@ -420,7 +411,7 @@ impl Model {
 
     /// Whether users are still on a host.
     pub fn has_users(&self, host: &str, now: Duration) -> bool {
-        let mut sides = self.pairs.iter().filter_map(|pair| Some((pair, self.members(pair)?)));
+        let mut sides = self.pairs.iter().flat_map(|pair| self.members(pair).map(move |members| (pair, members)));
         let on = |name: &str, member: &MemberModel| name == host && member.has_users(now);
         sides.any(|(pair, (source, target))| on(&pair.source, source) || on(&pair.target, target))
     }
@@ -439,13 +430,6 @@ impl Model {
         same
     }
 
-    /// Somebody mends what is broken on the hosts.
-    pub fn mend(&mut self) {
-        for pair in &mut self.pairs {
-            (pair.source_sick, pair.target_sick) = (false, false);
-        }
-    }
-
     /// All that can make a difference to what comes next: times count from now, and writes as far as one side lacks them.
     pub fn fingerprint(&self, now: Duration, to: &mut impl Hasher) {
         for pool in &self.pools {
@@ -455,7 +439,7 @@ impl Model {
             }
             pool.stale_until.saturating_sub(now).hash(to);
             for m in &pool.members {
-                (m.weight, m.mode as u8, m.users_until.saturating_sub(now)).hash(to);
+                (m.weight, m.mode as u8, m.users_for(now)).hash(to);
             }
         }
         for p in &self.pairs {
@@ -469,11 +453,14 @@ impl Model {
             p.replicas.iter().for_each(|r| r.fingerprint(p, to));
         }
         self.hooks.iter().for_each(|h| (h.took, h.taken_back).hash(to));
+        self.given.hash(to);
+        self.silenced.hash(to);
     }
 
     /// Where everything stands, for comparing ends; `files`: what is on the targets' disks counts.
     pub fn facts(&self, files: bool) -> Vec<String> {
-        let mut facts = Vec::new();
+        let mut facts = self.given_facts();
+        facts.extend(self.silenced.iter().map(|pair| format!("{pair}: alerts are silenced")));
         for pool in &self.pools {
             for m in &pool.members {
                 let about = format!("{} {} {}", pool.director, pool.name, m.name);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::invariants::Violation;
+use super::model::Model;
 use crate::check::PoolRef;
 use crate::event::Standing;
 use crate::model::{Change, Mode};
@@ -86,6 +87,8 @@ pub(super) struct MemberModel {
     pub mode: Mode,
     /// Until when users are still on it after it gets nothing new.
     pub users_until: Duration,
+    /// Whether they stay until they are let go.
+    pub stays: bool,
 }
 
 impl MemberModel {
@@ -95,5 +98,42 @@ impl MemberModel {
 
     pub fn has_users(&self, now: Duration) -> bool {
         self.serves() || now < self.users_until
+    }
+
+    /// It gets nothing new from now on; users who leave by themselves do so until then.
+    pub fn leaves_service(&mut self, by_themselves: Duration) {
+        self.users_until = if self.stays { Duration::MAX } else { by_themselves };
+    }
+
+    /// How long users are still on it, as far as that makes a difference.
+    pub fn users_for(&self, now: Duration) -> Duration {
+        if self.users_until == Duration::MAX { Duration::MAX } else { self.users_until.saturating_sub(now) }
+    }
+}
+
+impl Model {
+    /// Users of a member are let go.
+    pub fn let_go(&mut self, pool: usize, member: &str, now: Duration) -> Result<(), Violation> {
+        let found = self.pools.get_mut(pool).and_then(|pool| pool.members.iter_mut().find(|m| m.name == member));
+        let Some(found) = found else { return Ok(()) };
+        if found.serves() {
+            return Err(Violation::LetGoInService { member: member.to_owned() });
+        }
+        found.users_until = found.users_until.min(now);
+        Ok(())
+    }
+
+    /// A service asks its users to leave; where it still serves, they come back to it.
+    pub fn ask_to_leave(&mut self, host: &str, now: Duration) {
+        for pair in &self.pairs {
+            for place in &pair.memberships {
+                let Some(pool) = self.pools.get_mut(place.pool) else { continue };
+                for (name, member) in [(&pair.source, place.source), (&pair.target, place.target)] {
+                    if let Some(member) = pool.members.get_mut(member).filter(|_| name == host) {
+                        member.users_until = member.users_until.min(now);
+                    }
+                }
+            }
+        }
     }
 }

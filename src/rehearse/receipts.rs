@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use super::fault::{Call, Fault};
+use super::replica::WayBack;
 use super::simulation::{History, LATE, Late, MUCH_LATER};
 use crate::event::Direction;
 
@@ -104,20 +105,25 @@ impl History {
                 });
             }
             if starts {
-                self.act(late.hook, late.undo);
+                self.act(late.hook, late.undo, late.means);
             }
         }
     }
 
     /// A hook has its effect, or is taken back.
-    pub fn act(&mut self, hook: usize, undo: bool) {
-        let acted = if undo { self.model.take_back(hook) } else { self.model.run_hook(hook) };
+    pub fn act(&mut self, hook: usize, undo: bool, means: Option<WayBack>) {
+        let acted = match means {
+            Some(WayBack { pair, replica, means, ended }) => self.model.act_on_replica(pair, replica, means, ended),
+            None if undo => self.model.take_back(hook),
+            None => self.model.run_hook(hook),
+        };
         self.keep(acted);
     }
 
     /// A command will start by itself.
-    pub fn start_later(&mut self, hook: usize, undo: bool, key: (Key, u64), fault: Fault) {
+    pub fn start_later(&mut self, hook: usize, does: (bool, Option<WayBack>), key: (Key, u64), fault: Fault) {
+        let (undo, means) = does;
         let left = if fault.kills() { MUCH_LATER } else { LATE };
-        self.late.push(Late { hook, undo, key, left });
+        self.late.push(Late { hook, undo, means, key, left });
     }
 }

@@ -12,7 +12,7 @@ use super::simulation::{Point, Scenario, Snapshot, Strike};
 use super::simulator::{End, Simulator};
 use super::{Options, Progress, RehearseError, build};
 use crate::spec::Spec;
-use crate::step::{Graph, StepKind};
+use crate::step::{DecommissionAct, Graph, QUIET, Step, StepKind};
 
 /// Of equal reads of one attempt of a step, faults strike the first and the last so many.
 const EDGE: usize = 2;
@@ -164,7 +164,24 @@ pub(super) fn scenario(spec: &Spec, graph: &Graph) -> Scenario {
         model: build::build(spec, graph),
         places: names.cloned().zip(0..).collect(),
         verified: verified.collect(),
-        graph: Arc::new(graph.clone()),
+        graph: Arc::new(shortened(graph)),
+    }
+}
+
+/// Some looks stand for as many as a plan wants before it gives a host back.
+fn shortened(graph: &Graph) -> Graph {
+    let shorter = |step: &Step| {
+        let mut step = step.clone();
+        if let StepKind::Decommission(back) = &mut step.kind
+            && let DecommissionAct::Quiet(time) = &mut back.act
+        {
+            *time = (*time).min(back.interval * QUIET);
+        }
+        step
+    };
+    match graph.steps.iter().any(|s| matches!(s.kind, StepKind::Decommission(_))) {
+        true => Graph { steps: graph.steps.iter().map(shorter).collect(), ..graph.clone() },
+        false => graph.clone(),
     }
 }
 

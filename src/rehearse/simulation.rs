@@ -14,6 +14,7 @@ use super::fault::{Call, Fault};
 use super::invariants::Violation;
 use super::model::Model;
 use super::receipts::{Key, Receipts};
+use super::replica::WayBack;
 use super::transcript::Transcript;
 use crate::engine::Stop;
 use crate::event::{RunState, Standing, StepState};
@@ -21,8 +22,10 @@ use crate::step::{Graph, StepKind};
 
 /// Points of a history beyond which it counts as endless, on top of what an undisturbed run needs.
 const ENDLESS: u32 = 20_000;
-/// Calls for which a place stays away.
-const AWAY: u32 = 3;
+/// The place of whoever can never be out of reach: the controller.
+const ELSEWHERE: usize = usize::MAX;
+/// Calls for which a place stays away: as many as a host is asked in vain before a step gives up.
+const AWAY: u32 = 8;
 /// Points after which a late command starts: while the same controller tries again, or when another one has gone on.
 pub(super) const LATE: u32 = 8;
 pub(super) const MUCH_LATER: u32 = 18;
@@ -62,6 +65,8 @@ pub(super) struct Point {
 pub(super) struct Late {
     pub hook: usize,
     pub undo: bool,
+    /// What it does where its step has several commands.
+    pub means: Option<WayBack>,
     /// Under which key and fence.
     pub key: (Key, u64),
     /// Points until then.
@@ -313,6 +318,8 @@ impl History {
         self.first_run = Some(self.trace.len());
         self.state = None;
         self.hashes.fill(None);
+        // Receipts on the controller stay with their run.
+        self.receipts.remove(ELSEWHERE);
     }
 
     /// Whether the operator could still come to want to go back.
@@ -335,7 +342,8 @@ impl History {
             return;
         }
         self.notice_restored();
-        let held = self.model.check(self.now).and_then(|()| self.model.users_write(self.now));
+        let held = self.model.check(self.now).and_then(|()| self.model.sent_to_given());
+        let held = held.and_then(|()| self.model.users_write(self.now));
         self.keep(held);
     }
 
@@ -393,8 +401,8 @@ impl History {
 
 /// Whether a step that sets members is under way.
 fn sets_something(state: &RunState) -> bool {
-    let open = |s: StepState| matches!(s, StepState::Running | StepState::Undoing);
-    state.graph.steps.iter().any(|s| matches!(s.kind, StepKind::Traffic(_)) && state.state_of(&s.id).is_some_and(open))
+    let open = |at: usize| state.at(at).is_some_and(|r| matches!(r.state, StepState::Running | StepState::Undoing));
+    state.graph.steps.iter().zip(0..).any(|(s, at)| matches!(s.kind, StepKind::Traffic(_)) && open(at))
 }
 
 impl History {
@@ -447,7 +455,7 @@ impl Turn<'_> {
 
     /// The index of a host or director that can be out of reach.
     pub fn place(&self, name: &str) -> usize {
-        self.scenario.places.get(name).copied().unwrap_or(usize::MAX)
+        self.scenario.places.get(name).copied().unwrap_or(ELSEWHERE)
     }
 
     /// Whether a host or director answers; counts the call.

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::fault::Fault;
 use super::invariants::Violation;
 use super::log::SimLog;
+use super::replica;
 use super::simulation::{Point, Scenario, Simulation, Snapshot, Strike};
 use super::world::SimWorlds;
 use crate::engine::{self, Ending, Engine, EngineError, Stop, Worlds};
@@ -60,13 +61,7 @@ impl Simulator {
         let simulation = Arc::new(Simulation::new(scenario));
         let parked = Arc::clone(&simulation);
         let runtime = tokio::runtime::Builder::new_current_thread().on_thread_park(move || parked.idle()).build()?;
-        let directors = spec.inventory.directors.iter().map(|(name, d)| (name.clone(), d.kind().capabilities()));
-        let worlds = SimWorlds {
-            simulation: Arc::clone(&simulation),
-            hosts: Arc::new(spec.inventory.hosts.clone()),
-            directors: Arc::new(directors.collect()),
-        };
-        let worlds = Arc::new(worlds);
+        let worlds = Arc::new(SimWorlds::new(Arc::clone(&simulation), spec));
         let started = Started {
             run: "rehearsal".into(),
             plan: spec.plan.name.clone(),
@@ -181,7 +176,7 @@ impl Simulator {
         }
         drop(history);
         self.say("the operator rolls back");
-        self.record(Event::RollbackBegan { by: operator(), to: None, why: "rehearsal".into() });
+        self.record(Event::RollbackBegan { by: operator(), to: None, why: "rehearsal".into(), accept_gap: false });
         true
     }
 
@@ -197,7 +192,9 @@ impl Simulator {
         }
         let Some((step, index)) = step.and_then(|s| Some((s, *self.simulation.scenario.index.get(s)?))) else { return };
         let opaque = self.simulation.scenario.graph.step(step).is_some_and(|s| s.kind.class() == Class::Opaque);
-        let lost = opaque || history.receipts.is_lost(index);
+        // What such a step has done is asked for when it is done again.
+        let asks = self.simulation.scenario.graph.step(step).is_some_and(replica::asks_again);
+        let lost = (opaque || history.receipts.is_lost(index)) && !asks;
         let (Some(hook), Some(state)) = (history.model.hooks.get(index), &history.state) else { return };
         let took = hook.took > 0;
         let confirms =
@@ -301,6 +298,10 @@ impl Simulator {
         if let Some(broken) = self.simulation.lock().broken.clone() {
             return End::Violation(broken);
         }
+        let sick = self.simulation.lock().model.sick_target().filter(|_| !back).map(str::to_owned);
+        if let Some(host) = sick {
+            return self.broke(Violation::DoneWhileSick { host });
+        }
         let looks = self.simulation.lock().looks;
         let (expected, facts) = match back {
             true => (Some(&self.before), self.simulation.lock().model.facts(false)),
@@ -329,12 +330,12 @@ fn operator() -> Operator {
 impl Simulator {
     /// Runs the plan to its end and takes it back, undisturbed, with these directors in the place of simulated ones.
     pub fn there_and_back(mut self, directors: Directors, there: impl FnOnce()) {
-        self.worlds = Arc::new(Instead { worlds: self.worlds, directors });
+        self.worlds = Arc::new(Instead { worlds: self.worlds, directors: Arc::new(directors) });
         self.simulation.reset(None, &[], 0, true);
         self.record(Event::Started(Box::new(self.started.clone())));
         self.works_until(&Ending::Finished);
         there();
-        self.record(Event::RollbackBegan { by: operator(), to: None, why: "rehearsal".into() });
+        self.record(Event::RollbackBegan { by: operator(), to: None, why: "rehearsal".into(), accept_gap: false });
         self.works_until(&Ending::RolledBack);
     }
 
@@ -355,7 +356,7 @@ type Directors = std::collections::BTreeMap<String, Arc<dyn crate::traffic::Dire
 #[cfg(test)]
 struct Instead {
     worlds: Arc<dyn Worlds>,
-    directors: Directors,
+    directors: Arc<Directors>,
 }
 
 #[cfg(test)]
@@ -365,6 +366,6 @@ impl Worlds for Instead {
     }
 
     fn for_step(&self, id: &str) -> engine::World {
-        engine::World { directors: self.directors.clone(), ..self.worlds.for_step(id) }
+        engine::World { directors: Arc::clone(&self.directors), ..self.worlds.for_step(id) }
     }
 }

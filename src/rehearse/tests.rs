@@ -63,6 +63,31 @@ fn not_seeing_what_others_have_changed_is_found() {
 }
 
 #[test]
+fn a_ramp_that_goes_on_and_ends_without_a_look_at_its_targets_is_found() {
+    let broken = found(Mutant::NoLook, plans::RAMP, 1);
+    assert!(broken.iter().any(|b| matches!(b, Violation::NobodyServes { .. })), "{broken:?}");
+    assert!(broken.iter().any(|b| matches!(b, Violation::DoneWhileSick { .. })), "{broken:?}");
+}
+
+/// Two pairs that are moved one after the other, and have nothing to copy.
+fn stateless() -> String {
+    plans::RAMP.replace("strategy: ramp", "strategy: cutover").replace("rise: 2", "rise: 1")
+}
+
+#[test]
+fn a_cutover_without_state_keeps_every_promise_there_and_back() {
+    let report = rehearsed(&stateless(), 1);
+    println!("{}", report.text());
+    assert!(report.holds());
+}
+
+#[test]
+fn a_target_that_is_taken_out_while_all_others_fail_is_found() {
+    let broken = found(Mutant::NoLookBack, &stateless(), 1);
+    assert!(broken.iter().any(|b| matches!(b, Violation::NobodyServes { .. })), "{broken:?}");
+}
+
+#[test]
 fn a_plan_that_sets_again_what_others_have_changed_keeps_every_promise() {
     let plan = plans::one("", "").replace("pool: uploads }", "pool: uploads, on_drift: restore }");
     let report = rehearsed(&plan, 1);
@@ -97,6 +122,56 @@ fn a_command_right_before_the_clean_up_runs_once_however_late_it_starts() {
     let report = rehearsed(&plan, 1);
     println!("{}", report.text());
     assert!(report.holds());
+}
+
+/// A plan whose users stay until they are let go.
+fn with_connections(plan: &str, how: &str) -> String {
+    let drain = "drain: { deadline: 5s, interval: 1s }";
+    assert!(plan.contains(drain));
+    let connections = format!("connections: {{ {how}, pace: 10/s, within: 20s, after: 1s }}");
+    plan.replacen(drain, &format!("drain: {{ deadline: 5s, interval: 1s, {connections} }}"), 1)
+}
+
+#[test]
+fn users_who_stay_until_they_are_let_go_are_there_and_back_with_every_promise_kept() {
+    let governed = "by: close, max_pace: 20/s, govern: [accept_queue, away, checks, load]";
+    for how in ["by: close", "by: hint, run: shed", governed] {
+        for plan in [plans::RAMP.to_owned(), plans::one("", ""), plans::one("reverse: off", "")] {
+            let plan = plan.replacen("traffic: { director: edge, ", "traffic: { director: edge, port: 80, ", 1);
+            let report = rehearsed(&with_connections(&plan, how), 1);
+            println!("{how}: {}", report.text());
+            assert!(report.holds());
+            assert!(report.done + report.held > 5 && report.rolled_back > 5);
+        }
+    }
+}
+
+#[test]
+fn users_who_come_by_several_directors_are_there_and_back_with_every_promise_kept() {
+    for plan in [plans::RAMP.to_owned(), plans::one("", ""), plans::one("on_failure: rollback", "")] {
+        let report = rehearsed(&with_connections(&plans::behind(&plan, plans::FAR), "by: close"), 1);
+        println!("{}", report.text());
+        assert!(report.holds());
+        assert!(report.done + report.held > 5 && report.rolled_back > 5);
+    }
+}
+
+#[test]
+fn one_of_several_directors_that_is_forgotten_is_found_on_the_way_there_and_back() {
+    let frozen = |host: &str| Violation::UsersCutOff { host: host.to_owned() };
+    let plan = with_connections(&plans::behind(&plans::one("", ""), plans::FAR), "by: close");
+    let broken = found(Mutant::ForgetsADirector, &plan, 0);
+    assert!(broken.contains(&frozen("dal-1")), "{broken:?}");
+    // Where users of the source leave by themselves it is those of the target that are left.
+    let broken = found(Mutant::ForgetsADirectorBack, &plan, 0);
+    assert!(broken.contains(&frozen("fra-1")), "{broken:?}");
+}
+
+#[test]
+fn without_letting_them_go_the_same_users_hold_the_run() {
+    let plan = with_connections(plans::RAMP, "by: close").replace("within: 20s, after: 1s", "within: 2s, after: 9s");
+    let report = rehearsed(&plan, 0);
+    assert!(!report.holds(), "{}", report.text());
 }
 
 /// A pair whose state its own replication carries, beside one that keeps their pool alive.
@@ -208,6 +283,79 @@ fn a_source_that_is_opened_while_nobody_knows_whether_its_target_takes_writes_is
     assert!(broken.iter().any(|b| matches!(b, Violation::TwoWriters { .. })), "{broken:?}");
 }
 
+/// The same with a freeze that is bounded, so tightly that whatever is late is too late.
+fn bounded(attempts: u32) -> String {
+    let freeze = format!("freeze: {{ within: 3s, attempts: {attempts}, pause: 1s }}");
+    replica_alone(&freeze)
+}
+
+#[test]
+fn a_freeze_that_is_bounded_keeps_every_promise() {
+    for attempts in [1, 2] {
+        let report = rehearsed(&bounded(attempts), 1);
+        println!("{}", report.text());
+        assert!(report.holds());
+        assert!(report.done > 10 && report.rolled_back > 10 && report.held > 5);
+    }
+}
+
+#[test]
+fn a_frozen_tree_is_let_go_and_frozen_again_with_every_promise_kept() {
+    let plan = plans::one("freeze: { within: 3s, attempts: 2, pause: 1s }", "");
+    let report = rehearsed(&plan, 1);
+    println!("{}", report.text());
+    assert!(report.holds());
+}
+
+#[test]
+fn a_pair_that_is_let_go_while_its_promote_may_have_happened_is_found() {
+    let broken = found(Mutant::ReleasesAfterPromote, &bounded(2), 1);
+    assert!(broken.iter().any(|b| matches!(b, Violation::TwoWriters { .. })), "{broken:?}");
+}
+
+/// A replica whose source follows its target once that has been promoted.
+fn and_back(plan: &str) -> String {
+    plan.replace(
+        "        lag: lag\n",
+        "        lag: lag\n        back: { run: follow, done_when: follows, undo: unfollow }\n",
+    )
+}
+
+#[test]
+fn a_replica_that_comes_back_keeps_every_promise_there_back_and_there_again() {
+    let plan = and_back(REPLICA);
+    let (_, graph) = plans::compile(&plan);
+    let ids: Vec<&str> = graph.steps.iter().filter_map(|s| s.id.strip_prefix("db/dal-1/replica-")).collect();
+    let wanted = ["fence", "prove", "hand-over", "promote", "reverse", "unlink", "release"];
+    let found: Vec<&str> = ids.iter().copied().filter(|id| wanted.contains(id)).collect();
+    assert_eq!(found, wanted);
+    assert!(graph.step("db/no-return").is_none(), "nothing is given up");
+    let report = rehearsed(&plan, 1);
+    println!("{}", report.text());
+    assert!(report.holds() && report.rolled_back > 50);
+}
+
+#[test]
+fn a_way_back_of_a_replica_that_stays_open_keeps_every_promise() {
+    for reverse in ["on_failure: rollback\n    reverse: 1m", "reverse: { until: commit }"] {
+        let report = rehearsed(&and_back(&replica_alone(reverse)), 1);
+        println!("{}", report.text());
+        assert!(report.holds() && report.rolled_back > 20);
+    }
+}
+
+#[test]
+fn a_source_that_takes_over_again_without_a_proof_is_found() {
+    let broken = found(Mutant::NoProofBack, &and_back(&replica_alone("reverse: 1m")), 0);
+    assert!(broken.iter().any(|b| matches!(b, Violation::WriteLost { host } if host == "dal-1")), "{broken:?}");
+}
+
+#[test]
+fn a_source_that_takes_over_again_beside_its_target_is_found() {
+    let broken = found(Mutant::LeavesTargetOpen, &and_back(&replica_alone("reverse: 1m")), 0);
+    assert!(broken.iter().any(|b| matches!(b, Violation::TwoWriters { .. })), "{broken:?}");
+}
+
 /// A service that is checked as a whole, too, behind a gate that measures.
 const MEASURED: &str = "
 migration: measured
@@ -286,4 +434,43 @@ fn without_a_way_back_a_run_asks_before_it_and_holds_what_it_promises() {
     let (_, graph) = plans::compile(&plans::one("reverse: off", ""));
     assert!(graph.step("uploads/no-return").is_some() && graph.step("uploads/dal-1/commit").is_none());
     assert!(rehearsed(&plans::one("reverse: off", ""), 1).holds());
+}
+
+#[test]
+fn sources_that_are_given_back_keep_every_promise() {
+    for plan in [plans::one(plans::GIVEN_BACK, ""), plans::ramp_and_give_back()] {
+        let report = rehearsed(&plan, 1);
+        println!("{}", report.text());
+        assert!(report.holds() && report.rolled_back > 5 && report.held > 10);
+    }
+}
+
+#[test]
+fn a_host_that_is_given_back_while_somebody_has_put_it_back_into_service_is_found() {
+    let broken = found(Mutant::CancelInUse, &plans::ramp_and_give_back(), 1);
+    let in_use =
+        |b: &Violation| matches!(b, Violation::GivenAway { host, why } if host == "dal-1" && why == "users are on it");
+    assert!(broken.iter().any(in_use), "{broken:?}");
+}
+
+#[test]
+fn a_provider_that_is_asked_again_without_a_look_is_found() {
+    let broken = found(Mutant::CancelAgain, &plans::ramp_and_give_back(), 1);
+    let again =
+        |b: &Violation| matches!(b, Violation::GivenAway { why, .. } if why == "that has been asked for before");
+    assert!(broken.iter().any(again), "{broken:?}");
+}
+
+#[test]
+fn steps_that_give_a_host_back_stand_behind_all_that_needs_it_and_nothing_waits_for_them() {
+    let (_, graph) = plans::compile(&plans::one(&format!("reverse: 1m\n    {}", plans::GIVEN_BACK), ""));
+    let after = |id: &str| graph.step(id).unwrap().after.clone();
+    let behind = |id: &str| graph.steps.dependents(graph.steps.position(id).unwrap());
+    let waits = after("uploads/dal-1/quiet");
+    assert!(waits.contains(&"uploads/dal-1/clean-up".to_owned()), "{waits:?}");
+    let (cancel, commit) = (graph.steps.position("uploads/dal-1/cancel").unwrap(), behind("uploads/dal-1/commit"));
+    assert!(commit.contains(&cancel));
+    assert_eq!((behind("uploads/dal-1/quiet").len(), behind("uploads/dal-1/reclaimed").len()), (5, 1));
+    let for_good: Vec<&str> = graph.steps.iter().filter(|s| s.no_return.is_some()).map(|s| s.id.as_str()).collect();
+    assert_eq!(for_good, ["uploads/dal-1/commit", "uploads/dal-1/reclaimed"]);
 }

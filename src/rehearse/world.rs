@@ -1,7 +1,7 @@
 //! The simulated world as one step sees it, and its small parts: the clock, secrets, checks, conditions, and leave to act.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -10,26 +10,52 @@ use jiff::Timestamp;
 use super::director::SimDirector;
 use super::fault::{Call, Fault};
 use super::model::PairModel;
+use super::provider::SimProviders;
+use super::silence::SimSilences;
 use super::simulation::{Caller, Simulation, Turn};
 use crate::check::{Health, HealthCheck, Outcome, ServiceRef, Subject, Verdict};
 use crate::clock::Clock;
 use crate::engine::{World, Worlds};
 use crate::gate::{Answer, Condition, Conditions, Holds, Surroundings};
 use crate::lock::{Barred, Guard};
-use crate::model::{Capabilities, Host};
+use crate::model::{CONTROLLER, Capabilities, Host};
 use crate::secret::{Secret, SecretError, SecretRef, Secrets};
+use crate::spec::Spec;
 use crate::traffic::Director;
 
 /// Every step acts on a world of its own, so that the simulation knows whose call it is.
 pub(super) struct SimWorlds {
-    pub simulation: Arc<Simulation>,
-    pub hosts: Arc<BTreeMap<String, Host>>,
+    simulation: Arc<Simulation>,
+    hosts: Arc<BTreeMap<String, Host>>,
     /// What the plan's directors can do.
-    pub directors: Arc<BTreeMap<String, Capabilities>>,
+    directors: BTreeMap<String, Capabilities>,
+    /// Made when a step is first played: every history goes through the same ones.
+    worlds: Vec<OnceLock<World>>,
+    engine: OnceLock<World>,
 }
 
 impl SimWorlds {
+    pub fn new(simulation: Arc<Simulation>, spec: &Spec) -> Self {
+        let steps = simulation.scenario.graph.steps.len();
+        let directors = spec.inventory.directors.iter().map(|(name, d)| (name.clone(), d.kind().capabilities()));
+        let mut hosts = spec.inventory.hosts.clone();
+        hosts.insert(CONTROLLER.to_owned(), Host::controller(String::new()));
+        Self {
+            simulation,
+            hosts: Arc::new(hosts),
+            directors: directors.collect(),
+            worlds: (0..steps).map(|_| OnceLock::new()).collect(),
+            engine: OnceLock::new(),
+        }
+    }
+
     fn of(&self, step: Option<usize>) -> World {
+        let made = step.and_then(|at| self.worlds.get(at)).unwrap_or(&self.engine);
+        // No history knows what another one has seen.
+        World { places: Arc::default(), ..made.get_or_init(|| self.make(step)).clone() }
+    }
+
+    fn make(&self, step: Option<usize>) -> World {
         let caller = Arc::new(Caller { simulation: Arc::clone(&self.simulation), step });
         let directors = self.directors.iter().map(|(name, can)| {
             let director = SimDirector { caller: Arc::clone(&caller), name: name.clone(), can: *can };
@@ -37,11 +63,14 @@ impl SimWorlds {
         });
         World {
             hosts: Arc::clone(&self.hosts),
-            directors: directors.collect(),
+            directors: Arc::new(directors.collect()),
             remote: Arc::clone(&caller) as _,
+            places: Arc::default(),
             copier: Arc::clone(&caller) as _,
             health: Arc::clone(&caller) as _,
-            conditions: caller,
+            conditions: Arc::clone(&caller) as _,
+            silences: Arc::new(SimSilences(Arc::clone(&caller))),
+            providers: Arc::new(SimProviders(caller)),
             secrets: Arc::new(SameSecret),
             clock: Arc::new(SimClock(Arc::clone(&self.simulation))),
             guard: Arc::new(AlwaysAllowed),
@@ -123,7 +152,7 @@ impl Health for Caller {
 
 impl Turn<'_> {
     fn probe_host(&mut self, host: &Host) -> Verdict {
-        let fault = self.point(Call::Probe { host: true }, "checks health");
+        let fault = self.point(Call::Probe { breaks: true }, "checks health");
         let pairs = &mut self.history.model.pairs;
         if fault == Some(Fault::Sick) {
             for pair in &mut *pairs {
@@ -137,7 +166,7 @@ impl Turn<'_> {
 
     /// A service is broken where one who gets its traffic is.
     fn probe_service(&mut self, service: &ServiceRef) -> Verdict {
-        let fault = self.point(Call::Probe { host: false }, "checks the health of the service");
+        let fault = self.point(Call::Probe { breaks: false }, "checks the health of the service");
         let model = &self.history.model;
         let pool = service.through.as_ref().and_then(|p| model.pool(&p.director, &p.pool));
         probed(fault, pool.is_some_and(|pool| model.sends_to_sick(pool)))

@@ -1,5 +1,7 @@
 //! What a move does to the bill, as text and as fields between commas.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 
 use super::hosts::money;
@@ -57,6 +59,19 @@ fn of_currency(cost: &Cost) -> Vec<String> {
         show(cost.sources),
         show(cost.targets)
     )];
+    if let Some(invoiced) = cost.invoiced {
+        let than = match invoiced.cmp(&cost.all) {
+            Ordering::Equal => "which is what these hosts cost".to_owned(),
+            Ordering::Greater => format!(
+                "{} more than these hosts: storage, addresses, hosts that are not here",
+                show(invoiced - cost.all)
+            ),
+            Ordering::Less => {
+                format!("{} less than these hosts: some are paid for elsewhere", show(cost.all - invoiced))
+            }
+        };
+        lines.push(format!("  {} on the next invoice: {than}", show(invoiced)));
+    }
     for wave in &cost.waves {
         lines.push(format!(
             "  {} a month when the sources of wave {} are given back, after {} at the earliest (-{})",

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::junit::{self, Suite};
+use super::remarks::{self, Remark};
 use super::{Json, Lines};
 use crate::event::{RunState, Watch};
 
@@ -12,8 +14,16 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
-    /// For a comment on a pull request.
+    /// For a comment on a pull request, or a post-mortem.
     Markdown,
+    /// A page of its own, for browsers and paper.
+    Html,
+    /// For test reports of CI.
+    Junit,
+    /// Beside the lines of files, where GitHub shows a change.
+    Github,
+    /// The same for GitLab.
+    Gitlab,
     /// As inventories are written.
     Yaml,
     /// For spreadsheets.
@@ -35,24 +45,31 @@ pub enum Topic {
     Hosts,
     /// What a plan does to the bill.
     Cost,
+    /// What a run was.
+    Chronicle,
 }
 
 /// A format: its name and what it is for.
 const FORMATS: &[(Format, &str, &str)] = &[
     (Format::Text, "text", "For people"),
     (Format::Json, "json", "For programs"),
-    (Format::Markdown, "markdown", "For a comment on a pull request"),
+    (Format::Markdown, "markdown", "For a comment on a pull request, or a post-mortem"),
+    (Format::Html, "html", "A page of its own, for browsers and paper"),
+    (Format::Junit, "junit", "JUnit XML, for test reports of CI"),
+    (Format::Github, "github", "Annotations of files, in the log of a GitHub workflow"),
+    (Format::Gitlab, "gitlab", "Annotations of files, as a code quality report of GitLab"),
     (Format::Yaml, "yaml", "As inventories are written, to be kept"),
     (Format::Csv, "csv", "For spreadsheets"),
 ];
 
 /// Which topic is known in which formats.
 const KNOWN: &[(Topic, &[Format])] = &[
-    (Topic::Plan, &[Format::Text, Format::Json, Format::Markdown]),
-    (Topic::Problems, &[Format::Text, Format::Json]),
+    (Topic::Plan, &[Format::Text, Format::Json, Format::Markdown, Format::Junit, Format::Github, Format::Gitlab]),
+    (Topic::Problems, &[Format::Text, Format::Json, Format::Junit, Format::Github, Format::Gitlab]),
     (Topic::Progress, &[Format::Text, Format::Json]),
     (Topic::Report, &[Format::Text, Format::Json]),
     (Topic::Cost, &[Format::Text, Format::Json, Format::Csv]),
+    (Topic::Chronicle, &[Format::Html, Format::Markdown, Format::Json]),
     (Topic::Hosts, &[Format::Text, Format::Json, Format::Yaml, Format::Csv]),
 ];
 
@@ -70,11 +87,23 @@ impl Format {
         FORMATS.iter().find(|(_, n, _)| *n == name).map(|(format, ..)| *format)
     }
 
+    /// Whether it tells CI what is wrong with files, which then may be all that there is to tell.
+    pub fn is_for_ci(self) -> bool {
+        matches!(self, Self::Junit | Self::Github | Self::Gitlab)
+    }
+
     /// Whether people read it as it comes, so that it may ask and tell between what is asked for.
     pub fn is_for_people(self) -> bool {
         match self {
             Self::Text => true,
-            Self::Json | Self::Markdown | Self::Yaml | Self::Csv => false,
+            Self::Json
+            | Self::Markdown
+            | Self::Html
+            | Self::Junit
+            | Self::Github
+            | Self::Gitlab
+            | Self::Yaml
+            | Self::Csv => false,
         }
     }
 
@@ -84,6 +113,10 @@ impl Format {
             Self::Text => Ok(shown.text(style)),
             Self::Json => Ok(format!("{}\n", serde_json::to_string_pretty(shown)?)),
             Self::Markdown => Ok(shown.markdown()),
+            Self::Html => Ok(shown.html()),
+            Self::Junit => Ok(junit::report(&shown.suites())),
+            Self::Github => Ok(remarks::github(&shown.remarks())),
+            Self::Gitlab => remarks::gitlab(&shown.remarks()),
             Self::Yaml => Ok(shown.yaml()),
             Self::Csv => Ok(shown.csv()),
         }
@@ -113,6 +146,8 @@ pub struct Style {
     pub color: bool,
     /// Whether all is told that is much of a kind.
     pub verbose: bool,
+    /// Columns of the terminal; `None` where it is none, and lines may be as long as they are.
+    pub width: Option<usize>,
 }
 
 /// Something that is shown. As JSON it is what it is; the rest it says itself.
@@ -123,6 +158,22 @@ pub trait Show: Serialize {
     /// As Markdown; text in a block, unless it knows better.
     fn markdown(&self) -> String {
         format!("```text\n{}```\n", self.text(Style::default()))
+    }
+
+    /// What there is to say of places in files.
+    fn remarks(&self) -> Vec<Remark> {
+        Vec::new()
+    }
+
+    /// The same as tests that pass or fail, unless it knows more.
+    fn suites(&self) -> Vec<Suite> {
+        vec![Suite::of("problems", &self.remarks())]
+    }
+
+    /// A page of its own; text as it is, unless it knows better.
+    fn html(&self) -> String {
+        let text = super::plan_markdown::html(&self.text(Style::default()));
+        format!("<!doctype html>\n<meta charset=\"utf-8\">\n<pre>{text}</pre>\n")
     }
 
     /// As inventories are written; text in a comment, unless it knows better.

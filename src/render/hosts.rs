@@ -90,6 +90,11 @@ pub fn money(money: &Money) -> String {
     format!("{}.{:02} {}", money.cents / 100, money.cents % 100, money.currency)
 }
 
+/// A host as inventories write it: what stands behind its name.
+pub fn host_entry(row: &HostRow) -> Value {
+    entry(row)
+}
+
 /// A host as inventories write it, with all that it has from its site and from `defaults`.
 fn entry(row: &HostRow) -> Value {
     let host = &row.host;

@@ -1,15 +1,17 @@
 //! A plan as text.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use super::alike::{self, Alike, Names};
+use super::fit;
 use super::format::{Show, Style};
 use super::paint::Paint;
 use super::plan_markdown::plan_markdown;
+use super::plan_waves::{Shown, alike_waves, wave_in_full, waves_text};
+use crate::model::Limit;
 use crate::model::finding::{Finding, Severity};
 use crate::planner::estimate::Streams;
-use crate::planner::proposal::{GroupView, Line, Proposal, WaveView};
-use crate::step::{Class, Mark};
+use crate::planner::proposal::{Line, Proposal};
 use crate::text;
 
 /// What the words in a plan mean that tell how changes will be found.
@@ -18,7 +20,7 @@ pub const CHANGES: &str =
 
 impl Show for Proposal {
     fn text(&self, style: Style) -> String {
-        plan_text(self, style.verbose, style.color)
+        plan_text(self, style)
     }
 
     fn markdown(&self) -> String {
@@ -26,54 +28,41 @@ impl Show for Proposal {
     }
 }
 
-/// The plan for a terminal. All pairs of a service look alike: unless `verbose`, the first stands for them.
-fn plan_text(proposal: &Proposal, verbose: bool, color: bool) -> String {
-    let paint = Paint(color);
+/// The plan for a terminal. What is much of a kind is told once, unless the style is verbose.
+fn plan_text(proposal: &Proposal, style: Style) -> String {
+    let paint = Paint(style.color);
     let mut out = String::new();
     let _ = writeln!(out, "{}", paint.bold(&format!("Plan {}", proposal.plan)));
     if let Some(description) = &proposal.description {
-        let _ = writeln!(out, "  {description}");
+        let _ = writeln!(out, "{}", fit::line(&format!("  {description}"), 4, style));
     }
     let files: Vec<String> = proposal.inputs.iter().map(|i| i.path.display().to_string()).collect();
-    let _ = writeln!(out, "  {}", paint.dim(&format!("from {}", text::list(&files))));
-    for wave in &proposal.waves {
-        wave_text(&mut out, wave, verbose, paint);
+    let from = format!("  {}", paint.dim(&format!("from {}", text::list(&files))));
+    let _ = writeln!(out, "{}", fit::line(&from, 4, style));
+    for limit in Limit::told(&proposal.graph.limits) {
+        let _ = writeln!(out, "{}", fit::line(&format!("  {limit}"), 4, style));
     }
-    findings_text(&mut out, &proposal.findings, paint);
-    summary(&mut out, proposal, paint);
+    let told = match style.verbose {
+        true => None,
+        false => Some(Alike::of(&proposal.graph)),
+    };
+    let mut is_short = false;
+    match &told {
+        None => proposal.waves.iter().for_each(|wave| wave_in_full(&mut out, wave, style)),
+        Some(alike) => {
+            let mut shown = Shown::new();
+            for waves in alike_waves(&proposal.waves, alike) {
+                is_short |= waves_text(&mut out, &waves, &mut shown, alike, style);
+            }
+        }
+    }
+    is_short |= findings_text(&mut out, &proposal.findings, told.as_ref().map(|alike| &alike.everything), style);
+    summary(&mut out, proposal, style);
+    if is_short {
+        let _ =
+            writeln!(out, "{}", paint.dim("What is much of a kind is told once; `migrate plan --verbose` tells all."));
+    }
     out
-}
-
-fn wave_text(out: &mut String, wave: &WaveView, verbose: bool, paint: Paint) {
-    let at_once = text::count(wave.max_unavailable as u64, "pair");
-    let _ = writeln!(out, "\n{}, at most {at_once} out of service at once", paint.bold(&format!("Wave {}", wave.name)));
-    let mut shown: BTreeSet<(&str, Vec<&str>)> = BTreeSet::new();
-    for group in &wave.groups {
-        let shape = (group.service.as_str(), group.lines.iter().map(|l| l.phase.as_str()).collect());
-        if !verbose && group.pair.is_some() && shown.contains(&shape) {
-            let _ = writeln!(out, "\n  {}  the same steps  {}", heading(group, paint), differs(group).join(", "));
-            continue;
-        }
-        let _ = writeln!(out, "\n  {}", heading(group, paint));
-        for line in &group.lines {
-            line_text(out, line, paint);
-        }
-        shown.insert(shape);
-    }
-}
-
-/// What a pair with the same steps as another has of its own: its trees.
-fn differs(group: &GroupView) -> Vec<String> {
-    let sizes = group.lines.iter().filter(|l| l.phase == "seed").filter_map(|l| l.seen.clone());
-    let changes = group.lines.iter().filter_map(|l| l.changes.as_ref()).map(ToString::to_string);
-    // The passes of one tree say the same.
-    let mut all: Vec<String> = sizes.collect();
-    changes.for_each(|line| {
-        if !all.contains(&line) {
-            all.push(line);
-        }
-    });
-    all
 }
 
 /// What was seen of a step, and how it will find changes.
@@ -83,47 +72,34 @@ pub fn seen(line: &Line) -> Option<String> {
     (!said.is_empty()).then(|| said.join("; "))
 }
 
-fn heading(group: &GroupView, paint: Paint) -> String {
-    let whom = group.pair.as_deref().unwrap_or("all pairs");
-    paint.bold(&if group.service.is_empty() { whom.to_owned() } else { format!("{}  {whom}", group.service) })
-}
-
-fn line_text(out: &mut String, line: &Line, paint: Paint) {
-    let mark = match line.mark {
-        Mark::Verified => paint.green("✓"),
-        Mark::Assumed => paint.dim("~"),
-        Mark::CannotBeChecked => paint.yellow("?"),
-    };
-    let seen = seen(line).map(|s| format!("  {}", paint.dim(&format!("[{s}]")))).unwrap_or_default();
-    let class = match line.class {
-        Class::Keyed => paint.dim("  (once, under a receipt)"),
-        Class::Probed => paint.dim("  (unless already done)"),
-        Class::Opaque => paint.dim("  (once; holds where its end is unknown)"),
-        // A command: everything else that may be repeated is an absolute setting or a pass.
-        Class::Convergent if line.mark == Mark::CannotBeChecked => paint.dim("  (may be repeated)"),
-        Class::Reading | Class::Convergent => String::new(),
-    };
-    let _ = writeln!(out, "    {mark} {:<12} {}{seen}{class}", line.phase, line.what);
-}
-
-fn findings_text(out: &mut String, findings: &[Finding], paint: Paint) {
+fn findings_text(out: &mut String, findings: &[Finding], names: Option<&Names>, style: Style) -> bool {
+    let paint = Paint(style.color);
     if !findings.is_empty() {
         out.push('\n');
     }
-    for finding in findings {
+    let mut is_short = false;
+    let all = || findings.iter().map(|one| (one, None)).collect();
+    for (finding, others) in names.map_or_else(all, |names| alike::findings(findings, names)) {
         let label = match finding.severity {
             Severity::Refused => paint.red("refused"),
             Severity::Risk => paint.yellow("risk"),
             Severity::Note => paint.dim("note"),
         };
-        let _ = writeln!(out, "{label}: {}: {}", finding.about, finding.what);
+        let said = format!("{label}: {}: {}", finding.about, finding.what);
+        let _ = writeln!(out, "{}", fit::whole(&said, 4, style));
         if let Some(hint) = &finding.hint {
-            let _ = writeln!(out, "    help: {hint}");
+            let _ = writeln!(out, "{}", fit::whole(&format!("    help: {hint}"), 10, style));
+        }
+        if let Some(others) = others {
+            is_short = true;
+            let _ = writeln!(out, "{}", fit::whole(&format!("    {others}"), 4, style));
         }
     }
+    is_short
 }
 
-fn summary(out: &mut String, proposal: &Proposal, paint: Paint) {
+fn summary(out: &mut String, proposal: &Proposal, style: Style) {
+    let paint = Paint(style.color);
     out.push('\n');
     if proposal.refusals().next().is_some() {
         let _ = writeln!(out, "{}", paint.red("This plan cannot be applied as things are."));
@@ -133,7 +109,7 @@ fn summary(out: &mut String, proposal: &Proposal, paint: Paint) {
         let _ = writeln!(out, "Nothing to do.");
         return;
     }
-    let _ = writeln!(out, "{}", estimate(proposal));
+    let _ = writeln!(out, "{}", fit::whole(&estimate(proposal), 2, style));
     for line in super::cost::lines(&proposal.bill) {
         let _ = writeln!(out, "{line}");
     }
@@ -141,10 +117,10 @@ fn summary(out: &mut String, proposal: &Proposal, paint: Paint) {
         let _ = writeln!(out, "Made offline: nothing was looked at.");
     }
     if proposal.tells_of_changes() {
-        let _ = writeln!(out, "{CHANGES}");
+        let _ = writeln!(out, "{}", fit::whole(CHANGES, 2, style));
     }
     let marks = "✓ verified against the live system  ~ assumed  ? cannot be checked before it is done";
-    let _ = writeln!(out, "{}", paint.dim(marks));
+    let _ = writeln!(out, "{}", fit::whole(&paint.dim(marks), 2, style));
 }
 
 /// The totals in one line.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::plan::{CHANGES, estimate, seen};
+use crate::model::Limit;
 use crate::model::finding::Severity;
 use crate::planner::proposal::{GroupView, Proposal};
 use crate::step::Mark;
@@ -40,9 +41,11 @@ pub fn plan_markdown(proposal: &Proposal) -> String {
         let hint = finding.hint.as_ref().map(|h| format!(" _{}_", cell(h))).unwrap_or_default();
         let _ = writeln!(out, "- {label}: **{}** {}{hint}", cell(&finding.about), cell(&finding.what));
     }
+    for limit in Limit::told(&proposal.graph.limits) {
+        let _ = writeln!(out, "- {}", cell(&limit));
+    }
     for wave in &proposal.waves {
-        let at_once = text::count(wave.max_unavailable as u64, "pair");
-        let _ = writeln!(out, "\n### Wave `{}`, at most {at_once} out of service at once", code(&wave.name));
+        let _ = writeln!(out, "\n### Wave `{}`, {}", code(&wave.name), wave.rules());
         for group in &wave.groups {
             group_markdown(&mut out, group);
         }
@@ -68,7 +71,7 @@ fn group_markdown(out: &mut String, group: &GroupView) {
 }
 
 /// Text in a table cell: nothing in it may end the cell or begin markup.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -86,7 +89,7 @@ fn cell(text: &str) -> String {
     out
 }
 
-fn html(text: &str) -> String {
+pub(super) fn html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

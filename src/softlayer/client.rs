@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The largest answer that is read.
 const MAX_ANSWER: usize = 64 << 20;
 /// How reads are tried again.
-const READS: Policy = Policy { tries: 5, pause: Duration::from_millis(500), longest: Duration::from_secs(4) };
+const READS: Policy = Policy::new(5, Duration::from_millis(500), Duration::from_secs(4));
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]

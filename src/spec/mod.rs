@@ -8,10 +8,10 @@ mod plan;
 use std::collections::BTreeMap;
 
 use crate::model::finding::Finding;
-use crate::model::{Host, Input, Site};
+use crate::model::{Bmc, Host, Input, Money, Site};
 use crate::traffic::DirectorConfig;
 
-pub use plan::{Drain, Plan, Reverse, Service, Shift, Traffic, Wave};
+pub use plan::{Decommission, Drain, Plan, Relay, Reverse, Service, Shift, Traffic, Unreachable, Wave, Wipe};
 
 /// A plan and its inventory, validated against each other, with the digests of every file read.
 #[derive(Debug, Clone)]
@@ -39,6 +39,10 @@ pub struct Inventory {
     pub groups: BTreeMap<String, Vec<String>>,
     /// Traffic directors by name.
     pub directors: BTreeMap<String, DirectorConfig>,
+    /// What the next invoice of an account comes to, by the account.
+    pub invoices: BTreeMap<String, Money>,
     /// What speaks against moving hosts, by their names.
     pub warnings: BTreeMap<String, Vec<String>>,
+    /// How the management controllers of hosts are asked, by their names.
+    pub bmcs: BTreeMap<String, Bmc>,
 }

@@ -43,7 +43,10 @@ const MADE_UP: [&str; 23] = [
 const SCRIPT: &str = r#"
 LC_ALL=C; export LC_ALL
 MADE_UP="$1"; shift
-say() { printf '%s %s\n' "$1" "$(printf %s "$2" | head -n 1)"; }
+line='
+'
+# The first line of it. It starts no program: a hundred hosts that are asked at once feel each of them.
+say() { printf '%s %s\n' "$1" "${2%%"$line"*}"; }
 say os "$(grep '^PRETTY_NAME=' /etc/os-release 2>/dev/null)"
 say kernel "$(uname -sr)"
 say arch "$(uname -m)"
@@ -67,9 +70,10 @@ for p in "$@"; do
   done
   [ -w "$p" ] && say "$n.nearest_writable" yes
   say "$n.nearest" "$p"
-  say "$n.space" "$(df -Pk -- "$p" 2>/dev/null | tail -n 1)"
+  space=$(df -Pk -- "$p" 2>/dev/null | tail -n 1)
+  say "$n.space" "$space"
   say "$n.inodes" "$(df -Pi -- "$p" 2>/dev/null | tail -n 1)"
-  say "$n.flags" "$(df -Pk -- "$p" 2>/dev/null | tail -n 1 | sed 's/.*[0-9-]%* //' | { IFS= read -r m; awk -v "m=$m" '$5 == m {f = $6} END {print f}' /proc/self/mountinfo; } 2>/dev/null)"
+  say "$n.flags" "$(printf '%s\n' "$space" | sed 's/.*[0-9-]%* //' | { IFS= read -r m; awk -v "m=$m" '$5 == m {f = $6 "," $NF} END {print f}' /proc/self/mountinfo; } 2>/dev/null)"
   say "$n.filesystem" "$(stat -f -c %t -- "$p" 2>/dev/null)"
   real=$(cd -- "$p" 2>/dev/null && pwd -P)
   if [ -n "$real" ] && [ -r /proc/self/mountinfo ]; then
@@ -187,6 +191,9 @@ fn hex(text: &str) -> Option<u64> {
 fn path_facts(lines: &BTreeMap<&str, &str>, n: usize, path: &str) -> PathFacts {
     let get = |key: &str| lines.get(format!("{n}.{key}").as_str()).copied();
     let yes = |key: &str| get(key) == Some("yes");
+    // Of the mount, then of what is mounted: either may be read-only.
+    let flags = get("flags").filter(|flags| !flags.is_empty());
+    let flag = |name: &str| flags.map(|flags| flags.split(',').any(|flag| flag == name));
     PathFacts {
         path: path.to_owned(),
         exists: yes("exists"),
@@ -199,9 +206,8 @@ fn path_facts(lines: &BTreeMap<&str, &str>, n: usize, path: &str) -> PathFacts {
         // File systems without a fixed number of inodes report none in all.
         free_inodes: get("inodes").and_then(df_row).filter(|row| row.total > 0).map(|row| row.free),
         filesystem: get("filesystem").and_then(hex),
-        runs_programs: get("flags")
-            .filter(|flags| !flags.is_empty())
-            .map(|f| f.split(',').all(|flag| flag != "noexec")),
+        read_only: flag("ro"),
+        runs_programs: flag("noexec").map(|is_set| !is_set),
         mounts: get("mounts").and_then(|n| n.trim().parse().ok()),
         made_up: get("made_up").map(listed).unwrap_or_default(),
         layers: get("layers").and_then(|n| n.trim().parse().ok()),

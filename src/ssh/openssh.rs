@@ -12,6 +12,9 @@ use super::known_hosts::KnownHostsCommand;
 use crate::model::SshTarget;
 use crate::text::escape;
 
+/// Where keys are that nobody has named, below `~/.ssh`.
+pub(super) const USUAL_KEYS: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
+
 /// `Match exec` may run commands; they may hang.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -94,7 +97,7 @@ fn defaults(env: &Environment, address: &str) -> Resolved {
     Resolved {
         address: address.to_owned(),
         port: 22,
-        identity_files: in_home(&["id_ed25519", "id_ecdsa", "id_rsa"]),
+        identity_files: in_home(&USUAL_KEYS),
         agent: env.ssh_auth_sock.clone(),
         known_hosts,
         ..Resolved::default()

@@ -13,6 +13,7 @@ use russh::{Channel, ChannelOpenFailure};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::config::{self, Endpoint, Environment};
+use super::idle;
 use super::known_hosts;
 use super::launch::Launch;
 use super::privileges::{Passwords, Question, Turn};
@@ -30,7 +31,7 @@ const LAST_SLOT_TRIES: u32 = 20;
 const LAST_SLOT_PAUSE: Duration = Duration::from_millis(100);
 
 /// For connections that a server dropped before it spoke SSH: about 15 s in all.
-const DROPPED: Policy = Policy { tries: 6, pause: Duration::from_millis(500), longest: Duration::from_secs(8) };
+const DROPPED: Policy = Policy::new(6, Duration::from_millis(500), Duration::from_secs(8));
 
 /// Limits and times.
 #[derive(Clone)]
@@ -49,6 +50,8 @@ pub struct Options {
     pub max_sessions: usize,
     /// Connections being set up at once, over all hosts; 16.
     pub max_setups: usize,
+    /// Connections that are kept though nobody uses them; 400.
+    pub max_idle: usize,
 }
 
 impl Default for Options {
@@ -61,6 +64,7 @@ impl Default for Options {
             keepalive_max: 3,
             max_sessions: 10,
             max_setups: 16,
+            max_idle: 400,
         }
     }
 }
@@ -93,12 +97,12 @@ impl Secrets for NoSecrets {
 }
 
 type Wanted = (String, String, SshTarget);
-type Place = Arc<tokio::sync::Mutex<Connection>>;
+pub(super) type Place = Arc<tokio::sync::Mutex<Connection>>;
 
 /// A stream whose reader is slow stops everything else on its connection, so each has one of its own while it lasts, and commands share
 /// another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Lane {
+pub(super) enum Lane {
     Commands,
     Stream(usize),
 }
@@ -130,10 +134,17 @@ impl Drop for Exclusive {
 }
 
 /// The connection to one host, or how the last attempt went.
-#[derive(Default)]
-struct Connection {
-    session: Option<Arc<Session>>,
+pub(super) struct Connection {
+    pub(super) session: Option<Arc<Session>>,
     failed: Option<(Instant, Error)>,
+    /// When somebody last asked for it.
+    pub(super) used: Instant,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self { session: None, failed: None, used: Instant::now() }
+    }
 }
 
 /// Why a channel could not be opened.
@@ -277,6 +288,7 @@ impl Pool {
             let place = lock(&self.inner.places).entry((endpoint.clone(), lane)).or_default().clone();
             let asked = Instant::now();
             let mut connection = place.lock().await;
+            connection.used = Instant::now();
             if let Some(session) = connection.session.as_ref().filter(|session| session.is_alive()) {
                 return Ok(session.clone());
             }
@@ -287,15 +299,23 @@ impl Pool {
             let made = self.connect(endpoint, lane).await;
             match made {
                 Ok(session) => {
-                    *connection = Connection { session: Some(session.clone()), failed: None };
+                    *connection = Connection { session: Some(session.clone()), ..Connection::default() };
+                    self.close_idle().await;
                     Ok(session)
                 }
                 Err(error) => {
-                    *connection = Connection { session: None, failed: Some((Instant::now(), error.clone())) };
+                    *connection = Connection { failed: Some((Instant::now(), error.clone())), ..Connection::default() };
                     Err(error)
                 }
             }
         })
+    }
+
+    async fn close_idle(&self) {
+        let idle = idle::take(&mut lock(&self.inner.places), self.inner.options.max_idle);
+        for session in idle {
+            session.disconnect().await;
+        }
     }
 
     async fn connect(&self, endpoint: &Arc<Endpoint>, lane: Lane) -> Result<Arc<Session>, Error> {

@@ -1,6 +1,6 @@
 //! Commands that run at most once per key, whatever happens to the connection or to this side.
 //!
-//! Owns the receipts on hosts: `WORK_DIR/receipts/RUN/STEP/`. Must never let a key run twice, never let a run begin whose fence is
+//! Owns the receipts on hosts: `WORK_DIR/receipts/RUN/HOST/STEP/`, since several hosts may have one home directory. Must never let a key run twice, never let a run begin whose fence is
 //! older than one the host has seen, and never keep a script or its environment there.
 //!
 //! One hard link decides: whoever makes `go` first, the runner (with its process id) or a seal, has decided for ever. The runner
@@ -58,12 +58,17 @@ pub async fn seal(remote: &dyn Remote, host: &Host, key: &ReceiptKey, fence: u64
 /// Removes all receipts of a run; refused while one of its commands runs.
 pub async fn forget(remote: &dyn Remote, host: &Host, run: &str) -> Result<(), Error> {
     let key = ReceiptKey::new(run, "x").map_err(|what| Error::new(host.name.clone(), Kind::Config, what))?;
-    let args = vec![host.work_dir().to_owned(), key.run().to_owned()];
+    let args = vec![host.work_dir().to_owned(), of_run(host, &key)];
     let output = remote.run(host, &Command { script: format!("{COMMON}{REMOVE}"), args, ..Command::default() }).await?;
     match output.status {
         0 => Ok(()),
         _ => Err(failed(host, &format!("its receipts were not removed: {}", escape(&output.stderr, 300)))),
     }
+}
+
+/// Where the receipts of a run are on a host, below those of all runs.
+fn of_run(host: &Host, key: &ReceiptKey) -> String {
+    format!("{}/{}", key.run(), host.file_name())
 }
 
 fn failed(host: &Host, what: &str) -> Error {
@@ -88,7 +93,8 @@ impl Question<'_> {
             ));
         }
         let ticks = wait.as_millis() / 100;
-        let mut args = vec![self.host.work_dir().to_owned(), self.key.run().to_owned(), self.key.name().to_owned()];
+        let of_run = of_run(self.host, self.key);
+        let mut args = vec![self.host.work_dir().to_owned(), of_run, self.key.name().to_owned()];
         args.extend([self.fence.to_string(), ticks.to_string()]);
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let enter = if act == START { ENTER_TO_START } else { ENTER };
@@ -130,30 +136,36 @@ const COMMON: &str = r#"
 case $1 in "~/"*) W=$HOME/${1#"~/"} ;; *) W=$1 ;; esac
 R=$W/receipts/$2
 BOOT=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
-started() {
-  { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+# Whether a process is there that was started then.
+lives() {
+  [ "$3" = "$BOOT" ] && { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+  since=$2
   set -- ${line##*) }
-  [ "$1" != Z ] && echo "${20}"
+  [ "$1" != Z ] && [ "${20}" = "$since" ]
 }
-lives() { [ "$3" = "$BOOT" ] && [ "$(started "$1")" = "$2" ]; }
+# A result that the host lost in a crash is empty.
+is_finished() { [ -s "$K/rc" ] && read -r rc <"$K/rc" && k="finished $rc"; }
+# Sets `k`.
 known() {
-  [ -f "$K/rc" ] && { echo "finished $(cat "$K/rc")"; return; }
-  [ -e "$K/go" ] || { echo free; return; }
+  ! is_finished || return 0
+  [ -e "$K/go" ] || { k=free; return; }
   read -r what pid start boot <"$K/go"
-  if [ "$what" = sealed ] || [ -e "$K/fenced" ]; then echo sealed
-  elif lives "$pid" "$start" "$boot"; then echo running
-  elif [ -f "$K/rc" ]; then echo "finished $(cat "$K/rc")"
-  elif [ -e "$K/fenced" ]; then echo sealed
-  else echo unknown
+  if [ "$what" = sealed ] || [ -e "$K/fenced" ]; then k=sealed
+  elif lives "$pid" "$start" "$boot"; then k=running
+  elif is_finished; then :
+  elif [ -e "$K/fenced" ]; then k=sealed
+  else k=unknown
   fi
 }
+# Sets `m`.
 newest() {
   m=0
   for f in "$R"/fence.*; do
+    # The receipt of a step may have such a name, too.
+    [ -f "$f" ] || continue
     n=${f##*.}
-    [ "$n" != "*" ] && [ "$n" -gt "$m" ] && m=$n
+    [ "$n" -gt "$m" ] && m=$n
   done
-  echo "$m"
 }
 "#;
 
@@ -162,7 +174,7 @@ const ENTER: &str = r#"
 K=$R/$3 F=$4 TICKS=$5
 U=$(umask)
 umask 077
-mkdir -p -- "$K" || exit 1
+[ -d "$K" ] || mkdir -p -- "$K" || exit 1
 "#;
 
 /// The same, where the run's directory must be there.
@@ -176,8 +188,8 @@ umask 077
 /// The fence is left before anything is looked at.
 const LEAVE_FENCE: &str = r#"
 : >"$R/fence.$F" || exit 1
-n=$(newest)
-if [ "$n" -gt "$F" ]; then echo "fenced $n"; exit 0; fi
+newest
+if [ "$m" -gt "$F" ]; then echo "fenced $m"; exit 0; fi
 "#;
 
 const SEAL: &str = r#"
@@ -192,61 +204,69 @@ rm -f -- "$t"
 const START: &str = r#"
 if [ ! -e "$K/go" ]; then
   detach=; command -v setsid >/dev/null 2>&1 && detach=setsid
-  { trap '' HUP; printf %s "$7" | $detach /bin/sh -c "$6" migrate-step "$K" "$R" "$F" "$8" "$9" "$U"; } </dev/null >/dev/null 2>&1 &
+  { trap '' HUP; printf %s "$7" | $detach /bin/sh -c "$6" migrate-step "$K" "$R" "$F" "$8" "$9" "$U" "$BOOT"; } </dev/null >/dev/null 2>&1 &
 fi
 "#;
 
-/// Waits for a result, and tells it.
+/// Waits for a result, and tells it. Most commands take less than half a second: that long it looks often.
 const ANSWER: &str = r#"
-nap() { sleep 0.1 2>/dev/null || sleep 1; }
-k=$(known)
+QUICK=50
+nap() {
+  if [ "$QUICK" -gt 0 ] && sleep 0.01 2>/dev/null; then QUICK=$((QUICK - 1))
+  else
+    TICKS=$((TICKS - 1))
+    sleep 0.1 2>/dev/null || sleep 1
+  fi
+}
+known
 while [ "$TICKS" -gt 0 ]; do
   case $k in running | free) nap ;; *) break ;; esac
-  TICKS=$((TICKS - 1))
-  k=$(known)
+  known
 done
 case $k in
 finished*)
-  n=20
-  while [ ! -e "$K/done" ] && [ "$n" -gt 0 ]; do nap; n=$((n - 1)); done
+  TICKS=20 QUICK=50
+  while [ ! -e "$K/done" ] && [ "$TICKS" -gt 0 ]; do nap; done
   echo "$k"
-  cat -- "$K/out" 2>/dev/null
-  cat -- "$K/err" "$K/err2" 2>/dev/null | tail -c 64000 >&2
+  [ ! -s "$K/out" ] || cat -- "$K/out"
+  if [ -s "$K/err" ] || [ -s "$K/err2" ]; then cat -- "$K/err" "$K/err2" 2>/dev/null | tail -c 64000 >&2; fi
   ;;
 *) echo "$k" ;;
 esac
 exit 0
 "#;
 
-/// Detached. `$1` receipt, `$2` run, `$3` fence, `$4` length of the script on standard input, `$5` seconds, `$6` umask.
+/// Detached. `$1` receipt, `$2` run, `$3` fence, `$4` length of the script on standard input, `$5` seconds, `$6` umask, `$7` the boot.
+///
+/// What arrived cut is no longer than what was sent, whatever a shell takes for a character. The result is there before it is on disk: a host
+/// that loses it says that it does not know.
 const RUNNER: &str = r#"
-K=$1 R=$2 F=$3 N=$4 U=$6
+K=$1 R=$2 F=$3 N=$4 U=$6 BOOT=$7
 umask 077
 s=$(cat; echo x)
 s=${s%x}
-[ "$(printf %s "$s" | wc -c)" -eq "$N" ] || exit 1
+[ "${#s}" -eq "$N" ] || [ "$(printf %s "$s" | wc -c)" -eq "$N" ] || exit 1
 read -r line </proc/$$/stat
 set -- "$5" ${line##*) }
 t=$K/try.$$
-echo "run $$ ${21} $(cat /proc/sys/kernel/random/boot_id)" >"$t" || exit 1
+echo "run $$ ${21} $BOOT" >"$t" || exit 1
 ln -- "$t" "$K/go" 2>/dev/null || { rm -f -- "$t"; exit 0; }
-rm -f -- "$t"
 for f in "$R"/fence.*; do
-  [ "${f##*.}" -gt "$F" ] && { : >"$K/fenced"; exit 0; }
+  [ -f "$f" ] && [ "${f##*.}" -gt "$F" ] && { : >"$K/fenced"; rm -f -- "$t"; exit 0; }
 done
+timeout -k 1 1 true 2>/dev/null &
 sync "$K/go" "$K" "$R" 2>/dev/null || sync
 guard=
-timeout -k 1 1 true 2>/dev/null && guard="timeout -k 5 $1"
+wait $! && guard="timeout -k 5 $1"
 # Byte by byte, so that what was printed is in the file even if a daemon holds the pipe open.
 keep() { dd bs=1 count=64000 2>/dev/null; }
-L='s=$(cat; echo x); s=${s%x}; [ "$(printf %s "$s" | wc -c)" -eq "$1" ] || exit 255; umask "$2"; set -- "$s"; unset s; eval "$1"'
+L='s=$(cat; echo x); s=${s%x}; [ "${#s}" -eq "$1" ] || [ "$(printf %s "$s" | wc -c)" -eq "$1" ] || exit 255; umask "$2"; set -- "$s"; unset s; eval "$1"'
 {
   {
     {
       printf %s "$s" | $guard /bin/sh -c "$L" sh "$N" "$U" 3>&-
-      echo $? >"$K/rc.new"
-      sync "$K/rc.new" 2>/dev/null
-      mv -f -- "$K/rc.new" "$K/rc"
+      echo $? >"$K/rc"
+      { sync "$K/rc"; rm -f -- "$t"; } >/dev/null 2>&1 3>&- &
     } 2>&3 | { keep >"$K/out"; cat >/dev/null; }
   } 3>&1 >/dev/null | { keep >"$K/err"; tail -c 64000 >"$K/err2"; }
 }
@@ -257,9 +277,10 @@ const REMOVE: &str = r#"
 for K in "$R"/*/; do
   K=${K%/}
   [ -d "$K" ] || continue
-  [ "$(known)" != running ] || { echo "${K##*/} still runs" >&2; exit 1; }
+  known
+  [ "$k" != running ] || { echo "${K##*/} still runs" >&2; exit 1; }
 done
 rm -rf -- "$R" || exit 1
-rmdir -- "$W/receipts" "$W" 2>/dev/null
+rmdir -- "${R%/*}" "$W/receipts" "$W" 2>/dev/null
 exit 0
 "#;

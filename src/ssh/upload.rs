@@ -28,7 +28,7 @@ sum() { h=$({ sha256sum || shasum -a 256 || openssl dgst -sha256 -r; } <"$1" 2>/
 umask 077
 if [ -f "$f" ] && [ -x "$f" ] && sum "$f" && [ "$h" = "$3" ]; then exit 70; fi
 mkdir -p -- "${f%/*}" || exit 1
-t=$f.$$.part
+t=$f.$(uname -n).$$.part
 trap 'rm -f -- "$t"' EXIT
 trap 'exit 1' HUP INT PIPE TERM
 cat >"$t" || exit 1

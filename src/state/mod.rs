@@ -4,8 +4,11 @@
 //! steps that it contributes to the moments of a move. Must never act: steps do.
 
 pub mod directory;
+pub mod mysql;
 pub mod postgres;
+pub mod redis;
 pub mod replica;
+mod server;
 pub mod stream;
 
 use std::collections::BTreeMap;
@@ -24,6 +27,8 @@ kinds! {
         Stream(stream::StreamState),
         Replica(replica::ReplicaState),
         Postgres(postgres::PostgresState),
+        Redis(redis::RedisState),
+        Mysql(mysql::MysqlState),
         #[cfg(test)]
         Sample(sample::SampleState),
     }
@@ -70,13 +75,94 @@ pub trait StateKind {
         Vec::new()
     }
 
+    /// Inventory names of hosts besides those of a pair on which it runs something.
+    fn others(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    /// How long it keeps clients waiting in the freeze before they are let go by themselves, and the key that says so; `None` where none
+    /// wait.
+    fn clients_wait(&self) -> Option<(&'static str, Duration)> {
+        None
+    }
+
     /// It, between the two hosts of a pair. `job` is its name on the hosts.
     fn between<'a>(&'a self, source: &'a Host, target: &'a Host, job: String)
     -> Result<Box<dyn Carried + 'a>, Finding>;
 }
 
+/// What a kind of state says of itself that its own replication carries: all that such kinds have in common follows.
+pub trait Replicates {
+    /// Why it is handed over in a freeze.
+    fn one_writer(&self) -> &'static str;
+
+    /// Whether it knows how the source follows the target.
+    fn comes_back(&self) -> bool {
+        false
+    }
+
+    /// What speaks against the way in which it is carried over.
+    fn risks(&self) -> Vec<Risk>;
+
+    /// Inventory names of hosts besides those of a pair on which it runs something.
+    fn others(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    /// How long it keeps clients waiting in the freeze before they are let go by themselves, and the key that says so.
+    fn clients_wait(&self) -> Option<(&'static str, Duration)> {
+        None
+    }
+
+    /// It, between the two hosts of a pair.
+    fn between<'a>(&'a self, source: &'a Host, target: &'a Host, job: String)
+    -> Result<Box<dyn Carried + 'a>, Finding>;
+}
+
+impl<T: Replicates> StateKind for T {
+    fn needs_freeze(&self) -> Option<&'static str> {
+        Some(self.one_writer())
+    }
+
+    fn fences(&self) -> bool {
+        true
+    }
+
+    fn comes_back(&self) -> bool {
+        Replicates::comes_back(self)
+    }
+
+    fn needs_agent(&self) -> bool {
+        false
+    }
+
+    fn risks(&self) -> Vec<Risk> {
+        Replicates::risks(self)
+    }
+
+    fn others(&self) -> Vec<&str> {
+        Replicates::others(self)
+    }
+
+    fn clients_wait(&self) -> Option<(&'static str, Duration)> {
+        Replicates::clients_wait(self)
+    }
+
+    fn between<'a>(
+        &'a self,
+        source: &'a Host,
+        target: &'a Host,
+        job: String,
+    ) -> Result<Box<dyn Carried + 'a>, Finding> {
+        Replicates::between(self, source, target, job)
+    }
+}
+
 /// A state between the two hosts of a pair, with everything filled in.
 pub trait Carried {
+    /// Decides what depends on what was seen of its hosts, before any step is asked for.
+    fn settle(&mut self, _live: &dyn Live) {}
+
     /// The names that it goes by on the hosts, there and back.
     fn jobs(&self) -> Vec<&str>;
 

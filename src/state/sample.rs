@@ -195,7 +195,7 @@ services:
         let no_return = findings.iter().filter(|what| what.contains("point of no return"));
         assert_eq!(no_return.count(), 1, "the end of its way back, and nothing before it: {findings:?}");
         assert!(proposal.graph.step("db/no-return").is_none());
-        assert!(proposal.text(Style { verbose: true, color: false }).contains("on dal-1: fence /srv/x"));
+        assert!(proposal.text(Style { verbose: true, ..Style::default() }).contains("on dal-1: fence /srv/x"));
     }
 
     /// Every fault at every effect, on the way there and on the way back.

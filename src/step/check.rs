@@ -1,4 +1,5 @@
-//! Waiting for hosts or a service to pass their checks.
+//! Waiting for hosts or a service to pass their checks: before they get traffic, before they get more of it by a source that leaves, and
+//! before they are said to have moved.
 
 use std::time::Duration;
 
@@ -9,11 +10,17 @@ use super::{Class, Ends, Kind, Live, Mark, Played, Preview, Step};
 use crate::check::Checks;
 use crate::text;
 
+/// Hosts that a line names at most.
+const NAMED: usize = 8;
+
 /// Waits until all checks pass; fails when one does not within its time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckStep {
     /// All must pass.
     pub checks: Checks,
+    /// Whether they serve already.
+    #[serde(default)]
+    pub serving: bool,
 }
 
 impl Kind for CheckStep {
@@ -22,12 +29,14 @@ impl Kind for CheckStep {
     }
 
     fn phase(&self) -> &'static str {
-        "check"
+        if self.serving { "look" } else { "check" }
     }
 
     fn describe(&self) -> String {
         let number = text::count(self.checks.checks().len() as u64, "check");
-        format!("{} passes {number}", text::list(&self.checks.subjects()))
+        let subjects = self.checks.subjects();
+        let pass = if subjects.len() == 1 { "passes" } else { "pass" };
+        format!("{} {pass} {number}", text::some(&subjects, NAMED))
     }
 
     fn ends(&self, _: &str, _: &str) -> Ends {
@@ -40,7 +49,7 @@ impl Kind for CheckStep {
     }
 
     fn takes(&self, _: &Step, _: &dyn Live) -> Duration {
-        self.checks.each().map(|(_, c)| c.interval * c.rise).sum::<Duration>() + ROUND
+        self.checks.checks().iter().map(|c| c.interval * c.rise).max().unwrap_or_default() + ROUND
     }
 
     fn preview(&self, _: &Step, live: &dyn Live, _: &mut Played) -> Preview {

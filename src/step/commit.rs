@@ -5,15 +5,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Class, Ends, Kind, Live, Step};
+use crate::check::Checks;
 use crate::model::Until;
 
 /// Waits until the way back of a pair may end. Once that is done there is none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommitStep {
     /// Inventory name of the source, by which people name the pair.
     pub source: String,
     /// When it ends by itself.
     pub until: Until,
+    /// What must hold of the target and its service before it does.
+    #[serde(default)]
+    pub checks: Checks,
 }
 
 impl CommitStep {
@@ -50,6 +54,10 @@ impl Kind for CommitStep {
 
     fn hosts(&self) -> Option<Vec<&str>> {
         Some(Vec::new())
+    }
+
+    fn stands_aside(&self) -> bool {
+        true
     }
 
     fn takes(&self, _: &Step, _: &dyn Live) -> Duration {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Class, Ends, Kind, Live, Step, TreeStep};
 
 /// A comparison of a tree on both sides by content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompareStep {
     /// The tree.
     pub tree: TreeStep,
@@ -47,6 +47,10 @@ impl Kind for CompareStep {
 
     fn ends(&self, _: &str, _: &str) -> Ends {
         Ends::when("all of it has arrived")
+    }
+
+    fn is_stream(&self) -> bool {
+        true
     }
 
     fn takes(&self, step: &Step, live: &dyn Live) -> Duration {

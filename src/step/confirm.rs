@@ -24,12 +24,27 @@ pub struct Drained {
     pub pool: PoolRef,
     /// Its name there.
     pub member: String,
+    /// Its other pools, with its name in each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<(PoolRef, String)>,
     /// Id of the traffic step that drained it.
     pub drained_by: String,
     /// Id of the step that looked before what had to stay as it was; `None`: this is that step.
     pub since: Option<String>,
     /// What is done when it has got traffic since, because it may have taken writes: it is waited for to be empty, and copied and compared again.
     pub again: Vec<StepKind>,
+}
+
+impl Drained {
+    /// Its pools, with its name in each.
+    pub fn places(&self) -> impl Iterator<Item = (&PoolRef, &String)> {
+        std::iter::once((&self.pool, &self.member)).chain(self.also.iter().map(|(pool, member)| (pool, member)))
+    }
+
+    /// Whether it is this member of this pool.
+    pub fn is(&self, pool: &PoolRef, member: &str) -> bool {
+        self.places().any(|(of, name)| of == pool && name == member)
+    }
 }
 
 impl Kind for ConfirmStep {

@@ -9,7 +9,7 @@ use crate::host::TreeSize;
 use crate::text;
 
 /// A pass over a tree, or passes until little is left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CopyStep {
     /// The tree.
     pub tree: TreeStep,
@@ -89,6 +89,10 @@ impl Kind for CopyStep {
     fn volume(&self, step: &Step, live: &dyn Live) -> Option<TreeSize> {
         let pair = step.pair.as_ref().filter(|_| self.pass == CopyPass::Seed)?;
         live.tree(&pair.source, &self.tree.from).cloned()
+    }
+
+    fn brings_in_step(&self) -> bool {
+        self.pass == CopyPass::CatchUp
     }
 
     fn takes(&self, step: &Step, live: &dyn Live) -> Duration {

@@ -32,9 +32,33 @@ pub struct EmptyStep {
     pub on_deadline: OnDeadline,
     /// Id of the traffic step that drained it.
     pub drained_by: String,
-    /// Whether clients are pinned to it and stay until it is taken out: that they come meanwhile is no reason to wait.
+    /// Whether that somebody comes meanwhile is no reason to wait: clients are pinned to it and stay until it is taken out, or it is counted
+    /// on its host, to which the checks of another director come.
     #[serde(default)]
     pub keeps_pinned: bool,
+}
+
+/// A member of a pool and its host, for who counts connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Who<'a> {
+    /// Inventory name of the director.
+    pub director: &'a str,
+    /// The pool.
+    pub pool: &'a str,
+    /// The member.
+    pub member: &'a str,
+    /// Inventory name of its host.
+    pub host: &'a str,
+    /// Local port of the service on that host.
+    pub port: Option<u16>,
+}
+
+impl EmptyStep {
+    /// Whose connections it waits for.
+    pub fn who(&self) -> Who<'_> {
+        let Self { director, pool, member, host, port, .. } = self;
+        Who { director, pool, member, host, port: *port }
+    }
 }
 
 impl Kind for EmptyStep {

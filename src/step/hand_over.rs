@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Class, Ends, Kind, Live, Step, TreeStep, Undo};
 
 /// From here on the target may be the one that has everything. Doing it does nothing; undoing it carries the tree back and compares it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HandOverStep {
     /// The tree, from the target to the source.
     pub tree: TreeStep,

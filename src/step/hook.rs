@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Class, Ends, Kind, Live, Mark, Played, Preview, Step, Undo};
-use crate::model::HookPoint;
+use crate::model::{CONTROLLER, HookPoint};
 use crate::secret::SecretRef;
 use crate::text;
 
 /// A command with its values filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookStep {
-    /// Inventory name of the host.
+    /// Inventory name of the host, or [`CONTROLLER`].
     pub host: String,
     /// When it runs.
     pub at: HookPoint,
@@ -48,7 +48,7 @@ impl Kind for HookStep {
     }
 
     fn describe(&self) -> String {
-        format!("on {}: {}", self.host, text::escape(self.run.as_bytes(), 100))
+        format!("on {}: {}", self.host, text::command(&self.run, 100))
     }
 
     fn ends(&self, _: &str, _: &str) -> Ends {
@@ -68,7 +68,10 @@ impl Kind for HookStep {
     }
 
     fn preview(&self, _: &Step, live: &dyn Live, _: &mut Played) -> Preview {
-        let seen = live.host(&self.host).is_some().then(|| format!("{} can be reached", self.host));
+        let seen = match self.host == CONTROLLER {
+            true => Some("the controller runs here".to_owned()),
+            false => live.host(&self.host).is_some().then(|| format!("{} can be reached", self.host)),
+        };
         Preview { seen, mark: Mark::CannotBeChecked }
     }
 }

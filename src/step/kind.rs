@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FenceStep, HandOverStep, HookStep, Live, Mark, Played, Preview, Purpose, ReplicaStep, ReverseStep, SetAsideStep,
-    Step, TrafficStep, TreeStep,
+    DecommissionStep, FenceStep, HandOverStep, HookStep, Live, Mark, Played, Preview, Purpose, RelayStep, ReplicaStep,
+    ReverseStep, SetAsideStep, SilenceStep, Step, TrafficStep, TreeStep,
 };
 use crate::host::TreeSize;
 use crate::model::Change;
@@ -43,6 +43,11 @@ pub trait Kind {
     /// The copy job whose data it carries.
     fn carries(&self) -> Option<&str> {
         None
+    }
+
+    /// Whether data flows between the hosts of its pair while it is under way, or is read on both of them.
+    fn is_stream(&self) -> bool {
+        self.carries().is_some()
     }
 
     /// The tree whose changes since an earlier pass it has to find.
@@ -85,9 +90,19 @@ pub trait Kind {
         false
     }
 
+    /// Whether nothing but the end of the run waits for it, for days perhaps: others go back beside it, and it is let go where they are held.
+    fn stands_aside(&self) -> bool {
+        false
+    }
+
     /// Id of the step that saw what this one needs.
     fn found_by(&self) -> Option<&str> {
         None
+    }
+
+    /// Whether it brings the target in step with its source, right before that leaves service.
+    fn brings_in_step(&self) -> bool {
+        false
     }
 
     /// How its work is put back.
@@ -230,12 +245,18 @@ pub enum Undo<'a> {
     Reverse(&'a ReverseStep),
     /// The host takes new connections again.
     Fence(&'a FenceStep),
+    /// The host sends nobody on any more.
+    Relay(&'a RelayStep),
     /// What was put aside gets its place again.
     SetAside(&'a SetAsideStep),
     /// The plan has a command for it, or says that there is nothing to put back.
     Command(&'a HookStep),
     /// The commands of a replica say how.
     Replica(&'a ReplicaStep),
+    /// Alerts are heard again, or silenced again.
+    Silence(&'a SilenceStep),
+    /// What was given back is taken again, as long as its provider lets that be.
+    Decommission(&'a DecommissionStep),
 }
 
 impl Undo<'_> {
@@ -247,9 +268,12 @@ impl Undo<'_> {
             | Self::Ttl { .. }
             | Self::Files { .. }
             | Self::Fence(_)
+            | Self::Relay(_)
             | Self::HandOver(_)
             | Self::Reverse(_)
-            | Self::SetAside(_) => true,
+            | Self::SetAside(_)
+            | Self::Silence(_)
+            | Self::Decommission(_) => true,
             Self::Command(hook) => hook.undo.is_some(),
             Self::Replica(replica) => replica.takes_back(),
         }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::{AgentFacts, Facts, TreeSize};
 use crate::model::Pool;
+use crate::provider::Prospect;
 
 /// The live system as it was seen; `None` for what was not seen.
 pub trait Live {
@@ -21,6 +22,15 @@ pub trait Live {
 
     /// Whether the firewall of a host would take the rules of a fence.
     fn takes_fences(&self, host: &str) -> bool;
+
+    /// Whether a host that would take the rules of a relay reaches the new side now; `None`: it would not, or was not asked.
+    fn relay(&self, host: &str) -> Option<bool>;
+
+    /// What its provider says of a source that is to be given back.
+    fn machine(&self, host: &str) -> Option<&Prospect>;
+
+    /// The version of an Alertmanager, by its URL.
+    fn alertmanager(&self, url: &str) -> Option<&str>;
 
     /// A pool.
     fn pool(&self, director: &str, pool: &str) -> Option<&Pool>;
@@ -50,7 +60,7 @@ pub struct Preview {
 }
 
 /// How sure a line of a plan is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
     /// Seen on the live system.

@@ -63,6 +63,8 @@ pub enum Moment {
     Reversed,
     /// The way back ends. Only where there is one.
     Committed,
+    /// Nothing flows back any more. Only where there was a way back.
+    Unlinked,
     /// What the way back needed is given up.
     Released,
     /// What the move has left on the hosts is removed.
@@ -81,6 +83,7 @@ impl Moment {
             HookPoint::Freeze => Self::Freeze,
             HookPoint::Thaw => Self::Thaw,
             HookPoint::BeforeShift => Self::BeforeShift,
+            HookPoint::EachShift => Self::Shifted,
             HookPoint::AfterShift => Self::AfterShift,
             HookPoint::AfterPair => Self::AfterPair,
         }

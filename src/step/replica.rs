@@ -56,8 +56,27 @@ pub enum ReplicaAct {
     Fence(Fence),
     /// Waits until the target has everything up to a position that was taken after the fence.
     Prove(Prove),
+    /// From here on the target may be the one that has everything. Doing it does nothing; undoing it is the same switch the other way round.
+    HandOver(Box<Switch>),
     /// Lets the target take writes.
     Promote(Promote),
+    /// Lets the source follow the target, which serves, for as long as there is a way back.
+    Follow(Box<Switch>),
+}
+
+/// A switch back, in the words of the roles that it ends in: `from` is the host that was promoted, and `to` the one that was closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switch {
+    /// Lets changes flow.
+    pub back: Vec<ReplicaRun>,
+    /// Waits until little is missing.
+    pub catch_up: CatchUp,
+    /// Closes the one that was promoted.
+    pub fence: Fence,
+    /// Proves that the other one has everything.
+    pub prove: Prove,
+    /// Lets that one take writes.
+    pub promote: Promote,
 }
 
 /// The same question, filled for both sides.
@@ -100,6 +119,8 @@ pub enum Verb {
     Link,
     /// What makes the fence short, right before the source leaves service.
     Ahead,
+    /// The link over which changes flow back.
+    Back,
     /// Gives up what the move needed.
     Release,
 }
@@ -181,6 +202,7 @@ impl Verb {
             Self::Seed => "seed",
             Self::Link => "link",
             Self::Ahead => "ahead",
+            Self::Back => "back",
             Self::Release => "release",
         }
     }
@@ -205,7 +227,8 @@ impl Replica {
         self.env.clone().into_iter().chain(own).collect()
     }
 
-    fn command(&self, verb: &str, side: Side, run: &str) -> HookStep {
+    /// A command in the form in which all such commands run.
+    pub fn command(&self, verb: &str, side: Side, run: &str) -> HookStep {
         HookStep {
             host: self.host(side).to_owned(),
             at: HookPoint::BeforePair,
@@ -224,16 +247,22 @@ impl ReplicaStep {
     /// What it runs under a receipt, in the form in which all such commands run; `None` where it only asks.
     pub fn under_receipt(&self) -> Option<HookStep> {
         match &self.act {
-            ReplicaAct::Run(run) => Some(HookStep {
-                timeout: run.timeout.unwrap_or(self.replica.timeout),
-                idempotent: run.idempotent,
-                done_when: run.done_when.clone(),
-                undo: run.undo.clone(),
-                ..self.replica.command(run.verb.name(), run.side, &run.run)
-            }),
+            ReplicaAct::Run(run) => Some(self.runs(run)),
             ReplicaAct::Fence(fence) => Some(self.replica.command("fence", Side::Source, &fence.fence)),
             ReplicaAct::Promote(promote) => Some(self.replica.command("promote", Side::Target, &promote.promote)),
             ReplicaAct::Check(_) | ReplicaAct::CatchUp(_) | ReplicaAct::Compare(_) | ReplicaAct::Prove(_) => None,
+            ReplicaAct::HandOver(_) | ReplicaAct::Follow(_) => None,
+        }
+    }
+
+    /// A command that changes something, in that form.
+    pub fn runs(&self, run: &ReplicaRun) -> HookStep {
+        HookStep {
+            timeout: run.timeout.unwrap_or(self.replica.timeout),
+            idempotent: run.idempotent,
+            done_when: run.done_when.clone(),
+            undo: run.undo.clone(),
+            ..self.replica.command(run.verb.name(), run.side, &run.run)
         }
     }
 
@@ -252,7 +281,7 @@ impl ReplicaStep {
     pub fn takes_back(&self) -> bool {
         match &self.act {
             ReplicaAct::Run(run) => run.undo.is_some(),
-            ReplicaAct::Fence(_) => true,
+            ReplicaAct::Fence(_) | ReplicaAct::HandOver(_) | ReplicaAct::Follow(_) => true,
             _ => false,
         }
     }
@@ -260,6 +289,11 @@ impl ReplicaStep {
     /// Whether it is the fence of the same replica.
     pub fn fences(&self, other: &Self) -> bool {
         matches!(self.act, ReplicaAct::Fence(_)) && self.replica.job == other.replica.job
+    }
+
+    /// Whether it is the proof of the same replica.
+    pub fn proves(&self, other: &Self) -> bool {
+        matches!(self.act, ReplicaAct::Prove(_)) && self.replica.job == other.replica.job
     }
 
     /// Whether it lets the target of the same replica take writes.
@@ -283,7 +317,7 @@ impl Kind for ReplicaStep {
                 (None, true) => Class::Convergent,
                 (None, false) => Class::Keyed,
             },
-            ReplicaAct::Fence(_) => Class::Convergent,
+            ReplicaAct::Fence(_) | ReplicaAct::HandOver(_) | ReplicaAct::Follow(_) => Class::Convergent,
             ReplicaAct::Promote(_) => Class::Probed,
         }
     }
@@ -296,7 +330,9 @@ impl Kind for ReplicaStep {
             ReplicaAct::Compare(_) => "compare",
             ReplicaAct::Fence(_) => "fence",
             ReplicaAct::Prove(_) => "prove",
+            ReplicaAct::HandOver(_) => "hand over",
             ReplicaAct::Promote(_) => "promote",
+            ReplicaAct::Follow(_) => "reverse",
         }
     }
 
@@ -314,7 +350,9 @@ impl Kind for ReplicaStep {
                 let within = text::duration(prove.within);
                 format!("{to} has everything up to where {from} was after the fence, within {within}")
             }
+            ReplicaAct::HandOver(_) => format!("what {from} takes from here on goes back to {to} with a rollback"),
             ReplicaAct::Promote(promote) => format!("{to} takes writes: {}", shown(&promote.promote)),
+            ReplicaAct::Follow(_) => format!("{to} follows {from}, live"),
         }
     }
 
@@ -335,6 +373,8 @@ impl Kind for ReplicaStep {
                 let ends = Ends::when(format!("{to} has what {from} had after the fence"));
                 ends.within(prove.within).otherwise(format!(", else {from} is opened again and it holds"))
             }
+            ReplicaAct::HandOver(_) => Ends::when("all of it has arrived"),
+            ReplicaAct::Follow(_) => Ends::when("the way back ends"),
             ReplicaAct::Promote(_) => {
                 Ends::when(format!("{to} says that it takes writes, and {from} that it does not")).within(*timeout)
             }
@@ -360,6 +400,10 @@ impl Kind for ReplicaStep {
         }
     }
 
+    fn is_stream(&self) -> bool {
+        self.lane() == Some(Lane::Seeds)
+    }
+
     fn lane(&self) -> Option<Lane> {
         let seeds = matches!(&self.act, ReplicaAct::Run(run) if run.verb == Verb::Seed);
         seeds.then_some(Lane::Seeds)
@@ -369,15 +413,28 @@ impl Kind for ReplicaStep {
         matches!(self.act, ReplicaAct::Prove(_)).then_some(Look::Position(self))
     }
 
+    fn brings_in_step(&self) -> bool {
+        match &self.act {
+            ReplicaAct::CatchUp(_) => true,
+            ReplicaAct::Run(run) => run.verb == Verb::Ahead,
+            _ => false,
+        }
+    }
+
     fn undo(&self) -> Undo<'_> {
         match &self.act {
             ReplicaAct::Run(_) | ReplicaAct::Fence(_) => Undo::Replica(self),
+            ReplicaAct::HandOver(_) | ReplicaAct::Follow(_) => Undo::Replica(self),
             _ => Undo::Nothing,
         }
     }
 
     fn takes(&self, _: &Step, _: &dyn Live) -> Duration {
-        ROUND * 2
+        match &self.act {
+            // The move itself does not wait for them.
+            ReplicaAct::HandOver(_) | ReplicaAct::Follow(_) => Duration::ZERO,
+            _ => ROUND * 2,
+        }
     }
 
     fn preview(&self, _: &Step, live: &dyn Live, _: &mut Played) -> Preview {

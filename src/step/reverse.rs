@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Class, Ends, Kind, Live, Step, TreeStep, Undo};
 
 /// Passes from the target to the source, one after another. It stays under way beside other steps and has no end of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReverseStep {
     /// The tree, from the target to the source.
     pub tree: TreeStep,

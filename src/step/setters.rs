@@ -23,9 +23,11 @@ impl Setters {
         setters
     }
 
-    /// Every member that some step sets.
-    pub fn members(&self) -> impl Iterator<Item = (&PoolRef, &str)> {
-        self.0.iter().flat_map(|(pool, members)| members.keys().map(move |member| (pool, member.as_str())))
+    /// Every member that some step sets, and the steps that do.
+    pub fn members(&self) -> impl Iterator<Item = (&PoolRef, &str, &[usize])> {
+        self.0.iter().flat_map(|(pool, members)| {
+            members.iter().map(move |(member, steps)| (pool, member.as_str(), steps.as_slice()))
+        })
     }
 
     /// The steps that set a member.

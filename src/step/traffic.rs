@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Class, EmptyStep, Kind, Lane, Live, Look, Mark, Preview, Step, Undo};
+use super::{Class, ConnectionsStep, EmptyStep, Kind, Lane, Live, Look, Mark, Preview, Step, Undo};
 use crate::check::{Checks, PoolRef};
 use crate::model::{Change, Mode, OnDrift, Pool};
 
@@ -28,6 +28,12 @@ pub struct TrafficStep {
     /// Whether its members must not take a write any more once they have been copied.
     #[serde(default)]
     pub was_writer: bool,
+    /// In a ramp: what targets then get of all that sources and targets get, in tenths of a percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets_get: Option<u16>,
+    /// The same over all directors of its service, where there are several: at least, and at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_all: Option<(u16, u16)>,
 }
 
 impl TrafficStep {
@@ -70,9 +76,29 @@ pub struct WayBack {
     pub hold: Duration,
     /// Whether caches must run out before the next step back.
     pub settle: bool,
-    /// The target that must be without connections before it is frozen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub empty: Option<Box<EmptyStep>>,
+    /// Whether its target is frozen behind it, so that no cache may hold an older answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub freezes: bool,
+    /// Where the target must be without connections before it is frozen.
+    #[serde(default, skip_serializing_if = "<[EmptyStep]>::is_empty", deserialize_with = "one_or_many")]
+    pub empty: Box<[EmptyStep]>,
+    /// What the targets still hold then, and do not let go by themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<ConnectionsStep>,
+}
+
+/// A graph of before a service could have several directors has one.
+fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Box<[EmptyStep]>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Many(Box<[EmptyStep]>),
+        One(EmptyStep),
+    }
+    Ok(match Given::deserialize(from)? {
+        Given::Many(many) => many,
+        Given::One(one) => Box::new([one]),
+    })
 }
 
 /// Pools as the steps so far leave them, when a plan is played through.
@@ -143,8 +169,18 @@ impl Kind for TrafficStep {
     }
 
     fn describe(&self) -> String {
-        let changes: Vec<String> = self.changes.iter().map(describe_change).collect();
-        format!("{} {}: {}", self.director, self.pool, changes.join(", "))
+        let changes: Vec<String> = self.changes.iter().map(Change::to_string).collect();
+        let set = format!("{} {}: {}", self.director, self.pool, changes.join(", "));
+        let told = match self.targets_get {
+            None => return set,
+            Some(1000) => format!("{set}; targets get 100 %, sources nothing"),
+            Some(tenths) => format!("{set}; targets get {}, sources {}", percent(tenths), percent(1000 - tenths)),
+        };
+        match self.over_all {
+            None => told,
+            Some((least, most)) if least == most => format!("{told}; over all directors {}", percent(least)),
+            Some((least, most)) => format!("{told}; over all directors {} to {}", percent(least), percent(most)),
+        }
     }
 
     fn lane(&self) -> Option<Lane> {
@@ -178,11 +214,10 @@ impl Kind for TrafficStep {
     }
 }
 
-fn describe_change(change: &Change) -> String {
-    match change.mode {
-        Mode::Ready => format!("{} weight {}", change.member, change.weight),
-        Mode::Drain => format!("{} drain", change.member),
-        Mode::Maint => format!("{} maintenance", change.member),
+fn percent(tenths: u16) -> String {
+    match tenths % 10 {
+        0 => format!("{} %", tenths / 10),
+        part => format!("{}.{part} %", tenths / 10),
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::ROUND;
 use super::{Live, Step};
+use crate::check::Checks;
 use crate::host::TreeSize;
 use crate::model::{DataPath, Throttle, TreeRules};
 
@@ -15,7 +16,7 @@ const RATE: u64 = 110 << 20;
 const ENTRIES: u64 = 10_000;
 
 /// One tree to carry, with its paths filled in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TreeStep {
     /// Id of the copy job: the same for everything that is done with this tree.
     pub job: String,
@@ -27,6 +28,9 @@ pub struct TreeStep {
     pub rules: TreeRules,
     /// Bytes per second.
     pub bandwidth: Option<u64>,
+    /// What lets that fall and rise while the source serves.
+    #[serde(default, skip_serializing_if = "Checks::is_empty")]
+    pub asks: Box<Checks>,
     /// Which way the data takes.
     #[serde(default)]
     pub path: DataPath,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Class, Ends, Kind, Live, Step};
 use crate::check::{Checks, PoolRef};
@@ -16,8 +16,8 @@ pub struct WatchStep {
     /// What is checked meanwhile; empty only waits.
     pub checks: Checks,
     /// Where the share that targets get is measured.
-    #[serde(default)]
-    pub measured: Option<MeasuredPool>,
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub measured: Vec<MeasuredPool>,
     /// The pools that are read meanwhile: what the run has set there must stay so.
     #[serde(default)]
     pub pools: Vec<PoolRef>,
@@ -32,6 +32,20 @@ pub struct MeasuredPool {
     pub targets: Vec<String>,
     /// Whether new sessions follow weights, so that a target which gets none is a fault.
     pub follows_weights: bool,
+}
+
+/// A graph of before a service could have several directors has one, or null.
+fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<MeasuredPool>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Many(Vec<MeasuredPool>),
+        One(Option<MeasuredPool>),
+    }
+    Ok(match Given::deserialize(from)? {
+        Given::Many(many) => many,
+        Given::One(one) => one.into_iter().collect(),
+    })
 }
 
 impl Kind for WatchStep {

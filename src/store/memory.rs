@@ -1,10 +1,11 @@
 //! Runs in memory, for tests: a second kind of store, in one file and with one line in the list.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::{RunStore, RunWriter, StoreError};
+use super::{Here, Kept, RunStore, RunWriter, StoreError};
 use crate::event::{Event, Record, RunState};
 use crate::journal::{BlobError, Chunks, JournalError, Log, format};
 use crate::lock::{Change, Lease, LockError, LockTable, Table};
@@ -13,7 +14,7 @@ use crate::lock::{Change, Lease, LockError, LockTable, Table};
 static ALL: LazyLock<Mutex<BTreeMap<String, MemoryStore>>> = LazyLock::new(Mutex::default);
 
 /// The store of that name; the same one each time.
-pub fn open(name: &str) -> Result<Arc<dyn RunStore>, String> {
+pub fn open(name: &str, _: &Here) -> Result<Arc<dyn RunStore>, String> {
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(Arc::new(all.entry(name.to_owned()).or_default().clone()))
 }
@@ -75,6 +76,22 @@ impl RunStore for MemoryStore {
         Ok((self.writer(run, decoded.records.len() as u64, decoded.head())?, state))
     }
 
+    fn adopt(&self, run: &str, kept: &Kept, _: &Lease) -> Result<(), StoreError> {
+        let adopted = Run {
+            journal: kept.journal.clone(),
+            checkpoints: String::from_utf8_lossy(&kept.checkpoints).into_owned(),
+            chunks: kept.chunks.iter().cloned().collect(),
+            writer: Weak::new(),
+        };
+        match self.lock().runs.entry(run.to_owned()) {
+            Entry::Vacant(place) => {
+                place.insert(adopted);
+                Ok(())
+            }
+            Entry::Occupied(_) => Err(JournalError::Fenced { why: "it is there".into() }.into()),
+        }
+    }
+
     fn journal(&self, run: &str, from: u64) -> Result<Vec<u8>, StoreError> {
         self.with(run, |r| r.journal.iter().skip(usize::try_from(from).unwrap_or(usize::MAX)).copied().collect())
     }
@@ -94,6 +111,10 @@ impl RunStore for MemoryStore {
     fn socket(&self, run: &str) -> PathBuf {
         // Nobody listens there unless a test's run does.
         PathBuf::from(format!("/tmp/migrate-test-{}-{run}.sock", std::process::id()))
+    }
+
+    fn receipts(&self, run: &str) -> PathBuf {
+        PathBuf::from(format!("/tmp/migrate-test-{}-{run}", std::process::id()))
     }
 
     fn lock_table(&self) -> Arc<dyn LockTable> {

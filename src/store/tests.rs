@@ -1,27 +1,36 @@
-//! What every kind of store must do: each test runs for all of them.
+//! What every kind of store must do: each test runs for all of them. It is part of two programs: of the library's own tests, with the kinds
+//! that need nobody else, and of the tests against real servers, with those that do (`tests/teams`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{Follower, RunStore, RunWriter, StoreError};
-use crate::event::{Event, Operator, Started, StepResult, StepState};
-use crate::journal::{BlobError, blob};
-use crate::lock::{Lease, LockError, Locks};
-use crate::model::OnFailure;
-use crate::step::{Graph, Step, StepKind, WatchStep};
+use migrate::event::{Event, Operator, Started, StepResult, StepState};
+use migrate::journal::{BlobError, blob, format};
+use migrate::lock::{Lease, LockError, Locks};
+use migrate::model::OnFailure;
+use migrate::secret::{Secret, SecretError, SecretRef, Secrets};
+use migrate::step::{Graph, Step, StepKind, WatchStep};
+use migrate::store::{self, Follower, Here, RunStore, RunWriter, StoreError};
 
 const LENGTH: Duration = Duration::from_secs(60);
 
 /// Runs a check for a new store of each kind.
 fn each(check: fn(&Arc<dyn RunStore>)) {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
     let dir = tempfile::tempdir().unwrap();
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    for address in [format!("file:{}", dir.path().display()), format!("memory:conformance-{number}")] {
+    let here = Here { dir: dir.path().join("here"), secrets: Arc::new(NoSecrets) };
+    let (_servers, addresses) = super::stores_under_test(dir.path());
+    for address in addresses {
         println!("{address}");
-        check(&super::open(&address).unwrap());
+        check(&store::open(&address, &here).unwrap());
+    }
+}
+
+struct NoSecrets;
+
+impl Secrets for NoSecrets {
+    fn resolve(&self, _: &SecretRef) -> Result<Secret, SecretError> {
+        Err(SecretError { from: "a test".into(), why: "there is none".into() })
     }
 }
 
@@ -46,7 +55,7 @@ fn graph() -> Graph {
         kind: StepKind::Watch(WatchStep {
             hold: Duration::ZERO,
             checks: Default::default(),
-            measured: None,
+            measured: Vec::new(),
             pools: Vec::new(),
         }),
         after: Vec::new(),
@@ -54,6 +63,7 @@ fn graph() -> Graph {
         on_failure: OnFailure::Hold,
         no_return: None,
         opens: Vec::new(),
+        freeze: None,
         beside: None,
     };
     Graph { steps: vec![step("a"), step("b")].into(), ..Graph::default() }
@@ -79,7 +89,7 @@ fn intent(step: &str) -> Event {
 }
 
 fn done(step: &str) -> Event {
-    let result = StepResult::Done { evidence: "seen".into(), millis: 0 };
+    let result = StepResult::Done { evidence: "seen".into(), millis: 0, figures: None };
     Event::Outcome { step: step.into(), attempt: 1, undo: false, result }
 }
 
@@ -93,18 +103,39 @@ fn what_was_written_is_there_for_all_who_read_and_goes_on_where_it_ended() {
         begin(writer.as_mut());
         writer.append(intent("a")).unwrap();
         let head = writer.head().to_owned();
-        assert_eq!(super::state(store.as_ref(), "web-1").unwrap().state_of("a"), Some(StepState::Running));
-        assert_eq!(*super::state(store.as_ref(), "web-1").unwrap().graph, graph());
+        assert_eq!(store::state(store.as_ref(), "web-1").unwrap().state_of("a"), Some(StepState::Running));
+        assert_eq!(*store::state(store.as_ref(), "web-1").unwrap().graph, graph());
         drop(writer);
 
         let (mut writer, state) = store.open("web-1", &lease).unwrap();
         assert_eq!((writer.head(), writer.records(), state.records), (head.as_str(), 2, 2));
         writer.append(done("a")).unwrap();
-        assert_eq!(super::records(store.as_ref(), "web-1").unwrap().len(), 3);
+        assert_eq!(store::records(store.as_ref(), "web-1").unwrap().len(), 3);
         assert_eq!(writer.read().unwrap(), store.journal("web-1", 0).unwrap());
         assert_eq!(store.create("web", &lease).unwrap().run(), "web-2");
         let runs: BTreeSet<String> = store.runs().unwrap().into_iter().collect();
         assert_eq!(runs, ["web-1".to_owned(), "web-2".to_owned()].into());
+    });
+}
+
+#[test]
+fn what_is_appended_together_is_there_as_if_each_had_come_alone() {
+    each(|store| {
+        let lease = lease(store, "plan:web").unwrap();
+        let mut writer = store.create("web", &lease).unwrap();
+        begin(writer.as_mut());
+        let appended = writer.append_together(vec![intent("a"), done("a"), intent("b")]).unwrap();
+        writer.append(done("b")).unwrap();
+        assert!(writer.append_together(Vec::new()).unwrap().is_empty());
+        let decoded = format::decode("web-1", &store.journal("web-1", 0).unwrap()).unwrap();
+        let (records, hashes): (Vec<_>, Vec<_>) = appended.into_iter().unzip();
+        assert_eq!((&decoded.records[1..4], &decoded.hashes[1..4]), (&records[..], &hashes[..]));
+        assert_eq!((decoded.records.len(), decoded.head()), (5, writer.head().to_owned()));
+        assert!(store::state(store.as_ref(), "web-1").unwrap().all_done());
+        // Of a reader who begins in the middle of it.
+        let mut follower = Follower::new(Arc::clone(store), "web-1", 2);
+        let read = follower.next(Duration::ZERO).unwrap();
+        assert_eq!(read.iter().map(|record| record.seq).collect::<Vec<_>>(), [2, 3, 4]);
     });
 }
 
@@ -119,11 +150,11 @@ fn nothing_counts_that_an_earlier_writer_still_writes() {
         let (mut writer, _) = store.open("web-1", &lease).unwrap();
         assert_eq!(writer.open_checkpoints().unwrap(), b"one\n");
         // Whether it is told so is a matter of the store.
-        let _ = stale.append(intent("a"));
+        let _ = stale.append_together(vec![intent("a"), done("a")]);
         let _ = stale.checkpoint("stale");
         writer.append(intent("b")).unwrap();
         writer.checkpoint("two").unwrap();
-        let state = super::state(store.as_ref(), "web-1").unwrap();
+        let state = store::state(store.as_ref(), "web-1").unwrap();
         assert_eq!((state.state_of("a"), state.state_of("b")), (Some(StepState::Waiting), Some(StepState::Running)));
         assert_eq!(store.checkpoints("web-1").unwrap(), b"one\ntwo\n");
     });
@@ -212,7 +243,93 @@ fn a_run_that_is_not_there_is_told_by_its_name_whatever_that_is() {
 }
 
 #[test]
+fn what_a_lease_does_not_cover_any_more_is_not_written() {
+    each(|store| {
+        let lease = lease(store, "plan:web").unwrap();
+        let mut writer = store.create("web", &lease).unwrap();
+        begin(writer.as_mut());
+        assert!(store.receipts_are_here("web-1", 0).unwrap());
+        assert!(store.receipts("web-1").is_absolute());
+        drop(writer);
+        locks(store).break_lock("plan:web").unwrap();
+        // Whether it is told so at once is a matter of the store; a record of a lease that is lost is refused above it.
+        let again = self::lease(store, "plan:web").unwrap();
+        let (mut writer, state) = store.open("web-1", &again).unwrap();
+        assert_eq!(state.records, 1);
+        writer.append(intent("a")).unwrap();
+    });
+}
+
+#[test]
+fn a_record_of_any_size_comes_back_and_a_follower_gets_it_whole() {
+    each(|store| {
+        let lease = lease(store, "plan:web").unwrap();
+        let mut writer = store.create("web", &lease).unwrap();
+        begin(writer.as_mut());
+        writer.append(intent("a")).unwrap();
+        let evidence = "0123456789".repeat(300_000);
+        let result = StepResult::Done { evidence: evidence.clone(), millis: 0, figures: None };
+        let long = Event::Outcome { step: "a".into(), attempt: 1, undo: false, result };
+        let mut follower = Follower::new(Arc::clone(store), "web-1", 2);
+        let written = writer.append(long).unwrap();
+        writer.append(intent("b")).unwrap();
+        let mut got = Vec::new();
+        while got.len() < 2 {
+            got.extend(follower.next(Duration::from_secs(5)).unwrap());
+        }
+        assert_eq!((got[0].event == written.event, got[1].event == intent("b")), (true, true));
+        // From the middle of it on, too.
+        let all = store.journal("web-1", 0).unwrap();
+        let from = all.len() / 2;
+        assert!(store.journal("web-1", from as u64).unwrap() == all[from..]);
+        assert!(store.journal("web-1", all.len() as u64).unwrap().is_empty());
+        drop(writer);
+        assert_eq!(store.open("web-1", &lease).unwrap().1.records, 4);
+    });
+}
+
+#[test]
+fn a_run_is_carried_to_another_store_and_back_whole_and_goes_on_there() {
+    each(|store| {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let other = store::in_directory(elsewhere.path());
+        let (here, there) = (lease(store, "plan:web").unwrap(), lease(&other, "plan:web").unwrap());
+        let mut writer = store.create("web", &here).unwrap();
+        begin(writer.as_mut());
+        writer.open_checkpoints().unwrap();
+        (0..70).for_each(|n| writer.checkpoint(&format!("line {n}")).unwrap());
+        writer.append(intent("a")).unwrap();
+        drop(writer);
+        let carried = store::carry(store.as_ref(), other.as_ref(), "web-1", &there).unwrap();
+        assert_eq!((carried.records, carried.was_there), (2, false));
+        assert_eq!(other.journal("web-1", 0).unwrap(), store.journal("web-1", 0).unwrap());
+        assert_eq!(other.checkpoints("web-1").unwrap(), store.checkpoints("web-1").unwrap());
+        assert!(store::carry(store.as_ref(), other.as_ref(), "web-1", &there).unwrap().was_there);
+        // It goes on there, and what has gone on is not written over.
+        other.open("web-1", &there).unwrap().0.append(done("a")).unwrap();
+        assert!(store::carry(store.as_ref(), other.as_ref(), "web-1", &there).unwrap().was_there);
+        assert_eq!(store::records(other.as_ref(), "web-1").unwrap().len(), 3);
+        // One that has gone another way is another run.
+        store.open("web-1", &here).unwrap().0.append(intent("b")).unwrap();
+        let refused = store::carry(store.as_ref(), other.as_ref(), "web-1", &there).unwrap_err().to_string();
+        assert!(refused.contains("another run of that name"), "{refused}");
+        assert!(matches!(store::carry(store.as_ref(), other.as_ref(), "web-9", &there), Err(StoreError::NoRun { .. })));
+        // And the other way.
+        let mut writer = other.create("mail", &there).unwrap();
+        begin(writer.as_mut());
+        drop(writer);
+        store::carry(other.as_ref(), store.as_ref(), "mail-1", &here).unwrap();
+        let (mut writer, state) = store.open("mail-1", &here).unwrap();
+        assert_eq!((state.records, *state.graph == graph()), (1, true));
+        writer.append(intent("a")).unwrap();
+    });
+}
+
+#[test]
 fn an_address_of_no_kind_is_refused_with_the_kinds_that_there_are() {
-    let refused = super::open("paper:desk").unwrap_err();
+    let here = Here { dir: "here".into(), secrets: Arc::new(NoSecrets) };
+    let refused = store::open("paper:desk", &here).unwrap_err();
     assert!(refused.hint().unwrap().contains("file"), "{refused}");
+    let refused = store::open("etcd://desk/x?user=me&password=hunter2", &here).unwrap_err().to_string();
+    assert!(refused.contains("a reference") && !refused.contains("hunter2"), "{refused}");
 }

@@ -35,6 +35,19 @@ pub fn escape(bytes: &[u8], limit: usize) -> String {
     out
 }
 
+/// The same of a command, which loses its middle where it is longer: what it ends with tells as much as how it begins.
+pub fn command(text: &str, limit: usize) -> String {
+    let whole = escape(text.as_bytes(), usize::MAX);
+    let count = whole.chars().count();
+    if count <= limit {
+        return whole;
+    }
+    let (ahead, behind) = (limit * 3 / 5, limit - limit * 3 / 5);
+    let head: String = whole.chars().take(ahead).collect();
+    let tail: String = whole.chars().skip(count - behind).collect();
+    format!("{}…{}", head.trim_end(), tail.trim_start())
+}
+
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -128,15 +141,40 @@ pub fn list<S: AsRef<str>>(items: &[S]) -> String {
     }
 }
 
+/// `a, b and 7 more`, where there are more than `most`.
+pub fn some<S: AsRef<str>>(items: &[S], most: usize) -> String {
+    match items.len().checked_sub(most).filter(|more| *more > 1) {
+        None => list(items),
+        Some(more) => {
+            let first = items.iter().take(most).map(AsRef::as_ref).map(str::to_owned);
+            list(&first.chain([format!("{more} more")]).collect::<Vec<_>>())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_the_first_are_named() {
+        let names: Vec<String> = (1..=5).map(|n| n.to_string()).collect();
+        assert_eq!(some(&names, 4), "1, 2, 3, 4 and 5");
+        assert_eq!(some(&names, 3), "1, 2, 3 and 2 more");
+    }
 
     #[test]
     fn remote_bytes_cannot_move_the_cursor() {
         assert_eq!(escape(b"ok\x1b[2Jgone\r\n\xff", 80), "ok\\u{1b}[2Jgone\\u{d}⏎\u{fffd}");
         assert_eq!(escape("a\u{202e}b".as_bytes(), 80), "a\\u{202e}b");
         assert_eq!(escape(b"abcdef", 3), "abc…");
+    }
+
+    #[test]
+    fn a_long_command_loses_its_middle() {
+        assert_eq!(command("systemctl stop web", 20), "systemctl stop web");
+        assert_eq!(command("cd /srv/web && ./stop --gracefully web.service", 20), "cd /srv/web….service");
+        assert_eq!(command("a\nb", 9), "a⏎b");
     }
 
     #[test]

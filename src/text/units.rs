@@ -99,6 +99,17 @@ pub fn rate(text: &str) -> Result<u64, Bad> {
     }
 }
 
+/// `100/s`: so many in a second, from 1.
+pub fn per_second(text: &str) -> Result<u64, Bad> {
+    let (number, unit) = leading_number(text)?;
+    match (number, unit.trim_start()) {
+        (0, _) => bad("would never come to an end"),
+        (_, "") => Err(Bad { why: "has no unit", hint: Some(format!("write {text}/s")) }),
+        (number, "/s") => Ok(number),
+        (_, unit) => unknown_unit(unit, ["/s"].into_iter()),
+    }
+}
+
 /// `25%` or `25`: from 1 to 100.
 pub fn percent(text: &str) -> Result<u8, Bad> {
     let digits = text.strip_suffix('%').unwrap_or(text).trim_end();
@@ -161,6 +172,15 @@ fn unknown_unit<'a, T>(unit: &str, units: impl Iterator<Item = &'a str>) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn so_many_in_a_second_is_written_with_its_unit() {
+        assert_eq!(per_second("100/s"), Ok(100));
+        assert_eq!(per_second("100").unwrap_err().hint.as_deref(), Some("write 100/s"));
+        for text in ["", "0/s", "100/m", "/s", "1.5/s", "99999999999999999999/s"] {
+            per_second(text).unwrap_err();
+        }
+    }
 
     #[test]
     fn durations_read_and_show_the_same() {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use crate::host::{Command, Output};
 use crate::model::Host;
 use crate::outside::{Error, Kind};
-use crate::ssh::Remote;
+use crate::ssh::{Remote, here};
 
 /// Runs commands on hosts by their inventory name, and on this machine.
 #[async_trait]
@@ -20,7 +20,7 @@ pub trait Commands: Send + Sync {
 
     /// Runs a command to its end on this machine.
     async fn here(&self, command: &Command) -> Result<Output, Error> {
-        super::here::run(command).await
+        here::run(command).await
     }
 }
 

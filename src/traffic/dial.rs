@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::outside::reason;
+
 /// A connection, whatever carries it.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -59,13 +61,6 @@ impl DialError {
     fn io(error: &io::Error, hint: Option<&str>) -> Self {
         Self { what: reason(error), hint: hint.map(str::to_owned) }
     }
-}
-
-/// An error of the operating system, without its number.
-pub(crate) fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    text.to_lowercase()
 }
 
 fn unix_hint(kind: io::ErrorKind) -> Option<&'static str> {

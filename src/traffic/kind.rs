@@ -29,6 +29,11 @@ pub trait DirectorKind: Send + Sync {
     /// Whether a member can be called this. The director itself takes the same names.
     fn check_member(&self, name: &str) -> Result<(), Unfit>;
 
+    /// What to do about a member that the pool does not have, where none are added.
+    fn missing_member(&self) -> &'static str {
+        "add it to the director's configuration, or correct `member` in the plan"
+    }
+
     /// What must be known about a pool before a move begins. A finding that is refused keeps the plan from being applied.
     fn advice(&self, _intent: &Intent<'_>) -> Vec<Finding> {
         Vec::new()

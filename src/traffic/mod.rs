@@ -4,17 +4,20 @@
 //! ([`Director`]). A new director is one folder beside these and one line in [`DirectorConfig`]. A director must never report
 //! a write as done that it has not read back from every place that answers.
 
+pub mod cloud_dns;
 pub mod command;
 pub mod commands;
 pub mod dial;
 pub mod dns;
 pub mod haproxy;
-mod here;
+mod hosted;
 mod kind;
 pub mod nginx;
 mod over_ssh;
+pub mod powerdns;
 pub mod route53;
 pub mod softlayer_dns;
+pub mod softlayer_lb;
 pub mod trial;
 
 use std::sync::Arc;
@@ -23,8 +26,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::fields::kinds::kinds;
-use crate::model::{Capabilities, Change, Kept, Pool, PoolFacts, Rewrite};
-use crate::outside::Error;
+use crate::model::{Capabilities, Change, Ended, Kept, Pool, PoolFacts, Rewrite};
+use crate::outside::{Error, Kind};
 use crate::secret::Secrets;
 pub use commands::{Commands, OnHosts};
 pub use dial::{Dial, DialError, Stream};
@@ -40,7 +43,10 @@ kinds! {
         Command(command::Settings),
         Nginx(nginx::Settings),
         SoftLayerDns(softlayer_dns::Settings),
+        SoftLayerLb(softlayer_lb::Settings),
         Route53(route53::Settings),
+        CloudDns(cloud_dns::Settings),
+        PowerDns(powerdns::Settings),
         #[cfg(test)]
         WeightsFile(sample::Settings),
     }
@@ -57,6 +63,11 @@ pub trait Director: Send + Sync {
 
     /// Reads a pool from every place that answers; an error when they disagree or one is silent.
     async fn observe(&self, pool: &str) -> Result<Pool, Error>;
+
+    /// The names of its pools; empty where it cannot tell.
+    async fn pools(&self) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
 
     /// What decides who gets how much of a pool besides what [`observe`](Self::observe) tells. For plans: it may take its time.
     async fn facts(&self, _pool: &str) -> Result<PoolFacts, Error> {
@@ -77,6 +88,12 @@ pub trait Director: Send + Sync {
     /// cannot know.
     async fn blockers(&self, _pool: &str, _member: &str) -> Result<Vec<String>, Error> {
         Ok(Vec::new())
+    }
+
+    /// Ends up to `most` of the sessions of a member, those first that have been there longest, and tells what it has besides. Sessions that
+    /// have ended by themselves meanwhile are no error. Refused where [`Capabilities::ends_sessions`] is false.
+    async fn end_sessions(&self, pool: &str, _member: &str, _most: u64) -> Result<Ended, Error> {
+        Err(Error::new(pool, Kind::Refused, "the director cannot end single sessions"))
     }
 
     /// What could have changed members during the last `since`, besides people: a reload, another program. Empty where nothing is known.

@@ -42,8 +42,14 @@ impl kinds::Settings for Settings {
     }
 }
 
-const CAPABILITIES: Capabilities =
-    Capabilities { weights: Weights::Exact(200), adds_members: true, connections: false, drain: false, ttl: true };
+const CAPABILITIES: Capabilities = Capabilities {
+    weights: Weights::Exact(200),
+    adds_members: true,
+    connections: false,
+    drain: false,
+    ttl: true,
+    ends_sessions: false,
+};
 
 impl DirectorKind for Settings {
     fn title(&self) -> &'static str {

@@ -110,7 +110,7 @@ fn proposed(spec: &Spec, pool: Pool) -> planner::proposal::Proposal {
 fn a_kind_in_one_file_goes_from_the_inventory_through_the_plan_there_and_back() {
     let files = Files::new(PLAN, INVENTORY);
     let spec = files.load().unwrap();
-    assert_eq!(spec.plan.services[0].traffic.as_ref().unwrap().pool, "web", "the one name of the pool");
+    assert_eq!(spec.plan.services[0].traffic[0].pool, "web", "the one name of the pool");
     let director = spec.inventory.directors["table"].kind().connect("table", &context("sesame")).unwrap();
 
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::ser::SerializeStruct as _;
 
 use super::source::{At, Source};
+use super::trace::{Seen, Trace};
 
 /// Problems shown in text; the others are counted.
 pub const MAX_SHOWN: usize = 50;
@@ -158,7 +159,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// The line around a span as it is shown, and where in it the span is.
-fn place(source: &Source, span: Range<usize>) -> Place {
+pub(super) fn place(source: &Source, span: Range<usize>) -> Place {
     let (line, column) = source.line_column(span.start);
     let range = source.line_range(line);
     let text = source.text.get(range.clone()).unwrap_or_default();
@@ -228,9 +229,21 @@ pub struct Sink {
     kept: RefCell<Vec<Diagnostic>>,
     dropped: RefCell<[usize; 2]>,
     keys: RefCell<BTreeSet<(&'static str, &'static str)>>,
+    /// What readers take for what.
+    pub(super) trace: Trace,
 }
 
 impl Sink {
+    /// One that also watches what readers do.
+    pub fn watching() -> Self {
+        Self { trace: Trace::watching(), ..Self::default() }
+    }
+
+    /// What readers did.
+    pub fn seen(self) -> Seen {
+        self.trace.seen()
+    }
+
     /// Takes a problem; the same one twice counts once.
     pub fn push(&self, found: Diagnostic) {
         let mut kept = self.kept.borrow_mut();

@@ -8,6 +8,7 @@ use super::diagnostic::Diagnostic;
 use super::node::{Key, Kind, Node};
 use super::reader::{Cx, Value};
 use super::source::{At, Located};
+use super::trace::{Known, Seen, Taken};
 use crate::text::suggest;
 
 /// A mapping that is being read.
@@ -36,10 +37,16 @@ impl<'a> Value<'a> {
         example: &str,
         f: impl FnOnce(&Map<'a>) -> T,
     ) -> Option<T> {
+        self.cx.sink.trace.take(self.place(), Taken::Map(what));
         let Kind::Map(entries) = &self.node.kind else {
             self.mismatch("a mapping", example);
             return None;
         };
+        self.cx.sink.trace.note(|seen| {
+            let concept = seen.concepts.entry(what).or_default();
+            concept.times += 1;
+            concept.falls_back |= fallback.is_some();
+        });
         let fallback = match fallback.map(|v| &v.node.kind) {
             Some(Kind::Map(entries)) => entries.as_slice(),
             _ => &[],
@@ -66,17 +73,25 @@ impl<'a> Map<'a> {
         self.cx.sink.know(self.what, key);
         self.asked.borrow_mut().push(key);
         let find = |entries: &'a [(Key, Node)]| entries.iter().find(|(k, _)| k.text() == key);
-        let (key, node) = find(self.entries).or_else(|| find(self.fallback))?;
-        Some(Value { cx: self.cx, node, key: Some(key), label: key.text() })
+        let found = find(self.entries).or_else(|| find(self.fallback));
+        let found = found.map(|(key, node)| Value { cx: self.cx, node, key: Some(key), label: key.text() });
+        self.know(key, |known| known.values.extend(found.map(|value| value.place())));
+        found
     }
 
     /// The value of a key that must be there.
     pub fn need(&self, key: &'static str, example: &'static str) -> Option<Value<'a>> {
         let found = self.get(key);
+        self.know(key, |known| known.needed += 1);
         if found.is_none() {
             self.missing.borrow_mut().push((key, example));
         }
         found
+    }
+
+    fn know(&self, key: &'static str, note: impl FnOnce(&mut Known)) {
+        let concept = |seen: &mut Seen| note(seen.concepts.entry(self.what).or_default().keys.entry(key).or_default());
+        self.cx.sink.trace.note(concept);
     }
 
     /// Lets keys stand that belong to a kind which is not known.
@@ -86,6 +101,7 @@ impl<'a> Map<'a> {
 
     /// The one kind that is given, of several; reports none, several and unknown ones.
     pub fn kind(&self, kinds: &[&'static str]) -> Option<Value<'a>> {
+        self.cx.sink.trace.note(|seen| seen.concepts.entry(self.what).or_default().kinds.insert(kinds.to_vec()));
         let found: Vec<Value<'a>> = kinds.iter().filter_map(|kind| self.get(kind)).collect();
         match found.as_slice() {
             [one] => Some(*one),
@@ -144,7 +160,9 @@ impl<'a> Map<'a> {
 /// One of a fixed list of words.
 pub fn one_of<T: Copy>(value: Value<'_>, kind: &str, kinds: &str, words: &[(&'static str, T)]) -> Option<Located<T>> {
     let first = words.first().map_or("", |(word, _)| *word);
-    let text = value.line(kind, &format!("{}: {first}", value.name()))?;
+    let all = || words.iter().map(|(word, _)| *word).collect();
+    value.cx.sink.trace.note(|seen| seen.taken.entry(value.place()).or_default().insert(Taken::Words(all())));
+    let text = value.one_line(kind, &format!("{}: {first}", value.name()))?;
     match words.iter().find(|(word, _)| *word == text.value) {
         Some((_, found)) => Some(Located { value: *found, at: text.at }),
         None => {

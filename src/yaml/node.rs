@@ -59,6 +59,21 @@ pub struct Key {
     pub node: Node,
 }
 
+impl Node {
+    /// Whether both say the same, wherever it is written and whatever comments stand beside it.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Scalar(a), Kind::Scalar(b)) => (&a.text, a.plain) == (&b.text, b.plain),
+            (Kind::List(a), Kind::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.says_the_same(b)),
+            (Kind::Map(a), Kind::Map(b)) => {
+                let same = |((a, x), (b, y)): (&(Key, Node), &(Key, Node))| a.text() == b.text() && x.says_the_same(y);
+                a.len() == b.len() && a.iter().zip(b).all(same)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Key {
     /// The text without quotes.
     pub fn text(&self) -> &str {

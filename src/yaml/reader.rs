@@ -12,6 +12,7 @@ use super::diagnostic::{Diagnostic, Sink};
 use super::node::{Key, Kind, Node, Scalar};
 use super::scalar::{Plain, Reading, classify};
 use super::source::{At, Located, Source};
+use super::trace::{Place, Taken};
 use crate::text::{name, units};
 
 /// One file being read.
@@ -22,6 +23,8 @@ pub struct Cx<'a> {
     pub sink: &'a Sink,
     /// What `~/` stands for.
     pub home: Option<&'a Path>,
+    /// Where relative paths of this machine count from in the end; as they are where there is none.
+    pub dir: Option<&'a Path>,
     /// How many more names ranges may stand for.
     pub names_left: Cell<usize>,
 }
@@ -80,6 +83,15 @@ impl<'a> Value<'a> {
         if self.node.span.is_empty() { self.key_at() } else { self.at() }
     }
 
+    /// Which value of the files it is.
+    pub(super) fn place(&self) -> Place {
+        place_of(self.cx, self.node)
+    }
+
+    fn takes(&self, what: Taken) {
+        self.cx.sink.trace.take(self.place(), what);
+    }
+
     /// Whether it is a list.
     pub fn is_list(&self) -> bool {
         matches!(self.node.kind, Kind::List(_))
@@ -87,16 +99,29 @@ impl<'a> Value<'a> {
 
     /// Whether it is a mapping.
     pub fn is_map(&self) -> bool {
+        self.takes(Taken::Form);
         matches!(self.node.kind, Kind::Map(_))
+    }
+
+    /// The keys of a mapping, unread; none where it is none.
+    pub fn keys(&self) -> Vec<&str> {
+        let Kind::Map(entries) = &self.node.kind else { return Vec::new() };
+        entries.iter().map(|(key, _)| key.text()).collect()
     }
 
     /// Whether nothing is given.
     pub fn is_null(&self) -> bool {
+        self.takes(Taken::Null);
+        self.has_nothing()
+    }
+
+    fn has_nothing(&self) -> bool {
         matches!(&self.node.kind, Kind::Scalar(s) if s.plain && classify(&s.text) == Plain::Null)
     }
 
     /// Whether it says `off`: with or without quotes, or as the boolean that other readers make of it.
     pub fn is_off(&self) -> bool {
+        self.takes(Taken::Off);
         self.scalar().is_some_and(|s| s.text == "off" || (s.plain && classify(&s.text) == Plain::Bool(false)))
     }
 
@@ -106,7 +131,7 @@ impl<'a> Value<'a> {
             return;
         }
         let found = describe(self.node);
-        let message = match self.is_null() {
+        let message = match self.has_nothing() {
             true => format!("{} has no value; it takes {wants}", self.label()),
             false => format!("{} takes {wants}, found {found}", self.label()),
         };
@@ -138,6 +163,11 @@ impl<'a> Value<'a> {
 
     /// Text, possibly of several lines. Integers and decimal numbers are taken as they are written.
     pub fn text(&self, wants: &str, example: &str) -> Option<Located<String>> {
+        self.takes(Taken::Text);
+        self.some_text(wants, example)
+    }
+
+    fn some_text(&self, wants: &str, example: &str) -> Option<Located<String>> {
         let Some(scalar) = self.scalar() else {
             self.mismatch(wants, example);
             return None;
@@ -183,7 +213,12 @@ impl<'a> Value<'a> {
 
     /// Text of one line that is not empty.
     pub fn line(&self, wants: &str, example: &str) -> Option<Located<String>> {
-        let found = self.text(wants, example)?;
+        self.takes(Taken::Line);
+        self.one_line(wants, example)
+    }
+
+    pub(super) fn one_line(&self, wants: &str, example: &str) -> Option<Located<String>> {
+        let found = self.some_text(wants, example)?;
         if found.value.trim().is_empty() {
             self.error(format!("{} is empty; it takes {wants}", self.label()), format!("for example `{example}`"));
             return None;
@@ -197,7 +232,8 @@ impl<'a> Value<'a> {
 
     /// A name by the rule of [`name`].
     pub fn identifier(&self, kind: &str, example: &str) -> Option<Located<String>> {
-        let found = self.line(&format!("the name of {kind}"), example)?;
+        self.takes(Taken::Identifier);
+        let found = self.one_line(&format!("the name of {kind}"), example)?;
         match name::check(&found.value) {
             Ok(()) => Some(found),
             Err(why) => {
@@ -210,6 +246,7 @@ impl<'a> Value<'a> {
 
     /// `true` or `false`.
     pub fn bool(&self) -> Option<bool> {
+        self.takes(Taken::Bool);
         let example = format!("{}: true", self.label);
         let Some(scalar) = self.scalar().filter(|s| s.plain) else {
             self.mismatch("true or false", &example);
@@ -228,6 +265,7 @@ impl<'a> Value<'a> {
 
     /// A whole number within limits.
     pub fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        self.takes(Taken::Integer(*range.start(), *range.end()));
         let wants = format!("a number from {} to {}", range.start(), range.end());
         let example = format!("{}: {}", self.label, range.start().max(&1));
         let Some(scalar) = self.scalar() else {
@@ -279,6 +317,7 @@ impl<'a> Value<'a> {
 
     /// Whatever `parse` makes of one line of text.
     pub fn unit<T>(&self, wants: &str, example: &str, parse: impl Fn(&str) -> Result<T, units::Bad>) -> Option<T> {
+        self.takes(Taken::Quantity(wants.to_owned()));
         let example = format!("{}: {example}", self.label);
         if let Some(Scalar { text, plain: true }) = self.scalar()
             && matches!(classify(text), Plain::Ambiguous(_))
@@ -286,7 +325,7 @@ impl<'a> Value<'a> {
             self.mismatch(wants, &example);
             return None;
         }
-        let found = self.line(wants, &example)?;
+        let found = self.one_line(wants, &example)?;
         match parse(&found.value) {
             Ok(value) => Some(value),
             Err(bad) => {
@@ -302,7 +341,11 @@ impl<'a> Value<'a> {
     pub fn path(&self) -> Option<PathBuf> {
         let example = format!("{}: ./file", self.label);
         let found = self.line("the path of a file", &example)?;
-        self.resolve(&found.value)
+        let path = self.resolve(&found.value)?;
+        Some(match self.cx.dir {
+            Some(dir) => dir.join(path),
+            None => path,
+        })
     }
 
     /// Makes a path that was written in this file one that can be opened.
@@ -331,6 +374,8 @@ impl<'a> Value<'a> {
 
     /// The items of a list.
     pub fn list(&self, wants: &str, example: &str) -> Vec<Value<'a>> {
+        self.takes(Taken::List);
+        self.look_within();
         match &self.node.kind {
             Kind::List(items) => items.iter().map(|node| self.item(node)).collect(),
             _ => {
@@ -342,10 +387,24 @@ impl<'a> Value<'a> {
 
     /// The items of a list, or the one value that stands there instead.
     pub fn one_or_many(&self) -> Vec<Value<'a>> {
+        self.takes(Taken::OneOrMany);
+        self.look_within();
         match &self.node.kind {
             Kind::List(items) => items.iter().map(|node| self.item(node)).collect(),
             _ => vec![*self],
         }
+    }
+
+    /// Notes which values stand in it.
+    fn look_within(&self) {
+        self.cx.sink.trace.note(|seen| {
+            let within = seen.within.entry(self.place()).or_default();
+            match &self.node.kind {
+                Kind::List(items) => within.extend(items.iter().map(|node| place_of(self.cx, node))),
+                Kind::Map(entries) => within.extend(entries.iter().map(|(_, node)| place_of(self.cx, node))),
+                Kind::Scalar(_) | Kind::Broken => {}
+            }
+        });
     }
 
     fn item(&self, node: &'a Node) -> Self {
@@ -354,6 +413,8 @@ impl<'a> Value<'a> {
 
     /// Each name of a mapping whose keys the user chooses, with its value.
     pub fn entries(&self, wants: &str, example: &str) -> Vec<(Value<'a>, Value<'a>)> {
+        self.takes(Taken::Names);
+        self.look_within();
         let Kind::Map(entries) = &self.node.kind else {
             self.mismatch(wants, example);
             return Vec::new();
@@ -361,6 +422,15 @@ impl<'a> Value<'a> {
         let value = |key: &'a Key, node| Value { cx: self.cx, node, key: Some(key), label: key.text() };
         entries.iter().map(|(key, node)| (value(key, &key.node), value(key, node))).collect()
     }
+}
+
+fn place_of(cx: &Cx<'_>, node: &Node) -> Place {
+    let form = match &node.kind {
+        Kind::List(_) => '[',
+        Kind::Map(_) => '{',
+        Kind::Scalar(_) | Kind::Broken => '.',
+    };
+    (cx.source.order, node.span.start, form)
 }
 
 fn describe(node: &Node) -> String {

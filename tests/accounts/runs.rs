@@ -68,7 +68,7 @@ async fn receipts_belong_to_whom_commands_run_as() {
     let ended = lab.pool.start(&host, &key, 1, &command, crate::lab::process::PATIENCE).await.unwrap();
     let ReceiptStatus::Finished(output) = ended else { panic!("{ended:?}") };
     assert_eq!(text(&output.stdout), "root\n0022\n");
-    assert!(lab.guarded.path("root/.migrate/receipts/run/step").exists());
+    assert!(lab.guarded.path(&format!("root/.migrate/receipts/run/{}/step", host.name)).exists());
     assert!(!lab.guarded.path("home/deploy/.migrate").exists());
     lab.pool.forget(&host, "run").await.unwrap();
     assert!(!lab.guarded.path("root/.migrate").exists());

@@ -1,6 +1,6 @@
 //! What a plan does to the bill, and pairs that are large enough for each other.
 
-use crate::run::migrate_in;
+use crate::cli::run::migrate_in;
 
 const INVENTORY: &str = "
 hosts:
@@ -87,7 +87,7 @@ fn pairs_by_fit_are_large_enough_or_are_refused() {
     let place = Place::new(PLAN, INVENTORY);
     let plan = place.says(&["plan", "plan.yaml", "--offline"]);
     assert!(plan.contains("dal-1 → fra-2") && plan.contains("dal-2 → fra-1"), "{plan}");
-    assert!(plan.contains("note: dal-1 → fra-2: differs: system Ubuntu 16.04 → Debian 13"), "{plan}");
+    assert!(plan.contains("note: dal-1 → fra-2 and dal-2 → fra-1: differs: system Ubuntu 16.04 → Debian 13"), "{plan}");
     let smaller = INVENTORY.replace("cores: 64, memory_gib: 256", "cores: 64, memory_gib: 128");
     let place = Place::new(PLAN, &smaller);
     let told = place.complains();

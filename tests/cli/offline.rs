@@ -23,7 +23,7 @@ fn a_plan_for_programs_is_json_with_every_step() {
     let ran = migrate(&["plan", "--offline", "--format", "json", "plans/uploads.yaml"]);
     let plan: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let steps = plan["graph"]["steps"].as_array().unwrap();
-    assert_eq!(steps.len(), 76);
+    assert_eq!(steps.len(), 79);
     let lines = plan["waves"].as_array().unwrap().iter().flat_map(|wave| wave["groups"].as_array().unwrap());
     let lines = lines.flat_map(|group| group["lines"].as_array().unwrap());
     let told: Vec<_> = lines.filter(|line| line.get("changes").is_some()).collect();
@@ -68,7 +68,12 @@ fn completions_are_there_for_the_usual_shells() {
 #[test]
 fn without_runs_status_says_so_and_an_unknown_name_is_an_error() {
     let none = migrate(&["status"]);
-    assert_eq!((none.code, none.out.as_str()), (0, "There are no runs yet.\n"));
+    assert_eq!(none.code, 0);
+    assert!(
+        none.out.starts_with("There are no runs yet: no journal is at /"),
+        "it says where it has looked: {}",
+        none.out
+    );
     let unknown = migrate(&["status", "nope"]);
     assert_eq!(unknown.code, 1);
     insta::assert_snapshot!(unknown.err, @r"
@@ -170,8 +175,8 @@ fn refusal(capacity: &str, wave: &str, service: &str) -> String {
     let inventory = format!(
         "
 hosts:
-  dal-[1-3]: {{ address: \"10.0.0.[1-3]\" }}
-  fra-[1-3]: {{ address: \"10.0.1.[1-3]\", capacity: {capacity} }}
+  dal-[1-3]: {{ address: \"10.0.0.[1-3]\", vars: {{ rack: a }} }}
+  fra-[1-3]: {{ address: \"10.0.1.[1-3]\", capacity: {capacity}, vars: {{ rack: b }} }}
 directors:
   edge: {{ haproxy: \"unix:/run/haproxy.sock\" }}
 "
@@ -202,6 +207,11 @@ fn a_plan_that_cannot_keep_its_capacity_is_refused_with_step_and_number() {
     assert_eq!(refusal("100", "max_unavailable: 1", cutover), "fine");
     let two = refusal("100", "max_unavailable: 2", cutover);
     assert!(two.contains("at step uploads/dal-1/drain 100 of 300 capacity would serve, and 200 must"), "{two}");
+    // All sources stand in one rack, and all targets.
+    let one_a_rack = "max_unavailable: 2 }]\nlimits: [{ each: rack, max_unavailable: 1";
+    assert_eq!(refusal("100", one_a_rack, cutover), "fine");
+    let two_a_rack = refusal("100", &one_a_rack.replace("able: 1", "able: 2"), cutover);
+    assert!(two_a_rack.contains("100 of 300 capacity would serve, and 200 must"), "{two_a_rack}");
     let enough = format!("{cutover}\n    min_capacity: 30%");
     assert_eq!(refusal("100", "max_unavailable: 2", &enough), "fine");
     // A step that is fine at first is not once targets that are too small have taken over.

@@ -1,14 +1,11 @@
 //! Hosts from SoftLayer: the double held to slcli, and what inventories make of an account on good and on bad days.
 
-use std::process::{Command, Output};
+use std::process::Command;
 
-use crate::lab::python;
+use crate::cli::run::Ran;
+use crate::lab::softlayer::cli::{run as slcli, said};
 use crate::lab::softlayer::world::{Machine, World};
 use crate::lab::softlayer::{Fault, KEY, SoftLayer, USER};
-use crate::run::Ran;
-
-/// The client that the double is held to.
-const SLCLI: &str = "SoftLayer==6.2.9";
 
 /// Two servers in Dallas and one in Frankfurt, and a virtual guest.
 fn account() -> World {
@@ -25,23 +22,6 @@ fn account() -> World {
     world.add_hardware(&Machine { tags: vec!["other".into()], ..machine("chat03", "fra02", "10.2.0.13") });
     world.add_guest(&Machine { cores: 2, memory: 4, disks: vec![100, 2], ..machine("relay01", "dal10", "10.1.0.21") });
     world
-}
-
-fn slcli(api: &SoftLayer, words: &[&str]) -> Output {
-    let dir = tempfile::tempdir().unwrap();
-    let program = python::programs(&[SLCLI]).join("slcli");
-    let mut command = Command::new(program);
-    command.arg("-C").arg(api.settings(dir.path())).args(["--format", "jsonraw", "-y"]).args(words);
-    command.env_clear().env("HOME", dir.path()).env("NO_PROXY", "127.0.0.1").env("COLUMNS", "200").output().unwrap()
-}
-
-/// What slcli says of the double, as JSON.
-#[track_caller]
-fn said(api: &SoftLayer, words: &[&str]) -> serde_json::Value {
-    let out = slcli(api, words);
-    let (text, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "slcli {words:?}: {text}{errors}");
-    serde_json::from_str(&text).unwrap_or_else(|e| panic!("slcli {words:?}: {e}: {text}"))
 }
 
 #[test]
@@ -63,6 +43,8 @@ fn slcli_finds_in_the_double_what_it_finds_at_softlayer() {
     assert_eq!(names(&said(&api, &["vs", "list"])), ["relay01"]);
     assert_eq!(said(&api, &["vs", "detail", "relay01"])["cores"], 2);
     assert_eq!(said(&api, &["account", "billing-items"]).as_array().unwrap().len(), 4);
+    let invoice = said(&api, &["call-api", "Account", "getObject", "--mask", "id,nextInvoiceTotalAmount"]);
+    assert_eq!((&invoice["id"], &invoice["nextInvoiceTotalAmount"]), (&278_444.into(), &1750.0.into()));
     // Page after page.
     let (limit, mask) = (["--limit", "2", "--offset", "1"], ["--mask", "id,hostname"]);
     let call = [&["call-api", "Account", "getHardware"][..], &limit, &mask].concat();
@@ -124,11 +106,16 @@ impl Inventory {
         self.migrate_as(KEY, args)
     }
 
-    fn migrate_as(&self, key: &str, args: &[&str]) -> Ran {
+    fn command(&self, key: &str, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_migrate"));
         command.current_dir(self.dir.path()).env_clear().env("HOME", self.dir.path()).env("COLUMNS", "100");
         command.env("MIGRATE_STATE_DIR", self.dir.path().join("state")).env("SL_USERNAME", USER).env("SL_API_KEY", key);
-        let output = command.args(args).output().unwrap();
+        command.args(args);
+        command
+    }
+
+    fn migrate_as(&self, key: &str, args: &[&str]) -> Ran {
+        let output = self.command(key, args).output().unwrap();
         Ran {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout).unwrap(),
@@ -320,4 +307,31 @@ fn large_accounts_are_read_whole_at_the_pace_that_is_allowed() {
     assert!(fleet.migrate(&["inventory", "fetch", "fleet.yaml"]).out.contains("and 1 more"));
     assert!(fleet.dir.path().join("fleet.dallas.fetched.2.yaml").exists());
     assert_eq!(fleet.shown(&["--offline"]), table);
+}
+
+#[test]
+fn the_bill_of_hosts_stands_beside_the_invoice_of_their_account() {
+    let fleet = Inventory::of(account(), "    softlayer: { datacenter: dal10, ENDPOINT }");
+    let write = |name: &str, text: &str| std::fs::write(fleet.dir.path().join(name), text).unwrap();
+    write("own.yaml", "hosts:\n  fra1: { address: 10.9.0.1 }\n");
+    write(
+        "plan.yaml",
+        "migration: out\ninventory: [fleet.yaml, own.yaml]\nservices:\n  chat:\n    move: { from: chat01, to: fra1 }\n    state: { directory: /srv/chat }\n",
+    );
+    let told = fleet.migrate(&["cost", "plan.yaml"]);
+    assert_eq!(told.code, 0, "{}", told.err);
+    // Three machines of 412.50, one in Frankfurt, and what is billed by itself.
+    assert!(
+        told.out.contains("on the next invoice") && told.out.contains("512.50 USD more than these"),
+        "{}",
+        told.out
+    );
+    assert_eq!(fleet.migrate(&["inventory", "fetch", "fleet.yaml"]).code, 0);
+    assert_eq!(fleet.migrate(&["cost", "plan.yaml", "--offline"]).out, told.out);
+    // Who may not see it has a bill all the same.
+    let kept = fleet.dir.path().join("fleet.dallas.fetched.yaml");
+    let text = std::fs::read_to_string(&kept).unwrap();
+    std::fs::write(&kept, text.split("invoices:").next().unwrap()).unwrap();
+    let without = fleet.migrate(&["cost", "plan.yaml", "--offline"]).out;
+    assert!(without.contains("Bill:") && !without.contains("invoice"), "{without}");
 }

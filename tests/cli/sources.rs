@@ -5,9 +5,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::cli::run::Ran;
 use crate::lab::netbox::{Content, NetBox, TOKEN, device};
 use crate::lab::{packages, python};
-use crate::run::Ran;
 
 /// What the sources are held to.
 const ANSIBLE: &str = "ansible-core==2.19.3";

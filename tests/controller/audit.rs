@@ -37,7 +37,15 @@ fn read(dir: &Path, keys: &Path) -> Run {
 }
 
 fn compare(journal: &[u8], checkpoints: &[u8], outside: Option<&[u8]>) -> Report {
-    verify(&Question { run: RUN, journal, chunks: &chunks(), checkpoints, expected: &HONEST.key, outside, live: false })
+    verify(&Question {
+        run: RUN,
+        journal,
+        chunks: &chunks(),
+        checkpoints,
+        expected: &[HONEST.key],
+        outside,
+        live: false,
+    })
 }
 
 /// The frames of a journal as they stand in the file, without its header.
@@ -190,7 +198,7 @@ fn records_behind_the_last_seal_are_no_part_of_an_intact_run() {
             journal: &run.journal,
             chunks: &chunks(),
             checkpoints: &run.checkpoints,
-            expected: &run.key,
+            expected: &[run.key],
             outside: None,
             live,
         };
@@ -207,7 +215,7 @@ fn records_behind_the_last_seal_are_no_part_of_an_intact_run() {
         journal: &run.journal,
         chunks: &chunks(),
         checkpoints: &run.checkpoints,
-        expected: &run.key,
+        expected: &[run.key],
         outside: None,
         live: false,
     };
@@ -272,7 +280,7 @@ fn what_the_owner_of_the_key_has_changed_is_found_by_a_copy_from_elsewhere() {
             journal: &run.journal,
             chunks: &chunks(),
             checkpoints: &run.checkpoints,
-            expected: &run.key,
+            expected: &[run.key],
             outside: Some(outside),
             live: false,
         })
@@ -293,7 +301,7 @@ fn what_the_owner_of_the_key_has_changed_is_found_by_a_copy_from_elsewhere() {
         journal: &forged.journal,
         chunks: &chunks(),
         checkpoints: &forged.checkpoints,
-        expected: &forged.key,
+        expected: &[forged.key],
         outside: None,
         live: false,
     };
@@ -369,7 +377,7 @@ fn a_torn_last_checkpoint_is_cut_when_the_run_is_taken_up() {
         journal: &run.journal,
         chunks: &chunks(),
         checkpoints: &run.checkpoints,
-        expected: &run.key,
+        expected: &[run.key],
         outside: None,
         live: false,
     };

@@ -9,6 +9,7 @@ use migrate::store::file::CHECKPOINTS;
 use migrate::store::file::LockDir;
 
 use super::support::{RUN, operator, whole_run, write};
+use crate::lab::packages;
 
 fn migrate(state: &Path, args: &[&str]) -> (i32, String, String) {
     let output =
@@ -95,10 +96,6 @@ fn without_a_key_to_expect_nothing_is_called_intact() {
 /// The recipe of docs/audit.md.
 #[test]
 fn another_tool_agrees_with_the_signature() {
-    if Command::new("openssl").arg("version").output().is_err() {
-        eprintln!("openssl is not here");
-        return;
-    }
     let state = state_with_a_run();
     let lines = std::fs::read_to_string(journal(state.path()).with_file_name(CHECKPOINTS)).unwrap();
     let (body, signature) = lines.lines().next().unwrap().rsplit_once(",\"sig\":\"").unwrap();
@@ -106,7 +103,11 @@ fn another_tool_agrees_with_the_signature() {
     std::fs::write(state.path().join("signed"), format!("migrate checkpoint\n{body}}}")).unwrap();
     std::fs::write(state.path().join("signature"), signature).unwrap();
     let openssl = |args: &str| {
-        let output = Command::new("openssl").current_dir(state.path()).args(args.split(' ')).output().unwrap();
+        let output = Command::new(packages::program("openssl", "openssl"))
+            .current_dir(state.path())
+            .args(args.split(' '))
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     openssl("pkey -in audit-key.pem -pubout -out public.pem");

@@ -14,8 +14,8 @@ use migrate::model::CheckpointCopy;
 use migrate::store::file::LockDir;
 use migrate::store::file::{self, Journal};
 
-use super::lab::packages;
 use super::support::{Helper, RUN, given, intent, operator, outcome, started, step};
+use crate::lab::packages;
 
 const STEPS: usize = 600;
 
@@ -77,7 +77,7 @@ fn run_on(wrap: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("small")).unwrap();
     let env = [("DIR", dir.path().to_str().unwrap())];
-    let mut helper = Helper::start("failing_disk::controller_on_a_small_disk", &env, wrap);
+    let mut helper = Helper::start("controller::failing_disk::controller_on_a_small_disk", &env, wrap);
     assert!(helper.wait(), "see above");
     let done: usize = std::fs::read_to_string(dir.path().join("effects")).unwrap().parse().unwrap();
     assert!(done > 50);

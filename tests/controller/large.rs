@@ -31,7 +31,7 @@ fn graph() -> Graph {
         });
         let after: Vec<String> = at.checked_sub(1).map(|at| format!("web/dal-{n}/{at}")).into_iter().collect();
         let after: Vec<&str> = after.iter().map(String::as_str).collect();
-        Step { kind, pair: Some(pair(n)), ..step(&format!("web/dal-{n}/{at}"), &after) }
+        Step { kind, pair: Some(pair(n).into()), ..step(&format!("web/dal-{n}/{at}"), &after) }
     };
     let steps = (0..PAIRS).flat_map(|n| (0..5).map(move |at| hook(n, at))).collect();
     Graph { steps, ..Graph::default() }
@@ -91,7 +91,7 @@ fn a_run_whose_graph_is_larger_than_any_record_is_begun_resumed_shown_and_audite
     log.append(Event::Stopped { by: "interrupt".into() }).unwrap();
     drop(log);
 
-    let (code, said) = migrate(state.path(), &["status", RUN]);
+    let (code, said) = migrate(state.path(), &["status", RUN, "--verbose"]);
     assert!(code == 0 && said.contains("s dal-0 → fra-0  5/5 steps"), "{:.500}", said);
     assert_eq!(said.matches("0/5 steps").count(), PAIRS - 1);
     let (code, said) = migrate(state.path(), &["audit", "export", RUN]);

@@ -219,7 +219,7 @@ fn holder() {
 #[test]
 fn a_holder_that_was_killed_is_taken_over_at_once_and_a_living_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let mut helper = Helper::start("lock::holder", &[("DIR", dir.path().to_str().unwrap())], &[]);
+    let mut helper = Helper::start("controller::lock::holder", &[("DIR", dir.path().to_str().unwrap())], &[]);
     let locks = locks(dir.path());
     until("the other's lock", || !locks.show().unwrap().is_empty());
     assert!(matches!(locks.acquire(names(&["plan:web"]), ""), Err(LockError::Held { .. })));

@@ -27,13 +27,14 @@ pub fn step(id: &str, after: &[&str]) -> Step {
         kind: StepKind::Watch(WatchStep {
             hold: Default::default(),
             checks: Default::default(),
-            measured: None,
+            measured: Vec::new(),
             pools: Vec::new(),
         }),
         after: after.iter().map(|a| (*a).to_owned()).collect(),
         urgent: false,
         no_return: None,
         opens: Vec::new(),
+        freeze: None,
         beside: None,
         on_failure: Default::default(),
     }
@@ -72,7 +73,7 @@ pub fn intent(step: &str, attempt: u32) -> Event {
 }
 
 pub fn outcome(step: &str, attempt: u32) -> Event {
-    let result = StepResult::Done { evidence: "seen".into(), millis: 1 };
+    let result = StepResult::Done { evidence: "seen".into(), millis: 1, figures: None };
     Event::Outcome { step: step.into(), attempt, undo: false, result }
 }
 

@@ -16,7 +16,7 @@ use migrate::copy::wire::request::{
 use migrate::copy::wire::response::Response;
 use tempfile::TempDir;
 
-use crate::tree::is_root;
+use crate::copy::tree::is_root;
 
 struct Victim {
     dir: TempDir,
@@ -336,7 +336,7 @@ fn malformed_streams_end_the_agent_without_a_trace() {
     let mut oversized = vec![0xff; 16];
     oversized[12..].fill(0);
     let mut streams = vec![
-        ("noise", crate::tree::noise(1, 4096)),
+        ("noise", crate::copy::tree::noise(1, 4096)),
         ("flipped bit", flipped),
         ("oversized", oversized),
         ("too little data", frame(&small(b"", b"x"), b"evi")),

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::copy::over_ssh::Hosts;
+use crate::copy::pair::differences;
+use crate::copy::tree::{DEEP, is_root, make_odd_tree, noise, set_mtime};
+use crate::lab::agent;
 use crate::lab::process::PATIENCE;
 use crate::lab::sshd::Sshd;
-use crate::over_ssh::Hosts;
-use crate::pair::differences;
-use crate::tree::{DEEP, is_root, make_odd_tree, noise, set_mtime};
 
 /// Two hosts, a home directory on this machine, an inventory.
 pub struct Desk {
@@ -59,6 +60,7 @@ impl Desk {
             .current_dir(self.hosts.dir.path())
             .env("HOME", self.path("home"))
             .env("MIGRATE_STATE_DIR", self.path("state"))
+            .env("MIGRATE_AGENTS", agent::directory())
             .env_remove("SSH_AUTH_SOCK")
             .args(args)
             .stdin(Stdio::null())
@@ -175,6 +177,45 @@ fn from_here_to_here() {
 }
 
 #[test]
+fn what_somebody_else_did_to_the_target_is_made_good_by_the_same_command() {
+    let desk = Desk::new();
+    let (data, copied) = (desk.path("data"), desk.path("copied"));
+    fs::create_dir_all(data.join("sub/deep")).unwrap();
+    for name in ["a", "sub/b", "sub/deep/c"] {
+        fs::write(data.join(name), name).unwrap();
+    }
+    fs::write(data.join("large"), noise(1, 9 << 20)).unwrap();
+    let (from, to) = (format!("old:{}/", desk.text("data")), format!("new:{}", desk.text("copied")));
+    let again = |args: &[&str]| {
+        let report = desk.report(&[&[from.as_str(), to.as_str()], args].concat());
+        (report["files_sent"].as_u64().unwrap(), report["deleted"].as_u64().unwrap())
+    };
+    assert_eq!(again(&[]), (4, 0));
+    assert_eq!(again(&[]), (0, 0), "as it was left");
+    // Everything in it is removed; it stays the same directory.
+    for entry in fs::read_dir(&copied).unwrap().flatten() {
+        let gone = if entry.path().is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+        gone.unwrap();
+    }
+    assert_eq!(again(&[]), (4, 0));
+    assert_same(&data, &copied);
+    fs::remove_file(copied.join("sub/deep/c")).unwrap();
+    fs::write(copied.join("sub/b"), b"bad").unwrap();
+    assert_eq!(again(&[]), (2, 0));
+    assert_same(&data, &copied);
+    fs::write(copied.join("sub/extra"), b"1").unwrap();
+    assert_eq!(again(&[]), (0, 0), "nothing is removed without --delete");
+    assert_eq!(again(&["--delete"]), (0, 1));
+    assert_same(&data, &copied);
+    // What is as it was left is known well enough that a new name sends nothing.
+    assert_eq!(again(&["--delete"]), (0, 0));
+    fs::rename(data.join("large"), data.join("renamed")).unwrap();
+    let report = desk.report(&[&from, &to, "--delete"]);
+    assert_eq!(report["bytes_sent"], 0, "{report}");
+    assert_same(&data, &copied);
+}
+
+#[test]
 fn everything_goes_through_this_machine_where_that_is_asked_for() {
     let desk = Desk::new();
     fs::create_dir(desk.path("data")).unwrap();
@@ -216,6 +257,64 @@ fn patterns_are_tried_in_the_order_of_the_command_line() {
     assert_eq!(names, ["b", "keep.log"]);
     desk.report(&["data/", "other", "--exclude", "*.log", "--include", "keep.log"]);
     assert!(!desk.path("other/keep.log").exists());
+}
+
+#[test]
+fn a_dry_run_finds_a_target_that_is_full_read_only_or_closed() {
+    let mut desk = Desk::new();
+    fs::create_dir(desk.path("data")).unwrap();
+    fs::write(desk.path("data/file"), noise(1, 1 << 20)).unwrap();
+    for dir in ["small", "fixed"] {
+        fs::create_dir(desk.path(dir)).unwrap();
+    }
+    let (small, fixed) = (desk.path("small"), desk.path("fixed"));
+    for (dir, options, place, words) in [
+        (&small, "size=256k", "small", ["has room for", "1.0 MiB would have to go there", "make room"]),
+        (&small, "size=256k", "small/new", ["KiB are free", "the source has 1.0 MiB", "make room"]),
+        (&fixed, "ro", "fixed", ["/fixed cannot be written", "mounted read-only", "remount it read-write on new"]),
+        (&fixed, "ro", "fixed/new", ["/fixed/new cannot be written", "mounted read-only", "kernel log"]),
+    ] {
+        if !desk.hosts.target.mount_small(dir, options) {
+            return;
+        }
+        let target = format!("new:{}", desk.text(place));
+        let shown = desk.copy(&["data/", &target, "-n"]);
+        assert_eq!(shown.code, 1, "{}", shown.out);
+        assert!(shown.out.contains("would send 1 file (1.0 MiB)"), "{}", shown.out);
+        words.iter().for_each(|word| assert!(shown.err.contains(word), "{word}: {}", shown.err));
+    }
+    if is_root() {
+        closed_to_nobody(&desk);
+    }
+}
+
+/// The same by a login that may not write where it would have to.
+fn closed_to_nobody(desk: &Desk) {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let program = desk.path("migrate");
+    fs::copy(env!("CARGO_BIN_EXE_migrate"), &program).unwrap();
+    for dir in [desk.hosts.dir.path(), &desk.path("data"), &program] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for (dir, owner) in [("open", 65534), ("open/sub", 0), ("closed", 0), ("home", 65534), ("data/sub", 0)] {
+        fs::create_dir_all(desk.path(dir)).unwrap();
+        chown(desk.path(dir), Some(owner), Some(owner)).unwrap();
+        fs::set_permissions(desk.path(dir), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(desk.path("data/sub/file"), b"x").unwrap();
+    for (to, words) in [
+        ("open", ["has 1 directory that nobody may not write to", "/open/sub"]),
+        ("closed", ["/closed cannot be written by the login user nobody", "log in as a user who may"]),
+        ("closed/new", ["cannot be made by the login user nobody, to whom", "/closed is closed"]),
+    ] {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+        command.args(["copy", "data/", to, "-n"]).current_dir(desk.hosts.dir.path()).env("HOME", desk.path("home"));
+        let shown = command.output().unwrap();
+        let told = String::from_utf8_lossy(&shown.stderr).into_owned();
+        assert_eq!(shown.status.code(), Some(1), "{told}");
+        words.iter().for_each(|word| assert!(told.contains(word), "{word}: {told}"));
+    }
 }
 
 #[test]

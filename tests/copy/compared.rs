@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use migrate::copy::VerifyMode::{Ahead, Frozen};
 
-use crate::pair::Pair;
-use crate::tree::{make_odd_tree, noise, set_mtime};
+use crate::copy::pair::Pair;
+use crate::copy::tree::{make_odd_tree, noise, set_mtime};
 
 const FILES: u64 = 40;
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::pair::Pair;
-use crate::tree::{noise, set_mtime};
+use crate::copy::pair::Pair;
+use crate::copy::tree::{noise, set_mtime};
 
 const MIB: u64 = 1 << 20;
 
@@ -103,7 +103,7 @@ fn what_was_left_of_a_file_that_is_gone_does_not_stay() {
     fs::create_dir_all(pair.source().join("dir")).unwrap();
     let names = migrate::copy::fs::path::TempNames::of_job(&pair.job.id);
     for name in [names.partial(b"gone"), names.writer(2)] {
-        fs::write(pair.target().join("dir").join(crate::tree::name(&name)), b"half").unwrap();
+        fs::write(pair.target().join("dir").join(crate::copy::tree::name(&name)), b"half").unwrap();
     }
     set_mtime(&pair.source().join("dir"), 9, 9);
     pair.pass();

@@ -8,10 +8,10 @@ use std::time::Duration;
 use migrate::copy::{Copier, CopyJob, CopyProgress, DataRoute};
 use migrate::model::DataPath;
 
+use crate::copy::over_ssh::Hosts;
+use crate::copy::pair::differences;
+use crate::copy::tree::noise;
 use crate::lab::far::{Far, Link};
-use crate::over_ssh::Hosts;
-use crate::pair::differences;
-use crate::tree::noise;
 
 const MIB: usize = 1 << 20;
 

@@ -1,13 +1,13 @@
 //! What goes wrong ends in a clear error, harms nothing, and is made good by the next run.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::pair::Pair;
-use crate::tree::{is_root, make_odd_tree, noise};
+use crate::copy::pair::Pair;
+use crate::copy::tree::{is_root, make_odd_tree, noise};
 
 fn many_files(root: &Path, seed: u64) {
     for d in 0..10 {
@@ -63,7 +63,11 @@ fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
 }
 
 fn kill(pid: u32) {
-    let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+    signal(pid, "-KILL");
+}
+
+fn signal(pid: u32, name: &str) {
+    let _ = Command::new("kill").args([name, &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
 /// The agents of a pair: processes whose command line names its work directory.
@@ -182,6 +186,36 @@ fn what_was_copied_by_a_run_that_was_cut_and_then_removed_on_the_source_does_not
     pair.assert_same();
 }
 
+/// An agent of a controller that was killed may wake up when its job has been removed.
+#[test]
+fn what_an_agent_would_write_after_a_clean_up_is_never_there() {
+    for role in ["send", "receive"] {
+        let mut pair = Pair::new();
+        many_files(&pair.source(), 1);
+        // Slow enough to be stopped in the middle.
+        pair.job.bandwidth = Some(4 << 20);
+        let stopped = std::thread::scope(|scope| {
+            let pass = scope.spawn(|| pair.try_pass());
+            while !pair.target().join("d1/f1").exists() && !pass.is_finished() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let stopped = agents(&pair, role);
+            assert_eq!(stopped.len(), 1, "{role}: {stopped:?}");
+            signal(stopped[0], "-STOP");
+            let other = if role == "send" { "receive" } else { "send" };
+            agents(&pair, other).into_iter().for_each(kill);
+            pair.clean_up();
+            let _ = pass.join().unwrap();
+            stopped[0]
+        });
+        signal(stopped, "-CONT");
+        assert_eq!(agents(&pair, role), Vec::<u32>::new());
+        for work in ["work-source", "work-target"] {
+            assert!(!pair.dir.path().join(work).exists(), "{role}: {:?}", walk(&pair.dir.path().join(work)));
+        }
+    }
+}
+
 #[test]
 fn a_full_disk_is_told_ahead_and_when_it_fills_up_meanwhile() {
     if !is_root() {
@@ -208,6 +242,49 @@ fn a_full_disk_is_told_ahead_and_when_it_fills_up_meanwhile() {
     // With room again, it goes on.
     mount.remount("size=64m");
     pair.pass();
+    pair.assert_same();
+    assert_eq!(leftovers(&pair.target()), Vec::<String>::new());
+    drop(mount);
+}
+
+#[test]
+fn what_has_arrived_of_a_large_file_when_the_disk_is_full_is_not_sent_again() {
+    if !is_root() {
+        return;
+    }
+    let mut pair = Pair::new();
+    let mount = Mount::tmpfs(&pair.target(), "24m");
+    let (all, wanted) = (16_u64 << 20, 4_u64 << 20);
+    fs::write(pair.source().join("large"), noise(1, 16 << 20)).unwrap();
+    // Slow enough that another writer comes before its end.
+    pair.job.bandwidth = Some(4 << 20);
+    let part = || -> u64 {
+        let parts = leftovers(&pair.target());
+        parts.iter().filter_map(|part| fs::metadata(part).ok()).map(|meta| meta.blocks() * 512).sum()
+    };
+    let other = pair.target().parent().unwrap().join("target/other");
+    let full = std::thread::scope(|scope| {
+        let pass = scope.spawn(|| pair.try_pass());
+        while part() < wanted && !pass.is_finished() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut file = fs::File::create(&other).unwrap();
+        while std::io::Write::write_all(&mut file, &[1; 1 << 16]).is_ok() {}
+        pass.join().unwrap().unwrap_err()
+    });
+    assert!(full.what.contains("No space left on device"), "{full:?}");
+    assert!(full.hint.as_ref().unwrap().contains("goes on where it stopped"), "{full:?}");
+    let kept = part();
+    assert!(kept >= wanted, "{kept}");
+    // Room for the rest, and not for the whole.
+    fs::File::options().write(true).open(&other).unwrap().set_len(7 << 20).unwrap();
+    pair.job.bandwidth = None;
+    let report = pair.pass();
+    assert!(
+        report.bytes_sent <= all - wanted + (1 << 20),
+        "{kept} bytes were there, and {} were sent",
+        report.bytes_sent
+    );
     pair.assert_same();
     assert_eq!(leftovers(&pair.target()), Vec::<String>::new());
     drop(mount);

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::pair::{Pair, assert_told_the_same, differences};
-use crate::tree::{is_root, make_odd_tree, noise, set_mtime};
+use crate::copy::pair::{Pair, assert_told_the_same, differences};
+use crate::copy::tree::{is_root, make_odd_tree, noise, set_mtime};
 
 #[test]
 fn a_tree_of_odd_things_arrives_whole_and_a_second_pass_sends_nothing() {

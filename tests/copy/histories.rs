@@ -24,8 +24,8 @@ use migrate::copy::wire::task::{SenderMessage, Task, TreeTask};
 use migrate::copy::{PassReport, send};
 use migrate::model::TreeRules;
 
-use crate::pair::differences;
-use crate::tree::{noise, set_mtime};
+use crate::copy::pair::differences;
+use crate::copy::tree::{noise, set_mtime};
 
 /// Histories in an ordinary run of the tests.
 const FEW: u64 = 60;
@@ -140,6 +140,7 @@ impl World {
             rules: TreeRules { delete: self.delete, allow_empty: true, ..TreeRules::default() },
             bandwidth: None,
             checksum: false,
+            listed: false,
             fresh: false,
             unwatched: "not here".to_owned(),
             may_relay: false,
@@ -300,7 +301,7 @@ fn without_names(tree: BTreeMap<Vec<u8>, String>) -> BTreeMap<Vec<u8>, String> {
 }
 
 fn at(root: &Path, path: &[u8]) -> PathBuf {
-    root.join(crate::tree::name(path))
+    root.join(crate::copy::tree::name(path))
 }
 
 fn history(seed: u64) {

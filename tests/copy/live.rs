@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use migrate::copy::VerifyMode;
 
-use crate::pair::Pair;
-use crate::tree::{noise, set_mtime};
+use crate::copy::pair::Pair;
+use crate::copy::tree::{noise, set_mtime};
+use crate::lab::packages::program;
 
 struct Random(u64);
 
@@ -165,15 +166,12 @@ struct Mapped {
 }
 
 impl Mapped {
-    fn start(path: &Path) -> Option<Self> {
-        let mut python = Command::new("python3");
+    fn start(path: &Path) -> Self {
+        let mut python = Command::new(program("python3", "python3-venv"));
         python.args(["-c", MAPPED_WRITER]).arg(path).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let Ok(mut child) = python.spawn() else {
-            println!("skipped: python3 is not there");
-            return None;
-        };
+        let mut child = python.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        Some(Self { child, lines })
+        Self { child, lines }
     }
 
     fn store(&mut self, text: &str) {
@@ -196,7 +194,7 @@ fn a_store_through_a_mapping_after_a_comparison_is_seen_by_the_next() {
     let pair = Pair::new();
     let path = pair.source().join("mapped");
     fs::write(&path, vec![0; 8192]).unwrap();
-    let Some(mut mapped) = Mapped::start(&path) else { return };
+    let mut mapped = Mapped::start(&path);
     for round in 0..4 {
         mapped.store(&format!("a{round}"));
         pair.pass();
@@ -219,7 +217,7 @@ fn a_store_through_a_mapping_after_a_comparison_is_seen_by_the_next() {
 fn mapped_stores(pair: &Pair) {
     let path = pair.source().join("mapped");
     fs::write(&path, vec![0; 8192]).unwrap();
-    let Some(mut mapped) = Mapped::start(&path) else { return };
+    let mut mapped = Mapped::start(&path);
     for round in 0..6 {
         // The second store goes into a page that is dirty already and moves no time stamp.
         mapped.store(&format!("a{round}"));

@@ -6,8 +6,9 @@ use std::process::Command;
 
 use migrate::copy::VerifyMode;
 
-use crate::pair::{Pair, differences};
-use crate::tree::{is_root, noise, set_mtime};
+use crate::copy::pair::{Pair, differences};
+use crate::copy::tree::{is_root, noise, set_mtime};
+use crate::lab::packages::program;
 
 /// Something mounted, until it is dropped.
 struct Mounted(PathBuf);
@@ -27,11 +28,9 @@ impl Mounted {
     fn image(at: &Path, mkfs: &[&str]) -> Option<Self> {
         let image = at.with_extension("image");
         fs::File::create(&image).unwrap().set_len(400 << 20).unwrap();
-        let made = Command::new(mkfs[0]).args(&mkfs[1..]).arg(&image).output();
-        if !made.is_ok_and(|out| out.status.success()) {
-            println!("skipped: no {}", mkfs[0]);
-            return None;
-        }
+        let package = if mkfs[0] == "mkfs.xfs" { "xfsprogs" } else { "e2fsprogs" };
+        let made = Command::new(program(mkfs[0], package)).args(&mkfs[1..]).arg(&image).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         Self::new(at, &["-o", "loop", image.to_str().unwrap()])
     }
 }

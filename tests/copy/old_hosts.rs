@@ -4,20 +4,36 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command};
 
-use crate::command::{Desk, Ran, ran};
+use crate::copy::command::{Desk, Ran, ran};
+use crate::copy::over_ssh::Hosts;
+use crate::copy::pair::differences;
+use crate::copy::tree::{DEEP, make_odd_tree};
 use crate::lab::agent;
 use crate::lab::packages::program;
 use crate::lab::sshd::Sshd;
 use crate::lab::userland::Userland;
-use crate::over_ssh::Hosts;
-use crate::pair::differences;
-use crate::tree::{DEEP, make_odd_tree};
+
+/// A build for developers carries no agent, and puts itself on hosts.
+fn itself(desk: &Desk, from: &str, to: &str) -> Ran {
+    let inventory = desk.text("inventory.yaml");
+    ran(desk.any(&["copy", "-i", &inventory, from, to]).env_remove("MIGRATE_AGENTS").spawn().unwrap())
+}
+
+#[test]
+fn a_program_that_carries_no_agent_puts_itself_on_hosts() {
+    let desk = Desk::new();
+    let [from, to] = one_file(&desk);
+    let ran = itself(&desk, &from, &to);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(desk.path("copied/a").exists());
+    desk.assert_clean();
+}
 
 /// What a user runs who has a release: it brings the static agent.
 fn released(desk: &Desk, args: &[&str]) -> Child {
     let inventory = desk.text("inventory.yaml");
     let mut command = desk.any(&[&["copy", "-i", &inventory], args].concat());
-    command.env("MIGRATE_AGENTS", agent::directory()).spawn().unwrap()
+    command.spawn().unwrap()
 }
 
 fn copy(desk: &Desk, args: &[&str]) -> Ran {
@@ -100,10 +116,11 @@ fn a_program_that_needs_newer_libraries_is_refused_with_the_way_out() {
     let source = Sshd::start(&dir.path().join("a"), "old");
     let desk = Desk::of(Hosts { source, target: Userland::Bullseye.start(&dir.path().join("b"), "new"), dir });
     let [from, to] = one_file(&desk);
-    // A build for developers carries no agent.
-    let inventory = desk.text("inventory.yaml");
-    let ran = ran(desk.any(&["copy", "-i", &inventory, &from, &to]).spawn().unwrap());
-    refused(&desk, ran, &["new: the copy agent needs newer libraries than the host has", "GLIBC_", "--agents"]);
+    refused(
+        &desk,
+        itself(&desk, &from, &to),
+        &["new: the copy agent needs newer libraries than the host has", "GLIBC_", "--agents"],
+    );
 }
 
 #[test]
@@ -134,7 +151,7 @@ fn lie(sshd: &mut Sshd, name: &str, script: &str) {
 #[test]
 fn a_machine_for_which_there_is_no_agent_is_refused_before_anything_is_sent() {
     let mut hosts = Hosts::start();
-    lie(&mut hosts.target, "uname", "case $1 in -m) echo sparc64;; *) /usr/bin/uname \"$@\";; esac");
+    lie(&mut hosts.target, "uname", "case $* in *-m*) echo Linux 6.1 sparc64;; *) /usr/bin/uname \"$@\";; esac");
     let desk = Desk::of(hosts);
     let [from, to] = one_file(&desk);
     let says = ["new: there is no copy agent for a machine of the kind sparc64, only for", "cargo agent --target"];
@@ -158,18 +175,19 @@ fn an_agent_that_cannot_run_any_more_is_removed_all_the_same() {
     let desk = Desk::new();
     let [from, to] = one_file(&desk);
     let mut child = released(&desk, &[&from, &to, "--watch=50ms"]);
-    crate::command::until("the first pass", || desk.path("copied/a").exists());
+    crate::copy::command::until("the first pass", || desk.path("copied/a").exists());
     for home in [desk.hosts.source.home(), desk.hosts.target.home()] {
         for entry in fs::read_dir(home.join(".migrate")).unwrap().flatten() {
             if entry.file_name().to_string_lossy().starts_with("agent-") {
-                // Another file, so that what runs goes on.
-                fs::remove_file(entry.path()).unwrap();
-                fs::write(entry.path(), b"#!/no/such/loader\n").unwrap();
-                fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700)).unwrap();
+                // Another file, so that what runs goes on; at once, as the next pass may look for it at any time.
+                let other = home.join("damaged");
+                fs::write(&other, b"#!/no/such/loader\n").unwrap();
+                fs::set_permissions(&other, fs::Permissions::from_mode(0o700)).unwrap();
+                fs::rename(&other, entry.path()).unwrap();
             }
         }
     }
-    crate::command::signal(&child);
+    crate::copy::command::signal(&child);
     child.wait().unwrap();
     desk.assert_clean();
 }

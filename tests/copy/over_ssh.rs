@@ -5,15 +5,17 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use migrate::clock::SystemClock;
 use migrate::copy::controller::{Agents, Engine};
 use migrate::copy::{Copier, CopyJob, DataRoute, VerifyMode};
+use migrate::host::{Command, Hosts as _, ReceiptKey, ReceiptStatus, run_once};
 use migrate::model::{DataPath, Host, TreeRules};
 use migrate::ssh::{self, Pool};
 use tempfile::TempDir;
 
+use crate::copy::pair::differences;
+use crate::copy::tree::{DEEP, make_odd_tree, noise};
 use crate::lab::sshd::Sshd;
-use crate::pair::differences;
-use crate::tree::{DEEP, make_odd_tree, noise};
 
 pub struct Hosts {
     pub source: Sshd,
@@ -40,6 +42,7 @@ impl Hosts {
             bandwidth: None,
             path: DataPath::Auto,
             checksum: false,
+            listed: false,
             fresh: true,
         }
     }
@@ -50,6 +53,10 @@ impl Hosts {
 
     /// The same where the target is reached in another way.
     pub fn engine_to(&self, target: Host) -> Engine {
+        Engine::new(Arc::new(self.pool_to(target)), Agents::of_file(crate::lab::agent::program()))
+    }
+
+    fn pool_to(&self, target: Host) -> Pool {
         let hosts = [self.source.host(), target].map(|host| (host.name.clone(), host));
         let environment = ssh::Environment {
             home: Some(self.dir.path().to_owned()),
@@ -58,8 +65,7 @@ impl Hosts {
             ssh_program: None,
             config_file: None,
         };
-        let pool = Pool::new(environment, BTreeMap::from(hosts), ssh::Options::default());
-        Engine::new(Arc::new(pool), Agents::of_file(crate::pair::agent_program()))
+        Pool::new(environment, BTreeMap::from(hosts), ssh::Options::default())
     }
 }
 
@@ -256,4 +262,52 @@ async fn a_target_that_dies_at_any_instant_of_the_direct_path_never_leaves_anyon
     engine.pass(&job, &|_| {}).await.unwrap();
     let skip = format!("--exclude=/{}/", String::from_utf8_lossy(&DEEP));
     assert_eq!(differences(&from, &to, &[&skip]), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_share_one_home_do_not_take_away_what_another_one_needs() {
+    let hosts = Hosts::start();
+    let (one, other) = (&hosts.source, &hosts.target);
+    // As NFS has it: the same files, and whoever may log in to one may log in to the other.
+    let keys = |sshd: &Sshd| fs::read_to_string(sshd.home().join(".ssh/authorized_keys")).unwrap();
+    let both = format!("{}{}", keys(one), keys(other));
+    fs::remove_dir_all(other.home()).unwrap();
+    std::os::unix::fs::symlink(one.home(), other.home()).unwrap();
+    fs::write(one.home().join(".ssh/authorized_keys"), both).unwrap();
+    let tree = hosts.dir.path().to_str().unwrap().to_owned();
+    let engine = hosts.engine();
+    // One after the other: what one removes the other one still has.
+    engine.probe(&other.host(), std::slice::from_ref(&tree)).await.unwrap();
+    engine.probe(&one.host(), &[]).await.unwrap();
+    engine.clean_up(&one.host(), &["over-ssh".to_owned()]).await.unwrap();
+    engine.probe(&other.host(), std::slice::from_ref(&tree)).await.unwrap();
+    // Both at the same time, again and again.
+    let again = async |sshd: &Sshd| {
+        for _ in 0..8 {
+            engine.probe(&sshd.host(), std::slice::from_ref(&tree)).await.unwrap();
+            engine.clean_up(&sshd.host(), &[]).await.unwrap();
+        }
+    };
+    tokio::join!(again(one), again(other));
+    assert_eq!(agents(one), Vec::<String>::new());
+    // So with receipts: a command that has run on one of them has run, whatever the other one forgets.
+    let pool = hosts.pool_to(other.host());
+    let key = ReceiptKey::new("run-1", "step").unwrap();
+    let command = Command { script: "echo ran >>~/times; cat ~/times".to_owned(), ..Command::default() };
+    for sshd in [one, other] {
+        let ended = run_once(&pool, &SystemClock, &sshd.host(), &key, 1, &command).await.unwrap();
+        assert!(matches!(ended, ReceiptStatus::Finished(_)), "{ended:?}");
+    }
+    pool.forget(&one.host(), "run-1").await.unwrap();
+    let ended = run_once(&pool, &SystemClock, &other.host(), &key, 1, &command).await.unwrap();
+    let ReceiptStatus::Finished(output) = ended else { panic!("{ended:?}") };
+    assert_eq!(output.stdout, b"ran\nran\n", "it ran again");
+}
+
+fn agents(sshd: &Sshd) -> Vec<String> {
+    let there = fs::read_dir(sshd.home().join(".migrate")).into_iter().flatten().flatten();
+    there
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("agent"))
+        .collect()
 }

@@ -10,9 +10,9 @@ use migrate::copy::controller::{Channel, Local, Transport};
 use migrate::model::{Host, Owners};
 use migrate::outside::Error;
 
+use crate::copy::pair::Pair;
+use crate::copy::tree::is_root;
 use crate::lab::packages::program;
-use crate::pair::Pair;
-use crate::tree::is_root;
 
 /// The target sees its own users and groups.
 struct OtherUsers {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use migrate::copy::controller::{Agents, Engine, Local, Transport};
 use migrate::copy::{Copier, CopyJob, OnProgress, PassReport, Preview, VerifyMode, VerifyReport};
@@ -10,8 +10,9 @@ use migrate::model::{Host, SshTarget, TreeRules};
 use migrate::outside::Error;
 use tempfile::TempDir;
 
+use crate::copy::tree::DEEP;
+use crate::lab::agent;
 use crate::lab::packages::program;
-use crate::tree::DEEP;
 
 pub struct Pair {
     pub dir: TempDir,
@@ -34,24 +35,7 @@ pub fn host(name: &str, work: &Path) -> Host {
 }
 
 fn engine(transport: impl Transport + 'static) -> Engine {
-    Engine::new(Arc::new(transport), Agents::of_file(agent_program()))
-}
-
-/// The program without what only a debugger needs, where there is a `strip`: agents are hashed each time they are started anew.
-pub fn agent_program() -> PathBuf {
-    static STRIPPED: OnceLock<PathBuf> = OnceLock::new();
-    let whole = PathBuf::from(env!("CARGO_BIN_EXE_migrate"));
-    let strip = || {
-        let stripped = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("migrate-stripped");
-        let made = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
-        if made(&stripped) > made(&whole) {
-            return Some(stripped);
-        }
-        let next = stripped.with_extension(std::process::id().to_string());
-        let strip = Command::new("strip").arg("-o").arg(&next).arg(&whole).status();
-        (strip.is_ok_and(|s| s.success()) && std::fs::rename(&next, &stripped).is_ok()).then_some(stripped)
-    };
-    STRIPPED.get_or_init(|| strip().unwrap_or_else(|| whole.clone())).clone()
+    Engine::new(Arc::new(transport), Agents::of_file(agent::program()))
 }
 
 impl Pair {
@@ -68,6 +52,7 @@ impl Pair {
             bandwidth: None,
             path: Default::default(),
             checksum: false,
+            listed: false,
             fresh: true,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

@@ -6,9 +6,9 @@ use std::sync::Mutex;
 
 use migrate::copy::CopyProgress;
 
-use crate::over_ssh::Hosts;
-use crate::pair::Pair;
-use crate::tree::noise;
+use crate::copy::over_ssh::Hosts;
+use crate::copy::pair::Pair;
+use crate::copy::tree::noise;
 
 const MIB: usize = 1 << 20;
 

@@ -4,8 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use crate::pair::Pair;
-use crate::tree::{noise, set_mtime};
+use crate::copy::pair::Pair;
+use crate::copy::tree::{noise, set_mtime};
 
 const SIZE: usize = 9 << 20;
 /// One block.

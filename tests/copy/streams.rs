@@ -9,10 +9,10 @@ use migrate::copy::{Copier, StreamJob, StreamReport};
 use migrate::outside::Error;
 use serde_json::Value;
 
-use crate::command::{Desk, ran, until};
+use crate::copy::command::{Desk, ran, until};
+use crate::copy::over_ssh::Hosts;
+use crate::copy::tree::noise;
 use crate::lab::postgres::Postgres;
-use crate::over_ssh::Hosts;
-use crate::tree::noise;
 
 fn job(hosts: &Hosts, from: &str, to: &str) -> StreamJob {
     StreamJob {

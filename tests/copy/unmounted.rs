@@ -12,8 +12,8 @@ use migrate::model::Host;
 use migrate::outside::Error;
 use tempfile::TempDir;
 
-use crate::pair::Pair;
-use crate::tree::is_root;
+use crate::copy::pair::Pair;
+use crate::copy::tree::is_root;
 
 const MOUNTED: &str = r#"mount --bind "$0" "$1" && shift && exec "$@""#;
 

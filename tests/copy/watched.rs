@@ -7,8 +7,8 @@ use std::process::Command;
 
 use migrate::copy::{PassReport, ScanMode};
 
-use crate::pair::Pair;
-use crate::tree::noise;
+use crate::copy::pair::Pair;
+use crate::copy::tree::noise;
 
 /// Whether this test may watch a filesystem; what else runs here decides the rest.
 fn can_watch(pair: &Pair) -> bool {
@@ -124,6 +124,30 @@ fn names_of_one_inode_stay_one_inode() {
     caught_up(&pair, "written from outside");
     fs::remove_file(pair.dir.path().join("outside")).unwrap();
     caught_up(&pair, "alone again");
+}
+
+#[test]
+fn a_watched_pass_believes_no_part_of_a_damaged_manifest() {
+    for name in ["d1/sub/f1", "d2"] {
+        let pair = Pair::new();
+        make(&pair.source());
+        if !can_watch(&pair) {
+            println!("skipped: no watch here");
+            return;
+        }
+        let file = pair.dir.path().join("work-source/jobs/job-1/manifest");
+        let mut bytes = fs::read(&file).unwrap();
+        // All names of files become others, and the header and the sum stay as they are.
+        let from = bytes.windows(2).position(|two| two == b"f0").unwrap();
+        let to = bytes.len() - 32;
+        bytes[from..to].iter_mut().filter(|byte| **byte == b'f').for_each(|byte| *byte ^= 0x40);
+        fs::write(&file, bytes).unwrap();
+        let gone = pair.source().join(name);
+        let removed = if gone.is_dir() { fs::remove_dir_all(gone) } else { fs::remove_file(gone) };
+        removed.unwrap();
+        assert_ne!(pair.pass().looked, ScanMode::Watched, "{name}");
+        pair.assert_same();
+    }
 }
 
 #[test]

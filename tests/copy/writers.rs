@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::copy::pair::Pair;
 use crate::lab::process::find_program;
-use crate::pair::Pair;
 
 /// A program with its children.
 struct Writer(Child);

@@ -53,9 +53,9 @@ impl Guarded {
     /// Starts one with all its files below `dir`.
     pub fn start(dir: &Path, name: &str, accounts: &Accounts<'_>) -> Self {
         assert!(rustix::process::geteuid().is_root(), "hosts with accounts of their own need root");
-        program("sudo", "sudo");
-        if accounts.doas.is_some() {
-            program("doas", "opendoas");
+        // Before /etc is copied: they bring users.
+        for (name, package) in [("sshd", "openssh-server"), ("sudo", "sudo"), ("doas", "opendoas")] {
+            program(name, package);
         }
         let private = dir.join("private");
         for part in ["home/deploy/.ssh", "root", "srv", "run"] {

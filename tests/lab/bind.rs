@@ -134,9 +134,14 @@ impl Bind {
 
     /// A caching resolver for one zone, which asks `upstream`.
     pub fn resolver(zone: &str, upstream: SocketAddr) -> Self {
+        Self::resolver_at(free_addr(), zone, upstream)
+    }
+
+    /// The same, there.
+    pub fn resolver_at(addr: SocketAddr, zone: &str, upstream: SocketAddr) -> Self {
         let forward = format!("{} port {}", upstream.ip(), upstream.port());
         let config = format!("zone \"{zone}\" {{ type forward; forward only; forwarders {{ {forward}; }}; }};\n");
-        Self::start(free_addr(), "recursion yes; allow-recursion { any; }; qname-minimization off;", &config, &[])
+        Self::start(addr, "recursion yes; allow-recursion { any; }; qname-minimization off;", &config, &[])
     }
 
     fn start(addr: SocketAddr, options: &str, config: &str, files: &[(&str, &str)]) -> Self {
@@ -186,16 +191,8 @@ impl Bind {
     }
 
     /// Stops it as if its machine hung: it is there and does not answer.
-    pub fn pause(&mut self) {
-        self.daemon.signal("STOP");
-        // On a busy machine its threads go on for a while.
-        let tasks = format!("/proc/{}/task", self.daemon.pid());
-        self.daemon.wait_until("standstill", || {
-            let states = std::fs::read_dir(&tasks).into_iter().flatten().flatten();
-            states
-                .map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default())
-                .all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
-        });
+    pub fn pause(&self) {
+        self.daemon.freeze();
     }
 
     /// Lets it go on after [`Bind::pause`].

@@ -5,11 +5,38 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 
 use super::place::Place;
+use super::process::freeze;
 
 /// How to run the program in a place.
 pub struct Migrate {
     program: PathBuf,
     root: PathBuf,
+    /// What it finds in its environment besides.
+    besides: Vec<(&'static str, String)>,
+    /// What starts it.
+    through: Vec<String>,
+}
+
+/// What starts a program so that it sees a kernel of its own: another start of another machine.
+pub fn own_kernel(root: &Path, name: &str) -> Vec<String> {
+    let files = ["boot", "machine"].map(|what| {
+        let file = root.join(format!("{name}.{what}"));
+        std::fs::write(&file, format!("{what}-of-{name}\n")).expect("a file is written");
+        file.display().to_string()
+    });
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let (mounting, back): (&[&str], _) = match uid.is_root() {
+        true => (&["unshare", "--mount"], String::new()),
+        false => (
+            &["unshare", "--map-root-user", "--mount"],
+            format!("unshare --user --map-user={} --map-group={} ", uid.as_raw(), gid.as_raw()),
+        ),
+    };
+    let mount = format!(
+        "mount --bind \"$1\" /proc/sys/kernel/random/boot_id && {{ [ ! -e /etc/machine-id ] || mount --bind \"$2\" /etc/machine-id; }} || exit 97; shift 2; exec {back}\"$@\""
+    );
+    let words = mounting.iter().map(|word| (*word).to_owned());
+    words.chain(["sh".to_owned(), "-c".to_owned(), mount, "sh".to_owned()]).chain(files).collect()
 }
 
 /// What came of it.
@@ -43,7 +70,26 @@ impl Migrate {
 
     /// In this directory.
     pub fn at(program: &str, root: &Path) -> Self {
-        Self { program: program.into(), root: root.to_owned() }
+        Self { program: program.into(), root: root.to_owned(), besides: Vec::new(), through: Vec::new() }
+    }
+
+    /// On another machine, which has the same files but its own state directory `NAME`, and whose runs are kept at that address.
+    pub fn on_machine(mut self, name: &str, store: &str) -> Self {
+        self.besides.push(("MIGRATE_STATE_DIR", self.root.join(name).display().to_string()));
+        self.besides.push(("MIGRATE_STORE", store.to_owned()));
+        self
+    }
+
+    /// As somebody else who works as the same user of the machine.
+    pub fn of_person(mut self, name: &str) -> Self {
+        self.besides.push(("SUDO_USER", name.to_owned()));
+        self
+    }
+
+    /// As a machine that was started by itself: nobody there can tell whether a process of this one lives.
+    pub fn with_its_own_kernel(mut self, name: &str) -> Self {
+        self.through = own_kernel(&self.root, name);
+        self
     }
 
     /// Where runs are kept.
@@ -55,7 +101,7 @@ impl Migrate {
     pub fn command(&self, args: &[&str]) -> Command {
         // It dies with its test, however that ends.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program);
+        command.args(["--pdeathsig", "KILL", "--"]).args(&self.through).arg(&self.program);
         command.args(args).current_dir(&self.root).stdin(Stdio::null());
         command.env_clear();
         command.env("USER", super::sshd::user());
@@ -63,6 +109,8 @@ impl Migrate {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         command.env("HOME", self.root.join("home")).env("MIGRATE_STATE_DIR", self.state_dir());
+        command.env("MIGRATE_AGENTS", super::agent::directory());
+        command.envs(self.besides.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -127,6 +175,11 @@ impl Running {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, "--", &pid]).status();
         assert!(sent.is_ok_and(|s| s.success()), "cannot send {name}");
+    }
+
+    /// Stops it in its tracks, until it gets `CONT`.
+    pub fn freeze(&self) {
+        freeze(&[self.child.id()]);
     }
 
     /// `kill -9`.

@@ -8,13 +8,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use super::authority::NameServer;
 use super::bind::{Bind, Key, Zone};
 use super::haproxy::{Backend, Haproxy};
 use super::load::{Demand, Front, Load, Report};
 use super::place::{HTTP, Place, SSH};
 use super::resolver::Resolver;
+use super::route53::{self, Route53};
 use super::service::{Mode, Service};
+use super::softlayer::world::{Machine, World};
+use super::softlayer::{KEY, SoftLayer, USER};
 use super::sshd::{self, Sshd};
 use super::tree::{self, Content, Difference, Entry, Tree};
 
@@ -23,6 +28,9 @@ pub const BACKEND: &str = "uploads";
 /// The zone, and the name in it that users ask for.
 pub const ZONE: &str = "lab.example";
 pub const NAME: &str = "uploads.lab.example";
+
+/// Cores, GiB of memory and dollars a month of what is rented.
+const RENTED: [(u64, u64, f64); 3] = [(12, 64, 300.0), (20, 128, 487.5), (28, 256, 912.0)];
 
 /// How much there is.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +55,23 @@ pub enum Storage {
 /// What directs traffic.
 pub enum Director {
     Haproxy(Box<Haproxy>),
-    Dns { primary: Box<Bind>, secondary: Box<Bind>, resolver: Box<Bind> },
+    /// HAProxy, and a name with the same hosts.
+    Both(Box<Haproxy>, Box<Director>),
+    Dns {
+        primary: Box<Bind>,
+        secondary: Box<Bind>,
+        resolver: Box<Bind>,
+    },
+    Route53 {
+        server: NameServer,
+        resolver: Box<Bind>,
+        api: Box<Route53>,
+    },
+    SoftLayer {
+        server: NameServer,
+        resolver: Box<Bind>,
+        api: Box<SoftLayer>,
+    },
 }
 
 /// One host.
@@ -83,35 +107,69 @@ impl Fleet {
     /// Behind HAProxy: sources have weight 100, targets 0.
     pub fn behind_haproxy(place: Place, size: Size, storage: Storage) -> Self {
         Self::start(place, size, storage, |place, sources, targets| {
-            let mut backend = Backend::http(BACKEND);
-            for (hosts, weight) in [(sources, 100), (targets, 0)] {
-                for (name, ip) in hosts {
-                    backend = backend.server(name, SocketAddr::new(*ip, HTTP), weight);
-                }
-            }
-            let haproxy = Haproxy::start_on(place.address(80), &[backend]);
-            symlink(&haproxy.admin, place.root().join("haproxy.sock")).expect("a link to the socket");
-            symlink(haproxy.config(), place.root().join("haproxy.cfg")).expect("a link to the configuration");
-            Director::Haproxy(Box::new(haproxy))
+            Director::Haproxy(Box::new(balancer(place, sources, targets, "")))
+        })
+    }
+
+    /// Behind HAProxy, which checks its servers, and behind a name beside it: some users come by the one, some by the other.
+    pub fn behind_both(place: Place, size: Size, storage: Storage, ttl: u32) -> Self {
+        Self::start(place, size, storage, |place, sources, targets| {
+            let haproxy = balancer(place, sources, targets, "check inter 300ms fall 10");
+            Director::Both(Box::new(haproxy), Box::new(zone(place, sources, ttl)))
+        })
+    }
+
+    /// Behind HAProxy, which checks its servers, and behind a name of a hosted zone beside it, whose record sets have weights.
+    pub fn behind_route53_and_haproxy(place: Place, size: Size, storage: Storage, ttl: u32) -> Self {
+        Self::start(place, size, storage, |place, sources, targets| {
+            let haproxy = balancer(place, sources, targets, "check inter 300ms fall 10");
+            Director::Both(Box::new(haproxy), Box::new(hosted_zone(place, sources, ttl)))
         })
     }
 
     /// Behind a name in a zone with a primary, one secondary and the resolver that users ask: the sources' addresses are there,
     /// with this TTL.
     pub fn behind_dns(place: Place, size: Size, storage: Storage, ttl: u32) -> Self {
+        Self::start(place, size, storage, |place, sources, _| zone(place, sources, ttl))
+    }
+
+    /// Rented from SoftLayer, behind a name in a zone that it serves: the sources' addresses are there, with this TTL.
+    pub fn behind_softlayer(place: Place, size: Size, storage: Storage, ttl: u32) -> Self {
         Self::start(place, size, storage, |place, sources, _| {
-            let records: Vec<String> = sources.iter().map(|(_, ip)| format!("uploads {ttl} IN A {ip}")).collect();
-            let records: Vec<&str> = records.iter().map(String::as_str).collect();
-            let key = Key::generate("migrate", "hmac-sha256");
-            let (primary, mut secondaries) = Bind::cluster(&Zone::new(ZONE, &records), &key, 1);
-            let secondary = secondaries.remove(0);
-            let resolver = Bind::resolver(ZONE, primary.addr);
-            fs::write(place.root().join("tsig.key"), format!("{}\n", key.secret)).expect("the key file");
-            for (fixed, server) in [(53, &primary), (54, &secondary), (55, &resolver)] {
-                place.edit("inventories/lab.yaml", &format!("127.0.10.{fixed}:7053"), &server.addr.to_string());
+            let mut world = World::default();
+            for ((name, ip), (cores, memory, fee)) in sources.iter().zip(RENTED) {
+                let (hostname, private, tags) = (name.clone(), Some(ip.to_string()), vec!["uploads".to_owned()]);
+                let fees = (fee, vec![112.5]);
+                world.add_hardware(&Machine { hostname, private, tags, cores, memory, fees, ..Machine::default() });
             }
-            Director::Dns { primary: primary.into(), secondary: secondary.into(), resolver: resolver.into() }
+            let zone = world.add_zone(ZONE);
+            for (_, ip) in sources {
+                world.add_record(zone, "uploads", "a", &ip.to_string(), ttl);
+            }
+            for (file, text) in [("softlayer.user", USER), ("softlayer.key", KEY)] {
+                fs::write(place.root().join(file), text).expect("the user's file");
+            }
+            let api = SoftLayer::start_at(SocketAddr::new(place.address(60), 7060), world);
+            let server = api.name_server_at(SocketAddr::new(place.address(53), 7053));
+            // BIND listens at addresses of interfaces alone, and of a network there is one.
+            let fixed = SocketAddr::from(([127, 0, 0, 1], 7055));
+            let resolver = match place.is_private() {
+                true => Bind::resolver(ZONE, server.addr),
+                false => Bind::resolver_at(fixed, ZONE, server.addr),
+            };
+            if place.is_private() {
+                place.edit("inventories/softlayer.yaml", &fixed.to_string(), &resolver.addr.to_string());
+            }
+            Director::SoftLayer { server, resolver: resolver.into(), api: api.into() }
         })
+    }
+
+    /// SoftLayer's API, where it rents the sources.
+    pub fn softlayer(&self) -> &SoftLayer {
+        match &self.director {
+            Director::SoftLayer { api, .. } => api,
+            _ => panic!("nothing of this lab is rented"),
+        }
     }
 
     fn start(
@@ -143,15 +201,43 @@ impl Fleet {
 
     /// Where users go.
     pub fn front(&self) -> Front {
-        match &self.director {
-            Director::Haproxy(haproxy) => Front::Address(haproxy.frontend(BACKEND)),
-            Director::Dns { resolver, .. } => Front::Name(Resolver::new(resolver.addr, NAME, HTTP)),
-        }
+        self.fronts().remove(0)
     }
 
-    /// Users on this many connections; one of eight requests is an upload.
+    /// All ways that they may take.
+    pub fn fronts(&self) -> Vec<Front> {
+        fn of(director: &Director) -> Vec<Front> {
+            match director {
+                Director::Haproxy(haproxy) => vec![Front::Address(haproxy.frontend(BACKEND))],
+                Director::Both(haproxy, name) => {
+                    std::iter::once(Front::Address(haproxy.frontend(BACKEND))).chain(of(name)).collect()
+                }
+                Director::Dns { resolver, .. }
+                | Director::Route53 { resolver, .. }
+                | Director::SoftLayer { resolver, .. } => {
+                    vec![Front::Name(Resolver::new(resolver.addr, NAME, HTTP))]
+                }
+            }
+        }
+        of(&self.director)
+    }
+
+    /// Users on so many connections by each way, who ask as often as those of [`Self::load`] do.
+    pub fn loads(&self, connections: usize) -> Vec<Load> {
+        let pause = Duration::from_millis(10 * connections as u64);
+        let demand = |seed| Demand { connections, pause, uploads: 12, seed, files: self.files.clone() };
+        self.fronts().into_iter().zip(7..).map(|(front, seed)| Load::start(front, demand(seed))).collect()
+    }
+
+    /// Users on this many connections, who ask some two hundred times a second in all; one of eight requests is an upload.
+    /// Users without a pause would take the processors from what is tested, and from the tests beside it.
     pub fn load(&self, connections: usize) -> Load {
-        Load::start(self.front(), Demand { connections, uploads: 12, seed: 7, files: self.files.clone() })
+        self.load_with_pause(connections, Duration::from_millis(5 * connections as u64))
+    }
+
+    /// The same; each user rests so long after an answer.
+    pub fn load_with_pause(&self, connections: usize, pause: Duration) -> Load {
+        Load::start(self.front(), Demand { connections, pause, uploads: 12, seed: 7, files: self.files.clone() })
     }
 
     /// A host by name.
@@ -168,16 +254,16 @@ impl Fleet {
     /// HAProxy, where it directs.
     pub fn haproxy(&self) -> &Haproxy {
         match &self.director {
-            Director::Haproxy(haproxy) => haproxy,
-            Director::Dns { .. } => panic!("this lab has no HAProxy"),
+            Director::Haproxy(haproxy) | Director::Both(haproxy, _) => haproxy,
+            _ => panic!("this lab has no HAProxy"),
         }
     }
 
     /// The same, to be reloaded.
     pub fn haproxy_mut(&mut self) -> &mut Haproxy {
         match &mut self.director {
-            Director::Haproxy(haproxy) => haproxy,
-            Director::Dns { .. } => panic!("this lab has no HAProxy"),
+            Director::Haproxy(haproxy) | Director::Both(haproxy, _) => haproxy,
+            _ => panic!("this lab has no HAProxy"),
         }
     }
 
@@ -202,6 +288,59 @@ impl Fleet {
             }
         }
     }
+}
+
+/// HAProxy with all hosts: sources have weight 100, targets 0.
+fn balancer(place: &Place, sources: &[(String, IpAddr)], targets: &[(String, IpAddr)], options: &str) -> Haproxy {
+    let mut backend = Backend::http(BACKEND);
+    for (hosts, weight) in [(sources, 100), (targets, 0)] {
+        for (name, ip) in hosts {
+            backend = backend.server(name, SocketAddr::new(*ip, HTTP), weight);
+        }
+    }
+    backend.servers.iter_mut().for_each(|server| options.clone_into(&mut server.options));
+    let haproxy = Haproxy::start_on(place.address(80), &[backend]);
+    symlink(&haproxy.admin, place.root().join("haproxy.sock")).expect("a link to the socket");
+    symlink(haproxy.config(), place.root().join("haproxy.cfg")).expect("a link to the configuration");
+    haproxy
+}
+
+/// A name with the sources' addresses in a zone with a primary, one secondary and a resolver.
+fn zone(place: &Place, sources: &[(String, IpAddr)], ttl: u32) -> Director {
+    let records: Vec<String> = sources.iter().map(|(_, ip)| format!("uploads {ttl} IN A {ip}")).collect();
+    let records: Vec<&str> = records.iter().map(String::as_str).collect();
+    let key = Key::generate("migrate", "hmac-sha256");
+    let (primary, mut secondaries) = Bind::cluster(&Zone::new(ZONE, &records), &key, 1);
+    let secondary = secondaries.remove(0);
+    let resolver = Bind::resolver(ZONE, primary.addr);
+    fs::write(place.root().join("tsig.key"), format!("{}\n", key.secret)).expect("the key file");
+    for (fixed, server) in [(53, &primary), (54, &secondary), (55, &resolver)] {
+        place.edit("inventories/lab.yaml", &format!("127.0.10.{fixed}:7053"), &server.addr.to_string());
+    }
+    Director::Dns { primary: primary.into(), secondary: secondary.into(), resolver: resolver.into() }
+}
+
+/// A name with the sources' addresses in a hosted zone, each with a record set of weight 100, a name server and a resolver.
+fn hosted_zone(place: &Place, sources: &[(String, IpAddr)], ttl: u32) -> Director {
+    let set = |(name, ip): &(String, IpAddr)| {
+        let parts = [("SetIdentifier", name.as_str()), ("Weight", "100")];
+        route53::set(&format!("{NAME}."), "A", ttl, &[&ip.to_string()], &parts)
+    };
+    let api = Route53::start(sources.iter().map(set).collect());
+    let server = api.name_server(ZONE);
+    let resolver = Bind::resolver(ZONE, server.addr);
+    let keys = place.root().join("aws.credentials");
+    let profile = format!("[mover]\naws_access_key_id = {}\naws_secret_access_key = secret\n", route53::KEY_ID);
+    fs::write(&keys, profile).expect("the credentials");
+    let zone = format!(
+        "route53: {{ zone: {}, domain: {ZONE}, endpoint: \"{}\", servers: [\"{}\"], credentials: {{ profile: mover, file: \"{}\" }} }}",
+        route53::ZONE,
+        api.endpoint(),
+        server.addr,
+        keys.display()
+    );
+    place.edit("inventories/lab.yaml", "  zone:\n    dns:", &format!("  zone:\n    {zone}\n  other-zone:\n    dns:"));
+    Director::Route53 { server, resolver: resolver.into(), api: api.into() }
 }
 
 /// The checked-in inventory has three pairs.

@@ -179,9 +179,9 @@ fn render(
   hard-stop-after 60s
 defaults
   timeout connect 2s
-  timeout client 120s
-  timeout server 120s
-  timeout http-keep-alive 120s
+  timeout client 1h
+  timeout server 1h
+  timeout http-keep-alive 1h
   retries 3
   option redispatch
 ",

@@ -1,4 +1,4 @@
-//! Users of the service: keep-alive connections that read and upload without a pause, and remember every answer.
+//! Users of the service: keep-alive connections that read and upload, and remember every answer.
 //!
 //! Failed is: an error of the connection, an answer that is not 2xx, none in thirty seconds, or other bytes than the right ones. Only what
 //! every HTTP client does by itself is forgiven, and counted: a request of which not one byte was sent goes out on a new
@@ -35,8 +35,10 @@ pub enum Front {
 
 /// How much they do.
 pub struct Demand {
-    /// Connections that are always busy.
+    /// Keep-alive connections, one request at a time on each.
     pub connections: usize,
+    /// How long each rests after an answer.
+    pub pause: Duration,
     /// How many of a hundred requests are uploads.
     pub uploads: u64,
     /// Decides names, sizes and content of uploads and the order of reads.
@@ -211,6 +213,7 @@ async fn user(number: usize, shared: Arc<Shared>) {
             Err("no answer in 30 s".to_owned())
         });
         shared.note(&request, result, start);
+        tokio::time::sleep(shared.demand.pause).await;
     }
 }
 
@@ -230,7 +233,8 @@ impl Wish {
         }
         let size = dice.size(1 << 10, 64 << 10);
         let content = Bytes::from(dice.bytes(size));
-        let name = format!("uploads/{:02x}/{user:03}-{n:06}.bin", dice.below(64));
+        // Others may be at work on the same service.
+        let name = format!("uploads/{:02x}/{}-{user:03}-{n:06}.bin", dice.below(64), demand.seed);
         Self { name, hash: blake3::hash(&content), upload: Some(content) }
     }
 

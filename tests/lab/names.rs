@@ -1,4 +1,4 @@
-//! Other name servers than BIND that take signed updates: Knot and PowerDNS.
+//! Other name servers than BIND that take signed updates: Knot and PowerDNS, which has an HTTP API besides.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -17,7 +17,7 @@ pub struct NameServer {
     /// Where its HTTP API answers, where it has one.
     pub api: Option<SocketAddr>,
     // Last, so that the process is gone before its files.
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// What PowerDNS's API lets in.
@@ -45,7 +45,7 @@ impl NameServer {
         let mut daemon = Daemon::start("knotd", &program("knotd", "knot"), &["-c", text(&conf)], &log);
         daemon.wait_until("zone", || std::fs::read_to_string(&log).is_ok_and(|l| l.contains("] loaded, serial")));
         daemon.wait_for_port(addr);
-        Self { _daemon: daemon, addr, api: None, _dir: dir }
+        Self { _daemon: daemon, addr, api: None, dir }
     }
 
     /// PowerDNS with SQLite behind it: the key may update the zone, and so may its HTTP API.
@@ -58,7 +58,7 @@ impl NameServer {
         let config = format!(
             "launch=gsqlite3\ngsqlite3-database={at}/pdns.db\ngsqlite3-dnssec=no\nlocal-address={}\nlocal-port={}\nsocket-dir={at}\n\
              daemon=no\nguardian=no\ndnsupdate=yes\nallow-dnsupdate-from=127.0.0.0/8\n\
-             cache-ttl=0\nquery-cache-ttl=0\nnegquery-cache-ttl=0\nzone-cache-refresh-interval=0\n\
+             cache-ttl=0\nquery-cache-ttl=0\nnegquery-cache-ttl=0\nzone-cache-refresh-interval=0\ndomain-metadata-cache-ttl=0\n\
              api=yes\napi-key={API_KEY}\nwebserver=yes\nwebserver-address={}\nwebserver-port={}\nwebserver-allow-from=127.0.0.0/8\n",
             addr.ip(),
             addr.port(),
@@ -73,10 +73,12 @@ impl NameServer {
         let config_dir = format!("--config-dir={at}");
         let zone_file = dir.path().join("zone.db");
         let meta = ["set-meta", &zone.name, "TSIG-ALLOW-DNSUPDATE", &key.name];
+        let serials = ["set-meta", &zone.name, "SOA-EDIT-API", "DEFAULT"];
         for words in [
             &["load-zone", &zone.name, text(&zone_file)][..],
             &["import-tsig-key", &key.name, &key.algorithm, &key.secret],
             &meta,
+            &serials,
         ] {
             run(Command::new(program("pdnsutil", "pdns-server")).arg(&config_dir).args(words));
         }
@@ -85,7 +87,13 @@ impl NameServer {
         daemon.wait_for_port(addr);
         daemon.wait_for_port(api);
         daemon.wait_until("threads", || std::fs::read_to_string(&log).is_ok_and(|l| l.contains("ready to distribute")));
-        Self { _daemon: daemon, addr, api: Some(api), _dir: dir }
+        Self { _daemon: daemon, addr, api: Some(api), dir }
+    }
+
+    /// Says something of PowerDNS's zone.
+    pub fn set_meta(&self, zone: &str, words: &[&str]) {
+        let config_dir = format!("--config-dir={}", self.dir.path().display());
+        run(Command::new(program("pdnsutil", "pdns-server")).args([&config_dir, "set-meta", zone]).args(words));
     }
 }
 

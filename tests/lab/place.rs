@@ -83,6 +83,11 @@ impl Place {
         fs::write(&path, text.replace(&from, &to)).expect("the copy can be written");
     }
 
+    /// Whether it has copies of plans and inventories, which may be changed.
+    pub fn is_private(&self) -> bool {
+        self._private.is_some()
+    }
+
     /// Its directory.
     pub fn root(&self) -> &Path {
         &self.root

@@ -15,6 +15,26 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 const FIRST_PORT: u32 = 10_240;
 const PORTS: u32 = 20_480;
 
+/// Stops processes in their tracks, and waits until they stand still: on a busy machine their threads go on for a while.
+pub fn freeze(pids: &[u32]) {
+    let status = Command::new("kill").args(["-s", "STOP", "--"]).args(pids.iter().map(u32::to_string)).status();
+    assert!(status.is_ok(), "kill runs");
+    let start = Instant::now();
+    while !pids.iter().all(|pid| stands_still(*pid)) {
+        assert!(start.elapsed() < PATIENCE, "{pids:?} do not stand still after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether every thread is stopped, or has ended.
+fn stands_still(pid: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok()).all(|stat| {
+        let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        state.starts_with(['T', 't', 'Z', 'X'])
+    })
+}
+
 /// A server process that ends with its handle.
 pub struct Daemon {
     name: String,
@@ -74,6 +94,11 @@ impl Daemon {
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, "--", &self.pid().to_string()]).status();
         assert!(status.is_ok_and(|s| s.success()), "cannot send {name} to {}", self.name);
+    }
+
+    /// Stops it as if its machine hung: it is there and does not answer until it gets `CONT`.
+    pub fn freeze(&self) {
+        freeze(&[self.pid()]);
     }
 
     /// Asks it to end, as a service manager would, and ends it when it has not done so in twenty seconds.

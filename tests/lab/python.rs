@@ -28,14 +28,7 @@ pub fn programs(packages: &[&str]) -> PathBuf {
 }
 
 fn make(dir: &Path) {
-    let python = program("python3", "python3");
-    let venv = || Command::new(&python).args(["-m", "venv"]).arg(dir).output().expect("python3 runs");
-    if !venv().status.success() {
-        // Debian keeps a part of it in a package of its own.
-        super::packages::install("python3-venv");
-        let out = venv();
-        assert!(out.status.success(), "cannot make {}: {}", dir.display(), String::from_utf8_lossy(&out.stderr));
-    }
+    run(Command::new(program("python3", "python3-venv")).args(["-m", "venv"]).arg(dir));
 }
 
 fn run(command: &mut Command) {

@@ -2,16 +2,22 @@
 //! throttling, and what may stand beside what.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use super::authority::{NameServer, Record, Zone, drawn};
+use super::http::{self, Request};
 use super::sshd::next_address;
 
 /// The one zone that there is.
 pub const ZONE: &str = "Z0LABTEST";
 /// Whom it lets in.
 pub const KEY_ID: &str = "AKIDLAB";
+
+/// The role of the machine, as its metadata server tells it.
+const ROLE: &str = "mover";
+/// A session with that server.
+const SESSION: &str = "session-1";
 
 /// A record set, each part as it was told.
 pub type Set = BTreeMap<String, String>;
@@ -46,6 +52,8 @@ struct State {
     lose: bool,
     /// Requests so far: method and path.
     asked: Vec<String>,
+    /// Credentials of the role that are given out are about to end.
+    ending: bool,
 }
 
 /// The running double.
@@ -57,15 +65,10 @@ pub struct Route53 {
 impl Route53 {
     /// Starts it with these sets.
     pub fn start(sets: Vec<Set>) -> Self {
-        let listener = TcpListener::bind((next_address(), 0)).expect("a loopback port");
-        let addr = listener.local_addr().expect("an address");
         let state = Arc::new(Mutex::new(State { sets, pending: 0, ..State::default() }));
         let shared = Arc::clone(&state);
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let state = Arc::clone(&shared);
-                std::thread::spawn(move || serve(&client, &state));
-            }
+        let addr = http::serve("text/xml", move |request| {
+            answer(request, &mut shared.lock().unwrap_or_else(|e| e.into_inner()))
         });
         Self { addr, state }
     }
@@ -73,6 +76,25 @@ impl Route53 {
     /// Where its API answers.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// A name server of this zone.
+    pub fn name_server(&self, domain: &str) -> NameServer {
+        self.name_server_at((next_address(), 0).into(), domain)
+    }
+
+    /// The same, there.
+    pub fn name_server_at(&self, addr: SocketAddr, domain: &str) -> NameServer {
+        let (state, domain, mut turn) = (Arc::clone(&self.state), domain.to_owned(), 0_usize);
+        NameServer::start(addr, move || {
+            turn += 1;
+            vec![served(&state.lock().unwrap_or_else(|e| e.into_inner()).sets, &domain, turn)]
+        })
+    }
+
+    /// Credentials of the machine's role end soon from now on.
+    pub fn end_credentials(&self) {
+        self.state().ending = true;
     }
 
     /// All sets.
@@ -112,67 +134,12 @@ impl Route53 {
     }
 }
 
-/// A request as far as it matters.
-struct Request {
-    method: String,
-    path: String,
-    query: BTreeMap<String, String>,
-    authorization: String,
-    body: String,
-}
-
-fn serve(stream: &TcpStream, state: &Mutex<State>) {
-    let mut reader = BufReader::new(stream);
-    while let Some(request) = read(&mut reader) {
-        let answer = answer(&request, &mut state.lock().unwrap_or_else(|e| e.into_inner()));
-        let Some((code, body)) = answer else { return };
-        let length = body.len();
-        let head = format!("HTTP/1.1 {code} X\r\nContent-Type: text/xml\r\nContent-Length: {length}\r\n\r\n");
-        if (&*stream).write_all((head + &body).as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
-fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
-    let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
-    let mut words = line.split(' ');
-    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let (mut length, mut authorization) = (0, String::new());
-    loop {
-        let mut header = String::new();
-        reader.read_line(&mut header).ok()?;
-        let Some((name, value)) = header.trim_end().split_once(':') else { break };
-        match name.to_ascii_lowercase().as_str() {
-            "content-length" => length = value.trim().parse().ok()?,
-            "authorization" => authorization = value.trim().to_owned(),
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let query = pairs.map(|(k, v)| (k.to_owned(), plain(v))).collect();
-    Some(Request { method, path: path.to_owned(), query, authorization, body: String::from_utf8(body).ok()? })
-}
-
-/// What `%20` stands for.
-fn plain(text: &str) -> String {
-    let mut parts = text.split('%');
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (code, rest) = part.split_at_checked(2).unwrap_or((part, ""));
-        out.push(u8::from_str_radix(code, 16).map_or('?', char::from));
-        out.push_str(rest);
-    }
-    out
-}
-
 fn answer(request: &Request, state: &mut State) -> Option<(u16, String)> {
     state.asked.push(format!("{} {}", request.method, request.path));
-    if !request.authorization.starts_with(&format!("AWS4-HMAC-SHA256 Credential={KEY_ID}/")) {
+    if let Some(path) = request.path.strip_prefix("/latest/") {
+        return Some(metadata(request, path, state.ending));
+    }
+    if !request.header("authorization").starts_with(&format!("AWS4-HMAC-SHA256 Credential={KEY_ID}/")) {
         return Some(error(403, "InvalidClientTokenId", "The security token included in the request is invalid."));
     }
     if state.throttle > 0 {
@@ -191,6 +158,53 @@ fn answer(request: &Request, state: &mut State) -> Option<(u16, String)> {
         ("POST", Some((_, "rrset/"))) => change(&request.body, state),
         _ => Some(error(404, "InvalidAction", "there is nothing")),
     }
+}
+
+/// The metadata server of the machine: without a session of its own nobody is told anything.
+fn metadata(request: &Request, path: &str, ending: bool) -> (u16, String) {
+    const ROLES: &str = "meta-data/iam/security-credentials/";
+    let lives = request.header("x-aws-ec2-metadata-token-ttl-seconds").parse::<u32>().is_ok_and(|s| s > 0);
+    let knows = request.header("x-aws-ec2-metadata-token") == SESSION;
+    match (request.method.as_str(), path.strip_prefix(ROLES)) {
+        ("PUT", _) if path == "api/token" && lives => (200, SESSION.to_owned()),
+        ("GET", _) if !knows => (401, "Unauthorized".to_owned()),
+        ("GET", Some("")) => (200, ROLE.to_owned()),
+        ("GET", Some(ROLE)) => {
+            let ends = jiff::Timestamp::now() + std::time::Duration::from_secs(if ending { 60 } else { 6 * 3600 });
+            let body = serde_json::json!({
+                "Code": "Success", "LastUpdated": "2026-01-01T00:00:00Z", "Type": "AWS-HMAC", "AccessKeyId": KEY_ID,
+                "SecretAccessKey": "secret", "Token": "token", "Expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            });
+            (200, body.to_string())
+        }
+        _ => (404, "Not Found".to_owned()),
+    }
+}
+
+/// What a name server has of these sets: of weighted ones one, as its weight says, over many turns.
+fn served(sets: &[Set], domain: &str, turn: usize) -> Zone {
+    let soa = Record { host: "@".to_owned(), rtype: "SOA".to_owned(), ttl: 300, data: String::new() };
+    let mut records = vec![soa];
+    let mut by_name: BTreeMap<(&str, &str), Vec<&Set>> = BTreeMap::new();
+    for set in sets.iter().filter(|set| ["A", "AAAA", "CNAME"].contains(&part(set, "Type"))) {
+        by_name.entry((part(set, "Name"), part(set, "Type"))).or_default().push(set);
+    }
+    for ((name, rtype), sets) in by_name {
+        let weight = |set: &&Set| set.get("Weight").and_then(|weight| weight.parse::<usize>().ok());
+        let sets = match sets.iter().all(|set| weight(set).is_some()) {
+            true => drawn(sets.iter().map(|set| (weight(set).unwrap_or(0), *set)), turn).into_iter().collect(),
+            false => sets,
+        };
+        let Some(host) = name.trim_end_matches('.').strip_suffix(domain) else { continue };
+        let host = host.trim_end_matches('.');
+        let host = if host.is_empty() { "@" } else { host };
+        for (set, data) in sets.into_iter().flat_map(|set| part(set, "values").split(' ').map(move |data| (set, data)))
+        {
+            let ttl = part(set, "TTL").parse().unwrap_or(0);
+            records.push(Record { host: host.to_owned(), rtype: rtype.to_owned(), ttl, data: data.to_owned() });
+        }
+    }
+    Zone { name: domain.to_owned(), serial: 1, records }
 }
 
 fn error(code: u16, name: &str, message: &str) -> (u16, String) {

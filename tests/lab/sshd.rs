@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use migrate::model::{Host, SshTarget};
 
 use super::packages::program;
-use super::process::{Daemon, free_port};
+use super::process::{Daemon, free_port, freeze};
 
 /// Marks, in their environment, the processes of sessions on a lab host.
 const MARK: &str = "MIGRATE_LAB_HOST";
@@ -110,6 +110,13 @@ impl Sshd {
         self.daemon = None;
     }
 
+    /// Ends the server and its connections, so that new ones are refused; detached processes go on.
+    pub fn stop_server(&mut self) {
+        let connections = self.connections();
+        self.daemon = None;
+        self.signal("KILL", &connections);
+    }
+
     /// Cuts every connection at once; the server and detached processes go on.
     pub fn cut_connections(&self) {
         self.signal("KILL", &self.connections());
@@ -117,7 +124,7 @@ impl Sshd {
 
     /// Stops the whole host without ending it: nothing answers until [`Self::thaw`].
     pub fn freeze(&self) {
-        self.signal("STOP", &self.processes());
+        freeze(&self.processes());
     }
 
     /// Lets a frozen host go on.

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::lab::fleet::{Fleet, Size, Storage};
-use super::lab::place::Place;
 use super::{assert_kept, migrate};
+use crate::lab::fleet::{Fleet, Size, Storage};
+use crate::lab::place::Place;
 
 const SIZE: Size = Size { pairs: 2, common: 200, own: 100 };
 const PLAN: &str = "plans/uploads.yaml";

@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use super::lab::fleet::{BACKEND, Director, Fleet, Size, Storage};
-use super::lab::place::Place;
-use super::lab::service::Mode;
-use super::lab::sshd;
-use super::lab::tree::Tree;
 use super::moves::weights;
 use super::{assert_kept, migrate};
+use crate::lab::fleet::{BACKEND, Director, Fleet, Size, Storage};
+use crate::lab::place::Place;
+use crate::lab::service::Mode;
+use crate::lab::sshd;
+use crate::lab::tree::Tree;
 
 const SIZE: Size = Size { pairs: 2, common: 20, own: 10 };
 const PLAN: &str = "plans/uploads.yaml";
@@ -173,7 +173,7 @@ fn a_bad_tsig_key() {
 fn a_frozen_zone() {
     let fleet = dns();
     let Director::Dns { primary, .. } = &fleet.director else { panic!("no DNS") };
-    primary.rndc(&["freeze", super::lab::fleet::ZONE]);
+    primary.rndc(&["freeze", crate::lab::fleet::ZONE]);
     refuses(&fleet, DNS, &["zone", "REFUSED", "rndc thaw"]);
 }
 

@@ -3,22 +3,26 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::lab::command::Migrate;
-use super::lab::fleet::{BACKEND, Fleet, Size, Storage};
-use super::lab::place::Place;
 use super::moves::{assert_done, assert_nothing_left_behind};
 use super::{assert_kept, migrate};
+use crate::lab::command::Migrate;
+use crate::lab::fleet::{BACKEND, Fleet, Size, Storage};
+use crate::lab::place::Place;
 
 const SIZE: Size = Size { pairs: 2, common: 300, own: 300 };
 const USERS: usize = 32;
 
-/// Applies until it is done, and kills it once in each step that it begins: the first time soon after the step's intent is in the
-/// journal, so that its effect may or may not have happened.
 fn apply_with_kills(migrate: &Migrate, plan: &str) -> BTreeSet<String> {
+    with_kills(migrate, &["apply", plan, "--yes", "--format", "json"])
+}
+
+/// Works until it is done, and kills it once in each step that it begins: the first time soon after the step's intent is in the
+/// journal, so that its effect may or may not have happened.
+pub fn with_kills(migrate: &Migrate, command: &[&str]) -> BTreeSet<String> {
     let mut killed = BTreeSet::new();
     for round in 0u64.. {
         assert!(round < 200, "it does not come to an end; killed in {killed:?}");
-        let mut apply = migrate.start(&["apply", plan, "--yes", "--format", "json"]);
+        let mut apply = migrate.start(command);
         let begun = apply.read_until(|line| step_begun(line).is_some_and(|step| !killed.contains(&step)));
         match begun {
             Some(line) => {
@@ -38,6 +42,10 @@ fn apply_with_kills(migrate: &Migrate, plan: &str) -> BTreeSet<String> {
 
 /// The step that a line says is about to act.
 fn step_begun(line: &str) -> Option<String> {
+    if line.trim_end().ends_with(": nothing to roll back") {
+        // It was killed when all was done.
+        return None;
+    }
     let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("not JSON: {e}: {line}"));
     let event = &line["event"];
     (event["event"] == "intent").then(|| event["step"].as_str().unwrap().to_owned())

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use super::lab::fleet::{BACKEND, Director, Fleet, LabHost, NAME, Storage};
-use super::lab::place::Place;
 use super::{SIZE, assert_kept, migrate};
+use crate::lab::fleet::{BACKEND, Director, Fleet, LabHost, NAME, Storage};
+use crate::lab::haproxy::Haproxy;
+use crate::lab::place::Place;
 
 /// Requests that must have been made in all.
-const ENOUGH: u64 = 20_000;
-/// Connections that are always busy.
+const ENOUGH: u64 = 6_000;
+/// Their connections.
 const USERS: usize = 48;
 
 /// Moves a fleet by a plan while users are at it; they go on for a while afterwards, with the sources gone.
@@ -56,18 +57,29 @@ pub fn assert_done(fleet: &Fleet, plan: &str) {
 
 /// What directs traffic, as text.
 pub fn weights(fleet: &Fleet) -> String {
-    match &fleet.director {
-        Director::Haproxy(haproxy) => {
-            let state = haproxy.command(&format!("show servers state {BACKEND}"));
-            // Name, address, administrative state, weights.
-            let fields = |line: &str| line.split(' ').take(8).collect::<Vec<_>>().join(" ");
-            state.lines().map(fields).collect::<Vec<_>>().join("\n")
+    weights_of(&fleet.director)
+}
+
+fn weights_of(director: &Director) -> String {
+    match director {
+        Director::Both(haproxy, name) => {
+            format!("{}\n{}", weights_of_haproxy(haproxy), weights_of(name))
         }
+        Director::Haproxy(haproxy) => weights_of_haproxy(haproxy),
         Director::Dns { primary, secondary, .. } => {
-            let at = |bind: &super::lab::bind::Bind| format!("{:?} {:?}", bind.dig(NAME, "A"), bind.ttl(NAME, "A"));
+            let at = |bind: &crate::lab::bind::Bind| format!("{:?} {:?}", bind.dig(NAME, "A"), bind.ttl(NAME, "A"));
             format!("{}\n{}", at(primary), at(secondary))
         }
+        Director::Route53 { api, .. } => format!("{:?}", api.sets()),
+        Director::SoftLayer { api, .. } => format!("{:?}", api.world().records()),
     }
+}
+
+fn weights_of_haproxy(haproxy: &Haproxy) -> String {
+    let state = haproxy.command(&format!("show servers state {BACKEND}"));
+    // Name, address, administrative state, weights.
+    let fields = |line: &str| line.split(' ').take(8).collect::<Vec<_>>().join(" ");
+    state.lines().map(fields).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -128,9 +140,43 @@ fn start_again(fleet: &mut Fleet) {
 /// The program takes along what it has put on the hosts.
 pub fn assert_nothing_left_behind(fleet: &Fleet) {
     for host in fleet.sources.iter().chain(&fleet.targets) {
-        let left = super::lab::command::files_below(&host.sshd.home().join(".migrate"));
+        let left = crate::lab::command::files_below(&host.sshd.home().join(".migrate"));
         assert!(left.is_empty(), "{}: {left:?}", host.name);
         assert!(host.sshd.session_processes().is_empty(), "{} still runs something", host.name);
         assert_eq!(host.service.counters().refused.load(Ordering::Relaxed), 0);
     }
+}
+
+/// Hosts that SoftLayer rents out, with a name in a zone that it serves: by fit, under load, and given back at last.
+#[test]
+fn a_service_leaves_softlayer_and_its_hosts_are_given_back() {
+    const PLAN: &str = "plans/softlayer.yaml";
+    let fleet = Fleet::behind_softlayer(Place::private(), SIZE, Storage::Own, 1);
+    fleet.place.edit(PLAN, "quiet_for: 3s", "quiet_for: 500ms");
+    let bill = migrate(&fleet).run(&["cost", PLAN]).expect(0).stdout;
+    assert!(bill.contains("2354.00 USD"), "{bill}");
+    let load = fleet.load(USERS);
+    load.wait_for(500);
+    let mut apply = migrate(&fleet).start(&["apply", PLAN, "--yes", "--format", "json"]);
+    let mut given = 0;
+    while given < 3 {
+        // Whoever is not ready to be given back is not given back.
+        let waits = |line: &str| line.contains("\"notice\":\"waiting\"") && line.contains("/give-back\"");
+        assert!(apply.read_until(waits).is_some(), "it ended before its hosts were given back");
+        let ended = migrate(&fleet).run(&["retire", "softlayer", "--yes"]);
+        given += ended.stdout.matches("says that it is given back").count();
+    }
+    let mut followed = std::collections::BTreeSet::new();
+    while followed.len() < 3 {
+        let line = apply.read_until(|line| line.contains("/reclaimed\"") && line.contains("to be reclaimed: ticket"));
+        let line: serde_json::Value = serde_json::from_str(&line.expect("all are followed")).unwrap();
+        followed.insert(line["step"].to_string());
+    }
+    assert_eq!(fleet.softlayer().world().cancellations.len(), 3);
+    fleet.softlayer().world().reclaim();
+    apply.finish().expect(0);
+    let report = load.stop();
+    assert!(report.requests > 1_000, "{}", report.requests);
+    assert_kept(&fleet, &report);
+    assert!(fleet.softlayer().world().hardware.is_empty());
 }

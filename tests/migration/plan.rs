@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use super::lab::fleet::{Fleet, Size, Storage};
-use super::lab::place::Place;
-use super::lab::tree::{self, Tree};
 use super::migrate;
 use super::moves::weights;
+use crate::lab::fleet::{Fleet, Size, Storage};
+use crate::lab::place::Place;
+use crate::lab::tree::{self, Tree};
 
 const SIZE: Size = Size { pairs: 2, common: 20, own: 10 };
 const RAMP: &str = "plans/web.yaml";
@@ -50,6 +50,23 @@ fn plan_says_of_every_tree_how_changes_will_be_found() {
     let markdown = migrate(&fleet).run(&["plan", CUTOVER, "--format", "markdown"]).expect(0);
     let told = |line: &&str| line.contains("| watched |") || line.contains("| swept: ");
     assert_eq!(markdown.stdout.lines().filter(told).count(), 3 * SIZE.pairs, "{}", markdown.stdout);
+}
+
+#[test]
+fn plan_says_in_what_the_hosts_of_a_pair_are_alike_and_what_of_the_rest_is_meant() {
+    let fleet = Fleet::behind_haproxy(Place::private(), SIZE, Storage::Own);
+    let parity = "    parity:\n      sysctls: kernel.ostype\n      packages: [openssh-server, no-such]\n      waive: {of: no-such, until: 2999-12-31, why: it comes later}\n    hooks:";
+    fleet.place.edit(CUTOVER, "    hooks:", parity);
+    let said = migrate(&fleet).run(&["plan", CUTOVER]).expect(0).stdout;
+    let alike = "alike in cores, memory, os, kernel, timezone, files, processes, kernel.ostype and openssh-server";
+    assert!(said.contains(alike), "{said}");
+    assert!(said.contains("no-such is on neither: meant until 2999-12-31: it comes later"), "{said}");
+    fleet.place.edit(CUTOVER, "2999-12-31", "2001-01-01");
+    let said = migrate(&fleet).run(&["plan", CUTOVER]).expect(0).stdout;
+    assert!(said.contains("no-such is on neither: it was meant until 2001-01-01, and that day is over"), "{said}");
+    fleet.place.edit(CUTOVER, "of: no-such", "of: colour");
+    let said = migrate(&fleet).run(&["validate", CUTOVER]).expect(1);
+    assert!(format!("{}{}", said.stdout, said.stderr).contains("`colour` is not compared"));
 }
 
 #[test]

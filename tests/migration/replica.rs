@@ -3,18 +3,17 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use super::lab::command::{Ended, Migrate, Running};
-use super::lab::packages::program;
-use super::lab::sshd::{self, Sshd};
+use crate::lab::command::{Ended, Running};
+use crate::lab::databases::client::{Client, assert_handed_over, assert_has_all};
+use crate::lab::databases::pair::Pair;
+use crate::lab::databases::runs::{apply_with_kills, moves_and_is_killed, run_with_kills};
+use crate::lab::packages::program;
 
 /// What both examples have in common: the plan around the commands.
 const PLAN: &str = r#"
@@ -58,9 +57,7 @@ type Read = fn(&Path) -> BTreeSet<String>;
 
 /// Two hosts, and the store on each.
 struct Lab {
-    // Hosts end before their files.
-    hosts: [Sshd; 2],
-    dir: tempfile::TempDir,
+    pair: Pair,
     write: Write,
     read: Read,
 }
@@ -81,51 +78,22 @@ impl Lab {
     }
 
     fn start(tool: &str, plan: &str, write: Write, read: Read) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        let hosts = ["old", "new"].map(|name| Sshd::start(&root.join(name), name));
+        let pair = Pair::start("replica-");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/replica").join(tool);
-        fs::copy(script, root.join(tool)).unwrap();
-        let known: String = hosts.iter().map(|h| fs::read_to_string(h.known_hosts()).unwrap()).collect();
-        fs::write(root.join("known_hosts"), known).unwrap();
-        let mut inventory = "hosts:\n".to_owned();
-        for host in &hosts {
-            let (ip, port) = (host.addr().ip(), host.addr().port());
-            let (key, known) = (host.client_key(), root.join("known_hosts"));
-            let (key, known) = (key.display(), known.display());
-            let reach = format!(
-                "ssh -F none -o BatchMode=yes -o UserKnownHostsFile={known} -i {key} -p {port} {}@{ip}",
-                sshd::user()
-            );
-            let (data, tool) = (root.join(&host.host().name).join("store"), root.join(tool));
-            let vars = format!("{{data: {}, tool: {}, reach: \"{reach}\"}}", data.display(), tool.display());
-            let ssh = format!("{{user: {}, port: {port}, key: {key}, known_hosts: {known}}}", sshd::user());
-            inventory += &format!("  {}: {{address: {ip}, ssh: {ssh}, vars: {vars}}}\n", host.host().name);
-        }
-        fs::write(root.join("inventory.yaml"), inventory).unwrap();
-        fs::write(root.join("plan.yaml"), plan).unwrap();
+        let root = pair.root();
+        fs::copy(&script, root.join(tool)).unwrap();
+        fs::copy(script.with_file_name("ship.sh"), root.join("ship.sh")).unwrap();
+        pair.write_files(plan, |host| {
+            let (data, tool, reach) = (pair.home(host).join("store"), root.join(tool), pair.ssh(host));
+            format!("data: {}, tool: {}, reach: \"{reach}\"", data.display(), tool.display())
+        });
         fs::create_dir_all(root.join("old/store")).unwrap();
-        Self { hosts, dir, write, read }
-    }
-
-    fn root(&self) -> PathBuf {
-        self.dir.path().canonicalize().unwrap()
-    }
-
-    fn migrate(&self) -> Migrate {
-        Migrate::at(env!("CARGO_BIN_EXE_migrate"), &self.root())
+        Self { pair, write, read }
     }
 
     /// The store of the old host, or of the new one.
     fn data(&self, host: usize) -> PathBuf {
-        self.root().join(["old", "new"][host]).join("store")
-    }
-
-    fn edit_plan(&self, from: &str, to: &str) {
-        let path = self.root().join("plan.yaml");
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(text.contains(from), "the plan does not hold {from:?}");
-        fs::write(path, text.replace(from, to)).unwrap();
+        self.home(host).join("store")
     }
 
     /// A client that writes words to whichever host takes them.
@@ -152,50 +120,11 @@ impl Lab {
     }
 }
 
-/// A client that writes words, one after the other, to the first of two hosts that takes them.
-pub struct Client {
-    stop: Arc<AtomicBool>,
-    acks: Arc<AtomicU64>,
-    thread: JoinHandle<Vec<(String, usize)>>,
-}
+impl Deref for Lab {
+    type Target = Pair;
 
-impl Client {
-    /// `write` says whether a host has taken a word.
-    pub fn start(write: impl Fn(usize, &str) -> bool + Send + 'static) -> Self {
-        let (stop, acks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&acks));
-        let thread = std::thread::spawn(move || {
-            let mut acked: Vec<(String, usize)> = Vec::new();
-            // A word whose answer was lost may be there: what follows is another one.
-            for n in 0.. {
-                if stopped.load(Ordering::Relaxed) {
-                    break;
-                }
-                let word = format!("word-{n}");
-                match [0, 1].into_iter().find(|host| write(*host, &word)) {
-                    Some(host) => {
-                        acked.push((word, host));
-                        count.store(acked.len() as u64, Ordering::Relaxed);
-                    }
-                    None => std::thread::sleep(Duration::from_millis(5)),
-                }
-            }
-            acked
-        });
-        Self { stop, acks, thread }
-    }
-
-    pub fn wait_for_more(&self, words: u64) {
-        let wanted = self.acks.load(Ordering::Relaxed) + words;
-        while self.acks.load(Ordering::Relaxed) < wanted {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// What it was told is safe, and by which host.
-    pub fn stop(self) -> Vec<(String, usize)> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
+    fn deref(&self) -> &Pair {
+        &self.pair
     }
 }
 
@@ -229,41 +158,6 @@ fn write_sqlite(data: &Path, word: &str) -> bool {
 
 fn read_sqlite(data: &Path) -> BTreeSet<String> {
     sqlite(data, "select word from entries").unwrap().lines().map(str::to_owned).collect()
-}
-
-/// Applies until it is done, and kills it once in each of these steps, when it has begun.
-pub fn apply_with_kills(migrate: &Migrate, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
-    let mut killed = BTreeSet::new();
-    for round in 0u64.. {
-        assert!(round < 100, "it does not come to an end; killed in {killed:?}");
-        let mut apply = migrate.start(&["apply", "plan.yaml", "--yes", "--format", "json"]);
-        let new = |step: &String| wanted(step) && !killed.contains(step);
-        let begun = apply.read_until(|line| intent(line).as_ref().is_some_and(new));
-        let Some(line) = begun else {
-            let ended = apply.finish();
-            assert_eq!(ended.code(), 0, "{}\n{}", ended.stdout, ended.stderr);
-            return killed;
-        };
-        std::thread::sleep(Duration::from_millis(round % 4 * 40));
-        apply.kill();
-        killed.insert(intent(&line).unwrap());
-    }
-    unreachable!("the loop has no end of its own")
-}
-
-fn intent(line: &str) -> Option<String> {
-    let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("not JSON: {e}: {line}"));
-    let event = &line["event"];
-    (event["event"] == "intent").then(|| event["step"].as_str().unwrap().to_owned())
-}
-
-/// The new host has every word that was acknowledged, and from its first one on it took all of them: there was one writer at a time.
-#[track_caller]
-pub fn assert_handed_over(acked: &[(String, usize)], has: &BTreeSet<String>) {
-    let lost: Vec<_> = acked.iter().filter(|(word, _)| !has.contains(word)).collect();
-    assert!(lost.is_empty(), "lost of {}: {lost:?}", acked.len());
-    let turn = acked.iter().position(|(_, host)| *host == 1).expect("the new host took some");
-    assert!(turn > 0 && acked[turn..].iter().all(|(_, host)| *host == 1), "words went back to the old host");
 }
 
 /// Moved: nothing is lost, the target takes writes, and the source takes none.
@@ -309,6 +203,42 @@ fn a_table_in_sqlite_moves_to_its_replica_while_it_is_written_to() {
     assert!(!kept(0).contains("log") && kept(0).contains("migrate_role"), "the old one stays closed: {}", kept(0));
 }
 
+/// There, back and there again, while a client writes.
+fn comes_back(lab: &Lab, kills: &[&str]) {
+    lab.edit_plan("    state:\n", "    reverse: {until: commit}\n    state:\n");
+    let back = "        back: {run: \"sh {{ tool }} link\", done_when: \"sh {{ tool }} linked\", undo: \"sh {{ tool }} unlink\"}\n";
+    lab.edit_plan("        lag: ", &format!("{back}        lag: "));
+    let client = lab.client();
+    client.wait_for_more(20);
+    moves_and_is_killed(&lab.migrate(), 1);
+    client.wait_for_more(20);
+    let killed = run_with_kills(&lab.migrate(), &["rollback", "replica-1"], |step| {
+        kills.iter().any(|kill| step == format!("store/old/replica-{kill}"))
+    });
+    assert_eq!(killed.len(), kills.len(), "{killed:?}");
+    client.wait_for_more(20);
+    assert!(!lab.data(1).exists(), "the replica is gone");
+    lab.edit_plan("    reverse: {until: commit}\n", "");
+    lab.migrate().run(&["apply", "plan.yaml", "--yes"]).expect(0);
+    client.wait_for_more(20);
+    let acked = client.stop();
+    let changes = acked.windows(2).filter(|two| two[0].1 != two[1].1).count();
+    assert_eq!(changes, 3, "old, new, old, new");
+    assert_has_all(&acked, &(lab.read)(&lab.data(1)));
+    assert_eq!(lab.writers("after"), [false, true]);
+    lab.assert_nothing_runs();
+}
+
+#[test]
+fn a_log_comes_back_killed_in_every_step_and_moves_again() {
+    comes_back(&Lab::log(), &["reverse", "hand-over", "fence", "link", "seed"]);
+}
+
+#[test]
+fn a_table_in_sqlite_comes_back_and_moves_again() {
+    comes_back(&Lab::sqlite(), &[]);
+}
+
 #[test]
 fn killed_once_in_every_step_a_log_still_moves_and_nothing_is_lost() {
     let lab = Lab::log();
@@ -342,6 +272,69 @@ fn what_is_not_proved_in_time_opens_the_source_again_and_goes_back_without_a_tra
     assert!(acked.iter().all(|(word, host)| *host == 0 && has.contains(word)));
     assert!(!lab.data(1).exists(), "the replica is gone");
     assert_eq!(sqlite(&lab.data(0), "select name from sqlite_master where name like 'migrate_%'").unwrap(), "");
+    lab.assert_nothing_runs();
+}
+
+/// A log whose proof does not come for as long as a file is there, in a freeze that is bounded.
+fn never_proved(freeze: &str) -> (Lab, PathBuf) {
+    let lab = Lab::log();
+    let stuck = lab.root().join("stuck");
+    fs::write(&stuck, "").unwrap();
+    let reached = format!("reached: test ! -e {} && sh {{{{ tool }}}} reached", stuck.display());
+    lab.edit_plan("reached: sh {{ tool }} reached", &reached);
+    lab.edit_plan("    state:\n", &format!("    freeze: {freeze}\n    state:\n"));
+    // What is done ahead does not wait for it.
+    lab.edit_plan("        digest: sh {{ tool }} digest\n", "");
+    (lab, stuck)
+}
+
+#[test]
+fn a_freeze_that_lasts_too_long_lets_the_pair_go_and_it_is_tried_again() {
+    let (lab, stuck) = never_proved("{within: 5s, attempts: 100, pause: 500ms}");
+    let client = lab.client();
+    client.wait_for_more(10);
+    let mut apply = lab.migrate().start(&["apply", "plan.yaml", "--yes"]);
+    let let_go = |line: &str| line.contains("old is frozen for longer than 5 s: the pair goes back into service");
+    assert!(apply.read_until(let_go).is_some(), "{:?}", apply.finish().stdout);
+    // The source is open between two attempts.
+    assert!(apply.read_until(|line| line.contains("store/old/replica-fence (undone)")).is_some());
+    client.wait_for_more(1);
+    fs::remove_file(stuck).unwrap();
+    let ended = apply.finish().expect(0);
+    client.wait_for_more(20);
+    assert_moved(&lab, &client.stop());
+    assert!(ended.stdout.contains("new takes writes, and old takes none"), "{}", ended.stdout);
+}
+
+#[test]
+fn after_the_last_attempt_the_run_holds_with_the_source_open_whoever_was_killed_meanwhile() {
+    let (lab, _) = never_proved("{within: 1s, attempts: 2, pause: 0s}");
+    let client = lab.client();
+    client.wait_for_more(10);
+    // Killed while the pair goes back: the next controller goes on with that before anything else.
+    let mut apply = lab.migrate().start(&["apply", "plan.yaml", "--yes", "--format", "json"]);
+    let undoing = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["event"]["event"] == "intent" && line["event"]["undo"] == true
+    };
+    assert!(apply.read_until(undoing).is_some());
+    apply.kill();
+    let held = lab.migrate().run(&["apply", "plan.yaml", "--yes"]);
+    assert_ne!(held.code(), 0);
+    assert!(
+        held.stdout.contains("is frozen for longer than 1 s, 2 times in a row"),
+        "{}\n{}",
+        held.stdout,
+        held.stderr
+    );
+    client.wait_for_more(10);
+    assert_eq!(lab.writers("held"), [true, false]);
+    lab.migrate().run(&["rollback", "replica-1", "--yes"]).expect(0);
+    client.wait_for_more(10);
+    let acked = client.stop();
+    let has = (lab.read)(&lab.data(0));
+    assert!(acked.iter().all(|(word, host)| *host == 0 && has.contains(word)));
+    assert!(!lab.data(1).exists(), "the replica is gone");
     lab.assert_nothing_runs();
 }
 

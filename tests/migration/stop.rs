@@ -1,10 +1,10 @@
 //! Ctrl-C: once stops where nothing is half done, twice at once; either way `apply` goes on.
 
-use super::lab::command::Running;
-use super::lab::fleet::{Fleet, Size, Storage};
-use super::lab::place::Place;
-use super::lab::service::Mode;
 use super::{assert_kept, migrate};
+use crate::lab::command::Running;
+use crate::lab::fleet::{Fleet, Size, Storage};
+use crate::lab::place::Place;
+use crate::lab::service::Mode;
 
 const SIZE: Size = Size { pairs: 2, common: 100, own: 50 };
 const USERS: usize = 16;

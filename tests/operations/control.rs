@@ -9,12 +9,15 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use migrate::event::{Event, Record};
+use serde_json::Value;
 
-use super::lab::content::Dice;
-use super::lab::fleet::Fleet;
-use super::lab::process::PATIENCE;
-use super::lab::service::Mode;
 use super::support::*;
+use crate::lab::command::Running;
+use crate::lab::content::Dice;
+use crate::lab::fleet::Fleet;
+use crate::lab::process::PATIENCE;
+use crate::lab::prometheus::{Exporter, Prometheus};
+use crate::lab::service::Mode;
 
 fn order(fleet: &Fleet, args: &[&str]) {
     migrate(fleet).run(args).expect(0);
@@ -166,7 +169,7 @@ fn the_bandwidth_can_be_limited_while_a_run_goes_on() {
         order(&fleet, &["approve", "uploads", &format!("uploads/{source}/gate-before_seed"), "--why", "go"]);
     }
     running.finish().expect(0);
-    let bytes: u64 = fleet.sources[0].seeds.values().map(super::lab::tree::Entry::bytes).sum();
+    let bytes: u64 = fleet.sources[0].seeds.values().map(crate::lab::tree::Entry::bytes).sum();
     let records = records(&fleet, "uploads-1");
     let at = |wanted: fn(&Event, &str) -> bool| {
         records.iter().find(|r| wanted(&r.event, "uploads/dal-1/seed")).map(|r| r.at).unwrap()
@@ -217,6 +220,61 @@ fn a_copy_stands_still_while_the_load_of_its_source_is_too_high_or_unknown() {
         records(&fleet, "uploads-1").iter().any(|r| matches!(&r.event, Event::Outcome { step, .. } if step == seed));
     assert!(!ended);
     fs::write(&load, "8\n").unwrap();
+    running.finish().expect(0);
+}
+
+#[test]
+fn the_limit_of_a_copy_falls_with_a_bad_number_stands_still_without_one_and_is_taken_up_again() {
+    let latency = |n: &str| format!("latency{{host=\"dal-1\"}} {n}\n");
+    let exporter = Exporter::start(&latency("9"));
+    let prometheus = Prometheus::start(&[exporter.addr]);
+    let fleet = cutover(2);
+    let query = format!(
+        "{{prometheus: {{server: 'http://{}', query: 'latency{{host=\"{{{{ name }}}}\"}}', below: 5}}}}",
+        prometheus.addr
+    );
+    // Less than the seed needs in the time of the test.
+    let governed = format!("settle_below: 2MiB, bandwidth: 40KiB, govern: [{query}]");
+    fleet.place.edit(CUTOVER, "settle_below: 2MiB", &governed);
+    let seed = "uploads/dal-1/seed";
+    let mut running = apply(&fleet, CUTOVER);
+    let told = |running: &mut Running, what: &dyn Fn(&Value) -> bool| {
+        let line = running.read_until(|line| {
+            let notice = json(line);
+            notice["notice"] == "paced" && notice["step"] == seed && what(&notice["pace"])
+        });
+        json(&line.expect("it ended before"))["pace"].clone()
+    };
+    let held_by = |pace: &Value, by: &str| pace["held_by"].as_str().is_some_and(|held| held.contains(by));
+    let low = told(&mut running, &|pace| (1..=10 << 10).contains(&pace["limit"].as_u64().unwrap()));
+    assert!(held_by(&low, "wanted below 5"), "{low}");
+    let explained = migrate(&fleet).run(&["explain", "uploads"]).expect(0);
+    assert!(explained.stdout.contains("of 40.0 KiB/s, held by ask"), "{}", explained.stdout);
+    exporter.say(&latency("NaN"));
+    let still = told(&mut running, &|pace| pace["limit"] == 0 && held_by(pace, "NaN"));
+    let aims = still["aims"].as_u64().unwrap();
+    assert!(
+        told(&mut running, &|pace| pace["limit"] == 0)["aims"] == aims,
+        "what is not known is neither good nor bad"
+    );
+    running.kill();
+    let of_seed = |r: Record| match r.event {
+        Event::Paced { step, pace } if step == seed => Some(pace),
+        _ => None,
+    };
+    let recorded =
+        records(&fleet, "uploads-1").into_iter().filter_map(of_seed).next_back().expect("its fall is recorded");
+    assert!(recorded.aims <= 10 << 10 && recorded.most == 40 << 10, "{recorded:?}");
+    let status = migrate(&fleet).run(&["status", "uploads"]).expect(0);
+    assert!(status.stdout.contains(&recorded.to_string()), "{}", status.stdout);
+    // The next controller begins where it was, and climbs.
+    exporter.say(&latency("1"));
+    let mut running = apply(&fleet, CUTOVER);
+    let first = told(&mut running, &|pace| pace["limit"] != 0);
+    assert!(first["limit"].as_u64().unwrap() <= recorded.aims, "{first}");
+    let next = told(&mut running, &|_| true);
+    assert_eq!(next["limit"].as_u64().unwrap(), first["limit"].as_u64().unwrap() + (2 << 10), "{next}");
+    order(&fleet, &["set", "uploads", "bandwidth=0"]);
     running.finish().expect(0);
 }
 
@@ -297,9 +355,11 @@ fn explain_says_what_a_live_run_waits_for_since_when_and_what_would_end_it() {
     running.signal("INT");
     running.finish().expect(3);
     let explained = migrate(&fleet).run(&["explain", "web"]).expect(0).stdout;
+    // The whole path: it is found from anywhere.
+    let explained = explained.replace(&format!("{}/", fleet.place.root().display()), "…/");
     insta::assert_snapshot!(redacted(&explained), @r"
     Run web-1: stopped by interrupt …
-      next: migrate apply plans/ramp.yaml
+      next: migrate apply …/plans/ramp.yaml
     ");
 }
 

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
-use super::lab::command::Ended;
-use super::lab::content::Dice;
-use super::lab::fleet::{BACKEND, Fleet};
 use super::support::*;
+use crate::lab::command::Ended;
+use crate::lab::content::Dice;
+use crate::lab::fleet::{BACKEND, Fleet};
 
 /// Commands of one pair: half of them before, half of them behind the shift.
 const HOOKS: usize = 20;
@@ -92,4 +92,58 @@ fn every_command_runs_exactly_once_while_connections_are_cut() {
     let not_once: Vec<_> = ran.iter().filter(|(_, times)| **times != 1).collect();
     assert!(not_once.is_empty(), "{not_once:?}");
     assert!(cuts > 0);
+}
+
+#[test]
+fn a_host_whose_sshd_starts_again_in_the_freeze_is_asked_again_and_the_run_goes_on() {
+    let mut fleet = cutover(2);
+    let begun = "          cd {{ lab }}/{{ name }}/uploads\n          echo frozen > mode";
+    fleet.place.edit(CUTOVER, begun, &format!("          until [ -e {{{{ lab }}}}/go ]; do sleep 0.05; done\n{begun}"));
+    let load = fleet.load(USERS);
+    load.wait_for(100);
+    let mut running = apply(&fleet, CUTOVER);
+    let freeze = running.read_until(|line| {
+        let event = &json(line)["event"];
+        event["event"] == "intent" && event["step"].as_str().is_some_and(|step| step.contains("/freeze"))
+    });
+    let freeze = json(&freeze.expect("a freeze"))["event"]["step"].as_str().unwrap().to_owned();
+    let source = fleet.sources.iter().position(|host| freeze.contains(&host.name)).unwrap();
+    while !hooks(&fleet).keys().any(|line| line.contains("/freeze")) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // The command goes on; its host cannot be asked.
+    fleet.sources[source].sshd.stop_server();
+    wait_for_words(&mut running, &freeze, "trying again");
+    fs::write(fleet.place.root().join("go"), "").unwrap();
+    fleet.sources[source].sshd.start_again();
+    let ended = running.finish().expect(0);
+    assert!(!ended.stdout.contains("\"held\""), "{}", ended.stdout);
+    assert_eq!(hooks(&fleet).get(&format!("do {freeze}")), Some(&1), "{:?}", hooks(&fleet));
+    assert_kept(&fleet, &load.stop());
+}
+
+#[test]
+fn a_ramp_that_does_nothing_on_its_hosts_needs_no_way_in() {
+    let mut fleet = ramp(1);
+    let text = fs::read_to_string(fleet.place.root().join(RAMP)).unwrap();
+    let (service, _) = text.split_once("    hooks:").unwrap();
+    fs::write(fleet.place.root().join(RAMP), service).unwrap();
+    fleet.sources[0].sshd.stop();
+    fleet.targets[0].sshd.stop();
+    migrate(&fleet).run(&["apply", RAMP, "--yes"]).expect(0);
+    assert_eq!(weight(&fleet, "fra-1"), 100);
+    migrate(&fleet).run(&["rollback", "web", "--yes"]).expect(0);
+    assert_eq!((weight(&fleet, "dal-1"), weight(&fleet, "fra-1")), (100, 0));
+    // With one command on the targets these must be reached, and the sources still need not.
+    fs::write(
+        fleet.place.root().join(RAMP),
+        format!("{service}    hooks: [{{at: before_shift, run: \"true\", undo: none}}]\n"),
+    )
+    .unwrap();
+    let refused = migrate(&fleet).run(&["plan", RAMP]).expect(1);
+    assert!(
+        refused.stdout.contains("fra-1: cannot be reached") && !refused.stdout.contains("dal-1: cannot"),
+        "{}",
+        refused.stdout
+    );
 }

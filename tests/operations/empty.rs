@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::lab::fleet::{BACKEND, Fleet};
 use super::support::*;
+use crate::lab::fleet::{BACKEND, Fleet};
 
 /// A fleet whose clients are kept at their server by address, and now at the first source.
 fn sticky() -> Fleet {

@@ -6,32 +6,19 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::lab::command::{Migrate, Running};
-use super::lab::haproxy::{Backend, Haproxy};
-use super::lab::packages::program;
-use super::lab::sshd::{Sshd, next_address};
 use super::support::*;
+use crate::lab::command::{Migrate, Running};
+use crate::lab::haproxy::{Backend, Haproxy};
+use crate::lab::namespace;
+use crate::lab::packages::program;
+use crate::lab::sshd::{Sshd, next_address};
 
 const NAMES: [&str; 4] = ["dal1", "dal2", "fra1", "fra2"];
 const TABLE: &str = "migrate_web_1_dal1";
 
-/// Whether this is the process in the namespace: otherwise the test of this name is run there, and must pass.
+/// Whether this is the process in the namespace, where the test of this name is run.
 fn inside(test: &str) -> bool {
-    program("nft", "nftables");
-    let ip = program("ip", "iproute2");
-    if std::env::var_os("MIGRATE_TEST_NETNS").is_some() {
-        assert!(Command::new(ip).args(["link", "set", "lo", "up"]).status().unwrap().success());
-        return true;
-    }
-    let me = std::env::current_exe().unwrap();
-    let name = format!("fence::{test}");
-    let how = if rustix::process::geteuid().is_root() { "-n" } else { "-rn" };
-    let mut there = Command::new("unshare");
-    there.arg(how).arg(me).args(["--exact", &name, "--nocapture", "--test-threads=1"]).env("MIGRATE_TEST_NETNS", "1");
-    let out = there.output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success() && said.contains("1 passed"), "{said}");
-    false
+    namespace::inside(&format!("operations::fence::{test}"))
 }
 
 /// A server that gives back what it gets.

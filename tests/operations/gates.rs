@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::{Timestamp, ToSpan};
 use migrate::event::{Event, Record};
 
-use super::lab::fleet::Fleet;
 use super::support::*;
 use super::terminal::Terminal;
+use crate::lab::fleet::Fleet;
+use crate::lab::prometheus::{Exporter, Prometheus};
 
 const GATE: &str = "web/dal-1/gate-before_shift";
 
@@ -142,11 +143,94 @@ fn a_gate_is_open_in_its_window_and_closed_outside() {
     assert!(explained.contains(GATE) && explained.contains("its window, next at"), "{explained}");
     running.signal("TERM");
     running.finish().expect(3);
-    // Another plan, so another run: this one is in its window.
+    // Another plan, so another run, once the first one has nothing any more: this one is in its window.
+    migrate(&fleet).run(&["rollback", "web", "--yes"]).expect(0);
     let path = fleet.place.root().join(RAMP);
     let text = fs::read_to_string(&path)
         .unwrap()
         .replace(&window(in_hours(2), in_hours(4)), &window(in_hours(-1), in_hours(2)));
     fs::write(fleet.place.root().join("plans/open.yaml"), text.replace("migration: web", "migration: open")).unwrap();
     migrate(&fleet).run(&["apply", "plans/open.yaml", "--yes"]).expect(0);
+}
+
+#[test]
+fn a_gate_waits_for_a_number_and_never_takes_a_silence_for_one() {
+    let exporter = Exporter::start("errors{host=\"fra-1\"} 7\n");
+    let prometheus = Prometheus::start(&[exporter.addr]);
+    let fleet = with_gate(&format!(
+        "prometheus: {{server: \"http://{}\", query: 'sum(errors{{host=\"{{{{ name }}}}\"}})', below: 5, for: 2s}}",
+        prometheus.addr
+    ));
+    // What `plan` shows is what is asked.
+    let plan = migrate(&fleet).run(&["plan", RAMP]).expect(0).stdout;
+    let wants = "`sum(errors{host=\"fra-1\"})` is below 5, for 2 s";
+    assert!(plan.contains(&format!("until {wants} at {}", prometheus.addr)), "{plan}");
+    let mut running = apply(&fleet, RAMP);
+    wait_for_words(&mut running, GATE, &format!("{wants} (it is 7)"));
+    exporter.say("");
+    wait_for_words(
+        &mut running,
+        GATE,
+        &format!("{wants}, which nobody can tell: {}: there is no data", prometheus.addr),
+    );
+    let explained = migrate(&fleet).run(&["explain", "web"]).expect(0).stdout;
+    assert!(explained.contains("no series fits the query: look whether it is scraped"), "{explained}");
+    exporter.say("errors{host=\"fra-1\"} 2.5\n");
+    running.finish().expect(0);
+    let outcome = records(&fleet, "web-1").into_iter().find_map(|r| match r.event {
+        Event::Outcome { step, result, .. } if step == GATE => Some(serde_json::to_string(&result).unwrap()),
+        _ => None,
+    });
+    let outcome = outcome.unwrap();
+    assert!(outcome.contains("was 2.5, below 5, and at worst 2.5 in the last 2"), "{outcome}");
+}
+
+#[test]
+fn a_gate_whose_prometheus_is_gone_holds_and_says_what_to_do() {
+    let gate = "prometheus: {server: \"http://127.0.0.1:1\", query: up, at_least: 1}, within: 2s, on_failure: rollback";
+    let fleet = with_gate(gate);
+    let ended = apply(&fleet, RAMP).finish().expect(3);
+    let said = "did not open within 2 s: it waits for `up` is at least 1, which nobody can tell: 127.0.0.1:1: it cannot be reached";
+    assert!(ended.stdout.contains(said) && ended.stdout.contains("look whether Prometheus runs"), "{}", ended.stdout);
+    assert_status(&fleet, "web-1", "held");
+}
+
+/// What each side says of itself, in the words of Prometheus.
+fn latency(target: f64) -> String {
+    format!("latency{{host=\"dal-1\"}} 0.1\nlatency{{host=\"fra-1\"}} {target}\n")
+}
+
+#[test]
+fn between_two_shares_targets_are_compared_with_sources_and_a_worse_one_sends_the_run_back() {
+    let exporter = Exporter::start(&latency(0.1));
+    let prometheus = Prometheus::start(&[exporter.addr]);
+    let fleet = ramp(1);
+    let metrics = "{name: latency, query: 'latency{host=\"{{ name }}\"}', by: 20%, critical: true}";
+    let gate = format!(
+        "    gates:\n      at: each_shift\n      compare: {{server: \"http://{}\", over: 10s, every: 1s, metrics: {metrics}}}\n      on_failure: rollback\n    hooks:",
+        prometheus.addr
+    );
+    fleet.place.edit(RAMP, "    hooks:", &gate);
+    let before = pool(&fleet);
+    let mut running = apply(&fleet, RAMP);
+    wait_for_words(&mut running, "web/gate-10", "latency of the targets no worse than of the sources (samples of ");
+    wait_for_outcome(&mut running, "web/gate-10");
+    exporter.say(&latency(0.2));
+    running.finish().expect(4);
+    let said = |gate: &str| {
+        let records = records(&fleet, "web-1");
+        let mut outcomes = records.iter().filter_map(|r| match &r.event {
+            Event::Outcome { step, result, .. } if step == gate => Some(serde_json::to_string(result).unwrap()),
+            _ => None,
+        });
+        outcomes.next().unwrap_or_else(|| panic!("{gate} has no outcome"))
+    };
+    let open = said("web/gate-10");
+    assert!(
+        open.contains("no worse: 0.1 against 0.1, medians of 11 and 11, +0.0 %, p 1.0000; 20 % higher is too much"),
+        "{open}"
+    );
+    let closed = said("web/gate-50");
+    assert!(closed.contains("it does not open") && closed.contains(" worse: 0.2 against 0.1, medians of "), "{closed}");
+    assert_eq!(pool(&fleet), before);
 }

@@ -1,8 +1,8 @@
 //! Ctrl-C on a real terminal: once, twice, and in a rollback.
 
-use super::lab::fleet::Fleet;
 use super::support::*;
 use super::terminal::Terminal;
+use crate::lab::fleet::Fleet;
 
 #[test]
 fn ctrl_c_on_a_terminal_stops_at_a_safe_point_and_twice_at_once() {

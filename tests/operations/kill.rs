@@ -9,14 +9,14 @@ use migrate::event::{Event, Record};
 use migrate::step::Class;
 use migrate::store::file;
 
-use super::lab::fleet::Fleet;
 use super::support::*;
+use crate::lab::fleet::Fleet;
 
 /// How often, where and how.
 #[derive(Debug, Default)]
-struct Kills {
+pub struct Kills {
     /// Records after which it was killed.
-    points: BTreeSet<String>,
+    pub points: BTreeSet<String>,
     /// Records that were the last on disk when it died: it may write a few more before a signal reaches it.
     last: BTreeSet<String>,
     /// Controllers killed soon after they had taken up a run whose controller had been killed.
@@ -50,13 +50,19 @@ fn go_first() {
 
 /// Runs a command until it comes to its end, killed at every record that it has not been killed at before.
 fn run_with_kills(fleet: &Fleet, run: &str, args: &[&str]) -> Kills {
+    run_with_kills_at(fleet, run, args, |_| true)
+}
+
+/// The same, killed only at those records that are wanted.
+pub fn run_with_kills_at(fleet: &Fleet, run: &str, args: &[&str], wanted: impl Fn(&str) -> bool) -> Kills {
     go_first();
     let mut kills = Kills::default();
     let began = Instant::now();
     loop {
         assert!(kills.points.len() < 500, "it does not come to an end; killed at {:#?}", kills.points);
         let mut running = migrate(fleet).start(args);
-        let new = |line: &str| recorded(line).is_some_and(|r| !kills.points.contains(&point(&r)));
+        let is_new = |point: String| wanted(&point) && !kills.points.contains(&point);
+        let new = |line: &str| recorded(line).is_some_and(|r| is_new(point(&r)));
         let Some(line) = running.read_until(new) else {
             running.finish().expect(0);
             break;

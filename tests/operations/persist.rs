@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
-use super::lab::fleet::{BACKEND, Fleet};
 use super::support::*;
+use crate::lab::fleet::{BACKEND, Fleet};
 
 fn config(fleet: &Fleet) -> PathBuf {
     fleet.haproxy().config().to_owned()

@@ -1,8 +1,8 @@
 //! What a plan says for the case that a step fails: put the last shift back, or everything.
 
-use super::lab::fleet::Fleet;
-use super::lab::service::Mode;
 use super::support::*;
+use crate::lab::fleet::Fleet;
+use crate::lab::service::Mode;
 
 /// A failed step leads to this.
 fn with_policy(fleet: &Fleet, plan: &str, policy: &str) {
@@ -10,7 +10,7 @@ fn with_policy(fleet: &Fleet, plan: &str, policy: &str) {
 }
 
 /// Applies the ramp until half of the traffic is on the targets, then lets one of them fail.
-fn fail_at_half(fleet: &mut Fleet, fail: impl FnOnce(&mut Fleet)) -> super::lab::command::Ended {
+fn fail_at_half(fleet: &mut Fleet, fail: impl FnOnce(&mut Fleet)) -> crate::lab::command::Ended {
     fleet.place.edit(RAMP, "hold: 200ms", "hold: 5s");
     let set = |hold: &str| _ = migrate(fleet).run(&["set", "web", hold]).expect(0);
     let mut running = apply(fleet, RAMP);

@@ -5,10 +5,10 @@ use std::fs;
 
 use migrate::event::{Event, StepResult};
 
-use super::lab::command::{Running, files_below};
-use super::lab::fleet::Fleet;
-use super::lab::service::Mode;
 use super::support::*;
+use crate::lab::command::{Running, files_below};
+use crate::lab::fleet::Fleet;
+use crate::lab::service::Mode;
 
 #[test]
 fn a_finished_ramp_goes_back_through_the_same_steps_and_nobody_notices() {

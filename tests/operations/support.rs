@@ -9,13 +9,13 @@ use migrate::step::Step;
 use migrate::store::file;
 use serde_json::Value;
 
-use super::lab::command::{Migrate, Running};
-use super::lab::fleet::{BACKEND, Fleet, Size, Storage};
-use super::lab::load::Report;
-use super::lab::place::Place;
-use super::lab::tree::{self, Content};
+use crate::lab::command::{Migrate, Running};
+use crate::lab::fleet::{BACKEND, Fleet, Size, Storage};
+use crate::lab::load::Report;
+use crate::lab::place::Place;
+use crate::lab::tree::{self, Content};
 
-/// Connections that are always busy.
+/// Connections of users.
 pub const USERS: usize = 8;
 /// The plans, below the root of a place.
 pub const RAMP: &str = "plans/ramp.yaml";

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
-use super::lab::fleet::Fleet;
 use super::support::*;
+use crate::lab::fleet::Fleet;
 
 /// The program on a terminal of its own, made by `script`.
 pub struct Terminal {

@@ -5,8 +5,8 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use super::lab::fleet::Fleet;
 use super::support::*;
+use crate::lab::fleet::Fleet;
 
 /// A plan of the ramp with this hook instead of its own ones.
 fn with_hook(fleet: &Fleet, hook: &str) {

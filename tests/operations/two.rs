@@ -36,7 +36,7 @@ fn a_controller_that_slept_past_its_lease_does_nothing_more_when_it_wakes() {
     let args = ["apply", RAMP, "--yes", "--format", "json", "--lease", "8"];
     let mut first = migrate(&fleet).start(&args);
     wait_for_words(&mut first, "web/watch-10", "of hold left");
-    first.signal("STOP");
+    first.freeze();
     let early = migrate(&fleet).run(&args).expect(1);
     assert!(early.stderr.contains("is locked by"), "{}", early.stderr);
     std::thread::sleep(Duration::from_secs(9));

@@ -9,10 +9,12 @@ use migrate::step::Graph;
 
 const INVENTORY: &str = "
 hosts:
-  dal-[1-2]: { address: \"10.0.0.[1-2]\" }
+  dal-1: { address: 10.0.0.1, vars: { softlayer_id: \"1001\", softlayer_kind: hardware, fqdn: dal-1.example.com, billing_item: \"1\" } }
+  dal-2: { address: 10.0.0.2, vars: { softlayer_id: \"1002\", softlayer_kind: hardware, fqdn: dal-2.example.com, billing_item: \"2\" } }
   fra-[1-2]: { address: \"10.0.1.[1-2]\" }
 directors:
   edge: { haproxy: \"unix:/run/haproxy.sock\" }
+  far: { haproxy: \"unix:/run/far.sock\" }
   zone: { dns: { zone: example.org, primary: 10.0.0.53, key: { name: k, secret: { env: TSIG } } } }
 ";
 
@@ -94,6 +96,23 @@ services:
       - { at: thaw, idempotent: true, run: thaw, undo: unthaw }
 ";
 
+/// The same plan with `other` before the director that each service has.
+pub fn behind(plan: &str, other: &str) -> String {
+    let mut services = plan.split("traffic: { ");
+    let mut out = services.next().unwrap().to_owned();
+    for service in services {
+        let (binding, rest) = service.split_once(" }\n").unwrap();
+        out += &format!("traffic: [{other}, {{ {binding} }}]\n{rest}");
+    }
+    out
+}
+
+/// A zone in front of the director that the plan has.
+pub const ZONE: &str = "{ director: zone, pool: www.example.org, member: \"{{ address }}\", port: 80, ttl: 10s }";
+
+/// A balancer beside it.
+pub const FAR: &str = "{ director: far, pool: far }";
+
 /// The same with a way back.
 pub fn and_back(plan: &str) -> String {
     plan.replace("reverse: off", "reverse: 2s")
@@ -125,6 +144,35 @@ services:
     shift: {{ steps: [100%], hold: 1s }}
 waves:
   - {{ name: first, services: uploads }}
+  - {{ name: last, services: other, after: first }}
+"
+    )
+}
+
+/// What gives the sources of a service back.
+pub const GIVEN_BACK: &str = "decommission: { softlayer: { when: next_bill }, quiet_for: 3d, interval: 1m }";
+
+/// A pair without state whose source is given back, and another that keeps its pool alive.
+pub fn ramp_and_give_back() -> String {
+    format!(
+        "
+migration: ramp
+inventory: inventory.yaml
+services:
+  web:
+    strategy: ramp
+    move: {{ from: [dal-1], to: [fra-1] }}
+    traffic: {{ director: edge, pool: web }}
+    drain: {{ deadline: 5s, interval: 1s }}
+    shift: {{ steps: [100%], hold: 1s }}
+    {GIVEN_BACK}
+  other:
+    strategy: ramp
+    move: {{ from: [dal-2], to: [fra-2] }}
+    traffic: {{ director: edge, pool: web }}
+    shift: {{ steps: [100%], hold: 1s }}
+waves:
+  - {{ name: first, services: web }}
   - {{ name: last, services: other, after: first }}
 "
     )

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt as _;
 
-use crate::support::Files;
+use crate::spec::support::Files;
 
 /// What is said about a plan of these bytes.
 fn said(plan: &[u8]) -> String {
@@ -42,7 +42,7 @@ fn a_file_just_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
 fn a_directory_and_a_device_are_no_plans() {
     let files = Files::new("", "hosts: {}\n");
     for path in [files.path(""), "/dev/zero".into()] {
-        let said = migrate::config::load(&path, None, &crate::support::options()).unwrap_err().to_string();
+        let said = migrate::config::load(&path, None, &crate::spec::support::options()).unwrap_err().to_string();
         assert!(said.contains("it is not a regular file"), "{said}");
     }
 }
@@ -109,11 +109,11 @@ fn what_is_no_text_says_where() {
 
 #[test]
 fn a_mark_at_the_beginning_and_windows_line_ends_change_nothing() {
-    let unix = std::fs::read_to_string(crate::support::good("inventory.yaml")).unwrap();
+    let unix = std::fs::read_to_string(crate::spec::support::good("inventory.yaml")).unwrap();
     let files = Files::new("", &format!("\u{feff}{}", unix.replace('\n', "\r\n")));
     for source in ["dallas", "frankfurt", "old", "mine"] {
         let copy = format!("inventory.{source}.fetched.yaml");
-        files.write(&copy, std::fs::read(crate::support::good(&copy)).unwrap());
+        files.write(&copy, std::fs::read(crate::spec::support::good(&copy)).unwrap());
     }
     assert_eq!(files.inventory_problems(), "");
 }
@@ -127,7 +127,7 @@ fn thousands_of_hosts_fit() {
         .collect();
     let files = Files::new("", &format!("{range}{written}groups: {{ all: {{}} }}\n"));
     let (inventory, ..) =
-        migrate::config::load_inventory(&[&files.path("inventory.yaml")], &crate::support::options()).unwrap();
+        migrate::config::load_inventory(&[&files.path("inventory.yaml")], &crate::spec::support::options()).unwrap();
     assert_eq!(inventory.hosts.len(), 5000);
     assert_eq!(inventory.groups["all"].len(), 5000);
     assert_eq!(inventory.groups["all"][..2], ["db-0", "db-1"]);

@@ -1,6 +1,6 @@
 //! What is said about inventories that are wrong.
 
-use crate::support::Files;
+use crate::spec::support::Files;
 
 /// A snapshot of what is said about an inventory.
 macro_rules! inventory {
@@ -70,6 +70,7 @@ sites: { dal: }
 hosts:
   a: { address: 10.0.0.1, site: dal }
   b: { address: 10.0.0.2 }
+  b2: { address: 10.0.0.3 }
 groups:
   a: [a]
   empty: []
@@ -79,6 +80,10 @@ groups:
   nowhere: { site: dall }
   bad: { name: \"[\" , excpet: [a] }
   range: [\"x-[1-\"]
+  both: { hosts: [b], tags: web }
+  first: { hosts: [a, b], ssh: { become: sudo } }
+  second: { hosts: b, ssh: { user: ops } }
+  through: { hosts: b2, ssh: { jump: b3, address: 10.0.0.9 } }
 "
 );
 
@@ -100,5 +105,8 @@ directors:
   there: { command: { run: /x, can: { weights: presence, drain: true }, secrets: { A-B: hunter2-very-secret }, within: 1h } }
   proxy: { nginx: { file: web.conf, marker: /run/, on: [], command: [] } }
   cloud: { route53: { zone: a/b, domain: 10.0.0.1, records: latency, credentials: { profile: x }, endpoint: ftp://x } }
+  google: { cloud_dns: { project: ../x, zone: A b, domain: 10.0.0.1, records: multivalue, servers: [ns1], credentials: { metadata: false }, endpoint: ftp://x } }
+  own: { powerdns: { domain: 10.0.0.1, servers: [ns1], api_key: hunter2-very-secret, endpoint: ftp://x, server: localhost } }
+  keys: { cloud_dns: { project: a, zone: b, domain: example.com, credentials: { service_account: hunter2-very-secret } } }
 "
 );

@@ -2,13 +2,14 @@
 
 use migrate::config::{load, load_inventory};
 
-use crate::support::{Files, good, options};
+use crate::spec::support::{Files, good, options};
 
 #[test]
 fn a_plan_that_says_everything_becomes_the_model() {
     let (spec, warnings) = load(&good("plan.yaml"), None, &options()).unwrap_or_else(|e| panic!("{e}"));
     assert!(warnings.is_empty(), "{warnings}");
-    let shown = format!("{:#?}", spec.plan);
+    let here = good("").display().to_string();
+    let shown = format!("{:#?}", spec.plan).replace(&here, "HERE/");
     insta::assert_snapshot!(shown);
 }
 
@@ -60,6 +61,28 @@ fn hosts_inherit_from_their_site_and_then_from_everybody() {
 }
 
 #[test]
+fn a_group_says_how_one_logs_in_before_the_site_does_and_after_the_host() {
+    let groups = "groups:
+  ours: { name: \"a-*\", ssh: { port: 22, user: ops, become: sudo, jump: b-2 } }
+  through: { hosts: gate, ssh: { jump: [gate] } }
+";
+    let own = HOSTS.replace("10.0.0.3, tags", "10.0.0.3, ssh: { user: me, become: none }, tags");
+    let files = Files::new("", &own.replace("groups:\n", groups));
+    let (inventory, ..) =
+        load_inventory(&[&files.path("inventory.yaml")], &options()).unwrap_or_else(|e| panic!("{e}"));
+    let ssh = |host: &str| inventory.hosts[host].ssh.clone();
+    let (by_group, by_itself) = (ssh("a-10"), ssh("a-2"));
+    assert_eq!(
+        (by_group.user.as_deref(), by_group.port, by_group.jump.as_slice()),
+        (Some("ops"), Some(22), &["b-2".to_owned()][..])
+    );
+    assert!(by_group.becomes.is_some());
+    assert_eq!((by_itself.user.as_deref(), by_itself.port), (Some("me"), Some(22)));
+    assert!(by_itself.becomes.is_none(), "`none` undoes what a group says");
+    assert!(ssh("gate").jump.is_empty(), "nobody is reached through himself");
+}
+
+#[test]
 fn groups_by_selector_are_counted_and_groups_by_name_keep_their_order() {
     let files = Files::new("", HOSTS);
     let (inventory, ..) = load_inventory(&[&files.path("inventory.yaml")], &options()).unwrap();
@@ -89,7 +112,7 @@ services:
     let [one, two] = spec.plan.services.as_slice() else { panic!() };
     assert_eq!((one.drain.deadline.as_secs(), two.drain.deadline.as_secs()), (7, 300));
     assert_eq!((one.shift.steps.as_slice(), two.shift.steps.as_slice()), ([100].as_slice(), [100].as_slice()));
-    let pool = |s: &migrate::spec::Service| s.traffic.as_ref().unwrap().pool.clone();
+    let pool = |s: &migrate::spec::Service| s.traffic[0].pool.clone();
     assert_eq!((pool(one), pool(two)), ("all".to_owned(), "two".to_owned()));
     assert_eq!((one.health.len(), two.health.len()), (1, 1));
     assert_eq!(spec.plan.waves[0].services, ["one", "two"]);
@@ -145,7 +168,7 @@ fn one_dns_name_is_one_pool_however_it_is_written() {
         );
         let files = Files::new(&plan, &inventory);
         let (spec, _) = files.load().unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(spec.plan.services[0].traffic.as_ref().unwrap().pool, pool);
+        assert_eq!(spec.plan.services[0].traffic[0].pool, pool);
     }
 }
 

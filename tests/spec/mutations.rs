@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::support::{Files, good};
+use crate::spec::support::{Files, good};
 
 /// Loads a plan and an inventory of these bytes; a failure has something to say, and what it says is safe to print.
 fn survives(plan: &[u8], inventory: &[u8]) {

@@ -1,6 +1,6 @@
 //! What is said about what is wrong: every problem of a file at once.
 
-use crate::support::Files;
+use crate::spec::support::Files;
 
 const INVENTORY: &str = "\
 sites: { dal: {}, fra: {} }
@@ -27,6 +27,21 @@ macro_rules! plan {
             });
         }
     };
+}
+
+/// One problem, and not one for each key.
+#[track_caller]
+fn assert_only(said: &str, what: &str) {
+    assert!(said.contains(what) && said.matches("error:").count() == 1, "{said}");
+}
+
+#[test]
+fn an_inventory_that_is_given_as_a_plan_is_called_one_and_so_is_the_reverse() {
+    assert_only(&Files::new(INVENTORY, INVENTORY).problems(), "error: this is an inventory, and a plan is wanted here");
+    let plan = "migration: x\ninventory: inventory.yaml\nservices: { up: { move: { from: old, to: new }, state: { directory: /srv } } }\n";
+    let said = Files::new(plan, plan).problems();
+    assert!(said.contains("error: this is a plan, and an inventory is wanted here"), "{said}");
+    assert!(!said.contains("does not know") && !said.contains("unknown"), "{said}");
 }
 
 plan!(
@@ -249,6 +264,28 @@ services:
 );
 
 plan!(
+    several_directors_have_a_pool_each_and_one_port,
+    "\
+migration: x
+inventory: inventory.yaml
+services:
+  one:
+    move: { from: dal-1, to: fra-1 }
+    traffic:
+      - { director: zone, pool: www, port: 8080 }
+      - { director: edge, pool: up, port: 8081, ttl: 5s }
+      - { director: egde, pool: up }
+      - { director: zone, pool: www.example.com, member: up }
+    health: { tcp: \"{{ address }}:8080\" }
+    drain: { connections: { by: close, pace: 10/s } }
+  two:
+    move: { from: dal-2, to: fra-2 }
+    traffic: []
+    state: { directory: /srv/up }
+"
+);
+
+plan!(
     waves_that_wait_for_each_other_are_a_cycle,
     "\
 migration: x
@@ -343,6 +380,146 @@ services:
     move: { from: dal-2, to: fra-2 }
     traffic: { director: zone, pool: www.example.org, member: \"{{ name }}\", port: 80 }
     health: { tcp: \"{{ address }}:80\" }
+"
+);
+
+plan!(
+    connections_are_let_go_in_ways_that_there_are,
+    "\
+migration: x
+inventory: inventory.yaml
+defaults: { health: { tcp: \"{{ address }}:80\" } }
+services:
+  one:
+    move: { from: dal-1, to: fra-1 }
+    traffic: { director: edge, pool: up }
+    drain: { connections: { by: reset } }
+  two:
+    move: { from: dal-2, to: fra-2 }
+    traffic: { director: edge, pool: up }
+    drain: { connections: { by: close, run: shed, timeout: 5s, within: 0s } }
+"
+);
+
+plan!(
+    connections_are_let_go_at_a_pace,
+    "\
+migration: x
+inventory: inventory.yaml
+defaults: { health: { tcp: \"{{ address }}:80\" } }
+services:
+  one:
+    move: { from: dal-1, to: fra-1 }
+    traffic: { director: edge, pool: up }
+    drain: { connections: { by: close, pace: 100 } }
+  two:
+    move: { from: dal-2, to: fra-2 }
+    traffic: { director: edge, pool: up }
+    drain: { connections: { by: hint, pace: 0/s } }
+"
+);
+
+plan!(
+    connections_are_governed_by_what_can_be_measured,
+    "\
+migration: x
+inventory: inventory.yaml
+services:
+  one:
+    move: { from: dal-1, to: fra-1 }
+    traffic: { director: edge, pool: up }
+    drain: { connections: { by: close, govern: [accept_queue, checks] } }
+  two:
+    move: { from: dal-2, to: fra-2 }
+    traffic: { director: edge, pool: up }
+    drain: { connections: { by: hint, run: shed, govern: [away, load] } }
+"
+);
+
+plan!(
+    a_query_that_governs_connections_says_whom_it_asks_and_what_is_too_much,
+    "\
+migration: x
+inventory: inventory.yaml
+defaults: { health: { tcp: \"{{ address }}:80\" } }
+services:
+  one:
+    move: { from: dal-1, to: fra-1 }
+    traffic: { director: edge, pool: up }
+    drain: { connections: { by: close, govern: [{ prometheus: { query: up } }] } }
+"
+);
+
+plan!(
+    a_copy_is_governed_below_its_limit,
+    "\
+migration: x
+inventory: inventory.yaml
+services:
+  one:
+    move: { from: dal-1, to: fra-1 }
+    state: { directory: /srv/a, govern: { prometheus: { server: \"http://metrics.example.com:9090\", query: up, below: 1 } } }
+  two:
+    move: { from: dal-2, to: fra-2 }
+    state: { directory: /srv/a, bandwidth: 1MiB/s, govern: [{ prometheus: { server: \"http://metrics.example.com:9090\", query: \"{{ pool }}\", below: 1 } }, load] }
+"
+);
+
+plan!(
+    connections_are_governed_within_limits,
+    "\
+migration: x
+inventory: inventory.yaml
+defaults: { health: { tcp: \"{{ address }}:80\" } }
+services:
+  one:
+    move: { from: dal-1, to: fra-1 }
+    traffic: { director: edge, pool: up }
+    drain: { connections: { by: close, govern: [load, load, weather] } }
+  two:
+    move: { from: dal-2, to: fra-2 }
+    traffic: { director: edge, pool: up }
+    drain: { connections: { by: close, max_pace: 100/s } }
+  three:
+    move: { from: old, to: new }
+    traffic: { director: edge, pool: up }
+    drain: { connections: { by: close, pace: 50/s, max_pace: 20/s, govern: load } }
+"
+);
+
+plan!(
+    connections_are_let_go_where_somebody_can,
+    "\
+migration: x
+inventory: inventory.yaml
+defaults: { health: { tcp: \"{{ address }}:80\" } }
+services:
+  one:
+    move: { from: dal-1, to: fra-1 }
+    traffic: { director: zone, pool: www.example.com, member: \"{{ address }}\" }
+    drain: { connections: { by: close } }
+  two:
+    move: { from: dal-2, to: fra-2 }
+    traffic: { director: zone, pool: www.example.com, member: \"{{ address }}\" }
+    drain: { connections: { by: hint, run: \"shed {{ nme }}\" } }
+"
+);
+
+plan!(
+    connections_are_let_go_of_what_is_drained,
+    "\
+migration: x
+inventory: inventory.yaml
+defaults: { health: { tcp: \"{{ address }}:80\" } }
+services:
+  one:
+    move: { from: dal-1, to: fra-1 }
+    state: { directory: /srv }
+    drain: { connections: { by: close } }
+  two:
+    move: { from: dal-2, to: fra-2 }
+    state: { directory: /srv }
+    drain: { connections: { by: hint, run: shed } }
 "
 );
 
@@ -507,6 +684,76 @@ directors:
     insta::with_settings!({ omit_expression => true }, {
         insta::assert_snapshot!(Files::new(&plan, inventory).problems());
     });
+}
+
+plan!(
+    a_fence_stands_at_a_port_and_before_a_freeze,
+    "\
+migration: x
+inventory: inventory.yaml
+services:
+  ramps:
+    move: { from: dal-1, to: fra-1 }
+    strategy: ramp
+    traffic: { director: zone, pool: up.example.com, port: 80 }
+    drain: { fence: firewall }
+  portless:
+    move: { from: dal-2, to: fra-2 }
+    strategy: cutover
+    state: { directory: /srv/up }
+    traffic: { director: edge, pool: down }
+    drain: { fence: firewall }
+"
+);
+
+plan!(
+    a_freeze_that_is_bounded_is_one_and_can_be_taken_back,
+    "\
+migration: x
+inventory: inventory.yaml
+services:
+  ramps:
+    move: { from: dal-1, to: fra-1 }
+    strategy: ramp
+    traffic: { director: zone, pool: up.example.com, port: 80 }
+    freeze: { within: 30s }
+  unsaid:
+    move: { from: dal-2, to: fra-2 }
+    state: { directory: /srv/up }
+    freeze: { within: 30s, attempts: 0, pause: later }
+    hooks: { at: freeze, run: stop }
+  endless:
+    move: { from: dal-2, to: fra-2 }
+    state: { directory: /srv/up }
+    freeze: { attempts: 2 }
+"
+);
+
+#[test]
+fn a_pooler_is_on_a_host_that_exists() {
+    let plan = "migration: x\ninventory: inventory.yaml\nservices:\n  db:\n    move: { from: dal-1, to: fra-1 }\n    state:\n      postgres:\n        \
+                from: { data: /srv/pg }\n        to: { data: /srv/pg }\n        link: { user: replicator }\n        \
+                pooler: { pgbouncer: dal-3, database: app }\n";
+    let said = Files::new(plan, INVENTORY).problems();
+    assert_only(&said, "error: unknown host `dal-3`");
+    assert_eq!(Files::new(&plan.replace("dal-3", "dal-2"), INVENTORY).problems(), "");
+}
+
+#[test]
+fn a_pooler_keeps_its_clients_for_longer_than_the_freeze_may_take() {
+    let plan = |freeze: &str, pooler: &str| {
+        let plan = format!(
+            "migration: x\ninventory: inventory.yaml\nservices:\n  db:\n    move: {{ from: dal-1, to: fra-1 }}\n    freeze: {{ within: {freeze} }}\n    \
+             state:\n      postgres:\n        from: {{ data: /srv/pg }}\n        to: {{ data: /srv/pg }}\n        link: {{ user: replicator }}\n        \
+             pooler: {{ pgbouncer: dal-2, database: app{pooler} }}\n"
+        );
+        Files::new(&plan, INVENTORY).problems()
+    };
+    let said = plan("60s", "");
+    assert_only(&said, "error: clients of `db` wait for 1m 00s (`resumes_after`), and the freeze may take 1m 00s");
+    assert!(said.contains("`freeze` is asked for at plan.yaml:6:5"), "{said}");
+    assert_eq!(plan("59s", ""), "");
+    assert_eq!(plan("60s", ", resumes_after: 61s"), "");
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub fn good(name: &str) -> PathBuf {
 }
 
 pub fn options() -> LoadOptions {
-    LoadOptions { home: Some(PathBuf::from("/home/user")) }
+    LoadOptions { home: Some(PathBuf::from("/home/user")), dir: None }
 }
 
 pub struct Files(tempfile::TempDir);

@@ -18,7 +18,7 @@ async fn a_host_tells_what_it_is_and_what_is_at_paths() {
     let paths = [&dir, &missing].map(|path| path.to_str().unwrap().to_owned());
     let paths = [paths.to_vec(), vec!["~/.ssh/authorized_keys".to_owned(), "relative".to_owned()]].concat();
     let got = lab.pool.facts(&lab.host, &paths).await.unwrap();
-    assert_eq!(got.user, lab::sshd::user());
+    assert_eq!(got.user, crate::lab::sshd::user());
     assert_eq!(got.uid, rustix::process::getuid().as_raw());
     assert!(got.kernel.starts_with("Linux ") && got.cpus.unwrap() > 0 && got.memory.unwrap() > 1 << 20);
     assert!(got.clock.millis.unsigned_abs() <= got.clock.error_millis, "one clock: {:?}", got.clock);
@@ -126,7 +126,7 @@ async fn a_tree_is_sized_behind_a_symlink_and_by_what_its_files_take() {
 #[tokio::test]
 async fn connections_to_a_service_are_counted_by_its_own_address() {
     let lab = lab();
-    let (ours, other) = (lab::sshd::next_address(), lab::sshd::next_address());
+    let (ours, other) = (crate::lab::sshd::next_address(), crate::lab::sshd::next_address());
     let listener = TcpListener::bind((ours, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let elsewhere = TcpListener::bind((other, port)).unwrap();
@@ -158,7 +158,7 @@ async fn a_service_on_an_ipv6_socket_is_counted_by_its_ipv4_address() {
     let lab = lab();
     let Ok(listener) = TcpListener::bind("[::]:0") else { return };
     let port = listener.local_addr().unwrap().port();
-    let ours = lab::sshd::next_address();
+    let ours = crate::lab::sshd::next_address();
     let _open = TcpStream::connect((ours, port)).unwrap();
     assert_eq!(lab.pool.connections(&lab.host, Some(ours), port).await.unwrap().count, 1);
 }

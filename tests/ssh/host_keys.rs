@@ -2,8 +2,8 @@
 
 use std::process::Command as Process;
 
+use crate::lab::sshd::{make_key, public};
 use insta::assert_snapshot;
-use lab::sshd::{make_key, public};
 
 use super::keys::Authority;
 use super::*;

@@ -2,8 +2,8 @@
 
 use std::process::Command as Process;
 
+use crate::lab::sshd::make_key;
 use insta::assert_snapshot;
-use lab::sshd::make_key;
 
 use super::login::{Agent, encrypt};
 use super::*;
@@ -45,7 +45,7 @@ impl Authority {
 
     /// A certificate for who logs in to the lab.
     fn sign_for_user(&self, key: &Path) -> PathBuf {
-        self.sign(key, &["-n", &lab::sshd::user()])
+        self.sign(key, &["-n", &crate::lab::sshd::user()])
     }
 }
 
@@ -276,7 +276,7 @@ async fn a_certificate_that_is_refused_says_what_is_wrong_with_it() {
     let mut lab = lab_with(&[&authority.trusted()], Options::default());
     let key = lab.key("id", "ed25519");
     lab.host.ssh.key = Some(key.clone());
-    let user = lab::sshd::user();
+    let user = crate::lab::sshd::user();
     authority.sign(&key, &["-n", &user, "-V", "20200101000000Z:20200102000000Z"]);
     assert_snapshot!(lab.shown(&lab.error(&lab.host).await), @r#"
     LoginRefused: dal-1 (USER@ADDRESS:PORT): refused the login of `USER` (it takes publickey): $DIR/id refused; certificate $DIR/id-cert.pub refused (ID deploy key, for USER; it expired on 2020-01-02T00:00:00Z)

@@ -5,8 +5,8 @@ use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::lab::sshd::{make_key, public};
 use insta::assert_snapshot;
-use lab::sshd::{make_key, public};
 
 use super::*;
 
@@ -344,7 +344,7 @@ async fn ssh_config_is_honoured() {
         bastion.addr().port(),
         bastion.addr().ip(),
         both.display(),
-        user = lab::sshd::user(),
+        user = crate::lab::sshd::user(),
     ));
     lab.host.address = "web1".to_owned();
     lab.host.ssh = migrate::model::SshTarget::default();

@@ -97,8 +97,8 @@ async fn a_server_that_drops_connections_for_long_is_given_up() {
 async fn a_jump_host_that_drops_connections_is_tried_again_and_named() {
     let clock = Arc::new(Pauses::default());
     let mut lab = lab();
-    let ip = lab::sshd::next_address();
-    let addr = (ip, lab::process::free_port(ip)).into();
+    let ip = crate::lab::sshd::next_address();
+    let addr = (ip, crate::lab::process::free_port(ip)).into();
     let bastion = Sshd::start_at(&lab.dir.path().join("bastion"), "bastion", addr, &["MaxStartups 1:100:1"]);
     let _guesser = never_logs_in(&bastion);
     let hosts = BTreeMap::from([("bastion".to_owned(), bastion.host())]);
@@ -156,7 +156,7 @@ async fn a_proxy_command_is_the_way() {
         bastion.known_hosts().display(),
         bastion.client_key().display(),
         bastion.addr().port(),
-        lab::sshd::user(),
+        crate::lab::sshd::user(),
         bastion.addr().ip()
     );
     lab.use_config(&format!("Host *\n ProxyCommand {words}\n"));
@@ -184,7 +184,7 @@ async fn a_proxy_command_carries_much_and_gets_every_token() {
     lab.host.address = "web1".to_owned();
     let out = lab.run("head -c 60000 /dev/zero; wc -c >/dev/null").await;
     assert_eq!(out.stdout.len(), 60000);
-    let (addr, user) = (lab.sshd.addr(), lab::sshd::user());
+    let (addr, user) = (lab.sshd.addr(), crate::lab::sshd::user());
     let expected = format!("%h={} %p={} %r={user} %n=web1\n", addr.ip(), addr.port());
     assert_eq!(std::fs::read_to_string(told).unwrap(), expected);
 }
@@ -283,10 +283,10 @@ impl Named {
             lab.sshd.addr().port(),
             lab.sshd.client_key().display(),
             lab.sshd.known_hosts().display(),
-            lab::sshd::user()
+            crate::lab::sshd::user()
         );
         std::fs::write(lab.dir.path().join("inventory.yaml"), inventory).unwrap();
-        let key = lab::sshd::public(&lab.sshd.host_key());
+        let key = crate::lab::sshd::public(&lab.sshd.host_key());
         std::fs::write(lab.sshd.known_hosts(), format!("[multi.lan]:{} {key}", lab.sshd.addr().port())).unwrap();
         std::fs::create_dir(lab.dir.path().join("data")).unwrap();
         std::fs::write(lab.dir.path().join("data/a"), "a").unwrap();
@@ -331,7 +331,7 @@ fn silent(addr: SocketAddr) -> (rustix::fd::OwnedFd, Vec<std::os::fd::OwnedFd>) 
 #[test]
 fn a_dead_first_address_does_not_keep_from_the_second() {
     let lab = lab();
-    let dead = lab::sshd::next_address();
+    let dead = crate::lab::sshd::next_address();
     let _silent = silent((dead, lab.sshd.addr().port()).into());
     let Some(named) = Named::new(&[dead, lab.sshd.addr().ip()], lab) else { return };
     let out = named.copy();
@@ -344,7 +344,7 @@ fn addresses_of_a_name_that_do_not_answer_are_all_named() {
     let mut lab = lab();
     let port = lab.sshd.addr().port();
     lab.sshd.stop();
-    let dead = lab::sshd::next_address();
+    let dead = crate::lab::sshd::next_address();
     let _silent = silent((dead, port).into());
     let refusing = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
     let Some(named) = Named::new(&[dead, refusing, "fd77::98".parse().unwrap()], lab) else { return };

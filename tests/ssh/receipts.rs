@@ -62,7 +62,7 @@ async fn a_receipt_holds_no_secret_and_is_removed_with_its_run() {
     let command = Command { env: [("TOKEN".to_owned(), secret.to_owned())].into(), ..command("sleep 1; : $TOKEN") };
     let one = key("one");
     let look = async {
-        let running = lab.sshd.home().join(".migrate/receipts/run-1/one/go");
+        let running = lab.sshd.home().join(".migrate/receipts/run-1").join(&lab.host.name).join("one/go");
         while !running.exists() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -101,6 +101,16 @@ async fn an_older_fence_does_nothing() {
     let stale =
         run_once(&lab.pool, &SystemClock, &lab.host, &key("y"), 9, &command("echo ran >>$HOME/count")).await.unwrap();
     assert_eq!((stale, count(&lab, "count")), (ReceiptStatus::Fenced { newest: 10 }, 0));
+}
+
+#[tokio::test]
+async fn the_receipt_of_a_step_that_is_called_fence_is_none() {
+    let lab = lab();
+    let fence = key("fence.0123456789abcdef.0.7");
+    let ran = run_once(&lab.pool, &SystemClock, &lab.host, &fence, 2, &command("echo ran >>$HOME/count")).await;
+    assert_eq!((finished(ran.unwrap()).status, count(&lab, "count")), (0, 1));
+    let next = run_once(&lab.pool, &SystemClock, &lab.host, &key("next"), 2, &command("exit 0")).await;
+    assert_eq!(finished(next.unwrap()).status, 0);
 }
 
 /// A connection that is so slow that the run is over, and cleaned up, when a start arrives.

@@ -13,17 +13,29 @@ use migrate::ssh::{Environment, Options, Pool};
 use migrate::traffic::command::Settings;
 use migrate::traffic::{Context, Director, DirectorConfig, DirectorKind, OnHosts};
 
-use crate::conformance::Subject;
+use crate::cli::run::{Ran, migrate_in};
 use crate::lab::bird::Bird;
 use crate::lab::sshd::Sshd;
-use crate::moves::Move;
-use crate::run::{Ran, migrate_in};
-use crate::support::{change, context, shown};
+use crate::traffic::conformance::Subject;
+use crate::traffic::moves::Move;
+use crate::traffic::support::{change, context, shown};
 
-const FILE: Capabilities =
-    Capabilities { weights: Weights::Exact(100), adds_members: false, connections: false, drain: true, ttl: false };
-const ROUTES: Capabilities =
-    Capabilities { weights: Weights::Presence, adds_members: true, connections: false, drain: false, ttl: false };
+const FILE: Capabilities = Capabilities {
+    weights: Weights::Exact(100),
+    adds_members: false,
+    connections: false,
+    drain: true,
+    ttl: false,
+    ends_sessions: false,
+};
+const ROUTES: Capabilities = Capabilities {
+    weights: Weights::Presence,
+    adds_members: true,
+    connections: false,
+    drain: false,
+    ttl: false,
+    ends_sessions: false,
+};
 
 fn text(path: &Path) -> String {
     path.display().to_string()

@@ -9,7 +9,7 @@ use migrate::model::{Change, Mode, Pool};
 use migrate::traffic::trial::{PROMISES, Trial};
 use migrate::traffic::{Director, DirectorConfig};
 
-use crate::support::{change, eventually};
+use crate::traffic::support::{change, eventually};
 
 /// A director over a live server with three members: `old` and `other` have a share, `new` has none.
 pub struct Subject {
@@ -95,13 +95,13 @@ pub async fn a_held_connection_is_counted_and_named_until_it_ends(s: Subject) {
 macro_rules! subjects {
     ($($kind:ident { $($way:ident: $start:expr,)+ })+) => {
         const KINDS: &[&str] = &[$(stringify!($kind)),+];
-        $(mod $kind { $(mod $way { crate::conformance::promises!($start); })+ })+
+        $(mod $kind { $(mod $way { crate::traffic::conformance::promises!($start); })+ })+
     };
 }
 
 macro_rules! promises {
     ($start:expr) => {
-        crate::conformance::promises!($start,
+        crate::traffic::conformance::promises!($start,
             observing_shows_who_has_a_share
             writes_are_absolute_and_repeating_them_changes_nothing
             changing_one_member_leaves_the_others
@@ -119,7 +119,7 @@ macro_rules! promises {
 
         #[tokio::test]
         async fn a_held_connection_is_counted_and_named_until_it_ends() {
-            crate::conformance::a_held_connection_is_counted_and_named_until_it_ends($start).await;
+            crate::traffic::conformance::a_held_connection_is_counted_and_named_until_it_ends($start).await;
         }
     };
     ($start:expr, $($promise:ident)*) => {
@@ -132,7 +132,7 @@ macro_rules! promises {
         $(
             #[tokio::test]
             async fn $promise() {
-                crate::conformance::keeps($start, stringify!($promise)).await;
+                crate::traffic::conformance::keeps($start, stringify!($promise)).await;
             }
         )*
     };
@@ -141,34 +141,46 @@ use promises;
 
 subjects! {
     haproxy {
-        tcp: crate::haproxy::over_tcp(),
-        ssh: crate::haproxy::over_ssh(),
-        unix_socket: crate::haproxy::over_a_unix_socket(),
-        master_cli: crate::haproxy::over_the_master_cli(),
-        two_instances: crate::haproxy::over_two_instances(),
+        tcp: crate::traffic::haproxy::over_tcp(),
+        ssh: crate::traffic::haproxy::over_ssh(),
+        unix_socket: crate::traffic::haproxy::over_a_unix_socket(),
+        master_cli: crate::traffic::haproxy::over_the_master_cli(),
+        two_instances: crate::traffic::haproxy::over_two_instances(),
     }
     dns {
-        allow_update_and_a_secondary: crate::dns::with_a_secondary(),
-        update_policy_alone: crate::dns::with_an_update_policy(),
-        knot: crate::dns::over_knot(),
-        powerdns: crate::dns::over_powerdns(),
+        allow_update_and_a_secondary: crate::traffic::dns::with_a_secondary(),
+        update_policy_alone: crate::traffic::dns::with_an_update_policy(),
+        knot: crate::traffic::dns::over_knot(),
+        powerdns: crate::traffic::dns::over_powerdns(),
     }
     command {
-        a_file_that_another_program_reads: crate::command::over_a_file(),
-        routes_of_bird_over_ssh: crate::command::over_bird(),
+        a_file_that_another_program_reads: crate::traffic::command::over_a_file(),
+        routes_of_bird_over_ssh: crate::traffic::command::over_bird(),
     }
     nginx {
-        here: crate::nginx::here(),
-        ssh: crate::nginx::over_ssh(),
-        two_hosts: crate::nginx::on_two_hosts(),
+        here: crate::traffic::nginx::here(),
+        ssh: crate::traffic::nginx::over_ssh(),
+        two_hosts: crate::traffic::nginx::on_two_hosts(),
     }
     softlayer_dns {
-        two_servers: crate::softlayer_dns::with_two_servers(),
+        two_servers: crate::traffic::softlayer_dns::with_two_servers(),
+    }
+    softlayer_lb {
+        weighted: crate::traffic::softlayer_lb::with_weights(),
     }
     route53 {
-        weighted: crate::route53::with_weights(),
-        multivalue: crate::route53::with_several_values(),
-        plain: crate::route53::with_plain_records(),
+        weighted: crate::traffic::route53::with_weights(),
+        weighted_and_asked_at_name_servers: crate::traffic::route53::with_name_servers(),
+        multivalue: crate::traffic::route53::with_several_values(),
+        plain: crate::traffic::route53::with_plain_records(),
+    }
+    cloud_dns {
+        weighted: crate::traffic::cloud_dns::with_weights(),
+        weighted_and_asked_at_name_servers: crate::traffic::cloud_dns::with_name_servers(),
+        plain: crate::traffic::cloud_dns::with_plain_records(),
+    }
+    powerdns {
+        its_api: crate::traffic::powerdns::over_its_api(),
     }
 }
 

@@ -9,11 +9,11 @@ use migrate::secret::SecretRef;
 use migrate::traffic::dns::{self, Settings, TsigKey};
 use migrate::traffic::{Director, DirectorConfig, DirectorKind};
 
-use crate::conformance::Subject;
 use crate::lab::bind::{Bind, Key, Zone};
 use crate::lab::names::NameServer;
-use crate::meddling::{Update, name_server};
-use crate::support::{Fixed, change, context, eventually, shown};
+use crate::traffic::conformance::Subject;
+use crate::traffic::meddling::{Update, name_server};
+use crate::traffic::support::{Fixed, change, context, eventually, shown};
 
 pub const OLD: &str = "192.0.2.1";
 pub const OTHER: &str = "192.0.2.2";

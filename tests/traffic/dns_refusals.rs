@@ -8,10 +8,10 @@ use migrate::secret::SecretRef;
 use migrate::traffic::DirectorKind;
 use migrate::traffic::dns::{Settings, TsigKey};
 
-use crate::dns::{Lab, NEW, OLD, OTHER, zone};
 use crate::lab::bind::{Bind, Key, Zone};
-use crate::meddling::{Update, name_server};
-use crate::support::{change, context, shown};
+use crate::traffic::dns::{Lab, NEW, OLD, OTHER, zone};
+use crate::traffic::meddling::{Update, name_server};
+use crate::traffic::support::{change, context, shown};
 
 #[tokio::test]
 async fn an_unsigned_success_is_not_believed() {
@@ -27,7 +27,7 @@ async fn an_unsigned_success_is_not_believed() {
 
 #[tokio::test]
 async fn a_server_that_hangs_is_given_up() {
-    let mut lab = Lab::start(&zone(), 0);
+    let lab = Lab::start(&zone(), 0);
     lab.primary.pause();
     let error = lab.director().observe("www").await.unwrap_err();
     lab.primary.resume();

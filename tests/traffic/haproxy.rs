@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use migrate::model::Mode;
 use migrate::outside::Kind;
@@ -12,11 +13,11 @@ use migrate::ssh::{Environment, Options, Pool};
 use migrate::traffic::haproxy::{Endpoint, Settings};
 use migrate::traffic::{Context, Director, DirectorConfig, DirectorKind, OverSsh};
 
-use crate::conformance::Subject;
 use crate::lab::haproxy::{Backend, Haproxy};
 use crate::lab::sshd::Sshd;
-use crate::meddling::{Meddler, Turn};
-use crate::support::{change, context, holding_server, shown};
+use crate::traffic::conformance::Subject;
+use crate::traffic::meddling::{Meddler, Turn};
+use crate::traffic::support::{change, context, holding_server, shown};
 
 fn start() -> Haproxy {
     let server = holding_server();
@@ -293,7 +294,7 @@ async fn a_foreign_change_before_our_write_is_overwritten_and_one_after_it_is_re
     let error = meddled(endpoints, turns).apply("web", &[change("old", 51, Mode::Ready)]).await.unwrap_err();
     insta::assert_snapshot!(shown(&error, &[]), @r"
     [disagrees] edge: web/old was set to weight 51 (ready) and reads back weight 7 (ready)
-    hint: either somebody else is changing it, or it follows another server (`track`) or a name that does not resolve
+    hint: either somebody else or an agent-check is changing it, or it follows another server (`track`) or a name that does not resolve
     ");
 }
 
@@ -318,14 +319,50 @@ async fn a_reload_hides_no_connection_from_the_master_cli() {
     director.apply("web", &alone).await.unwrap();
     let client = TcpStream::connect(haproxy.frontend("web")).unwrap();
     let connections = async || director.observe("web").await.unwrap().member("old").unwrap().connections;
-    crate::support::eventually("counted", || async { connections().await == Some(1) }).await;
+    crate::traffic::support::eventually("counted", || async { connections().await == Some(1) }).await;
     haproxy.reload();
     let after = director.observe("web").await.unwrap();
     assert_eq!(after.member("other").map(|m| m.weight), Some(100), "the reload has put the weights back");
     assert_eq!(connections().await, Some(1), "the old worker still serves the client");
     assert_eq!(director.blockers("web", "old").await.unwrap().len(), 1);
     drop(client);
-    crate::support::eventually("gone", || async { connections().await == Some(0) }).await;
+    crate::traffic::support::eventually("gone", || async { connections().await == Some(0) }).await;
+}
+
+#[tokio::test]
+async fn sessions_are_ended_those_first_that_have_been_there_longest_in_old_workers_too() {
+    let mut haproxy = start();
+    let director = director(vec![Endpoint::Unix(haproxy.master.clone())]);
+    let alone = [change("old", 100, Mode::Ready), change("other", 0, Mode::Ready)];
+    director.apply("web", &alone).await.unwrap();
+    let connect = || TcpStream::connect(haproxy.frontend("web")).unwrap();
+    let mut first = connect();
+    crate::traffic::support::eventually("listed", || async {
+        director
+            .end_sessions("web", "old", 0)
+            .await
+            .unwrap()
+            .clients
+            .first()
+            .is_some_and(|c| c.oldest > Some(Duration::ZERO))
+    })
+    .await;
+    haproxy.reload();
+    director.apply("web", &alone).await.unwrap();
+    let others: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(haproxy.frontend("web")).unwrap()).collect();
+    let held = async || director.observe("web").await.unwrap().member("old").unwrap().connections;
+    crate::traffic::support::eventually("all are counted", || async { held().await == Some(4) }).await;
+    let ended = director.end_sessions("web", "old", 1).await.unwrap();
+    assert_eq!((ended.ended, ended.left, ended.clients.len()), (1, 3, 1));
+    assert_eq!((&*ended.clients[0].address, ended.clients[0].sessions), ("127.0.0.1", 3));
+    assert_eq!(first.read(&mut [0]).unwrap(), 0, "the old worker had the oldest");
+    crate::traffic::support::eventually("it is gone", || async { held().await == Some(3) }).await;
+    assert_eq!(director.end_sessions("web", "other", 9).await.unwrap().ended, 0, "others have their own");
+    assert_eq!(director.end_sessions("web", "old", 9).await.unwrap().ended, 3);
+    crate::traffic::support::eventually("all are gone", || async { held().await == Some(0) }).await;
+    drop(others);
+    let error = director.end_sessions("web", "a;b", 1).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Refused);
 }
 
 #[tokio::test]
@@ -334,7 +371,7 @@ async fn a_server_that_its_check_finds_down_says_so() {
     web.servers[0].options = "check inter 50ms fastinter 20ms fall 1".to_owned();
     let haproxy = Haproxy::start(&[web]);
     let director = director(vec![Endpoint::Unix(haproxy.admin.clone())]);
-    crate::support::eventually("the check sees it", || async {
+    crate::traffic::support::eventually("the check sees it", || async {
         director.observe("web").await.unwrap().member("old").unwrap().up == Some(false)
     })
     .await;

@@ -18,11 +18,11 @@ use migrate::traffic::{
     Commands, Context, Dial, DialError, Director, DirectorConfig, DirectorKind, OnHosts, OverSsh, Stream,
 };
 
-use crate::conformance::Subject;
 use crate::lab::nginx::Nginx;
 use crate::lab::sshd::{Sshd, next_address};
-use crate::moves::Move;
-use crate::support::{change, context, eventually, shown};
+use crate::traffic::conformance::Subject;
+use crate::traffic::moves::Move;
+use crate::traffic::support::{change, context, eventually, shown};
 
 /// A server that answers each request with its name; one for `/held` gets no answer till the client goes.
 fn answering(name: &'static str) -> SocketAddr {

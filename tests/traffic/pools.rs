@@ -15,11 +15,11 @@ use migrate::spec::Spec;
 use migrate::step::StepKind;
 use migrate::traffic::Director;
 
-use crate::dns::Lab as DnsLab;
 use crate::lab::bind::{Bind, Key, Zone};
 use crate::lab::haproxy::{Backend, Haproxy};
 use crate::lab::sshd::next_address;
-use crate::support::{change, context, eventually, shown};
+use crate::traffic::dns::Lab as DnsLab;
+use crate::traffic::support::{change, context, eventually, shown};
 
 const HOSTS: [&str; 4] = ["dal1", "dal2", "fra1", "fra2"];
 
@@ -66,7 +66,7 @@ impl Files {
 
 /// What the plan says when its one pool has been looked at.
 async fn proposed(spec: &Spec, director: &dyn Director, name: &str) -> Proposal {
-    let pool = spec.plan.services[0].traffic.as_ref().unwrap().pool.clone();
+    let pool = spec.plan.services[0].traffic[0].pool.clone();
     let key = Observed::pool_key(name, &pool);
     let observed = Observed {
         facts: BTreeMap::from([(key.clone(), director.facts(&pool).await.unwrap())]),

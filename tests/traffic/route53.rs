@@ -1,8 +1,8 @@
 //! The Route 53 director against a strict double of ours, and against moto, which also AWS's own client drives.
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use migrate::model::Mode;
@@ -10,12 +10,14 @@ use migrate::outside::{Certainty, Kind};
 use migrate::traffic::route53::{From, HostedZone, RecordKind, Settings};
 use migrate::traffic::{Director, DirectorConfig, DirectorKind};
 
-use crate::conformance::Subject;
-use crate::lab::process::{Daemon, find_program, free_port};
+use crate::lab::authority::NameServer;
+use crate::lab::process::{Daemon, free_port};
+use crate::lab::python;
 use crate::lab::route53::{KEY_ID, Route53, Set, ZONE, set};
 use crate::lab::sshd::next_address;
-use crate::moves::Move;
-use crate::support::{Fixed, change, context, shown};
+use crate::traffic::conformance::Subject;
+use crate::traffic::moves::Move;
+use crate::traffic::support::{Fixed, change, context, shown};
 
 const OLD: &str = "192.0.2.1";
 const OTHER: &str = "192.0.2.2";
@@ -54,13 +56,15 @@ fn of_kind(records: RecordKind) -> Vec<Set> {
 }
 
 fn settings(endpoint: String, zone: &str, records: RecordKind) -> Settings {
-    Settings { zone: zone.to_owned(), domain: "lab.test".to_owned(), records, credentials: From::Environment, endpoint }
+    let (zone, domain, credentials) = (zone.to_owned(), "lab.test".to_owned(), From::Environment);
+    Settings { zone, domain, records, servers: Vec::new(), credentials, endpoint }
 }
 
 struct Lab {
     route53: Route53,
     settings: Settings,
     dir: tempfile::TempDir,
+    servers: Vec<NameServer>,
 }
 
 impl Lab {
@@ -75,7 +79,19 @@ impl Lab {
         };
         let route53 = Route53::start(of_kind(records).into_iter().map(ours).collect());
         let settings = settings(route53.endpoint(), ZONE, records);
-        Self { route53, settings, dir: tempfile::tempdir().unwrap() }
+        Self { route53, settings, dir: tempfile::tempdir().unwrap(), servers: Vec::new() }
+    }
+
+    /// With name servers that are asked.
+    fn asking(mut self, servers: usize) -> Self {
+        self.servers = (0..servers).map(|_| self.route53.name_server("lab.test")).collect();
+        self.settings.servers = self.servers.iter().map(|server| server.addr).collect();
+        self
+    }
+
+    fn impatient(&self) -> HostedZone {
+        let secrets = Fixed(SECRETS.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        HostedZone::new("zone", &self.settings, Arc::new(secrets)).follow_within(Duration::from_millis(100))
     }
 
     fn director(&self) -> Arc<dyn Director> {
@@ -94,8 +110,7 @@ impl Lab {
     }
 }
 
-fn subject(records: RecordKind) -> Subject {
-    let lab = Lab::start(records);
+fn subject(lab: Lab) -> Subject {
     Subject {
         director: lab.director(),
         twin: lab.director(),
@@ -112,15 +127,19 @@ fn subject(records: RecordKind) -> Subject {
 }
 
 pub fn with_weights() -> Subject {
-    subject(RecordKind::Weighted)
+    subject(Lab::start(RecordKind::Weighted))
 }
 
 pub fn with_several_values() -> Subject {
-    subject(RecordKind::Multivalue)
+    subject(Lab::start(RecordKind::Multivalue))
 }
 
 pub fn with_plain_records() -> Subject {
-    subject(RecordKind::Plain)
+    subject(Lab::start(RecordKind::Plain))
+}
+
+pub fn with_name_servers() -> Subject {
+    subject(Lab::start(RecordKind::Weighted).asking(2))
 }
 
 #[tokio::test]
@@ -168,19 +187,53 @@ async fn a_lost_answer_is_found_out_and_waited_for() {
 async fn a_change_that_stays_pending_is_no_success_and_a_second_controller_waits_for_it_too() {
     let lab = Lab::start(RecordKind::Weighted);
     lab.route53.pending(u32::MAX);
-    let secrets = Fixed(SECRETS.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
-    let impatient =
-        || HostedZone::new("zone", &lab.settings, Arc::new(secrets.clone())).follow_within(Duration::from_millis(100));
-    let (certainty, said) = lab.refused(&impatient()).await;
+    let (certainty, said) = lab.refused(&lab.impatient()).await;
     assert_eq!(certainty, Certainty::Unknown);
     insta::assert_snapshot!(said, @r"
     [unknown] zone (Route 53 zone Z0LABTEST): change C0 was taken and is still PENDING after 100 ms
     hint: not all name servers have it: see Route 53's status; run again when it is INSYNC
     ");
-    let again = lab.refused(&impatient()).await;
+    let again = lab.refused(&lab.impatient()).await;
     assert!(again.1.contains("still PENDING"), "what is written already counts as done: {}", again.1);
     lab.route53.pending(0);
     lab.director().apply("www", &[change(NEW, 50, Mode::Ready)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_change_is_not_done_before_the_name_servers_answer_it() {
+    let lab = Lab::start(RecordKind::Weighted).asking(2);
+    let away = [(OLD, 0), (OTHER, 0), (NEW, 50)].map(|(member, weight)| change(member, weight, Mode::Ready));
+    let lags = &lab.servers[1].lags;
+    // It has heard of what was there.
+    lab.impatient().apply("www", &[change(OLD, 99, Mode::Ready)]).await.unwrap();
+    lags.store(true, Ordering::Relaxed);
+    let error = lab.impatient().apply("www", &away).await.unwrap_err();
+    assert_eq!((error.kind, error.certainty), (Kind::Disagrees, Certainty::Unknown), "{error}");
+    assert!(error.at.contains(&lab.servers[1].addr.to_string()), "{error}");
+    assert!(error.what.starts_with("it answers 192.0.2.") && error.what.contains("the API says"), "{error}");
+    lags.store(false, Ordering::Relaxed);
+    lab.impatient().apply("www", &away).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_role_of_a_machine_is_asked_for_once_and_again_when_it_ends() {
+    let lab = Lab::start(RecordKind::Weighted);
+    let settings = Settings { credentials: From::Metadata(lab.route53.endpoint()), ..lab.settings.clone() };
+    let asked = || lab.route53.asked().iter().filter(|a| *a == "PUT /latest/api/token").count();
+    let director = settings.connect("zone", &context(&[])).unwrap();
+    director.observe("www").await.unwrap();
+    director.observe("www").await.unwrap();
+    assert_eq!(asked(), 1, "what is good for hours is kept");
+    lab.route53.end_credentials();
+    let director = settings.connect("zone", &context(&[])).unwrap();
+    director.observe("www").await.unwrap();
+    director.observe("www").await.unwrap();
+    assert!(asked() >= 3, "what is about to end is not kept");
+    // AWS's own client is told the same.
+    assert_eq!(boto(&lab.route53.endpoint(), "role").trim(), KEY_ID);
+    let nobody = Settings { credentials: From::Metadata("http://127.0.0.1:9".to_owned()), ..lab.settings.clone() };
+    let error = nobody.connect("zone", &context(&[])).unwrap().observe("www").await.unwrap_err();
+    assert!(error.kind == Kind::Config && error.what.contains("the metadata server does not answer"), "{error}");
 }
 
 #[tokio::test]
@@ -254,7 +307,9 @@ const BOTO: &str = r#"
 import sys, boto3
 endpoint, verb = sys.argv[1], sys.argv[2]
 r = boto3.client("route53", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="AKIDLAB", aws_secret_access_key="secret")
-if verb == "make":
+if verb == "role":
+    print(boto3.Session().get_credentials().get_frozen_credentials().access_key)
+elif verb == "make":
     zone = r.create_hosted_zone(Name="lab.test.", CallerReference="1")["HostedZone"]["Id"]
     one = lambda value, weight: {"Action": "CREATE", "ResourceRecordSet": {"Name": "www.lab.test.", "Type": "A", "SetIdentifier": "set " + value, "Weight": weight, "TTL": 60, "ResourceRecords": [{"Value": value}]}}
     r.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": [one("192.0.2.1", 100), one("192.0.2.2", 50)]})
@@ -265,36 +320,38 @@ else:
         print(s["SetIdentifier"], s["Weight"], s["TTL"], *[v["Value"] for v in s["ResourceRecords"]])
 "#;
 
-fn boto(endpoint: &str, word: &str) -> Option<String> {
-    let out = Command::new("python3").args(["-c", BOTO, endpoint, word]).output().ok()?;
-    let missing = String::from_utf8_lossy(&out.stderr).contains("No module named");
-    assert!(out.status.success() || missing, "{}", String::from_utf8_lossy(&out.stderr));
-    (!missing).then(|| String::from_utf8(out.stdout).unwrap())
+/// The double that AWS's users use, and AWS's own client.
+const MOTO: [&str; 2] = ["moto[server]==5.2.5", "boto3==1.44.8"];
+
+fn boto(endpoint: &str, word: &str) -> String {
+    let python = python::programs(&MOTO).join("python");
+    let out = Command::new(python)
+        .args(["-c", BOTO, endpoint, word])
+        .env("NO_PROXY", "127.0.0.1")
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
 }
 
 #[tokio::test]
 async fn the_wire_is_understood_by_moto_and_what_it_has_by_awss_own_client() {
-    let Some(program) = find_program("moto_server") else {
-        println!("skipped: moto_server is not there");
-        return;
-    };
+    let program = python::programs(&MOTO).join("moto_server");
     let ip = next_address();
     let (port, dir) = (free_port(ip), tempfile::tempdir().unwrap());
     let (host, number) = (ip.to_string(), port.to_string());
     let log = dir.path().join("log");
-    let mut moto = Daemon::start("moto_server", Path::new(&program), &["-H", &host, "-p", &number], &log);
+    let mut moto = Daemon::start("moto_server", &program, &["-H", &host, "-p", &number], &log);
     moto.wait_for_port((ip, port).into());
     let endpoint = format!("http://{host}:{number}");
-    let Some(zone) = boto(&endpoint, "make") else {
-        println!("skipped: boto3 is not there");
-        return;
-    };
+    let zone = boto(&endpoint, "make");
     let settings = settings(endpoint.clone(), zone.trim(), RecordKind::Weighted);
     let director = settings.connect("zone", &context(&SECRETS)).unwrap();
     let pool = director.observe("www").await.unwrap();
     assert_eq!(pool.member("192.0.2.2").map(|m| m.weight), Some(50));
     director.apply("www", &[change(NEW, 25, Mode::Ready), change(OLD, 75, Mode::Ready)]).await.unwrap();
     director.set_ttl("www", Duration::from_secs(5)).await.unwrap();
-    let seen = boto(&endpoint, zone.trim()).unwrap();
+    let seen = boto(&endpoint, zone.trim());
     assert_eq!(seen, "198.51.100.1 25 5 198.51.100.1\nset 192.0.2.1 75 5 192.0.2.1\nset 192.0.2.2 50 5 192.0.2.2\n");
 }

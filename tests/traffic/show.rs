@@ -5,11 +5,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::dns::{Lab, zone};
+use crate::cli::run::{Ran, migrate_in};
 use crate::lab::haproxy::{Backend, Haproxy};
 use crate::lab::process::PATIENCE;
-use crate::run::{Ran, migrate_in};
-use crate::support::holding_server;
+use crate::traffic::dns::{Lab, zone};
+use crate::traffic::support::holding_server;
 
 fn show(inventory: &str, words: &[&str]) -> Ran {
     let dir = tempfile::tempdir().unwrap();

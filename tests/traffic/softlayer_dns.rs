@@ -11,11 +11,11 @@ use migrate::softlayer::Access;
 use migrate::traffic::softlayer_dns::{Settings, Zone};
 use migrate::traffic::{Director, DirectorConfig};
 
-use crate::conformance::Subject;
-use crate::lab::softlayer::dns::NameServer;
+use crate::lab::authority::NameServer;
 use crate::lab::softlayer::world::World;
 use crate::lab::softlayer::{Fault, KEY, SoftLayer, USER};
-use crate::support::{change, context};
+use crate::traffic::conformance::Subject;
+use crate::traffic::support::{change, context};
 
 const OLD: &str = "192.0.2.1";
 const OTHER: &str = "192.0.2.2";

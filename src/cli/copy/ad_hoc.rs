@@ -18,8 +18,9 @@ use crate::config::{self, LoadOptions};
 use crate::copy::controller::{self, Engine, LocalOrSsh};
 use crate::copy::fs::filter::Filter;
 use crate::copy::location::{self, BadLocation, CopyRoots, Location, Login};
-use crate::copy::{Copier, CopyJob, PassReport, VerifyMode, VerifyReport};
+use crate::copy::{Copier, CopyJob, PassReport, Preview, VerifyMode, VerifyReport};
 use crate::engine::Stop;
+use crate::host::{Hosts, Obstacle};
 use crate::model::{DataPath, Host, SshTarget, TreeRules};
 use crate::outside::{Error, Kind};
 use crate::retry::{Policy, Retry};
@@ -82,6 +83,7 @@ impl AdHocCopy {
             bandwidth: args.bwlimit,
             path: if args.relay { DataPath::Relay } else { DataPath::Auto },
             checksum: args.checksum,
+            listed: true,
             fresh: true,
         };
         Ok(Self { engine, transport, job, parent })
@@ -90,10 +92,40 @@ impl AdHocCopy {
     /// Says what would be done.
     pub async fn preview(&self, show: &Show) -> anyhow::Result<()> {
         show.begin("looking");
-        let there = self.look().await?;
+        let there = self.look_ahead().await?;
         let preview = self.engine.preview(&self.job, there, &|now| show.progress(now)).await?;
         show.preview(&preview);
-        Ok(())
+        let obstacles = self.obstacles(&preview, there).await?;
+        let Some(first) = obstacles.first() else { return Ok(()) };
+        let to = format!("{}:{}", self.job.target.name, crate::text::escape(self.job.to.as_bytes(), 300));
+        let list = obstacles.iter().fold(String::new(), |list, obstacle| format!("{list}\n  - {to} {}", obstacle.what));
+        Err(advised(format!("the copy would not come to its end:{list}"), &first.hint))
+    }
+
+    /// What keeps the target from taking what would be sent.
+    async fn obstacles(&self, preview: &Preview, there: bool) -> anyhow::Result<Vec<Obstacle>> {
+        let CopyJob { target, to, .. } = &self.job;
+        let facts = self.transport.facts(target, std::slice::from_ref(to)).await?;
+        let path = facts.paths.first();
+        let mut found: Vec<Obstacle> =
+            path.and_then(|path| path.obstacle(&target.name, &facts.user)).into_iter().collect();
+        if found.is_empty() && preview.closed > 0 {
+            let first = preview.closed_first.as_deref().unwrap_or_default();
+            let what = format!(
+                "has {} that {} may not write to: {to}/{first}",
+                crate::text::count(preview.closed, "directory").replace("directorys", "directories"),
+                facts.user
+            );
+            let hint = format!("log in as a user who may write there, or let {} write there", facts.user);
+            found.push(Obstacle { what, hint });
+        }
+        let lacks = match there {
+            true => preview.lacks.clone(),
+            false => path.and_then(|path| path.lacks(preview.room, preview.inodes)),
+        };
+        let hint = "make room there".to_owned();
+        found.extend(lacks.map(|what| Obstacle { what, hint }));
+        Ok(found)
     }
 
     /// Does it; with `--watch`, until somebody asks for the end.
@@ -126,9 +158,9 @@ impl AdHocCopy {
         self.conclude(args, show, report).await
     }
 
-    /// Content is compared once; from then on there is a record to believe.
+    /// Content is compared once, and the target is looked at once: from then on there is a record to believe.
     fn job_of_pass(&self, nth: u32) -> CopyJob {
-        CopyJob { checksum: self.job.checksum && nth == 1, ..self.job.clone() }
+        CopyJob { checksum: self.job.checksum && nth == 1, listed: nth == 1, ..self.job.clone() }
     }
 
     async fn conclude(&self, args: &Args, show: &Show, mut total: PassReport) -> anyhow::Result<()> {
@@ -162,8 +194,18 @@ impl AdHocCopy {
         Ok(on_target?)
     }
 
+    /// The same, while agents go there; what is wrong with a path is told without waiting for them.
+    async fn look_ahead(&self) -> anyhow::Result<bool> {
+        let agents = async {
+            self.engine.make_ready(&self.job).await;
+            Ok(())
+        };
+        let (there, ()) = tokio::try_join!(self.look(), agents)?;
+        Ok(there)
+    }
+
     async fn prepare(&self) -> anyhow::Result<()> {
-        if let (false, Some(parent)) = (self.look().await?, &self.parent) {
+        if let (false, Some(parent)) = (self.look_ahead().await?, &self.parent) {
             controller::make_directory(self.transport.as_ref(), &self.job.target, parent).await?;
         }
         Ok(())
@@ -250,7 +292,7 @@ fn refused(bad: BadLocation) -> anyhow::Error {
 
 fn inventory(args: &Args, environment: &Environment) -> anyhow::Result<BTreeMap<String, Host>> {
     let Some(file) = &args.inventory else { return Ok(BTreeMap::new()) };
-    let options = LoadOptions { home: environment.home.clone() };
+    let options = LoadOptions { home: environment.home.clone(), dir: None };
     let (inventory, _, warnings) = config::load_inventory(&[file], &options).map_err(BadFiles)?;
     if !warnings.is_empty() {
         eprintln!("{warnings}");

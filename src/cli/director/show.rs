@@ -64,7 +64,7 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit>
         members: members(&pool, &facts, can, measured.as_deref()),
         facts: &facts,
     };
-    output::show(args.format, &shown, Style { color: environment.color, verbose: false })?;
+    output::show(args.format, &shown, environment.style(false))?;
     Ok(Exit::Ok)
 }
 
@@ -266,10 +266,22 @@ mod tests {
         Member { name: name.to_owned(), weight, mode, connections: Some(3), sessions, up: Some(true) }
     }
 
-    const EXACT: Capabilities =
-        Capabilities { weights: Weights::Exact(256), adds_members: false, connections: true, drain: true, ttl: false };
-    const PRESENCE: Capabilities =
-        Capabilities { weights: Weights::Presence, adds_members: true, connections: false, drain: false, ttl: true };
+    const EXACT: Capabilities = Capabilities {
+        weights: Weights::Exact(256),
+        adds_members: false,
+        connections: true,
+        drain: true,
+        ttl: false,
+        ends_sessions: false,
+    };
+    const PRESENCE: Capabilities = Capabilities {
+        weights: Weights::Presence,
+        adds_members: true,
+        connections: false,
+        drain: false,
+        ttl: true,
+        ends_sessions: false,
+    };
 
     fn shown<'a>(pool: &'a Pool, facts: &'a PoolFacts, can: Capabilities, came: Option<&[u64]>) -> Shown<'a> {
         Shown {

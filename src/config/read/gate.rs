@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::fields::template::Use;
 use crate::gate::{self, Condition, Gate};
+use crate::model::HookPoint;
 use crate::text::units::YEAR;
 use crate::yaml::map::one_of;
 use crate::yaml::reader::Value;
@@ -16,7 +17,8 @@ const EXAMPLE: &str = "gates: [{at: before_drain, approve: 1}]";
 /// Reads one entry of `gates`. The templates of its conditions are added to `uses`.
 pub fn read(value: Value<'_>, uses: &mut Vec<Use>) -> Option<Gate> {
     value.map("gate", EXAMPLE, |m| {
-        let at = m.need("at", "before_drain").and_then(|v| one_of(v, "a point", "points", &POINTS));
+        let points = [&POINTS[..], &[("each_shift", HookPoint::EachShift)]].concat();
+        let at = m.need("at", "before_drain").and_then(|v| one_of(v, "a point", "points", &points));
         let conditions = gate::read(m, uses);
         if conditions.as_ref().is_some_and(Vec::is_empty) {
             value.error("the gate asks nothing", format!("give it {}", kinds()));

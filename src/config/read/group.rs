@@ -1,10 +1,22 @@
-//! Groups: by name, or by what their hosts have in common.
+//! Groups: by name, or by what their hosts have in common; how one logs in to them.
 
 use crate::model::Selector;
+use crate::yaml::map::Map;
 use crate::yaml::reader::Value;
 use crate::yaml::source::Located;
 
+use super::host::{self, Scope, Ssh};
+
 /// A group before it is resolved.
+#[derive(Debug, Clone, Default)]
+pub struct GroupDraft {
+    /// `None` when they could not be read, which is reported.
+    pub members: Option<Members>,
+    /// What it says of logging in to its hosts, and where.
+    pub ssh: Option<Located<Ssh>>,
+}
+
+/// Who is in a group.
 #[derive(Debug, Clone)]
 pub enum Members {
     /// Hosts by name, in this order.
@@ -13,17 +25,39 @@ pub enum Members {
     Selected { selector: Selector, sites: Vec<Located<String>>, except: Vec<Located<String>> },
 }
 
-/// Reads a list of names, one name, or a selector.
-pub fn read(value: Value<'_>) -> Option<Members> {
-    match value.is_map() {
-        true => value.map("group", "new: {site: fra1}", selected)?,
-        false => {
-            let written = value.one_or_many();
-            let names: Vec<Vec<Located<String>>> = written.iter().map(|v| expand(*v)).collect();
-            // An entry that stands for nothing has been reported.
-            (!names.iter().any(Vec::is_empty)).then(|| Members::Names(names.into_iter().flatten().collect()))
-        }
+/// Reads a list of names, one name, or a mapping.
+pub fn read(value: Value<'_>) -> GroupDraft {
+    if !value.is_map() {
+        return GroupDraft { members: listed(value), ssh: None };
     }
+    let draft = value.map("group", "new: {site: fra1}", |m| {
+        let ssh = m.get("ssh").and_then(|v| Some(Located { value: host::ssh(v, Scope::Group)?, at: v.at() }));
+        GroupDraft { members: members(m), ssh }
+    });
+    draft.unwrap_or_default()
+}
+
+fn members(m: &Map<'_>) -> Option<Members> {
+    // Both are read, so that no key is taken for an unknown one.
+    let (hosts, selected) = (m.get("hosts"), selected(m));
+    let Some(hosts) = hosts else { return selected };
+    if let Some(other) = SELECTING.iter().find_map(|key| m.get(key)) {
+        other.error(
+            format!("`{}` stands beside `hosts`: a group lists its hosts or selects them", other.name()),
+            "remove one of the two",
+        );
+        return None;
+    }
+    listed(hosts)
+}
+
+/// The conditions of a selector.
+const SELECTING: [&str; 4] = ["site", "tags", "name", "except"];
+
+fn listed(value: Value<'_>) -> Option<Members> {
+    let names: Vec<Vec<Located<String>>> = value.one_or_many().iter().map(|v| expand(*v)).collect();
+    // An entry that stands for nothing has been reported.
+    (!names.iter().any(Vec::is_empty)).then(|| Members::Names(names.into_iter().flatten().collect()))
 }
 
 /// Host names, ranges expanded.
@@ -42,12 +76,12 @@ fn expand(value: Value<'_>) -> Vec<Located<String>> {
     }
 }
 
-fn selected(m: &crate::yaml::map::Map<'_>) -> Option<Members> {
+fn selected(m: &Map<'_>) -> Option<Members> {
     let sites: Vec<Located<String>> = m
         .get("site")
         .map(|v| v.one_or_many().iter().filter_map(|v| v.identifier("a site", "dal10")).collect())
         .unwrap_or_default();
-    let tags = m.get("tags").map(super::host::tags).unwrap_or_default();
+    let tags = m.get("tags").map(host::tags).unwrap_or_default();
     let pattern = m.get("name").and_then(|v| v.line("a pattern for names", "name: dal-*").map(|p| (v, p.value)));
     let except = m.get("except").map(names).unwrap_or_default();
     let selector = Selector {

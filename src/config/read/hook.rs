@@ -24,6 +24,9 @@ pub const POINTS: [(&str, HookPoint); 10] = [
     ("after_shift", HookPoint::AfterShift),
     ("after_pair", HookPoint::AfterPair),
 ];
+/// Where hooks run; `None` is the controller.
+const PLACES: [(&str, Option<Side>); 3] =
+    [("source", Some(Side::Source)), ("target", Some(Side::Target)), ("controller", None)];
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A hook and its templates.
@@ -39,12 +42,12 @@ pub struct HookDraft {
 pub fn read(value: Value<'_>) -> Option<HookDraft> {
     value.map("hook", "{at: freeze, run: systemctl stop web}", |m| {
         let at = m.need("at", "freeze").and_then(|v| one_of(v, "a point", "points", &POINTS));
-        let on =
-            m.get("on").map(|v| one_of(v, "a side", "sides", &[("source", Side::Source), ("target", Side::Target)]));
+        let on = m.get("on").map(|v| one_of(v, "a place", "places", &PLACES));
         let default = at.as_ref().map(|at| default_side(at.value));
-        let side = match &on {
-            Some(given) => given.as_ref().map(|side| side.value),
-            None => default,
+        let (side, on_controller) = match &on {
+            Some(Some(place)) => (place.value.or(default), place.value.is_none()),
+            Some(None) => (None, false),
+            None => (default, false),
         };
         let sides = if side == Some(Side::Target) { Sides::Target } else { Sides::Source };
         let command = |v: Value<'_>| template::read(v, Role::Command, sides, "a command", "run: systemctl stop web");
@@ -60,6 +63,7 @@ pub fn read(value: Value<'_>) -> Option<HookDraft> {
         let hook = Hook {
             at: at.value,
             on,
+            on_controller,
             run: run.template.value.clone(),
             timeout: timeout.unwrap_or(TIMEOUT),
             idempotent: idempotent.unwrap_or(false),
@@ -90,6 +94,10 @@ fn default_side(point: HookPoint) -> Side {
         | HookPoint::BeforeDrain
         | HookPoint::AfterDrain
         | HookPoint::Freeze => Side::Source,
-        HookPoint::Thaw | HookPoint::BeforeShift | HookPoint::AfterShift | HookPoint::AfterPair => Side::Target,
+        HookPoint::Thaw
+        | HookPoint::BeforeShift
+        | HookPoint::EachShift
+        | HookPoint::AfterShift
+        | HookPoint::AfterPair => Side::Target,
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::read::becoming;
-use crate::model::{Become, Money, SshTarget, Template};
+use crate::config::read::{becoming, bmc};
+use crate::model::{Become, Bmc, Money, SshTarget, Template};
 use crate::text::name;
 use crate::text::units;
 use crate::yaml::diagnostic::Diagnostic;
@@ -23,6 +23,7 @@ pub struct Settings {
     pub tags: Vec<String>,
     pub capacity: Option<u32>,
     pub cost_per_month: Option<Money>,
+    pub bmc: Option<Bmc>,
     pub vars: BTreeMap<String, String>,
 }
 
@@ -33,6 +34,8 @@ pub enum Scope {
     Host,
     /// The hosts of a site.
     Site,
+    /// The hosts of a group.
+    Group,
     /// Every host.
     All,
 }
@@ -60,6 +63,8 @@ pub struct HostDraft {
     /// What speaks against moving it.
     pub warnings: Vec<String>,
     pub settings: Settings,
+    /// What its site and `defaults` say of logging in: groups go between this and what it says itself.
+    pub inherited: Ssh,
 }
 
 /// Reads one entry of `hosts`: one host, or a range of them. When it cannot be read, that is reported, and the names it
@@ -87,7 +92,7 @@ pub fn read(key: Value<'_>, value: Value<'_>) -> Result<Vec<HostDraft>, Vec<Stri
         let mut settings = settings.clone();
         settings.ssh.address = dial.map(|value| Located { value, at: at.clone() });
         let address = Located { value: address, at: at.clone() };
-        hosts.push(HostDraft { name, address, warnings: warnings.clone(), settings });
+        hosts.push(HostDraft { name, address, warnings: warnings.clone(), settings, inherited: Ssh::default() });
     }
     if hosts.is_empty() { Err(Vec::new()) } else { Ok(hosts) }
 }
@@ -97,7 +102,8 @@ fn warnings(value: Value<'_>) -> Vec<String> {
     value.one_or_many().iter().filter_map(line).collect()
 }
 
-fn money(value: Value<'_>) -> Option<Money> {
+/// Reads an amount of money.
+pub(super) fn money(value: Value<'_>) -> Option<Money> {
     let (cents, currency) = value.unit("an amount of money", "412.50 USD", units::money)?;
     Some(Money { cents, currency })
 }
@@ -184,6 +190,7 @@ pub fn settings(m: &Map<'_>, scope: Scope) -> Settings {
         tags: m.get("tags").map(tags).unwrap_or_default(),
         capacity: m.get("capacity").and_then(|v| v.integer(1..=1_000_000)).and_then(|n| u32::try_from(n).ok()),
         cost_per_month: m.get("cost_per_month").and_then(money),
+        bmc: m.get("bmc").and_then(bmc::read),
         vars: m.get("vars").map(vars).unwrap_or_default(),
     }
 }
@@ -210,12 +217,13 @@ fn vars(value: Value<'_>) -> BTreeMap<String, String> {
     out
 }
 
-fn ssh(value: Value<'_>, scope: Scope) -> Option<Ssh> {
+/// Reads how to log in.
+pub fn ssh(value: Value<'_>, scope: Scope) -> Option<Ssh> {
     value.map("ssh", "ssh: {user: deploy}", |m| Ssh {
         // Many hosts do not share one address.
         address: match scope {
             Scope::Host => m.get("address").and_then(|v| v.line("an IP address or a DNS name", "address: 10.0.0.1")),
-            Scope::Site | Scope::All => None,
+            Scope::Site | Scope::Group | Scope::All => None,
         },
         user: m.get("user").and_then(|v| checked(v, "the name of a user", "deploy", name::check_user)),
         port: m.get("port").and_then(|v| v.integer(1..=65_535)).and_then(|n| u16::try_from(n).ok()),
@@ -260,14 +268,14 @@ fn check_work_dir(path: &str) -> Result<(), &'static str> {
 }
 
 impl Settings {
-    /// These settings, with `wider` where they say nothing. Tags add up, variables go by name.
+    /// These settings, with `wider` where they say nothing. Tags add up, variables go by name; how to log in waits for the groups.
     #[must_use]
-    pub fn over(mut self, wider: &Settings, host: &str) -> Self {
+    pub fn over(mut self, wider: &Settings) -> Self {
         self.site = self.site.or_else(|| wider.site.clone());
-        self.ssh = self.ssh.over(&wider.ssh, host);
         self.tags.extend(wider.tags.iter().cloned());
         self.capacity = self.capacity.or(wider.capacity);
         self.cost_per_month = self.cost_per_month.or_else(|| wider.cost_per_month.clone());
+        self.bmc = self.bmc.or_else(|| wider.bmc.clone());
         for (key, value) in &wider.vars {
             self.vars.entry(key.clone()).or_insert_with(|| value.clone());
         }
@@ -276,7 +284,9 @@ impl Settings {
 }
 
 impl Ssh {
-    fn over(self, wider: &Ssh, host: &str) -> Self {
+    /// These settings, with `wider` where they say nothing.
+    #[must_use]
+    pub fn over(self, wider: &Ssh, host: &str) -> Self {
         // A bastion that all hosts are reached through is not reached through itself.
         let inherited = wider.jump.clone().filter(|hops| hops.iter().all(|hop| hop.value != host));
         Self {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::fields::template::Use;
 use crate::inventory::{self, Document, Rules, SourceConfig, SourceError, rules};
+use crate::model::Money;
 use crate::secret::Secrets;
 use crate::traffic::DirectorConfig;
 use crate::yaml::diagnostic::Diagnostic;
@@ -11,7 +12,7 @@ use crate::yaml::map::Map;
 use crate::yaml::reader::Value;
 use crate::yaml::source::Located;
 
-use super::group::{self, Members};
+use super::group::{self, GroupDraft};
 use super::host::{self, HostDraft, Scope, Settings};
 
 /// What one inventory file says.
@@ -24,8 +25,10 @@ pub struct InventoryDraft {
     pub broken: Vec<String>,
     /// Whether some entry of `hosts` could not be read at all.
     pub incomplete: bool,
-    pub groups: Vec<(Located<String>, Option<Members>)>,
+    pub groups: Vec<(Located<String>, GroupDraft)>,
     pub directors: Vec<(Located<String>, DirectorDraft)>,
+    /// What the next invoices of accounts come to.
+    pub invoices: Vec<(Located<String>, Option<Money>)>,
     /// Sources of more hosts, `None` where they could not be read, which is reported.
     pub sources: Vec<(Located<String>, Option<SourceDraft>)>,
     /// Whether it comes from such a source: what it says of sites gives way to what anybody else says of them.
@@ -74,6 +77,11 @@ pub fn read(root: Value<'_>) -> InventoryDraft {
         root.cx.sink.push(Diagnostic::error(&root.at(), "the file is empty").hint("an inventory begins with `hosts:`"));
         return InventoryDraft::default();
     }
+    if super::is_plan(root) {
+        let what = Diagnostic::error(&root.at(), "this is a plan, and an inventory is wanted here");
+        root.cx.sink.push(what.hint("name the file with `hosts:`, as the plan does under `inventory:`"));
+        return InventoryDraft { incomplete: true, ..InventoryDraft::default() };
+    }
     let mut draft = InventoryDraft::default();
     root.map("the inventory", "hosts: {dal-1: {address: 10.0.0.1}}", |m| {
         fill(&mut draft, m);
@@ -104,6 +112,10 @@ fn fill(draft: &mut InventoryDraft, m: &Map<'_>) {
     draft.sources = m
         .get("sources")
         .map(|v| named(v, "a source", "sources: {dallas: {softlayer: {datacenter: dal10}}}", source))
+        .unwrap_or_default();
+    draft.invoices = m
+        .get("invoices")
+        .map(|v| named(v, "an account", "invoices: {softlayer-278444: 412.50 USD}", host::money))
         .unwrap_or_default();
     draft.directors = m
         .get("directors")

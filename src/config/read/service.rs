@@ -1,11 +1,13 @@
 //! One service.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::alerts::{self, Silencing};
 use crate::check::{About, HealthCheck};
 use crate::fields::template::Use;
 use crate::gate::Gate;
-use crate::model::{DrainFence, OnDeadline, OnFailure, Persist, Strategy};
+use crate::model::{DrainFence, OnDeadline, OnFailure, Parity, Persist, Strategy};
 use crate::spec::{Drain, Shift};
 use crate::state::State;
 use crate::text::units::YEAR;
@@ -14,9 +16,14 @@ use crate::yaml::map::Map;
 use crate::yaml::reader::Value;
 use crate::yaml::source::{At, Located};
 
+use super::connections::{self, ConnectionsDraft};
+use super::decommission::{self, DecommissionDraft};
+use super::freeze::{self, FreezeDraft};
 use super::gate;
 use super::hook::{self, HookDraft};
 use super::moves::{self, MoveDraft};
+use super::parity;
+use super::relay::{self, RelayDraft};
 use super::reverse::{self, ReverseDraft};
 use super::traffic::{self, TrafficDraft};
 use crate::yaml::map::one_of;
@@ -41,7 +48,8 @@ pub struct Settings {
     pub strategy: Option<Located<Strategy>>,
     /// Whether `traffic` is written, even if it could not be read.
     pub has_traffic: bool,
-    pub traffic: Option<TrafficDraft>,
+    /// In the order of the plan; `None` when it could not be read.
+    pub traffic: Option<Vec<TrafficDraft>>,
     /// Whether `state` is written, even if it could not be read.
     pub has_state: bool,
     pub state: Vec<StateDraft>,
@@ -57,10 +65,25 @@ pub struct Settings {
     pub asked_with: Vec<Use>,
     pub on_failure: OnFailure,
     pub persist: Option<Located<Persist>>,
+    pub freeze: Option<FreezeDraft>,
     pub reverse: Option<ReverseDraft>,
+    pub parity: Option<Parity>,
+    pub relay: Option<RelayDraft>,
+    pub silence: Option<Silencing>,
+    pub decommission: Option<DecommissionDraft>,
 }
 
 impl Settings {
+    /// Its directors, as far as they could be read.
+    pub fn directors(&self) -> impl Iterator<Item = &TrafficDraft> {
+        self.traffic.iter().flatten()
+    }
+
+    /// Whether its port on its hosts is known. A traffic that could not be read may say it.
+    pub fn may_have_port(&self) -> bool {
+        self.traffic.as_ref().map_or(self.has_traffic, |all| all.iter().any(|t| t.port.is_some()))
+    }
+
     /// Whether something looks at the targets themselves before they get traffic. A check that could not be read may be one that does.
     pub fn checks_hosts(&self) -> bool {
         self.has_health && (self.health.is_empty() || self.health.iter().any(|c| c.about() == About::Host))
@@ -74,6 +97,8 @@ pub struct DrainDraft {
     pub stops_writes: bool,
     /// Where `fence` is written.
     pub fence: Option<At>,
+    /// What `connections` says, with its place.
+    pub connections: Option<ConnectionsDraft>,
 }
 
 /// Reads one entry of `services`; what it does not say comes from `defaults`.
@@ -106,18 +131,23 @@ pub fn settings(m: &Map<'_>) -> Settings {
         hooks: hooks.map(|v| several(v, hook::read)).unwrap_or_default(),
         min_capacity: m.get("min_capacity").and_then(|v| v.percent()).map(|l| l.value),
         gates: m.get("gates").map(|v| several(v, |gate| gate::read(gate, &mut asked_with))).unwrap_or_default(),
+        silence: m.get("silence").and_then(|v| alerts::read(v, &mut asked_with)),
         asked_with,
         on_failure: m
             .get("on_failure")
             .and_then(|v| one_of(v, "a choice", "choices", &ON_FAILURE))
             .map_or(OnFailure::Hold, |l| l.value),
         persist: m.get("persist").and_then(|v| one_of(v, "a choice", "choices", &Persist::WORDS)),
+        freeze: m.get("freeze").and_then(freeze::read),
         reverse: m.get("reverse").and_then(reverse::read),
+        parity: m.get("parity").and_then(parity::read),
+        relay: m.get("relay").and_then(relay::read),
+        decommission: m.get("decommission").and_then(decommission::read),
     }
 }
 
 /// One or a list, each read by `read`; empty lists and lists without end are reported.
-fn several<'a, T>(value: Value<'a>, read: impl FnMut(Value<'a>) -> Option<T>) -> Vec<T> {
+pub(super) fn several<'a, T>(value: Value<'a>, read: impl FnMut(Value<'a>) -> Option<T>) -> Vec<T> {
     const MAX: usize = 100;
     let items = value.one_or_many();
     if items.len() > MAX {
@@ -153,8 +183,9 @@ fn read_state(value: Value<'_>) -> Option<StateDraft> {
 
 fn default_drain() -> DrainDraft {
     let (deadline, interval) = (Duration::from_secs(300), Duration::from_secs(1));
-    let drain = Drain { deadline, on_deadline: OnDeadline::Hold, interval, fence: None };
-    DrainDraft { drain, stops_writes: false, fence: None }
+    let drain =
+        Drain { deadline, on_deadline: OnDeadline::Hold, interval, fence: None, connections: None, asks: Vec::new() };
+    DrainDraft { drain, stops_writes: false, fence: None, connections: None }
 }
 
 fn drain(value: Value<'_>) -> Option<DrainDraft> {
@@ -162,7 +193,10 @@ fn drain(value: Value<'_>) -> Option<DrainDraft> {
     value.map("drain", "drain: {deadline: 5m}", |m| {
         let DrainDraft { drain: default, .. } = default_drain();
         let fence = m.get("fence").and_then(|v| one_of(v, "a fence", "fences", &DrainFence::WORDS));
+        let connections = m.get("connections").and_then(connections::read);
         let drain = Drain {
+            connections: connections.as_ref().map(|draft| draft.connections.clone()),
+            asks: connections.iter().flat_map(|draft| draft.asks.iter().cloned().map(Arc::new)).collect(),
             fence: fence.as_ref().map(|l| l.value),
             deadline: m.get("deadline").and_then(|v| v.duration(ZERO..=YEAR)).unwrap_or(default.deadline),
             on_deadline: m
@@ -172,7 +206,7 @@ fn drain(value: Value<'_>) -> Option<DrainDraft> {
             interval: m.get("interval").and_then(|v| v.duration(10 * MILLISECOND..=YEAR)).unwrap_or(default.interval),
         };
         let stops_writes = m.get("stops_writes").and_then(|v| v.bool()).unwrap_or(false);
-        DrainDraft { drain, stops_writes, fence: fence.map(|l| l.at) }
+        DrainDraft { drain, stops_writes, fence: fence.map(|l| l.at), connections }
     })
 }
 

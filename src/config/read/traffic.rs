@@ -24,8 +24,25 @@ pub struct TrafficDraft {
     pub on_drift: OnDrift,
 }
 
-/// Reads `traffic`.
-pub fn read(value: Value<'_>) -> Option<TrafficDraft> {
+/// Directors of one service: more are a mistake.
+const MOST: usize = 16;
+
+/// Reads `traffic`: a director, or a list of them. `None` when one of them cannot be read.
+pub fn read(value: Value<'_>) -> Option<Vec<TrafficDraft>> {
+    let items = value.one_or_many();
+    if items.is_empty() {
+        value.error("`traffic` is an empty list", "leave it out");
+    }
+    if items.len() > MOST {
+        let message = format!("`traffic` has {} entries, more than the limit of {MOST}", items.len());
+        value.error(message, "make several services of it");
+    }
+    // All of them are read, so that all that is wrong is said.
+    let read: Vec<Option<TrafficDraft>> = items.into_iter().take(MOST).map(read_one).collect();
+    read.into_iter().collect::<Option<Vec<_>>>().filter(|read| !read.is_empty())
+}
+
+fn read_one(value: Value<'_>) -> Option<TrafficDraft> {
     value.map("traffic", "traffic: {director: edge, pool: uploads}", |m| {
         let director = m.need("director", "edge").and_then(|v| v.identifier("a director", "edge"));
         let pool = m.need("pool", "uploads").and_then(|v| v.line("the name of a pool", "pool: uploads"));

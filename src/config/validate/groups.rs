@@ -14,7 +14,7 @@ const MAX_MEMBERS: usize = 200_000;
 pub fn resolve(inventories: &mut Inventories, sink: &Sink) {
     let mut resolved = Vec::new();
     let mut left = MAX_MEMBERS;
-    for (number, (name, (at, members))) in inventories.groups.iter().enumerate() {
+    for (number, (name, (at, group))) in inventories.groups.iter().enumerate() {
         if number >= MAX_GROUPS || left == 0 {
             let message =
                 format!("there are more than {MAX_GROUPS} groups, or more than {MAX_MEMBERS} members in them");
@@ -27,7 +27,7 @@ pub fn resolve(inventories: &mut Inventories, sink: &Sink) {
                 .hint("rename the group: `from` and `to` take both");
             sink.push(found);
         }
-        let names = match members {
+        let names = match &group.members {
             Some(Members::Names(names)) => by_name(inventories, names, sink),
             Some(Members::Selected { selector, sites, except }) => {
                 let mut complete = true;
@@ -48,7 +48,7 @@ pub fn resolve(inventories: &mut Inventories, sink: &Sink) {
         };
         let Some(names) = names else { continue };
         if names.is_empty() {
-            let hint = match members {
+            let hint = match group.members {
                 Some(Members::Names(_)) => "name its hosts: `[dal-1, dal-2]`",
                 _ => "every condition of a selector must hold; check `site`, `tags`, `name` and `except`",
             };

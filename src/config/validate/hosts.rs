@@ -35,6 +35,7 @@ pub fn merge(drafts: Vec<InventoryDraft>, sink: &Sink) -> Inventories {
         for (name, director) in draft.directors {
             insert(sink, "director", name, &mut inventories.directors, director);
         }
+        inventories.invoices.extend(draft.invoices.into_iter().filter_map(|(name, money)| Some((name.value, money?))));
         hosts.extend(draft.hosts.into_iter().map(|host| (host, draft.defaults.clone())));
     }
     for (name, site) in implied {
@@ -45,9 +46,11 @@ pub fn merge(drafts: Vec<InventoryDraft>, sink: &Sink) -> Inventories {
         // The site may come from the defaults, and brings settings that go before them.
         let site = host.settings.site.as_ref().or(defaults.site.as_ref());
         if let Some((_, site)) = site.and_then(|s| inventories.sites.get(&s.value)) {
-            host.settings = host.settings.over(&site.defaults, &name);
+            host.settings = host.settings.over(&site.defaults);
+            host.inherited = host.inherited.over(&site.defaults.ssh, &name);
         }
-        host.settings = host.settings.over(&defaults, &name);
+        host.settings = host.settings.over(&defaults);
+        host.inherited = host.inherited.over(&defaults.ssh, &name);
         match inventories.hosts.entry(name) {
             Entry::Vacant(entry) => drop(entry.insert(host)),
             Entry::Occupied(entry) => twice(sink, "host", &host.name, &entry.get().name.at),
@@ -61,8 +64,11 @@ pub fn merge(drafts: Vec<InventoryDraft>, sink: &Sink) -> Inventories {
     inventories.inventory.hosts = inventories.hosts.iter().map(|(name, host)| (name.clone(), model(host))).collect();
     let warned = inventories.hosts.iter().filter(|(_, host)| !host.warnings.is_empty());
     inventories.inventory.warnings = warned.map(|(name, host)| (name.clone(), host.warnings.clone())).collect();
+    let bmcs = inventories.hosts.iter().filter_map(|(name, host)| Some((name.clone(), host.settings.bmc.clone()?)));
+    inventories.inventory.bmcs = bmcs.collect();
     let configs = inventories.directors.iter().filter_map(|(name, (_, d))| Some((name.clone(), d.config.clone()?)));
     inventories.inventory.directors = configs.collect();
+    inventories.inventory.invoices = std::mem::take(&mut inventories.invoices);
     inventories
 }
 

@@ -3,9 +3,13 @@
 //! A new rule is one function and one line in a list. Passes report into the sink and go on; what an earlier problem
 //! makes unknowable they leave alone, so that one mistake gives one message.
 
+mod batches;
 mod build;
+mod connections;
 mod groups;
 mod hosts;
+mod limits;
+mod logins;
 mod members;
 mod moves;
 mod reverse;
@@ -16,11 +20,11 @@ mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::read::group::Members;
+use super::read::group::GroupDraft;
 use super::read::host::HostDraft;
 use super::read::inventory::{DirectorDraft, InventoryDraft, SiteDraft};
 use super::read::plan::PlanDraft;
-use crate::model::Pair;
+use crate::model::{Limit, Money, Pair};
 use crate::spec::{Inventory, Plan, Wave};
 use crate::text::suggest;
 use crate::yaml::diagnostic::{Diagnostic, Sink};
@@ -36,8 +40,10 @@ pub struct Inventories {
     broken: BTreeSet<String>,
     /// Some host could not be read: counts mean nothing.
     incomplete: bool,
-    groups: BTreeMap<String, (At, Option<Members>)>,
+    groups: BTreeMap<String, (At, GroupDraft)>,
     directors: BTreeMap<String, (At, DirectorDraft)>,
+    /// The newest of each account: sources that share one say the same.
+    invoices: BTreeMap<String, Money>,
 }
 
 impl Inventories {
@@ -49,11 +55,12 @@ impl Inventories {
 
 type InventoryPass = (&'static str, fn(&mut Inventories, &Sink));
 
-const INVENTORY: [InventoryPass; 5] = [
+const INVENTORY: [InventoryPass; 6] = [
     ("sites exist", sites::exist),
+    ("groups have members", groups::resolve),
+    ("hosts are logged in to as they, their groups and sites say", logins::resolve),
     ("jump hosts exist", hosts::jumps_exist),
     ("no host is reached through itself", hosts::no_jump_cycles),
-    ("groups have members", groups::resolve),
     ("directors are on hosts that exist", hosts::directors_exist),
 ];
 
@@ -76,25 +83,30 @@ pub struct Draft<'a> {
     pub pairs: Vec<Option<Vec<Pair>>>,
     /// Waves in execution order.
     pub waves: Vec<Wave>,
+    /// What pairs of one place may do together.
+    pub limits: Vec<Limit>,
 }
 
 type PlanPass = (&'static str, fn(&mut Draft<'_>, &Sink));
 
-const PLAN: [PlanPass; 9] = [
+const PLAN: [PlanPass; 12] = [
     ("hosts move in pairs", moves::resolve),
     ("a host moves once", moves::hosts_once),
     ("a service has something to move", services::something_to_move),
+    ("hosts that states name exist", services::state_hosts),
     ("directors exist and can do what is asked", services::directors),
+    ("connections can be let go as is asked", connections::possible),
     ("hooks run", services::hooks),
     ("there is a way back where one is asked for", reverse::possible),
     ("templates can be filled for every host", templates::fill),
     ("members are told apart", members::unique),
+    ("limits hold for hosts of the plan", limits::resolve),
     ("waves hold every service once and follow each other", waves::order),
 ];
 
 /// Judges a plan against inventories. `None` when there were errors, here or before.
 pub fn plan(plan: &PlanDraft, inventories: &Inventories, sink: &Sink) -> Option<Plan> {
-    let mut draft = Draft { plan, inventories, pairs: Vec::new(), waves: Vec::new() };
+    let mut draft = Draft { plan, inventories, pairs: Vec::new(), waves: Vec::new(), limits: Vec::new() };
     for (_, pass) in PLAN {
         pass(&mut draft, sink);
     }

@@ -68,7 +68,9 @@ fn missing(service: &ServiceDraft) -> Option<Missing<'_>> {
         .iter()
         .any(|h| h.hook.at == HookPoint::Thaw && h.hook.on == Side::Target && matches!(h.hook.undo, Undo::Run(_)));
     let writes_nothing = settings.has_traffic && settings.drain.stops_writes;
-    if !stops_target && !writes_nothing {
+    // What has a replication of its own is closed by that, there and back.
+    let all_fenced = settings.state.iter().all(|s| s.state.kind().fences());
+    if !stops_target && !writes_nothing && !all_fenced {
         let hint =
             "add `{at: thaw, run: …, undo: …}`, whose `undo` stops the writer, or say `drain: {stops_writes: true}`";
         return missing(at, "nothing stops the writer on the target before the last pass back", hint);

@@ -19,24 +19,28 @@ use super::{Draft, Inventories, some};
 pub fn fill(draft: &mut Draft<'_>, sink: &Sink) {
     for (service, pairs) in draft.plan.services.iter().zip(&draft.pairs) {
         let Some(pairs) = pairs else { continue };
-        let director = service
-            .settings
-            .traffic
-            .as_ref()
-            .and_then(|t| draft.inventories.inventory.directors.get(&t.director.value));
-        let judge = Judge { inventories: draft.inventories, director: director.map(|d| d.kind()) };
-        for template in uses(service) {
+        let directors = &draft.inventories.inventory.directors;
+        for (director, template) in uses(service) {
+            let director = director.and_then(|name| directors.get(name)).map(|config| config.kind());
+            let judge = Judge { inventories: draft.inventories, director };
             check(template, &fillings(draft, service, pairs, template.sides), &judge, sink);
         }
         overlaps(draft, service, pairs, sink);
     }
 }
 
-fn uses(service: &ServiceDraft) -> impl Iterator<Item = &Use> {
+/// All templates of a service, those that name members with their director.
+fn uses(service: &ServiceDraft) -> impl Iterator<Item = (Option<&String>, &Use)> {
     let settings = &service.settings;
-    let traffic = settings.traffic.iter().flat_map(|t| t.member.iter().chain(&t.port).chain(&t.address));
+    let members = settings.directors().flat_map(|t| t.member.iter().map(|m| (Some(&t.director.value), m)));
+    let traffic = settings.directors().flat_map(|t| t.port.iter().chain(&t.address));
     let state = settings.state.iter().flat_map(|s| &s.templates);
-    traffic.chain(state).chain(&settings.asked_with).chain(settings.hooks.iter().flat_map(|h| &h.templates))
+    let drain = settings.drain.connections.iter().flat_map(|c| &c.templates);
+    let traffic = traffic.chain(drain).chain(settings.relay.iter().map(|relay| &relay.to));
+    let wipe = settings.decommission.iter().flat_map(|d| &d.templates);
+    let hooks = settings.hooks.iter().flat_map(|h| &h.templates);
+    let others = traffic.chain(state).chain(&settings.asked_with).chain(hooks).chain(wipe);
+    members.chain(others.map(|other| (None, other)))
 }
 
 /// What a template is filled with once.
@@ -57,7 +61,7 @@ fn fillings<'a>(draft: &'a Draft<'_>, service: &'a ServiceDraft, pairs: &[Pair],
         Sides::Target => hosts(|pair| vec![&pair.target]),
         Sides::Both => hosts(|pair| vec![&pair.source, &pair.target]),
         Sides::Service => {
-            let traffic = service.settings.traffic.as_ref();
+            let traffic = service.settings.directors().next();
             let through = traffic.map(|t| PoolRef { director: t.director.value.clone(), pool: t.pool.value.clone() });
             let vars = ServiceRef { name: service.name.value.clone(), through }.vars();
             vec![Filling { sort: "service", name: &service.name.value, vars: Cow::Owned(vars) }]

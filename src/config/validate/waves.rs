@@ -4,21 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::config::read::plan::WaveDraft;
-use crate::spec::Wave;
+use crate::config::read::service::ServiceDraft;
+use crate::model::Pair;
+use crate::spec::{Unreachable, Wave};
 use crate::yaml::diagnostic::{Diagnostic, Sink};
 use crate::yaml::source::At;
 
-use super::{Draft, unknown};
+use super::{Draft, batches, unknown};
 
 /// Puts the waves in order.
 pub fn order(draft: &mut Draft<'_>, sink: &Sink) {
     let Some(all) = &draft.plan.waves else {
         draft.waves = vec![Wave {
-            name: "all".to_owned(),
+            name: "all".into(),
             services: draft.plan.services.iter().map(|s| s.name.value.clone()).collect(),
+            pairs: draft.pairs.iter().flatten().map(Vec::len).sum(),
             max_unavailable: 1,
+            batches: Vec::new(),
             pause: Duration::ZERO,
             failure_budget: 0,
+            unreachable: Unreachable::default(),
         }];
         return;
     };
@@ -35,18 +40,39 @@ pub fn order(draft: &mut Draft<'_>, sink: &Sink) {
         }
     }
     if let Some(sorted) = sort(&waves, known && complete, sink) {
-        draft.waves = sorted.into_iter().map(model).collect();
+        draft.waves = sorted.into_iter().map(|wave| model(draft, wave, sink)).collect();
     }
 }
 
-fn model(draft: &WaveDraft) -> Wave {
+fn model(draft: &Draft<'_>, wave: &WaveDraft, sink: &Sink) -> Wave {
+    let names: BTreeSet<&str> = wave.services.iter().map(|s| s.value.as_str()).collect();
+    let own = draft.plan.services.iter().zip(&draft.pairs).filter(|(s, _)| names.contains(s.name.value.as_str()));
+    let (own, of_each): (Vec<&ServiceDraft>, Vec<&Option<Vec<Pair>>>) = own.unzip();
+    let pairs = of_each.iter().copied().flatten().map(Vec::len).sum();
+    let known = of_each.iter().all(|pairs| pairs.is_some());
     Wave {
-        name: draft.name.value.clone(),
-        services: draft.services.iter().map(|s| s.value.clone()).collect(),
-        max_unavailable: draft.max_unavailable,
-        pause: draft.pause,
-        failure_budget: draft.failure_budget,
+        name: wave.name.value.as_str().into(),
+        services: wave.services.iter().map(|s| s.value.clone()).collect(),
+        pairs,
+        max_unavailable: wave.max_unavailable.of(pairs),
+        batches: batches::of_wave(wave, &own, pairs, known, sink),
+        pause: wave.pause,
+        failure_budget: wave.failure_budget,
+        unreachable: unreachable(wave, &own, sink),
     }
+}
+
+/// What becomes of pairs that cannot be reached: only pairs that move by themselves can be left out, and only where some may fail.
+fn unreachable(wave: &WaveDraft, own: &[&ServiceDraft], sink: &Sink) -> Unreachable {
+    let Some(given) = wave.unreachable.as_ref().filter(|given| given.value == Unreachable::Budget) else {
+        return Unreachable::Refuse;
+    };
+    if wave.failure_budget == 0 {
+        let what = "pairs that cannot be reached count against the wave's `failure_budget`, and that is 0";
+        sink.push(Diagnostic::error(&given.at, what).hint("say how many may fail: `failure_budget: 5`"));
+    }
+    batches::no_ramps(own, &given.at, "none of them can be left out", sink);
+    given.value
 }
 
 fn names_once(waves: &[&WaveDraft], sink: &Sink) {

@@ -120,9 +120,8 @@ impl TargetAccess for KeyAccess<'_> {
 
     async fn withdraw(&self) {
         if self.admitted.swap(false, Ordering::AcqRel) {
-            let args = ["--job", self.job];
             // If the host cannot be reached now, the next start of the copy removes the key, or it expires.
-            let _ = self.on_target.change_keys(self.transport, self.target, "forbid", &args).await;
+            let _ = self.on_target.take_key(self.transport, self.target, self.job).await;
         }
     }
 

@@ -1,7 +1,7 @@
 //! Puts agents on hosts: named by their SHA-256, checked there, tried, removed at the end.
 //!
-//! Must never start a file on a host whose hash it did not compare, never leave a half file under the agent's name, and never need an agent
-//! that runs to get rid of it.
+//! Must never start a file on a host whose hash it did not compare, never leave a half file under the agent's name, never need an agent
+//! that runs to get rid of it, and never touch what belongs to another host: several may have one home directory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,28 +24,33 @@ const OUTPUT: u64 = 64 << 10;
 /// What a script's own lines begin with; a login shell may print others.
 const MARK: &str = "migrate:";
 
-/// `$1` directory, then for each agent: machine, SHA-256, length. Says what the host is, takes the program for it from standard input
+/// `$1` directory, `$2` what this host's files end with, then for each agent: machine, SHA-256, length. Says what the host is, takes the program for it from standard input
 /// unless it is there, and tries whether it starts; one that does not is of no use there. A host without a program for checksums gives it back to be compared here.
 const INSTALL: &str = r#"set -eu; umask 077
 say() { printf '\nmigrate:%s\n' "$1"; }
 sum() { s=$({ sha256sum || shasum -a 256 || openssl dgst -sha256 -r; } <"$1" 2>/dev/null) || s=; s=${s%% *}; }
-d=$1; shift; case $d in "~") d=$HOME;; "~/"*) d=$HOME/${d#"~/"};; esac
+d=$1 i=$2; shift 2; case $d in "~") d=$HOME;; "~/"*) d=$HOME/${d#"~/"};; esac
 case $d in /*) ;; *) echo "the work directory $d is not absolute" >&2; exit 1;; esac
-m=$(uname -m); case $m in amd64) m=x86_64;; arm64) m=aarch64;; esac
-say "system:$(uname -s) $(uname -r)"; say "machine:$m"
+u=$(uname -s -r -m); m=${u##* }; case $m in amd64) m=x86_64;; arm64) m=aarch64;; esac
+say "system:${u% *}"; say "machine:$m"
 while [ $# -ge 3 ] && [ "$1" != "$m" ]; do shift 3; done
 [ $# -ge 3 ] || exit 0
-mkdir -p "$d"; cd "$d"; say "dir:$(pwd -P)"; say "home:$HOME"
-h=$2 n=$3 a=agent-$2
+# Another host that cleans up may take the directory away until something is in it.
+enter() { c=0; until { [ -d "$d" ] || mkdir -p "$d" 2>/dev/null; } && cd "$d" 2>/dev/null && $1; do
+c=$((c + 1)); [ "$c" -lt 50 ] || { mkdir -p "$d"; cd "$d"; return; }; done; }
+begin() { { true >"$t"; } 2>/dev/null; }
+size() { [ "$(wc -c <"$t")" -eq "$n" ] || { echo "the program arrived cut" >&2; exit 1; }; }
+enter true
+h=$2 n=$3 a=agent-$2@$i t=agent-$2@$i@$$
 [ ! -f "$a" ] || sum "$a"
 if [ ! -x "$a" ] || [ "${s:-}" != "$h" ]; then
-t=$a.$$; trap 'rm -f "$t"' EXIT; trap 'exit 1' HUP INT PIPE TERM
-say missing; head -c "$n" >"$t"
-[ "$(wc -c <"$t")" -eq "$n" ] || { echo "the program arrived cut" >&2; exit 1; }
-sum "$t"; [ -n "$s" ] || { say back; cat "$t"; read -r s; }
-[ "$s" = "$h" ] || { echo "the program arrived damaged" >&2; exit 1; }
+trap 'rm -f "$t"' EXIT; trap 'exit 1' HUP INT PIPE TERM
+enter begin; say missing; head -c "$n" >"$t"
+sum "$t"; [ -n "$s" ] || { size; say back; cat "$t"; read -r s; }
+[ "$s" = "$h" ] || { size; echo "the program arrived damaged" >&2; exit 1; }
 chmod 700 "$t"; mv -f "$t" "$a"
 fi
+say "dir:$(pwd -P)"; say "home:$HOME"
 e=0; o=$("./$a" agent hello --work "$d" 2>&1 </dev/null) || e=$?
 [ "$e" = 0 ] || { rm -f "$a"; cd /; rmdir "$d" 2>/dev/null || true; }
 say "started:$e"; printf '%s\n' "$o" >&2"#;
@@ -53,26 +58,50 @@ say "started:$e"; printf '%s\n' "$o" >&2"#;
 /// Says who logs in.
 const LOGIN: &str = r#"echo "migrate:home:$HOME"; echo "migrate:ids:$(id -u):$(id -g)""#;
 
-/// `$1` directory, `$2` SHA-256 of agents, separated by blanks, then jobs. Removes their traces, the agents, and the directory when nothing
-/// else is in it. An agent that cannot run any more has nothing that it could take back, and one that is gone was removed by someone else.
-const REMOVE: &str = r#"set -u; umask 077
-sum() { s=$({ sha256sum || shasum -a 256 || openssl dgst -sha256 -r; } <"$1" 2>/dev/null) || s=; s=${s%% *}; }
+/// `forget HOME JOB...` takes keys back as the agent does: under the lock that it takes, where there is one to take, and never with a half file.
+macro_rules! forget {
+    () => {
+        r#"forget() { k=$(readlink -f "$1/.ssh/authorized_keys") && [ -f "$k" ] || return 0; shift
+( flock 9 2>/dev/null; n=$k.migrate-next
+for j; do if grep -q " migrate-copy:$j\$" "$k"; then
+cp -p "$k" "$n" && sed "/ migrate-copy:$j\$/d" "$k" >"$n" && mv -f "$n" "$k" || exit 1
+fi; done ) 9<"${k%/*}"; }
+"#
+    };
+}
+
+/// `$1` directory, `$2` what this host's files end with, `$3` SHA-256 of agents, separated by blanks, then jobs. Removes their traces, the agents, and the directory when nothing
+/// else is in it. For an agent that is gone or cannot run any more the script takes back the keys itself, because they may have come before
+/// whatever has stopped it. It goes only after the traces, and the script needs nobody who listens: a controller that dies meanwhile finds the agent or no traces.
+const REMOVE: &str = concat!(
+    "set -u; umask 077\n",
+    forget!(),
+    r#"sum() { s=$({ sha256sum || shasum -a 256 || openssl dgst -sha256 -r; } <"$1" 2>/dev/null) || s=; s=${s%% *}; }
 d=$1; case $d in "~") d=$HOME;; "~/"*) d=$HOME/${d#"~/"};; esac
-[ -d "$d" ] || exit 0
-cd "$d" || exit 1; d=$(pwd -P); e=0; hs=$2; shift 2
+e=0 r='' i=$2 hs=$3; shift 3
+clean() { k=$HOME; while :; do case ${1:-} in --home) k=$2; shift 2;; --as) shift 2;; *) break;; esac; done
+for j; do rm -rf "$d/jobs/$j"; done
+forget "$k" "$@"; }
+[ -d "$d" ] || { clean "$@"; exit; }
+cd "$d" || exit 1; d=$(pwd -P)
 for h in $hs; do
-a=agent-$h
+a=agent-$h@$i
 if [ -x "$a" ]; then
-sum "$a"
+r=1; sum "$a"
 if [ "${s:-$h}" = "$h" ] && "./$a" agent hello --work "$d" >/dev/null 2>&1 </dev/null; then
-"./$a" agent clean --work "$d" --home "$HOME" "$@" || { c=$?; [ ! -e "$a" ] || e=$c; }
+"./$a" agent clean --work "$d" --home "$HOME" "$@" >/dev/null
+else clean "$@"; fi || { c=$?; [ ! -e "$a" ] && [ "$c" -ge 126 ] || { e=$c; continue; }; }
 fi
-fi
-rm -f "$a" "$a".* || e=1
+rm -f "$a" "$a"@* || e=1
 done
+[ -n "$r" ] || clean "$@" || e=1
 rmdir jobs roots 2>/dev/null
 cd /; rmdir "$d" 2>/dev/null
-exit $e"#;
+exit $e"#
+);
+
+/// `$1` home, `$2` job. Takes a key back where the agent cannot run any more.
+const FORBID: &str = concat!(forget!(), r#"forget "$@""#);
 
 /// An agent that is ready on a host.
 #[derive(Debug, Clone)]
@@ -116,7 +145,8 @@ impl Deployer {
         let hashes: Vec<&str> = self.programs(host).await?.iter().map(|program| &*program.hash).collect();
         let hashes = hashes.join(" ");
         let keys = keys_of_login(transport, host).await?.unwrap_or_default();
-        let mut args = vec![host.work_dir(), &hashes];
+        let own = host.file_name();
+        let mut args = vec![host.work_dir(), &own, &hashes];
         args.extend(keys.iter().chain(jobs).map(String::as_str));
         let Channel { reader, writer, ended, .. } = start(transport, host, REMOVE, &args).await?;
         drop(writer);
@@ -140,7 +170,7 @@ impl Deployer {
 
     async fn deploy(&self, transport: &dyn Transport, host: &Host) -> Result<Installed, Error> {
         let programs = self.programs(host).await?;
-        let mut args = vec![host.work_dir().to_owned()];
+        let mut args = vec![host.work_dir().to_owned(), host.file_name()];
         for AgentProgram { machine, hash, bytes, .. } in programs {
             args.extend([(*machine).to_owned(), hash.clone(), bytes.len().to_string()]);
         }
@@ -236,7 +266,7 @@ impl<'a> Installation<'a> {
             return Err(Refusal::of_start(started, program.needs_libraries).at(host));
         }
         Ok(Installed {
-            agent: format!("{work}/agent-{}", program.hash),
+            agent: format!("{work}/agent-{}@{}", program.hash, host.file_name()),
             work,
             keys: vec!["--home".to_owned(), self.said.home],
         })
@@ -256,6 +286,15 @@ impl Installed {
         words.extend(self.keys.iter().map(String::as_str));
         words.extend(args);
         self.run(transport, host, &words).await
+    }
+
+    /// Takes the key of a job back: by the agent, or by the host's own tools where that does not run any more.
+    pub async fn take_key(&self, transport: &dyn Transport, host: &Host, job: &str) -> Result<(), Error> {
+        let Err(error) = self.change_keys(transport, host, "forbid", &["--job", job]).await else { return Ok(()) };
+        let home = self.keys.get(1).map_or("", String::as_str);
+        let Channel { reader, writer, ended, .. } = start(transport, host, FORBID, &[home, job]).await?;
+        drop((reader, writer));
+        if ended.await?.status == Some(0) { Ok(()) } else { Err(error) }
     }
 
     /// Runs the agent to its end; what it says on failure is the error.
@@ -304,4 +343,147 @@ async fn start(transport: &dyn Transport, host: &Host, script: &str, args: &[&st
     let mut argv = vec!["/bin/sh", "-c", script, "sh"];
     argv.extend_from_slice(args);
     transport.open(host, &argv).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// Runs [`REMOVE`] in a directory with the traces of a job and an agent that does `clean`; nobody listens to it. Its exit status.
+    fn remove(dir: &Path, clean: &str) -> Option<i32> {
+        remove_agent(dir, &format!("#!/bin/sh\n[ \"$2\" = clean ] || exit 0\n{clean}\n"))
+    }
+
+    fn remove_agent(dir: &Path, agent: &str) -> Option<i32> {
+        let hash = text::hex(&Sha256::digest(agent.as_bytes()));
+        let path = dir.join(format!("agent-{hash}@fra-1"));
+        std::fs::create_dir_all(dir.join("jobs/a")).unwrap();
+        std::fs::write(&path, agent).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        run_remove(dir, &hash)
+    }
+
+    fn run_remove(dir: &Path, hash: &str) -> Option<i32> {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut script = Command::new("/bin/sh");
+        script.args(["-c", REMOVE, "sh"]).arg(dir).args(["fra-1", hash, "a"]).env("HOME", dir.parent().unwrap());
+        script.stdin(Stdio::null()).stdout(writer).stderr(Stdio::null()).status().unwrap().code()
+    }
+
+    #[test]
+    fn traces_go_though_the_controller_has_died() {
+        let dir = tempfile::tempdir().unwrap();
+        let work = dir.path().join("work");
+        assert_eq!(remove(&work, "echo preamble || exit 1\nrmdir \"$4/jobs/a\""), Some(0));
+        assert!(!work.exists());
+    }
+
+    #[test]
+    fn what_an_agent_has_left_that_cannot_run_any_more_goes_as_well() {
+        let home = tempfile::tempdir().unwrap();
+        let keys = home.path().join(".ssh/authorized_keys");
+        std::fs::create_dir(home.path().join(".ssh")).unwrap();
+        std::fs::write(&keys, "ssh-rsa A me\nssh-rsa B migrate-copy:a\nssh-rsa C migrate-copy:a-2\n").unwrap();
+        std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(remove_agent(&home.path().join("work"), "#!/no/such/loader\n"), Some(0));
+        assert_eq!(std::fs::read_to_string(&keys).unwrap(), "ssh-rsa A me\nssh-rsa C migrate-copy:a-2\n");
+        assert_eq!(std::fs::metadata(&keys).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(!home.path().join("work").exists());
+        assert_eq!(std::fs::read_dir(home.path().join(".ssh")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_key_is_taken_back_without_an_agent_and_others_stay() {
+        let home = tempfile::tempdir().unwrap();
+        let forbid = || {
+            let mut script = Command::new("/bin/sh");
+            script.args(["-c", FORBID, "sh"]).arg(home.path()).arg("a").status().unwrap().code()
+        };
+        assert_eq!(forbid(), Some(0), "no keys, none of ours");
+        let keys = home.path().join(".ssh/authorized_keys");
+        std::fs::create_dir(home.path().join(".ssh")).unwrap();
+        std::fs::write(&keys, "ssh-rsa A me\nssh-rsa B migrate-copy:a\nssh-rsa C migrate-copy:a-2\n").unwrap();
+        for _ in 0..2 {
+            assert_eq!(forbid(), Some(0));
+            assert_eq!(std::fs::read_to_string(&keys).unwrap(), "ssh-rsa A me\nssh-rsa C migrate-copy:a-2\n");
+        }
+    }
+
+    /// Whoever installs removes an agent that does not start, and a key may have come before that.
+    #[test]
+    fn what_an_agent_has_left_that_is_gone_goes_as_well() {
+        for is_there in [true, false] {
+            let home = tempfile::tempdir().unwrap();
+            let (work, keys) = (home.path().join("work"), home.path().join(".ssh/authorized_keys"));
+            std::fs::create_dir(home.path().join(".ssh")).unwrap();
+            std::fs::write(&keys, "ssh-rsa A me\nssh-rsa B migrate-copy:a\n").unwrap();
+            std::fs::create_dir_all(home.path().join("jobs/a")).unwrap();
+            if is_there {
+                std::fs::create_dir_all(work.join("jobs/a")).unwrap();
+            }
+            assert_eq!(run_remove(&work, "0000"), Some(0));
+            assert_eq!(std::fs::read_to_string(&keys).unwrap(), "ssh-rsa A me\n");
+            assert!(!work.exists() && home.path().join("jobs/a").exists());
+        }
+    }
+
+    /// Tells a thread that the test is over, however it ends.
+    struct Ends<'a>(&'a std::sync::atomic::AtomicBool);
+
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_other_hosts_take_away_again_and_again_is_found_in_the_end() {
+        let home = tempfile::tempdir().unwrap();
+        let work = home.path().join("work");
+        let (agent, uname) = ("#!/bin/sh\n", Command::new("uname").arg("-m").output().unwrap().stdout);
+        let hash = text::hex(&Sha256::digest(agent.as_bytes()));
+        let over = AtomicBool::new(false);
+        // Fewer than the script has tries, so that no pace of the machine makes it give up.
+        let left = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            let _over = Ends(&over);
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    if left.load(Ordering::SeqCst) > 0 && std::fs::remove_dir(&work).is_ok() {
+                        left.fetch_sub(1, Ordering::SeqCst);
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+            });
+            for _ in 0..40 {
+                left.store(40, Ordering::SeqCst);
+                let mut script = Command::new("/bin/sh");
+                script.args(["-c", INSTALL, "sh"]).arg(&work).arg("fra-1").arg(String::from_utf8_lossy(&uname).trim());
+                script.arg(&hash).arg(agent.len().to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+                let mut script = script.spawn().unwrap();
+                std::io::Write::write_all(&mut script.stdin.take().unwrap(), agent.as_bytes()).unwrap();
+                let said = String::from_utf8(script.wait_with_output().unwrap().stdout).unwrap();
+                assert!(said.contains(&format!("migrate:dir:{}\n", work.display())), "{said}");
+                assert!(said.contains("migrate:started:0"), "{said}");
+                std::fs::remove_file(work.join(format!("agent-{hash}@fra-1"))).unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn an_agent_that_could_not_remove_the_traces_stays_for_another_try() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(remove(dir.path(), "exit 3"), Some(3));
+        let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert!(left.iter().any(|name| name == "jobs") && left.len() == 2, "{left:?}");
+    }
 }

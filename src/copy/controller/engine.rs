@@ -60,6 +60,13 @@ impl Engine {
         on_target.change_keys(transport, &job.target, "forbid", &["--job", &job.id]).await
     }
 
+    /// Puts agents on both hosts ahead of a pass, which tells what fails.
+    pub async fn make_ready(&self, job: &CopyJob) {
+        let transport = self.transport.as_ref();
+        let _ =
+            tokio::join!(self.deployer.install(transport, &job.source), self.deployer.install(transport, &job.target));
+    }
+
     /// How the source may reach the target itself, or why the controller has to relay; empty when that is wanted.
     pub(super) async fn way(&self, target: &Host, path: DataPath) -> (Option<Dial>, Option<String>) {
         if !self.direct || path == DataPath::Relay {
@@ -95,11 +102,15 @@ impl Engine {
                 false => "no watch was asked for".to_owned(),
             };
         }
-        let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
+        let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work, "--job", &job.id];
         let access = KeyAccess::of_tree(transport, job, &on_target);
         let result = match transport.open(&job.source, &send).await {
             Ok(source) => {
-                let names = HostNames { source: job.source.name.clone(), target: job.target.name.clone() };
+                let names = HostNames {
+                    source: job.source.name.clone(),
+                    target: job.target.name.clone(),
+                    roots: (job.from.clone(), job.to.clone()),
+                };
                 run_task(source, &task, relay, &access, &names, &limit, progress).await
             }
             Err(e) => Err(e),
@@ -122,6 +133,7 @@ fn tree_task(job: &CopyJob, dial: Option<Dial>) -> TreeTask {
         rules: job.rules.clone(),
         bandwidth: job.bandwidth,
         checksum: job.checksum,
+        listed: job.listed,
         fresh: job.fresh,
         unwatched: String::new(),
         may_relay: job.path != DataPath::Direct,

@@ -17,7 +17,7 @@ mod stream;
 mod transport;
 mod watches;
 
-pub use self::agents::Agents;
+pub use self::agents::{AgentProgram, Agents};
 pub use self::directories::{is_directory, make_directory};
 pub use self::engine::Engine;
 pub use self::transport::{Channel, Ended, Local, LocalOrSsh, Transport};

@@ -57,6 +57,8 @@ pub struct HostNames {
     pub source: String,
     /// The target.
     pub target: String,
+    /// The roots of a tree there; empty for a stream.
+    pub roots: (String, String),
 }
 
 impl HostNames {
@@ -341,5 +343,9 @@ fn explain(broken: Broken, names: &HostNames, source: AgentEnd, target: AgentEnd
 
 pub(super) fn error(names: &HostNames, failure: Failure) -> Error {
     let host = names.of(failure.side);
-    failure.at(host)
+    let root = match failure.side {
+        Side::Source => &names.roots.0,
+        Side::Target => &names.roots.1,
+    };
+    if root.is_empty() { failure.at(host) } else { failure.in_root(root).at(host) }
 }

@@ -18,7 +18,8 @@ impl Engine {
     /// Pours a stream.
     pub(super) async fn stream_data(&self, job: &StreamJob, progress: OnProgress<'_>) -> Result<StreamReport, Error> {
         let certain = |error: Error| error.certainty(Certainty::NotDone);
-        let names = HostNames { source: job.source.name.clone(), target: job.target.name.clone() };
+        let names =
+            HostNames { source: job.source.name.clone(), target: job.target.name.clone(), roots: Default::default() };
         if !is_job_id(&job.id) {
             return Err(certain(failed(&names.source, "an invalid job id")));
         }
@@ -33,7 +34,7 @@ impl Engine {
         let (job_id, command) = (job.id.clone(), job.from.clone());
         let task =
             Task::Stream(StreamTask { job: job_id, command, timeout: job.timeout, bandwidth: job.bandwidth, dial });
-        let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work];
+        let send = [&*on_source.agent, "agent", "send", "--work", &on_source.work, "--job", &job.id];
         let access =
             TrackedAccess { inner: KeyAccess::of_stream(transport, job, &on_target), refused: AtomicBool::new(false) };
         let source = match transport.open(&job.source, &send).await {

@@ -11,11 +11,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use crate::copy::failure::failed;
 use crate::copy::wire::task::Dial;
+use crate::host::{Command, Output};
 use crate::model::Host;
 use crate::outside::{Certainty, Error};
 use crate::ssh::config::Endpoint;
 use crate::ssh::shared_connection::SharedConnection;
-use crate::ssh::{Pool, Stream};
+use crate::ssh::{OrHere, Pool, Remote, Stream};
 use crate::text;
 
 /// Addresses of a target that its source tries at most.
@@ -181,12 +182,13 @@ impl Transport for Local {
 pub struct LocalOrSsh {
     pool: Pool,
     here: String,
+    commands: OrHere,
 }
 
 impl LocalOrSsh {
     /// `here` is the name of the host that is this machine.
     pub fn new(pool: Pool, here: &str) -> Self {
-        Self { pool, here: here.to_owned() }
+        Self { commands: OrHere::new(pool.clone(), here), pool, here: here.to_owned() }
     }
 
     fn on(&self, host: &Host) -> &dyn Transport {
@@ -202,6 +204,14 @@ impl Transport for LocalOrSsh {
 
     async fn dial(&self, host: &Host) -> Result<Dial, String> {
         self.on(host).dial(host).await
+    }
+}
+
+/// What is asked of this machine needs no SSH.
+#[async_trait]
+impl Remote for LocalOrSsh {
+    async fn run(&self, host: &Host, command: &Command) -> Result<Output, Error> {
+        self.commands.run(host, command).await
     }
 }
 

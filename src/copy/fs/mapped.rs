@@ -21,8 +21,9 @@ use crate::host::FIRST_PIDS;
 
 /// To look into the processes of others.
 const CAP_SYS_PTRACE: u64 = 1 << 19;
-/// How often the list is made anew because a process ended meanwhile, whose mappings another may have inherited.
-const TRIES: usize = 5;
+/// How often it is looked again because a process ended meanwhile, whose mappings another may have inherited: one that was not there
+/// yet, so that only those are looked at that nobody has looked at before. On a busy host some process always ends.
+const TRIES: usize = 20;
 
 /// Devices and inodes of files.
 type Files = HashSet<(u64, u64)>;
@@ -81,9 +82,9 @@ fn files(root: &Path) -> Option<Files> {
     if layers(&mounts).any(|layer| related(&layer, root) || related(root, &layer)) {
         return None;
     }
-    let mut files = Files::new();
+    let (mut files, mut seen) = (Files::new(), HashSet::new());
     for _ in 0..TRIES {
-        if look(&mut files).ok()? {
+        if look(&mut files, &mut seen).ok()? {
             return Some(files);
         }
     }
@@ -97,20 +98,23 @@ fn sees_all(status: &[u8]) -> bool {
     rights.is_some_and(|rights| rights & CAP_SYS_PTRACE != 0)
 }
 
-/// Adds what is mapped; whether no process ended meanwhile.
-fn look(files: &mut Files) -> io::Result<bool> {
+/// Adds what is mapped by processes that were not seen yet; whether none of them ended meanwhile.
+fn look(files: &mut Files, seen: &mut HashSet<u32>) -> io::Result<bool> {
     let mut complete = true;
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().filter(|pid| pid.bytes().all(|b| b.is_ascii_digit())) else { continue };
-        match mappings(&Path::new("/proc").join(pid)) {
-            Ok(maps) => files.extend(maps.split(|b| *b == b'\n').filter_map(shared)),
+        let pid: Option<u32> = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(pid) = pid.filter(|pid| !seen.contains(pid)) else { continue };
+        match mappings(&entry.path()) {
+            Ok(maps) => {
+                files.extend(maps.split(|b| *b == b'\n').filter_map(shared));
+                seen.insert(pid);
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound || Errno::from_io_error(&e) == Some(Errno::SRCH) => {
                 complete = false;
             }
             // The first process may be shielded, even from root; it starts others that write, and does not do so itself.
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && pid == "1" => {}
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && pid == 1 => {}
             Err(e) => return Err(e),
         }
     }

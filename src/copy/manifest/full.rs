@@ -6,11 +6,38 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::delta::{Changes, Delta};
 use super::format::{Header, MAGIC, Writer, record};
 use crate::copy::fs::file::replace;
+
+/// A part of a manifest that is read by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// Where it begins.
+    pub at: u64,
+    /// How long it is.
+    pub len: u64,
+    /// What tells it from a damaged one: whoever reads a part has not read the sum of the whole.
+    pub sum: u64,
+}
+
+impl Extent {
+    /// Reads it; `None` where it is not what it was.
+    pub fn read(&self, file: &File) -> io::Result<Option<Vec<u8>>> {
+        let mut part = vec![0; usize::try_from(self.len).unwrap_or(0)];
+        match file.read_exact_at(&mut part, self.at) {
+            Ok(()) => Ok(Some(part).filter(|part| xxh3_64(part) == self.sum)),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
 
 /// A manifest that was read back.
 #[derive(Debug, Default)]
@@ -77,11 +104,16 @@ impl Manifest {
         self.index.get(found.ok()?).and_then(|at| self.record(*at)).map(|(_, listing)| listing)
     }
 
-    /// Where in the first file the listing of a directory is, and how long; `None` where something else holds now.
-    pub fn extent(&self, path: &[u8]) -> Option<(u64, u64)> {
+    /// The sum of the first file: zeros where none could be trusted.
+    pub fn sum(&self) -> [u8; 32] {
+        self.sum
+    }
+
+    /// Where in the first file the listing of a directory is; `None` where something else holds now.
+    pub fn extent(&self, path: &[u8]) -> Option<Extent> {
         let listing = self.base(path).filter(|_| !self.changes.contains_key(path))?;
         let at = listing.as_ptr().addr().checked_sub(self.bytes.as_ptr().addr())?;
-        Some((at as u64, listing.len() as u64))
+        Some(Extent { at: at as u64, len: listing.len() as u64, sum: xxh3_64(listing) })
     }
 
     /// All directories in the order of their paths.
@@ -181,5 +213,21 @@ mod tests {
             assert!(Manifest::load(&file, &[1; 32]).unwrap().is_empty(), "bit at {at}");
         }
         assert!(Manifest::load(&dir.path().join("none"), &[1; 32]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_part_that_is_read_by_itself_is_known_from_a_damaged_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = write(dir.path(), &Header { rules: [1; 32], ..Header::default() });
+        let manifest = Manifest::load(&file, &[1; 32]).unwrap();
+        let extent = manifest.extent(b"a/b").unwrap();
+        let read = || extent.read(&File::open(&file).unwrap()).unwrap();
+        assert_eq!(read(), Some(vec![7; 1000]));
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[extent.at as usize + 500] ^= 0x40;
+        std::fs::write(&file, &bytes).unwrap();
+        assert_eq!(read(), None);
+        std::fs::write(&file, &bytes[..extent.at as usize + 500]).unwrap();
+        assert_eq!(read(), None);
     }
 }

@@ -100,6 +100,11 @@ impl PartialFile {
         self.arrived(target, 0, Some(close))
     }
 
+    /// What ends the pass: nothing that comes after it could be written.
+    pub fn fatal(&self) -> Option<Failure> {
+        lock(&self.state).failure.clone().filter(|failure| failure.fatal)
+    }
+
     fn fail(&self, failure: Failure) {
         lock(&self.state).failure.get_or_insert(failure);
     }
@@ -120,8 +125,8 @@ impl PartialFile {
             (None, Some(meta)) => place.complete(target, close.size, meta),
             (None, None) => target.discard(&place.dir, &place.temp, &place.path),
         };
-        if result.is_err() {
-            // What cannot be removed now is found by the next run.
+        if result.as_ref().is_err_and(|failure| !failure.fatal) {
+            // What cannot be removed now is found by the next run. After what ends the pass (a full disk), it goes on with what is there.
             let _ = target.discard(&place.dir, &place.temp, &place.path);
         }
         Some((close.seq, result.err()))

@@ -1,6 +1,10 @@
 //! What the target has, reported to the source when nobody knows it any more.
 
+use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{Access, AtFlags, accessat, fstat, statat};
+use rustix::io::Errno;
 
 use super::target::Target;
 use crate::copy::failure::{Failure, Side};
@@ -41,11 +45,11 @@ impl Visitor for Lister<'_> {
     }
 
     fn visit(&self, visit: VisitedDir<'_>) {
+        if !self.tidy && self.is_closed(visit.fd) {
+            self.report(Response::Closed { path: visit.path.to_vec() });
+        }
         for listing in split(&visit.listing) {
-            let report = Response::Listing { path: visit.path.to_vec(), listing: listing.to_vec() };
-            if let Err(failure) = (self.send)(report) {
-                self.problem(failure);
-            }
+            self.report(Response::Listing { path: visit.path.to_vec(), listing: listing.to_vec() });
         }
     }
 
@@ -55,18 +59,37 @@ impl Visitor for Lister<'_> {
 }
 
 impl Lister<'_> {
+    fn report(&self, report: Response) {
+        if let Err(failure) = (self.send)(report) {
+            self.problem(failure);
+        }
+    }
+
+    /// Whether nothing can be made in a directory: it is closed to this login, which may not change that either.
+    fn is_closed(&self, dir: BorrowedFd<'_>) -> bool {
+        let rights = self.target.rights;
+        let write = Access::WRITE_OK | Access::EXEC_OK;
+        let refused = || matches!(accessat(dir, ".", write, AtFlags::empty()), Err(Errno::ACCESS | Errno::PERM));
+        let own = || fstat(dir).is_ok_and(|st| st.st_uid == rights.uid);
+        !rights.privileged && refused() && !own()
+    }
+
     /// What is left of large files may be gone on with; the rest is removed.
     fn leftover(&self, dir: &[u8], name: &[u8]) {
         if !self.tidy {
             return;
         }
-        if self.target.temp.is_partial(name) {
-            self.target.keep_leftover(dir, name);
-        } else if let Ok(fd) = self.target.tree.dir(dir) {
-            self.target.remove_leftover(&fd, name);
+        let mut bytes = 0;
+        if let Ok(fd) = self.target.tree.dir(dir) {
+            if self.target.temp.is_partial(name) {
+                self.target.keep_leftover(dir, name);
+                let blocks = statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW).map(|st| u64::try_from(st.st_blocks));
+                bytes = blocks.map_or(0, |blocks| blocks.unwrap_or(0).saturating_mul(512));
+            } else {
+                self.target.remove_leftover(&fd, name);
+            }
         }
-        if let Err(failure) = (self.send)(Response::Leftover { dir: dir.to_vec(), name: name.to_vec() }) {
-            self.problem(failure);
-        }
+        let (dir, name) = (dir.to_vec(), name.to_vec());
+        self.report(Response::Leftover { dir, name, bytes });
     }
 }

@@ -194,6 +194,7 @@ impl<'a> Session<'a> {
         let writes = !matches!(
             order,
             Request::List
+                | Request::Distrust
                 | Request::Owners { .. }
                 | Request::DigestTree { .. }
                 | Request::HashBlocks { .. }
@@ -218,6 +219,7 @@ impl<'a> Session<'a> {
                 return Err(Failure::protocol(Side::Source, "a second request to open the session"));
             }
             Request::List => list::list(&self.target, self.marker.is_some(), &|report| self.tell(report))?,
+            Request::Distrust => self.target.distrust(),
             Request::Owners { users, groups } => self.translate(&users, &groups)?,
             Request::Files(batch) => self.pool.push(DiskJob::Batch(batch, frame)),
             Request::SetAside { seq, moves } => self.done(seq, large::set_aside_all(&self.target, &moves), 0)?,
@@ -276,7 +278,11 @@ impl<'a> Session<'a> {
                 }
             }
             DiskJob::Part { file, partial, offset, frame } => {
-                self.ended(file, partial.write(&self.target, frame.data(), offset));
+                let ended = partial.write(&self.target, frame.data(), offset);
+                match partial.fatal() {
+                    Some(failure) => self.give_up(failure),
+                    None => self.ended(file, ended),
+                }
                 self.flusher.wrote(frame.data().len());
             }
             DiskJob::Hole { file, partial, offset, len } => self.ended(file, partial.zero(&self.target, offset, len)),

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, mkdirat, openat, renameat, unlinkat};
@@ -41,7 +42,7 @@ pub struct Target {
     /// What is left alone.
     pub filter: Filter,
     may_delete: bool,
-    trusted: bool,
+    trusted: AtomicBool,
     inexact_times: bool,
     /// What the disk has to have at the end.
     pub written: Written,
@@ -61,7 +62,7 @@ impl Target {
             rights,
             filter,
             may_delete,
-            trusted: false,
+            trusted: AtomicBool::new(false),
             inexact_times: false,
             written: Written::default(),
             open: Mutex::default(),
@@ -72,7 +73,12 @@ impl Target {
 
     /// Whether nobody but this job wrote there since its last pass.
     pub fn trusted(self, trusted: bool) -> Self {
-        Self { trusted, ..self }
+        Self { trusted: AtomicBool::new(trusted), ..self }
+    }
+
+    /// Somebody else has written there.
+    pub fn distrust(&self) {
+        self.trusted.store(false, Ordering::Relaxed);
     }
 
     /// Whether times that the filesystem cannot keep may be kept as it does.
@@ -96,7 +102,7 @@ impl Target {
 
     /// Whether nobody but this job wrote there since its last pass.
     pub fn is_trusted(&self) -> bool {
-        self.trusted
+        self.trusted.load(Ordering::Relaxed)
     }
 
     /// Remembers a part of a file until the pass has had its chance to go on with it.

@@ -10,6 +10,7 @@ mod ledger;
 mod link;
 mod pass;
 mod preview;
+mod room;
 mod serve;
 mod source;
 mod stream;

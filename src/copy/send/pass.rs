@@ -2,18 +2,20 @@
 //!
 //! Owns the order of these. Must never write a manifest before the target's disk has what it says.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::ledger::Ledger;
 use super::link::Link;
-use super::source::actions::Action;
+use super::room::Needs;
 use super::source::baseline::Baseline;
 use super::source::mounts;
 use super::source::records::{cannot_remember, new_generation};
-use super::source::scan::{Scan, allocated};
+use super::source::scan::Scan;
 use super::source::survey::Survey;
-use super::target::{listing, owners};
+use super::target::listing::{self, Listed};
+use super::target::owners;
 use super::transfer::context::Transfer;
 use super::transfer::moved::Moves;
 use super::transfer::next_manifest::NextManifest;
@@ -25,7 +27,7 @@ use crate::copy::manifest::blocks::Store;
 use crate::copy::manifest::format::Header;
 use crate::copy::manifest::full::Manifest;
 use crate::copy::wire::request::{Begin, Request};
-use crate::copy::wire::response::Response;
+use crate::copy::wire::response::{Ready, Response};
 use crate::copy::wire::task::TreeTask;
 use crate::text;
 
@@ -42,28 +44,35 @@ pub struct Pass<'a> {
     pub ledger: &'a Ledger,
 }
 
+fn whole_record(work: &Path, rules: &[u8; 32]) -> Result<Baseline, Failure> {
+    let manifest = Manifest::load(&work.join("manifest"), rules);
+    manifest.map(Baseline::Manifest).map_err(|e| cannot_remember(work, &e))
+}
+
 impl Pass<'_> {
     /// Does it.
     pub fn run(&self, seen: Survey) -> Result<PassReport, Failure> {
         let Survey { start, work, rules, source, volume, known, found, generation, watch, mut looked } = seen;
         let next = new_generation()?;
-        let ready = self.link.begin(Begin::of(self.task, generation, next, false))?;
-        let sends = found.as_ref().filter(|_| ready.trusted).map(|found| (found, &known));
+        let mut ready = self.link.begin(Begin::of(self.task, generation, next, false))?;
+        let believed = ready.trusted && !self.task.listed;
+        let sends = found.as_ref().filter(|_| believed).map(|found| (found, &known));
         let nameless = owners::agree(self.task, &source, sends, self.link)?;
+        let listed = match ready.trusted && self.task.listed {
+            true => self.changed_behind(&work, &rules, &mut ready)?,
+            false => None,
+        };
         let (known, found) = match found {
             Some(found) if ready.trusted => (known, found),
             found => {
                 if found.is_some() {
                     looked = ScanMode::Swept { why: "the target is not as it was left".to_owned() };
                 }
-                let known = match known {
-                    Baseline::Watched(_) => {
-                        let manifest = Manifest::load(&work.join("manifest"), &rules);
-                        Baseline::Manifest(manifest.map_err(|e| cannot_remember(&work, &e))?)
-                    }
-                    known => known,
+                let known = match (listed, known) {
+                    (Some(known), _) => known,
+                    (None, Baseline::Watched(_)) => self.listed(&whole_record(&work, &rules)?, &ready)?.known,
+                    (None, known) => self.listed(&known, &ready)?.known,
                 };
-                let known = listing::ask(self.task, self.link, &known, ready.privileged)?;
                 let known = by_content(self.task, &source, &work, self.link, known, &ready)?;
                 self.ledger.restart();
                 let found = source.scan(&known, self.ledger)?;
@@ -115,36 +124,32 @@ impl Pass<'_> {
         Ok(PassReport { nameless, ..self.report(&found, start, looked)? })
     }
 
+    /// Looks at the target behind the record's back. Where it is not as it was left nobody knows it any more; then what it has.
+    fn changed_behind(&self, work: &Path, rules: &[u8; 32], ready: &mut Ready) -> Result<Option<Baseline>, Failure> {
+        let listed = self.listed(&whole_record(work, rules)?, ready)?;
+        if listed.as_left {
+            return Ok(None);
+        }
+        self.link.request(&Request::Distrust, Vec::new())?;
+        ready.trusted = false;
+        Ok(Some(listed.known))
+    }
+
+    fn listed(&self, record: &Baseline, ready: &Ready) -> Result<Listed, Failure> {
+        listing::ask(self.task, self.link, record, ready.privileged)
+    }
+
     /// Counts what is to be sent and checks that the target has room; whether there is anything to do.
     fn plan(&self, transfer: &Transfer<'_>) -> Result<bool, Failure> {
-        let mut any = !transfer.ready.trusted || transfer.found.sets_root(transfer.known);
-        let (mut files, mut bytes, mut room, mut inodes) = (0, 0, 0, 0);
-        for (nth, dir) in (0..).zip(&transfer.found.dirs) {
-            for (act, old) in transfer.found.actions(nth, transfer.known) {
-                any |= act != Action::Nothing && (self.task.rules.delete || !matches!(act, Action::Remove(_)));
-                inodes += u64::from(old.is_none());
-                if let Action::Send(entry) = act {
-                    files += 1;
-                    bytes += entry.size;
-                    let there = transfer.moves.size(nth, entry.name).or(old.map(|old| old.size)).unwrap_or(0);
-                    room += allocated(transfer.source, &dir.path, &entry).saturating_sub(there);
-                }
-            }
+        let Transfer { source, known, found, moves, ready, .. } = *transfer;
+        let needs = Needs::of(source, known, found, self.task.rules.delete, |nth, name| moves.size(nth, name));
+        self.ledger.files_total.store(needs.files, Ordering::Relaxed);
+        self.ledger.bytes_total.store(needs.bytes, Ordering::Relaxed);
+        if let Some(lacks) = needs.lacks(ready) {
+            let failure = Failure::fatal(Side::Target, format!("{} {lacks}", self.task.to));
+            return Err(failure.hint("free space there, then run again: nothing was sent yet"));
         }
-        self.ledger.files_total.store(files, Ordering::Relaxed);
-        self.ledger.bytes_total.store(bytes, Ordering::Relaxed);
-        let (free, free_inodes) = (transfer.ready.free_bytes, transfer.ready.free_inodes);
-        if room > free || inodes > free_inodes {
-            let (need, have) = match room > free {
-                true => (text::bytes(room), text::bytes(free)),
-                false => (text::count(inodes, "inode"), text::count(free_inodes, "inode")),
-            };
-            let what = format!("{} has room for {have}, but {need} would have to go there", self.task.to);
-            return Err(
-                Failure::fatal(Side::Target, what).hint("free space there, then run again: nothing was sent yet")
-            );
-        }
-        Ok(any)
+        Ok(needs.any || !ready.trusted || found.sets_root(known))
     }
 
     fn finish(&self, exact: bool) -> Result<(), Failure> {

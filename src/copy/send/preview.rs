@@ -2,17 +2,19 @@
 //!
 //! Must never write anything: not on the target, and no record on the source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::ledger::Ledger;
 use super::link::Link;
+use super::room::Needs;
 use super::source::actions::Action;
 use super::source::baseline::{Baseline, Leftovers};
 use super::source::mounts;
 use super::source::records::{new_generation, rules};
 use super::source::scan::{Scan, Source};
-use super::target::{listing, owners};
+use super::target::listing::{self, Listed};
+use super::target::owners;
 use super::verify::checksum::by_content;
 use crate::copy::failure::{Failure, Side, show};
 use crate::copy::fs::filter::Filter;
@@ -22,6 +24,7 @@ use crate::copy::job::Preview;
 use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::full::Manifest;
 use crate::copy::wire::request::Begin;
+use crate::copy::wire::response::Ready;
 use crate::copy::wire::task::TreeTask;
 
 /// Changes that are spelled out.
@@ -34,9 +37,9 @@ pub fn preview(task: &TreeTask, target: bool, work: &Path, link: &Link, ledger: 
     let work = work.join("jobs").join(&task.job);
     let header = Delta::current(&work.join("manifest")).ok().flatten().map(|current| current.header);
     mounts::same_volume(task, &source, header.filter(|header| header.rules == rules(task)).as_ref(), &work)?;
-    let known = match target {
-        true => ask(task, &source, &work, link)?,
-        false => Baseline::Listing(BTreeMap::new(), Leftovers::new()),
+    let (known, asked) = match target {
+        true => ask(task, &source, &work, link).map(|(known, asked)| (known, Some(asked)))?,
+        false => (Baseline::Listing(BTreeMap::new(), Leftovers::new()), None),
     };
     let found = source.scan(&known, ledger)?;
     mounts::nothing_unmounted(task, &known, &found)?;
@@ -45,10 +48,23 @@ pub fn preview(task: &TreeTask, target: bool, work: &Path, link: &Link, ledger: 
     {
         return Err(Failure { fatal: true, ..first.clone() });
     }
-    Ok(tell(task, &known, &found))
+    let needs = Needs::of(&source, &known, &found, task.rules.delete, |_, _| None);
+    let (lacks, closed) = match asked {
+        Some(Asked { ready, closed }) => (needs.lacks(&ready), closed),
+        // Who asks looks at what will hold the target.
+        None => (None, BTreeSet::new()),
+    };
+    let preview = tell(task, &known, &found, &closed);
+    Ok(Preview { lacks, room: needs.room, inodes: needs.inodes, ..preview })
 }
 
-fn ask(task: &TreeTask, source: &Source, work: &Path, link: &Link) -> Result<Baseline, Failure> {
+/// What the target has said of itself.
+struct Asked {
+    ready: Ready,
+    closed: BTreeSet<Vec<u8>>,
+}
+
+fn ask(task: &TreeTask, source: &Source, work: &Path, link: &Link) -> Result<(Baseline, Asked), Failure> {
     let manifest = match task.checksum {
         true => Manifest::default(),
         // A record that cannot be read is none: then more is compared.
@@ -56,18 +72,24 @@ fn ask(task: &TreeTask, source: &Source, work: &Path, link: &Link) -> Result<Bas
     };
     let ready = link.begin(Begin::of(task, None, new_generation()?, true))?;
     owners::agree(task, source, None, link)?;
-    let known = listing::ask(task, link, &Baseline::Manifest(manifest), ready.privileged)?;
+    let Listed { known, closed, .. } = listing::ask(task, link, &Baseline::Manifest(manifest), ready.privileged)?;
     // What a comparison remembers it also writes down.
     let task = TreeTask { fresh: true, ..task.clone() };
-    by_content(&task, source, work, link, known, &ready)
+    let known = by_content(&task, source, work, link, known, &ready)?;
+    Ok((known, Asked { ready, closed }))
 }
 
-fn tell(task: &TreeTask, known: &Baseline, found: &Scan) -> Preview {
+fn tell(task: &TreeTask, known: &Baseline, found: &Scan, closed: &BTreeSet<Vec<u8>>) -> Preview {
     let (entries, bytes) = found.size;
     let mut preview = Preview { entries, bytes, ..Preview::default() };
     for (nth, dir) in (0..).zip(&found.dirs) {
+        let mut is_closed = closed.contains(&dir.path);
         for (act, _) in found.actions(nth, known) {
             let Some((verb, name)) = verb(act, task.rules.delete, &mut preview) else { continue };
+            if std::mem::take(&mut is_closed) {
+                preview.closed += 1;
+                preview.closed_first.get_or_insert_with(|| show(&dir.path));
+            }
             if preview.changes.len() < SHOWN {
                 preview.changes.push(format!("{verb} {}", show(&path::join(&dir.path, name))));
             }

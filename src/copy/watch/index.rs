@@ -10,7 +10,7 @@ use crate::copy::fs::listing::{Entries, MOUNT, RECHECK};
 use crate::copy::fs::path;
 use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::format::Generation;
-use crate::copy::manifest::full::Manifest;
+use crate::copy::manifest::full::{Extent, Manifest};
 
 /// Names by the directory that they are in.
 pub type Names = HashMap<u64, HashSet<Box<[u8]>>>;
@@ -24,7 +24,7 @@ pub struct Index {
     paths: Vec<Vec<u8>>,
     numbers: HashMap<Vec<u8>, u32>,
     /// Where the listing of a directory is in the file.
-    extents: HashMap<u32, (u64, u64)>,
+    extents: HashMap<u32, Extent>,
     /// Inode and directory of each entry of the file, sorted.
     entries: Vec<(u64, u32)>,
     /// The same of what came later.
@@ -39,8 +39,8 @@ pub struct Index {
 /// A directory in which something may have changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Candidates {
-    /// Its listing in the manifest file: where, and how long.
-    pub at: Option<(u64, u64)>,
+    /// Its listing in the manifest file.
+    pub at: Option<Extent>,
     /// Names to look at.
     pub names: BTreeSet<Vec<u8>>,
     /// Inodes to look at, whatever their names.
@@ -56,7 +56,12 @@ impl Index {
             return Ok(false);
         }
         if self.base != delta.base {
-            *self = Self::read(&Manifest::load(file, rules)?, root);
+            let manifest = Manifest::load(file, rules)?;
+            // A damaged one is read as one that knows nothing: nothing would ever be found to have changed.
+            if manifest.sum() != delta.base {
+                return Ok(false);
+            }
+            *self = Self::read(&manifest, root);
         }
         for (path, listing) in &delta.changes {
             self.change(path, listing.as_deref());
@@ -149,5 +154,29 @@ impl Index {
             Some((path, Candidates { at: self.extents.get(&number).copied(), ..candidate }))
         };
         candidates.into_iter().filter_map(named).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy::manifest::format::{Header, Writer};
+
+    #[test]
+    fn what_was_read_of_a_damaged_manifest_says_nothing_of_a_state() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("manifest");
+        let header = Header { rules: [1; 32], generation: Some([2; 16]), ..Header::default() };
+        let mut writer = Writer::create(&file, &header).unwrap();
+        writer.directory(b"", &[]).unwrap();
+        writer.finish().unwrap();
+        let mut index = Index::default();
+        assert!(index.follow(&file, &[1; 32], [2; 16], 5).unwrap() && index.is_of([2; 16]));
+        let mut bytes = std::fs::read(&file).unwrap();
+        let at = bytes.len() - 33;
+        bytes[at] ^= 0x40;
+        std::fs::write(&file, bytes).unwrap();
+        let mut index = Index::default();
+        assert!(!index.follow(&file, &[1; 32], [2; 16], 5).unwrap() && !index.is_of([2; 16]));
     }
 }

@@ -26,15 +26,15 @@ pub fn serve(job: &Path, root: &Path, mut input: File, mut output: File) -> Resu
     let started = Marks::set(root).and_then(|marks| {
         // Whoever asks takes what was seen away from the passes.
         rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-        let listener = listen(job).map_err(|e| format!("its socket cannot be made: {e}"))?;
-        Ok((marks, listener))
+        let listening = listen(job).map_err(|e| format!("its socket cannot be made: {e}"))?;
+        Ok((marks, listening))
     });
     let said = match &started {
         Ok(_) => WATCHING,
         Err(why) => why.as_str(),
     };
     writeln!(output, "{said}").map_err(|e| Failure::lost(Side::Source, e))?;
-    let Ok((marks, listener)) = started else { return Ok(()) };
+    let Ok((marks, (listener, _socket))) = started else { return Ok(()) };
     let watcher = Arc::new(Watcher { marks, job: job.to_owned(), state: Mutex::default() });
     let (collector, answerer) = (Arc::clone(&watcher), watcher);
     // All end with the process, which ends with the first of them.

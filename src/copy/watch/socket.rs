@@ -2,13 +2,15 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::copy::manifest::format::Generation;
+use crate::copy::manifest::full::Extent;
 use crate::copy::wire::frame::{Frame, OutFrame, Route};
 
 /// The watch reads a manifest before it answers, at worst.
@@ -53,7 +55,7 @@ pub struct ChangedDir {
     /// Its path.
     pub path: Vec<u8>,
     /// Its listing in the manifest file: where, and how long. Nowhere when it changed since that was written.
-    pub at: Option<(u64, u64)>,
+    pub at: Option<Extent>,
     /// Names to look at.
     pub names: Vec<Vec<u8>>,
     /// Inodes to look at, whatever their names.
@@ -93,14 +95,41 @@ impl WatchClient {
     }
 }
 
+/// A socket that goes with its watch.
+pub struct Socket {
+    job: PathBuf,
+    /// Tells it from one of another watch, which may have got its inode.
+    identity: Identity,
+}
+
+/// Device, inode, and when that was made.
+type Identity = (u64, u64, i64, i64);
+
+fn identity(job: &Path) -> io::Result<Identity> {
+    let meta = std::fs::symlink_metadata(job.join(SOCKET))?;
+    Ok((meta.dev(), meta.ino(), meta.ctime(), meta.ctime_nsec()))
+}
+
 /// Listens for passes of the job in this directory.
-pub fn listen(job: &Path) -> io::Result<UnixListener> {
+pub fn listen(job: &Path) -> io::Result<(UnixListener, Socket)> {
     std::fs::create_dir_all(job)?;
     match std::fs::remove_file(job.join(SOCKET)) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    UnixListener::bind(short(&std::fs::File::open(job)?))
+    let listener = UnixListener::bind(short(&std::fs::File::open(job)?))?;
+    Ok((listener, Socket { job: job.to_owned(), identity: identity(job)? }))
+}
+
+impl Drop for Socket {
+    /// Another watch may have taken its place. A watch that began so late that the job was cleaned up already leaves nothing of it, either:
+    /// directories with something in them stay.
+    fn drop(&mut self) {
+        if identity(&self.job).is_ok_and(|there| there == self.identity) {
+            let _ = std::fs::remove_file(self.job.join(SOCKET));
+            let _ = self.job.ancestors().take(3).try_for_each(std::fs::remove_dir);
+        }
+    }
 }
 
 /// Addresses of sockets are short, paths are not.
@@ -115,4 +144,25 @@ pub(super) fn send<M: Serialize>(stream: &mut UnixStream, message: &M) -> io::Re
 pub(super) fn receive<M: serde::de::DeserializeOwned>(stream: &mut UnixStream) -> io::Result<M> {
     let frame = Frame::read_from(stream).map_err(io::Error::other)?;
     frame.message().map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_takes_its_own_socket_along_and_what_it_alone_has_made() {
+        let home = tempfile::tempdir().unwrap();
+        let job = home.path().join("work/jobs/a");
+        drop(listen(&job).unwrap());
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+
+        let (_old, gone) = listen(&job).unwrap();
+        let (_new, stays) = listen(&job).unwrap();
+        drop(gone);
+        assert!(job.join(SOCKET).exists(), "it is of the other watch");
+        std::fs::write(job.join("manifest"), "").unwrap();
+        drop(stays);
+        assert_eq!(std::fs::read_dir(&job).unwrap().count(), 1);
+    }
 }

@@ -33,6 +33,8 @@ pub enum Request {
     },
     /// Asks what the target has.
     List,
+    /// Takes back that the target is known: somebody else has written there.
+    Distrust,
     /// Small files. The frame's data holds their contents one after the other.
     Files(FileBatch),
     /// Puts files aside that will have other names: each gets the temporary name under which its changes will arrive.

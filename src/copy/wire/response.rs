@@ -32,6 +32,13 @@ pub enum Response {
         dir: RelativePath,
         /// The temporary name.
         name: RelativePath,
+        /// The room that it takes.
+        bytes: u64,
+    },
+    /// A directory that this login may neither write to nor let itself write to; only where nothing is to be written.
+    Closed {
+        /// The directory.
+        path: RelativePath,
     },
     /// That was all.
     ListingEnd,

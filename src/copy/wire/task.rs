@@ -52,6 +52,8 @@ pub struct TreeTask {
     pub bandwidth: Option<u64>,
     /// Whether content is compared, whatever any record says.
     pub checksum: bool,
+    /// Whether the target is looked at, too, whatever the record says of it.
+    pub listed: bool,
     /// Whether content that is compared is read again, though it has not changed since it was read for an earlier comparison.
     pub fresh: bool,
     /// Why there is no watch on the source, for the report; empty where there is one.

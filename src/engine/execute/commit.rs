@@ -1,10 +1,11 @@
 //! Steps at which the way back of a pair ends.
 //!
-//! Must never end it before its time without somebody's word.
+//! Must never end it before its time without somebody's word, nor while the target does not pass its checks.
 
 use std::time::Duration;
 
-use super::{Context, Effect, History, done, gate};
+use super::{Context, Effect, History, done, gate, wait};
+use crate::event::StepResult;
 use crate::gate::Gate;
 use crate::model::{HookPoint, Until};
 use crate::step::{CommitStep, Step};
@@ -17,8 +18,20 @@ const LOOK: Duration = Duration::from_secs(1);
 pub async fn wait(context: &Context, step: &Step, commit: &CommitStep, history: &History) -> Effect {
     tokio::select! {
         biased;
-        effect = until(context, step, commit, history) => effect,
+        effect = ended(context, step, commit, history) => effect,
         () = context.let_go() => Effect::Interrupted,
+    }
+}
+
+/// Waits for time or word, and looks at the target once more.
+async fn ended(context: &Context, step: &Step, commit: &CommitStep, history: &History) -> Effect {
+    let opened = until(context, step, commit, history).await;
+    if commit.checks.is_empty() || !matches!(opened, Effect::Ended(StepResult::Done { .. })) {
+        return opened;
+    }
+    match wait::look(context, step, &commit.checks).await {
+        Effect::Ended(StepResult::Done { .. }) => opened,
+        other => other,
     }
 }
 

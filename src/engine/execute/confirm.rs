@@ -3,7 +3,8 @@
 //! Must never let a pair go on whose source may have taken writes that were not copied.
 
 use super::drift::Watcher;
-use super::{Context, Effect, History, copy, done, failed, fence, unknown, wait};
+use super::{Context, Effect, History, connections, copy, done, failed, fence, unknown, wait};
+use crate::check::PoolRef;
 use crate::event::{Event, StepResult};
 use crate::outside::Error;
 use crate::retry::Policy;
@@ -34,7 +35,7 @@ async fn look(context: &Context, step: &Step, confirm: &ConfirmStep, history: &H
         None => Ok("as it was set".to_owned()),
         Some(source) if source.since.is_none() => {
             if history.drifted || watcher.has_restored() || let_in {
-                do_again(context, step, source, "it had got traffic back").await?;
+                do_again(context, step, source, history, "it had got traffic back").await?;
             }
             Ok(format!("as it was set; {} has no traffic", source.member))
         }
@@ -52,10 +53,15 @@ async fn stayed_drained(
 ) -> Result<String, Effect> {
     let member = &source.member;
     let mut known = history.seen.as_ref().and_then(|pool| pool.member(member)).and_then(|m| m.sessions);
+    let mut elsewhere = sessions_elsewhere(context, step, source).await?;
     let mut why = (history.drifted || let_in).then(|| format!("{member} had got traffic back"));
     for round in 0..=ROUNDS {
-        let now = sessions(context, step, source).await?;
+        let now = sessions(context, step, &source.pool, member).await?;
         why = why.or_else(|| traffic(member, known, now, watcher.has_restored()));
+        let others = sessions_elsewhere(context, step, source).await?;
+        let both = source.also.iter().zip(elsewhere.iter().zip(&others));
+        let came = both.map(|((_, member), (before, now))| traffic(member, *before, *now, false));
+        why = why.or_else(|| came.flatten().next());
         let Some(reason) = &why else {
             return Ok(match round {
                 0 => format!("as it was set; {member} has had no traffic"),
@@ -66,8 +72,8 @@ async fn stayed_drained(
             break;
         }
         context.waiting(step, format!("what {member} may have taken to be copied again: {reason}"));
-        do_again(context, step, source, reason).await?;
-        (known, why) = (now, None);
+        do_again(context, step, source, history, reason).await?;
+        (known, elsewhere, why) = (now, others, None);
         watcher.forget_restored();
         watcher.look(context, step, &confirm.pools).await?;
     }
@@ -89,19 +95,34 @@ fn traffic(member: &str, before: Option<u64>, now: Option<u64>, restored: bool) 
     }
 }
 
-async fn sessions(context: &Context, step: &Step, source: &Drained) -> Result<Option<u64>, Effect> {
-    let director = context.director(&source.pool.director)?;
+/// Sessions in the other pools of a source. What came to it there before is looked at by the other steps of its kind.
+async fn sessions_elsewhere(context: &Context, step: &Step, source: &Drained) -> Result<Vec<Option<u64>>, Effect> {
+    let mut counted = Vec::with_capacity(source.also.len());
+    for (pool, member) in &source.also {
+        counted.push(sessions(context, step, pool, member).await?);
+    }
+    Ok(counted)
+}
+
+async fn sessions(context: &Context, step: &Step, of: &PoolRef, member: &str) -> Result<Option<u64>, Effect> {
+    let director = context.director(&of.director)?;
     let mut retry = context.retry(Policy::LONG);
     loop {
-        match director.observe(&source.pool.pool).await {
-            Ok(pool) => return Ok(pool.member(&source.member).and_then(|m| m.sessions)),
+        match director.observe(&of.pool).await {
+            Ok(pool) => return Ok(pool.member(member).and_then(|m| m.sessions)),
             Err(e) => context.try_again(&mut retry, step, Error { transient: true, ..e }).await?,
         }
     }
 }
 
 /// Waits for the source to be empty, and does the last passes and comparisons again; what can only be done once holds the run.
-async fn do_again(context: &Context, step: &Step, source: &Drained, reason: &str) -> Result<(), Effect> {
+async fn do_again(
+    context: &Context,
+    step: &Step,
+    source: &Drained,
+    history: &History,
+    reason: &str,
+) -> Result<(), Effect> {
     let once = |kind: &&StepKind| !matches!(kind.class(), Class::Reading | Class::Convergent);
     if let Some(kind) = source.again.iter().find(once) {
         let why = format!("{reason}, and this cannot be done again to carry what it took: {}", kind.describe());
@@ -115,6 +136,7 @@ async fn do_again(context: &Context, step: &Step, source: &Drained, reason: &str
     for kind in &source.again {
         let effect = match kind {
             StepKind::Settle(settle) => wait::settle(context, step, &settle.director, &settle.pool, None).await,
+            StepKind::Connections(work) => connections::let_go(context, step, work, history).await,
             StepKind::Empty(empty) => wait::empty(context, step, empty).await,
             StepKind::Copy(copy) => copy::copy(context, step, copy).await,
             StepKind::Compare(compare) => copy::compare(context, step, compare).await,

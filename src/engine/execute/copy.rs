@@ -1,9 +1,9 @@
 //! Steps that carry and compare trees.
 
 use super::pace::Pace;
-use super::{Context, Effect, done, failed};
+use super::{Context, Effect, done, failed, measured};
 use crate::copy::{CopyJob, CopyProgress, PassReport, VerifyMode, VerifyReport};
-use crate::event::Notice;
+use crate::event::{Figures, Notice};
 use crate::retry::Policy;
 use crate::step::{CompareStep, Comparison, CopyPass, CopyStep, Step, TreeStep};
 use crate::text;
@@ -22,6 +22,7 @@ impl Context {
             path: tree.path,
             bandwidth: tree.bandwidth,
             checksum: false,
+            listed: false,
             fresh: false,
         })
     }
@@ -38,11 +39,13 @@ impl Context {
 pub async fn copy(context: &Context, step: &Step, copy: &CopyStep) -> Effect {
     let tree = &copy.tree;
     let job = match context.job(step, tree) {
-        Ok(job) => job,
+        // The record may be of another run: what has become of the target since nobody has watched.
+        Ok(job) => CopyJob { listed: copy.pass == CopyPass::Seed, ..job },
         Err(effect) => return effect,
     };
     let passes = if copy.pass == CopyPass::CatchUp { copy.max_passes.max(1) } else { 1 };
     let mut last = u64::MAX;
+    let (mut files, mut bytes) = (0_u64, 0_u64);
     for n in 1..=passes {
         let report = match pass(context, step, tree, copy.pass.is_live(), &job).await {
             Ok(report) => report,
@@ -51,8 +54,10 @@ pub async fn copy(context: &Context, step: &Step, copy: &CopyStep) -> Effect {
         let settled = report.bytes_sent < tree.settle_below && report.unsettled == 0;
         let shrinks = report.bytes_sent < last;
         last = report.bytes_sent;
+        (files, bytes) = (files + report.files_sent, bytes + report.bytes_sent);
         if settled || !shrinks || n == passes {
-            return done(said(copy.pass, n, settled, shrinks, &report));
+            let figures = Figures::Carried { files, bytes };
+            return measured(said(copy.pass, n, settled, shrinks, &report), Some(figures));
         }
     }
     failed("no pass was made", None)
@@ -151,7 +156,10 @@ pub async fn compare(context: &Context, step: &Step, compare: &CompareStep) -> E
             Err(effect) => return effect,
         };
         match (report.different, resent) {
-            (0, resent) => return done(found(&report, resent)),
+            (0, resent) => {
+                let figures = Figures::Compared { files: report.files, bytes: report.bytes };
+                return measured(found(&report, resent), Some(figures));
+            }
             (_, None) => resent = Some(report.different),
             (_, Some(_)) => {
                 let what =

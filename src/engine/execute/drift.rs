@@ -13,7 +13,7 @@ use crate::model::{Change, Member, Mode, OnDrift, Pool, Weights};
 use crate::mutant::{self, Mutant};
 use crate::outside::{Error, Kind};
 use crate::retry::Policy;
-use crate::step::{ConfirmStep, Step, StepKind};
+use crate::step::Step;
 use crate::text;
 
 /// How often pools are read while time passes.
@@ -28,6 +28,20 @@ pub struct Report {
     pub event: Event,
     /// Told once it is in the journal.
     pub kept: oneshot::Sender<()>,
+}
+
+impl Context {
+    /// What an operator has said that happens when a pool is found otherwise.
+    pub(super) fn on_drift(&self) -> Option<OnDrift> {
+        self.tuning.borrow().on_drift
+    }
+
+    /// Whether anything of a pool that is found otherwise is set again.
+    pub(super) fn may_restore(&self, pool: &PoolRef) -> bool {
+        let by_operator = self.on_drift();
+        let restores = |set: &SetMember| by_operator.unwrap_or(set.on_drift) == OnDrift::Restore;
+        self.standing.borrow().in_pool(pool).is_some_and(|members| members.values().any(restores))
+    }
 }
 
 /// Watches over pools for one attempt of a step.
@@ -134,7 +148,7 @@ impl Watcher {
         if let Some(set) = &found.ttl {
             traffic::ask(context, step, || director.set_ttl(&pool.pool, set.ttl)).await?;
         }
-        match found.stood.iter().find(|set| set.was_writer && !copies_again(step, set)) {
+        match found.stood.iter().find(|set| set.was_writer && !copies_again(step, pool, set)) {
             Some(set) => Err(took_writes(context, pool, set)),
             None => Ok(()),
         }
@@ -203,28 +217,26 @@ async fn compare(context: &Context, pool: &PoolRef) -> Result<Compared, Error> {
     // What the run itself has changed meanwhile is compared at the next time.
     let after = context.standing(pool).unwrap_or_default();
     let lowered = lowered.filter(|set| context.standing_ttl(pool).as_ref() == Some(set));
-    let same = before
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|(name, set)| after.get(name).is_some_and(|now| now.serial == set.serial));
-    let stands: Vec<SetMember> = same.map(|(_, set)| set).collect();
+    let before = before.unwrap_or_default();
+    let same = before.iter().filter(|(name, set)| after.get(*name).is_some_and(|now| now.serial == set.serial));
+    let stands: Vec<&SetMember> = same.map(|(_, set)| set).collect();
     match read {
-        Ok(now) => Ok(match otherwise(stands, lowered, &now, can.weights == Weights::Presence) {
+        Ok(now) => Ok(match otherwise(&stands, lowered, &now, can.weights == Weights::Presence) {
             Some(found) => Compared::Otherwise(Deviation { read: Some(now), ..found }),
             None => Compared::AsSet(now),
         }),
         Err(e) if e.kind == Kind::Disagrees && !can.ttl && !stands.is_empty() => {
             let (drifts, disagrees) = (Vec::new(), Some(e.what));
-            Ok(Compared::Otherwise(Deviation { drifts, disagrees, stood: stands, ttl: None, read: None }))
+            let stood = stands.into_iter().cloned().collect();
+            Ok(Compared::Otherwise(Deviation { drifts, disagrees, stood, ttl: None, read: None }))
         }
         Err(e) => Err(e),
     }
 }
 
 /// Whether a step sees to it that what a source may have taken is copied.
-fn copies_again(step: &Step, set: &SetMember) -> bool {
-    let StepKind::Confirm(ConfirmStep { source: Some(source), .. }) = &step.kind else { return false };
-    source.member == set.change.member
+fn copies_again(step: &Step, pool: &PoolRef, set: &SetMember) -> bool {
+    step.kind.confirms().is_some_and(|source| source.is(pool, &set.change.member))
 }
 
 /// A source that got traffic back is set again, and still nobody can tell what it took.
@@ -241,15 +253,15 @@ fn took_writes(context: &Context, pool: &PoolRef, set: &SetMember) -> Effect {
 }
 
 /// What of a pool is otherwise than it was set.
-fn otherwise(stands: Vec<SetMember>, lowered: Option<SetTtl>, now: &Pool, by_presence: bool) -> Option<Deviation> {
+fn otherwise(stands: &[&SetMember], lowered: Option<SetTtl>, now: &Pool, by_presence: bool) -> Option<Deviation> {
     if mutant::is(Mutant::BlindToDrift) {
         return None;
     }
     let (mut drifts, mut stood) = (Vec::new(), Vec::new());
     for set in stands {
-        if let Some(drift) = drift(&set, now.member(&set.change.member), by_presence) {
+        if let Some(drift) = drift(set, now.member(&set.change.member), by_presence) {
             drifts.push(drift);
-            stood.push(set);
+            stood.push((*set).clone());
         }
     }
     let ttl = lowered.filter(|set| now.ttl != Some(set.ttl));

@@ -37,7 +37,7 @@ pub async fn set(context: &Context, step: &Step, fence: &FenceStep, history: &Hi
     if !matches!(effect, Effect::Ended(StepResult::Done { .. })) {
         return effect;
     }
-    match ask(context, fence, IS_SET).await {
+    match ask(context, step, fence, IS_SET).await {
         Ok(0) => done(format!("new connections to port {} of {} are refused", fence.port, fence.host)),
         Ok(_) => failed(format!("{}: nftables does not list what was set", fence.host), None),
         Err(effect) => effect,
@@ -50,7 +50,7 @@ pub async fn undo(context: &Context, step: &Step, fence: &FenceStep, history: &H
     if !matches!(effect, Effect::Ended(StepResult::Done { .. })) {
         return effect;
     }
-    match ask(context, fence, IS_SET).await {
+    match ask(context, step, fence, IS_SET).await {
         Ok(1) => done(format!("connections to port {} of {} are taken again", fence.port, fence.host)),
         Ok(_) => still_there(context, fence),
         Err(effect) => effect,
@@ -66,7 +66,7 @@ pub async fn lift(context: &Context, step: &Step, unfence: &UnfenceStep, history
     if !matches!(effect, Effect::Ended(StepResult::Done { .. })) {
         return effect;
     }
-    match ask(context, fence, IS_GONE).await {
+    match ask(context, step, fence, IS_GONE).await {
         Ok(0) => done("nothing is left behind"),
         Ok(_) => still_there(context, fence),
         Err(effect) => effect,
@@ -87,7 +87,7 @@ pub async fn look(
     history: &History,
 ) -> Result<bool, Effect> {
     let Fenced { by, fence } = fenced;
-    if ask(&context.for_step(by), fence, IS_SET).await? == 0 {
+    if ask(&context.for_step(by), step, fence, IS_SET).await? == 0 {
         return Ok(false);
     }
     let restores = context.on_drift().unwrap_or(fence.on_drift) == OnDrift::Restore;
@@ -118,11 +118,11 @@ pub async fn look(
     Err(Effect::Drifted { why: clue, hint, members: vec![member.to_owned()] })
 }
 
-async fn ask(context: &Context, fence: &FenceStep, script: &str) -> Result<i32, Effect> {
+async fn ask(context: &Context, step: &Step, fence: &FenceStep, script: &str) -> Result<i32, Effect> {
     let host = context.host(&fence.host)?;
     let args = vec![fence.table(&context.run), fence.port.to_string()];
     let question = Command { script: format!("{PATH}{script}"), args, timeout: Some(TIMEOUT), ..Command::default() };
-    match context.world.remote.query(host, &question).await {
+    match context.query(step, host, &question).await {
         Ok(output) => Ok(output.status),
         Err(e) => Err(unknown(e.to_string(), e.hint)),
     }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::drift::{self, Watcher};
 use super::{Context, Effect, done, failed, unknown};
-use crate::gate::{Answer, Gate, Holds, Surroundings};
+use crate::gate::{Answer, Condition, Gate, Holds, Surroundings};
 use crate::step::{Step, StepKind};
 use crate::text;
 
@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Waits until the gate is open.
 pub async fn wait(context: &Context, step: &Step, gate: &Gate) -> Effect {
     let began = context.world.clock.now();
-    let around = Around { context, step };
+    let mut remembered = Remembered::new(gate);
     let (mut watcher, mut looked): (Watcher, Option<Instant>) = (Watcher::default(), None);
     loop {
         // A gate may wait for days: what the run has set must stay so meanwhile.
@@ -35,7 +35,8 @@ pub async fn wait(context: &Context, step: &Step, gate: &Gate) -> Effect {
                 }
             }
         }
-        let answers = join_all(gate.conditions.iter().map(|c| context.world.conditions.ask(c, &around))).await;
+        let around = Around { context, step, asking: now.saturating_duration_since(began) };
+        let answers = remembered.ask(&around).await;
         let took = context.world.clock.now().saturating_duration_since(began);
         if let Some(effect) = judge(&answers, gate.within.filter(|within| took >= *within)) {
             return effect;
@@ -47,15 +48,59 @@ pub async fn wait(context: &Context, step: &Step, gate: &Gate) -> Effect {
     }
 }
 
+/// What the conditions of a gate have said, for as long as they need not be asked again.
+struct Remembered<'a> {
+    conditions: &'a [Condition],
+    said: Vec<Option<(Instant, Answer)>>,
+}
+
+impl<'a> Remembered<'a> {
+    fn new(gate: &'a Gate) -> Self {
+        Self { conditions: &gate.conditions, said: vec![None; gate.conditions.len()] }
+    }
+
+    /// What they say now. Where that opens the gate, all have said so at the same time.
+    async fn ask(&mut self, around: &Around<'_>) -> Vec<Answer> {
+        let now = around.context.world.clock.now();
+        let is_news = |c: &Condition, last: &Instant| now.saturating_duration_since(*last) < c.kind().every();
+        let mut reused = false;
+        for (condition, said) in self.conditions.iter().zip(&mut self.said) {
+            *said = said.take().filter(|(last, _)| is_news(condition, last));
+            reused |= said.is_some();
+        }
+        let answers = self.ask_rest(now, around).await;
+        if !reused || answers.iter().any(|a| a.holds != Holds::Yes) {
+            return answers;
+        }
+        self.said.fill(None);
+        self.ask_rest(now, around).await
+    }
+
+    async fn ask_rest(&mut self, now: Instant, around: &Around<'_>) -> Vec<Answer> {
+        let asked = self.conditions.iter().zip(&self.said).map(async |(condition, said)| match said {
+            Some(said) => said.clone(),
+            None => (now, around.context.world.conditions.ask(condition, around).await),
+        });
+        let said = join_all(asked).await;
+        self.said = said.iter().cloned().map(Some).collect();
+        said.into_iter().map(|(_, answer)| answer).collect()
+    }
+}
+
 /// A gate of a run, for its conditions to look around.
 struct Around<'a> {
     context: &'a Context,
     step: &'a Step,
+    asking: Duration,
 }
 
 impl Surroundings for Around<'_> {
     fn now(&self) -> Timestamp {
         self.context.world.clock.wall()
+    }
+
+    fn asking(&self) -> Duration {
+        self.asking
     }
 
     fn approvals(&self) -> Vec<String> {
@@ -65,6 +110,7 @@ impl Surroundings for Around<'_> {
     fn approve_with(&self) -> String {
         match &self.step.kind {
             StepKind::Commit(commit) => commit.command(&self.context.run),
+            StepKind::Decommission(back) => back.command(&self.context.run),
             _ => format!("migrate approve {} {} --why TEXT", self.context.run, self.step.id),
         }
     }
@@ -82,8 +128,12 @@ fn judge(answers: &[Answer], late: Option<Duration>) -> Option<Effect> {
     }
     let waits = missing(answers, |a| a.holds != Holds::Yes);
     let why = format!("it did not open within {}: it waits for {waits}", text::duration(late?));
-    let hint = Some("`migrate apply` asks again, for as long".to_owned());
-    Some(if is(Holds::NotYet) { failed(why, hint) } else { unknown(why, hint) })
+    let again = "`migrate apply` asks again, for as long";
+    if is(Holds::NotYet) {
+        return Some(failed(why, Some(again.to_owned())));
+    }
+    let helps = answers.iter().filter(|a| a.holds == Holds::Unknown).filter_map(|a| a.help.as_deref());
+    Some(unknown(why, Some(helps.chain([again]).collect::<Vec<_>>().join("; then "))))
 }
 
 fn opened(answers: &[Answer]) -> String {
@@ -125,7 +175,7 @@ mod tests {
     #[test]
     fn it_opens_when_everything_holds_at_the_same_time() {
         let open = end(&[Holds::Yes, Holds::Yes], true);
-        assert_eq!(open, Some(StepResult::Done { evidence: "Yes; Yes".into(), millis: 0 }));
+        assert_eq!(open, Some(StepResult::Done { evidence: "Yes; Yes".into(), millis: 0, figures: None }));
         assert_eq!(end(&[Holds::Yes, Holds::NotYet], false), None);
         assert_eq!(end(&[Holds::Yes, Holds::Unknown], false), None);
     }

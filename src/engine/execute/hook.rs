@@ -8,7 +8,8 @@ use crate::event::StepResult;
 use crate::host::{self, Command, Output, ReceiptKey, ReceiptStatus};
 use crate::model::Host;
 use crate::mutant::{self, Mutant};
-use crate::outside::Error;
+use crate::outside::{Error, Kind};
+use crate::retry::Policy;
 use crate::secret::SecretRef;
 use crate::step::{Class, HookStep, Step};
 use crate::text;
@@ -31,7 +32,7 @@ pub async fn run(context: &Context, step: &Step, hook: &HookStep, history: &Hist
     let Some(script) = &hook.done_when else { return keyed(context, step, host, &command, &nth(step, history)).await };
     // What asks has the environment of what acts.
     let probe = Command { script: script.clone(), ..command.clone() };
-    match already_done(context, host, &probe).await {
+    match already_done(context, step, host, &probe).await {
         Ok(true) => return done("was done already, as `done_when` says"),
         Ok(false) => {}
         Err(e) => return unknown(e.to_string(), e.hint),
@@ -40,7 +41,7 @@ pub async fn run(context: &Context, step: &Step, hook: &HookStep, history: &Hist
     if !matches!(effect, Effect::Ended(StepResult::Done { .. })) {
         return effect;
     }
-    match already_done(context, host, &probe).await {
+    match already_done(context, step, host, &probe).await {
         Ok(true) => effect,
         Ok(false) => failed(
             format!("{}: the command ended well, and `done_when` says that its work is not done", host.name),
@@ -100,17 +101,29 @@ pub(super) async fn end_nth(context: &Context, step: &Step, hook: &HookStep, nth
 }
 
 async fn end(context: &Context, step: &Step, host: &Host, key: &ReceiptKey, limit: Duration) -> Result<bool, Effect> {
-    context.leave_to_act().await?;
     let remote = context.world.remote.as_ref();
     let began = context.world.clock.now();
-    let mut outcome = remote.seal(host, key, context.fence).await;
-    while let Ok(ReceiptStatus::Running) = outcome {
+    let (mut sealed, mut retry) = (false, context.retry(Policy::PATIENT));
+    let outcome = loop {
+        context.leave_to_act().await?;
+        let outcome = match sealed {
+            true => remote.fetch(host, key, context.fence, FETCH).await,
+            false => remote.seal(host, key, context.fence).await,
+        };
+        match outcome {
+            Ok(ReceiptStatus::Running) => (sealed, retry) = (true, context.retry(Policy::PATIENT)),
+            // A seal may be set twice, and a question asked twice.
+            Err(e) => match retry.after(e, |what| context.waiting(step, what)).await {
+                Ok(()) => continue,
+                Err(e) => break Err(e),
+            },
+            known => break known,
+        }
         context.waiting(step, format!("the command on {} to end, which is to be undone", host.name));
         if context.world.clock.now().saturating_duration_since(began) > limit + GRACE {
             return Err(unknown(format!("{}: the command still runs", host.name), Some(look(context, step, host))));
         }
-        outcome = remote.fetch(host, key, context.fence, FETCH).await;
-    }
+    };
     match outcome {
         Ok(ReceiptStatus::NeverStarted) => Ok(false),
         // Killed before its end, it may have done a part of its work.
@@ -153,8 +166,21 @@ pub(super) fn environment(
     Ok(env)
 }
 
-async fn already_done(context: &Context, host: &Host, probe: &Command) -> Result<bool, Error> {
-    Ok(context.world.remote.query(host, probe).await?.status == 0)
+async fn already_done(context: &Context, step: &Step, host: &Host, probe: &Command) -> Result<bool, Error> {
+    Ok(context.query(step, host, probe).await?.status == 0)
+}
+
+/// What the proof of a hook prints, where it says that its work is done.
+pub(super) async fn proof(context: &Context, step: &Step, hook: &HookStep) -> Result<String, Effect> {
+    let host = context.host(&hook.host)?;
+    let script = hook.done_when.clone().unwrap_or_else(|| "exit 1".to_owned());
+    let env = environment(context, step, &hook.env, &hook.secrets)?;
+    let probe = Command { script, args: Vec::new(), env, timeout: Some(hook.timeout) };
+    match context.query(step, host, &probe).await {
+        Ok(output) if output.status == 0 => Ok(text::escape(&output.stdout, 300)),
+        Ok(_) => Err(failed(format!("{}: the proof does not hold any more", host.name), None)),
+        Err(e) => Err(unknown(e.to_string(), e.hint)),
+    }
 }
 
 /// Runs a command once for the `nth` key of a step, whatever is known of what it does.
@@ -175,12 +201,27 @@ async fn keyed(context: &Context, step: &Step, host: &Host, command: &Command, n
         Ok(key) => key,
         Err(effect) => return effect,
     };
-    if let Err(barred) = context.leave_to_act().await {
-        return barred;
-    }
     let look = Some(look(context, step, host));
     let (remote, clock) = (context.world.remote.as_ref(), context.world.clock.as_ref());
-    match host::run_once(remote, clock, host, &key, context.fence, command).await {
+    let mut retry = context.retry(Policy::PATIENT);
+    let outcome = loop {
+        if let Err(barred) = context.leave_to_act().await {
+            return barred;
+        }
+        let places = context.world.places.as_ref();
+        match host::run_once_at(remote, clock, host, &key, context.fence, command, places).await {
+            // Somebody has taken the place away since it was seen. Whether this controller may still act is asked again first.
+            Err(e) if e.kind == Kind::Refused && places.lost(host) => {}
+            // An sshd that starts again, a network that is away for a moment: the key makes asking again safe.
+            Err(e) if e.kind == Kind::Unreachable => {
+                if let Err(e) = retry.after(e, |what| context.waiting(step, what)).await {
+                    break Err(e);
+                }
+            }
+            outcome => break outcome,
+        }
+    };
+    match outcome {
         Ok(ReceiptStatus::Finished(output)) => ended(&host.name, &output),
         Ok(ReceiptStatus::Running) => unknown(format!("{}: the command still runs", host.name), look),
         Ok(ReceiptStatus::NotClaimed) => {

@@ -4,51 +4,68 @@
 
 mod commit;
 mod confirm;
+pub(super) mod connections;
 mod copy;
+mod decommission;
 pub(super) mod drift;
 mod fence;
 mod gate;
+mod history;
 mod hook;
+pub(super) mod left_behind;
 mod pace;
+mod paced;
 mod persist;
 mod probe;
+mod promote;
+mod relay;
 mod replica;
 mod reverse;
 mod set_aside;
 mod share;
+pub(crate) mod signals;
+mod silence;
+mod stragglers;
 mod stream;
+mod switch;
 pub(super) mod traffic;
 pub(super) mod wait;
+mod waves;
+mod writer;
 
-use drift::Watcher;
-
+pub(super) use decommission::undo as undo_decommission;
 pub(super) use drift::Report;
 pub(super) use fence::undo as undo_fence;
+pub(super) use history::History;
 pub(super) use hook::undo as undo_hook;
 pub(super) use persist::undo as undo_rewrite;
+pub(super) use relay::undo as undo_relay;
 pub(super) use replica::undo as undo_replica;
 pub(super) use reverse::{ahead as undo_reverse, carry_back};
 pub(super) use set_aside::undo as undo_set_aside;
+pub use silence::owner as owner_of_silences;
+pub(super) use silence::undo as undo_silence;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use futures_util::future::{BoxFuture, ready};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use self::pace::Copies;
 use super::{Stop, World, Worlds};
 use crate::check::{PoolRef, Subject, SubjectName};
 use crate::event::{
-    Approval, Before, Direction, DriftRecord, Event, Notice, RunState, SetMember, SetTtl, Standing, StepResult,
-    StepState, Tuning,
+    Approval, Before, Event, Figures, Notice, RunState, SetMember, SetTtl, Standing, StepResult, StepState, Tuning,
 };
+use crate::host::{Command, Output};
 use crate::lock::Barred;
-use crate::model::{Host, OnDrift, Pool};
+use crate::model::Host;
 use crate::mutant::{self, Mutant};
 use crate::outside::{Certainty, Error};
 use crate::retry::{Policy, Retry};
-use crate::step::{ConfirmStep, Look, Step, StepKind};
+use crate::step::{Look, Places, Step, StepKind};
 
 /// How long a lease that is too short or cannot be read is waited for: it is renewed meanwhile, or lost.
 const LEAVE_PATIENCE: u32 = 30;
@@ -68,10 +85,18 @@ pub struct Context {
     pub stop: watch::Receiver<Stop>,
     approvals: watch::Sender<BTreeMap<String, Vec<Approval>>>,
     tuning: watch::Sender<Tuning>,
+    /// Whether nothing new is to begin.
+    paused: watch::Sender<bool>,
+    /// What each wave may let go.
+    waves: Arc<waves::Waves>,
+    /// The limits of copies that are governed.
+    governed: Arc<paced::Governed>,
     /// Bytes per second of all copies together, as the plan has it.
     total_bandwidth: Option<u64>,
+    /// The limits of the plan by place.
+    places: Arc<Places>,
     /// Copies under way.
-    copies: watch::Sender<u64>,
+    copies: watch::Sender<Copies>,
     /// Set when the run is to stop waiting for another reason than a signal.
     interrupted: watch::Sender<bool>,
     /// Set when steps that have no end of their own are to be let go.
@@ -94,6 +119,15 @@ pub enum Effect {
     Interrupted,
     /// What is there before the step acts; it has not acted yet.
     Looked(Before),
+    /// Nothing stands against taking back what a step has done; nothing has been done yet.
+    LookedBack,
+    /// What a step has done must not be taken back now; nothing has been done.
+    NotBack {
+        /// Why, in one sentence.
+        why: String,
+        /// What to do next.
+        hint: Option<String>,
+    },
     /// What the run had put on hosts was taken away again.
     Cleared(StepResult),
     /// What the run has set at a director is otherwise now. The step has not come to its end, and can be begun again.
@@ -105,86 +139,21 @@ pub enum Effect {
         /// The members.
         members: Vec<String>,
     },
+    /// Its pair is frozen for too long, for this reason. What it has begun may go on.
+    Overdue(String),
     /// This controller must not act, for this reason: the step has not acted, and nothing else may either.
     Barred(String),
-}
-
-/// What earlier steps and attempts found, as far as this step needs it.
-pub struct History {
-    /// What was there before this step's first attempt.
-    pub before: Option<Before>,
-    /// Whether the whole run goes back, in steps, as it came.
-    pub ramped: bool,
-    /// The TTL that the step named by `found_by` or `outlast` found.
-    pub ttl: Option<Duration>,
-    /// The pool as the step named by `found_by` found it.
-    pub seen: Option<Pool>,
-    /// Whether a source has got traffic back since then, as the journal says.
-    pub drifted: bool,
-    /// How often this step has failed for certain since it was last undone.
-    pub failures: u32,
-    /// Executions of this step whose end is known: a new try of a command is a new key.
-    pub settled: u32,
-    /// Attempts of this step and of its undo, the one that has begun included.
-    pub attempts: u32,
-    /// Whether what this step has begun may still go on.
-    pub in_flight: bool,
-    /// Whether the attempt before this one has an end that nobody knows.
-    pub unclear: bool,
-    /// What is known of other steps of the same replica.
-    pub related: replica::Related,
-    /// Whether the target may have taken writes that the undo of this step has to bring back.
-    pub opened: bool,
-    /// When the last of the steps ended that this one waits for.
-    pub since: Option<Timestamp>,
-}
-
-impl History {
-    pub fn new(state: &RunState, step: &Step) -> Self {
-        let (ttl, seen) = match step.kind.found_by().and_then(|id| state.step(id)?.before.clone()) {
-            Some(Before::Ttl(ttl)) => (Some(ttl), None),
-            Some(Before::Pool(pool)) => (None, Some(pool)),
-            Some(Before::Files(_) | Before::Position(_)) | None => (None, None),
-        };
-        let record = state.step(&step.id).cloned().unwrap_or_default();
-        let ramped = matches!(state.direction, Direction::Back { .. });
-        Self {
-            before: record.before,
-            ramped,
-            ttl,
-            seen,
-            drifted: has_drifted(state, step),
-            failures: record.failures,
-            settled: record.settled,
-            attempts: record.attempts,
-            in_flight: record.in_flight,
-            unclear: record.unclear,
-            related: replica::Related::new(state, step),
-            opened: record.opened,
-            since: step.after.iter().filter_map(|id| state.step(id)?.ended).max(),
-        }
-    }
-}
-
-/// Whether the source that a step looks at was found with traffic since the step before looked.
-fn has_drifted(state: &RunState, step: &Step) -> bool {
-    let StepKind::Confirm(ConfirmStep { source: Some(source), .. }) = &step.kind else { return false };
-    let before = source.since.as_ref().unwrap_or(&source.drained_by);
-    let Some(since) = state.step(before).and_then(|record| record.began) else { return false };
-    let of_source = |d: &DriftRecord| {
-        (&d.director, &d.pool) == (&source.pool.director, &source.pool.pool)
-            && (d.members.is_empty() || d.members.iter().any(|m| m.member == source.member))
-    };
-    state.drifts.iter().any(|drift| drift.at >= since && of_source(drift))
 }
 
 /// Sees what is there before a step acts, where its undo or a later step will need that. Changes nothing.
 pub async fn look(context: &Context, step: &Step) -> Effect {
     match step.kind.looks() {
-        Some(Look::Pool { director, pool }) => traffic::look(context, step, director, pool).await,
-        Some(Look::Ttl { director, pool }) => traffic::look_at_ttl(context, step, director, pool).await,
-        Some(Look::Files { director, pool, members }) => persist::look(context, step, director, pool, members).await,
-        Some(Look::Position(replica)) => replica::look(context, step, replica).await,
+        Some(Look::Pool { director, pool }) => Box::pin(traffic::look(context, step, director, pool)).await,
+        Some(Look::Ttl { director, pool }) => Box::pin(traffic::look_at_ttl(context, step, director, pool)).await,
+        Some(Look::Files { director, pool, members }) => {
+            Box::pin(persist::look(context, step, director, pool, members)).await
+        }
+        Some(Look::Position(replica)) => Box::pin(replica::look(context, step, replica)).await,
         None => failed("there is nothing to look at", None),
     }
 }
@@ -192,53 +161,59 @@ pub async fn look(context: &Context, step: &Step) -> Effect {
 /// Runs a step to its end.
 pub async fn execute(context: &Context, step: &Step, history: &History) -> Effect {
     let began = context.world.clock.now();
-    let effect = match &step.kind {
-        StepKind::Check(check) => wait::check(context, step, &check.checks).await,
-        StepKind::Watch(watch) => {
-            wait::watch(context, step, context.hold(watch.hold), &watch.checks, &watch.pools).await
-        }
-        StepKind::Confirm(confirm) => confirm::run(context, step, confirm, history).await,
-        StepKind::Persist(persist) => persist::agrees(context, step, persist).await,
-        StepKind::Rewrite(rewrite) => persist::rewrite(context, step, rewrite, history).await,
-        StepKind::Settle(settle) => wait::settle(context, step, &settle.director, &settle.pool, history.ttl).await,
-        StepKind::Empty(empty) => wait::empty(context, step, empty).await,
-        StepKind::Copy(copy) => copy::copy(context, step, copy).await,
-        StepKind::Compare(compare) => copy::compare(context, step, compare).await,
-        StepKind::HandOver(_) => done("what the target takes from here on goes back with a rollback"),
-        StepKind::Reverse(reverse) => reverse::run(context, step, reverse).await,
-        StepKind::Commit(commit) => commit::wait(context, step, commit, history).await,
-        StepKind::SetAside(set_aside) => set_aside::run(context, step, set_aside, history).await,
-        StepKind::Fence(fence) => fence::set(context, step, fence, history).await,
-        StepKind::Unfence(unfence) => fence::lift(context, step, unfence, history).await,
-        StepKind::Stream(pour) => stream::pour(context, step, pour, history).await,
-        StepKind::Replica(replica) => replica::run(context, step, replica, history).await,
-        StepKind::Probe(probe) => probe::probe(context, step, &probe.hosts).await,
-        StepKind::CleanUp(clean_up) => copy::clean_up(context, &clean_up.hosts, &clean_up.jobs).await,
-        StepKind::Traffic(set) => {
-            // Its own members are set anyway. The others were as they were set when it looked, or are to be set again.
-            if (context.may_restore(&set.pool()) || history.attempts > 1)
-                && let Err(drifted) = Watcher::default().look(context, step, &[set.pool()]).await
-            {
-                return drifted;
-            }
-            traffic::apply(context, step, &set.director, &set.pool, &set.changes, history.before.as_ref()).await
-        }
-        StepKind::LowerTtl(lower) => traffic::set_ttl(context, step, &lower.director, &lower.pool, lower.ttl).await,
-        StepKind::RestoreTtl(restore) => match history.ttl {
-            Some(ttl) => traffic::set_ttl(context, step, &restore.director, &restore.pool, ttl).await,
-            None => failed("the TTL from before the move is not in the journal", None),
-        },
-        StepKind::Gate(gate) => gate::wait(context, step, &gate.asks).await,
-        StepKind::Hook(hook) => hook::run(context, step, hook, history).await,
-    };
+    let effect = work(context, step, history).await;
     timed(effect, began, context.world.clock.now())
 }
 
-fn timed(effect: Effect, began: Instant, ended: Instant) -> Effect {
+/// What a step does. Boxed kind by kind: the task of a step would else be as large as the largest kind needs, and is moved while it begins.
+fn work<'a>(context: &'a Context, step: &'a Step, history: &'a History) -> BoxFuture<'a, Effect> {
+    match &step.kind {
+        StepKind::Check(check) if check.serving => Box::pin(wait::look(context, step, &check.checks)),
+        StepKind::Check(check) => Box::pin(wait::check(context, step, &check.checks)),
+        StepKind::Watch(watch) => {
+            Box::pin(wait::watch(context, step, context.hold(watch.hold), &watch.checks, &watch.pools))
+        }
+        StepKind::Confirm(confirm) => Box::pin(confirm::run(context, step, confirm, history)),
+        StepKind::Persist(persist) => Box::pin(persist::agrees(context, step, persist)),
+        StepKind::Rewrite(rewrite) => Box::pin(persist::rewrite(context, step, rewrite, history)),
+        StepKind::Settle(settle) => Box::pin(wait::settle(context, step, &settle.director, &settle.pool, history.ttl)),
+        StepKind::Connections(work) => Box::pin(connections::let_go(context, step, work, history)),
+        StepKind::Empty(empty) => Box::pin(wait::empty(context, step, empty)),
+        StepKind::Copy(copy) => Box::pin(copy::copy(context, step, copy)),
+        StepKind::Compare(compare) => Box::pin(copy::compare(context, step, compare)),
+        StepKind::HandOver(_) => Box::pin(ready(done("what the target takes from here on goes back with a rollback"))),
+        StepKind::Reverse(reverse) => Box::pin(reverse::run(context, step, reverse)),
+        StepKind::Commit(commit) => Box::pin(commit::wait(context, step, commit, history)),
+        StepKind::SetAside(set_aside) => Box::pin(set_aside::run(context, step, set_aside, history)),
+        StepKind::Fence(fence) => Box::pin(fence::set(context, step, fence, history)),
+        StepKind::Unfence(unfence) => Box::pin(fence::lift(context, step, unfence, history)),
+        StepKind::Relay(relay) => Box::pin(relay::set(context, step, relay, history)),
+        StepKind::Stragglers(work) => Box::pin(relay::watch(context, step, work, history)),
+        StepKind::Unrelay(unrelay) => Box::pin(relay::lift(context, step, unrelay, history)),
+        StepKind::Stream(pour) => Box::pin(stream::pour(context, step, pour, history)),
+        StepKind::Replica(replica) => Box::pin(replica::run(context, step, replica, history)),
+        StepKind::Batch(batch) => Box::pin(ready(done(batch.evidence(&history.left)))),
+        StepKind::Probe(probe) => Box::pin(probe::probe(context, step, &probe.hosts)),
+        StepKind::Silence(silence) => Box::pin(silence::run(context, step, silence)),
+        StepKind::Decommission(back) => Box::pin(decommission::run(context, step, back, history)),
+        StepKind::CleanUp(clean_up) => Box::pin(copy::clean_up(context, &clean_up.hosts, &clean_up.jobs)),
+        StepKind::Traffic(set) => Box::pin(traffic::set(context, step, set, history)),
+        StepKind::LowerTtl(lower) => Box::pin(traffic::set_ttl(context, step, &lower.director, &lower.pool, lower.ttl)),
+        StepKind::RestoreTtl(restore) => match history.ttl {
+            Some(ttl) => Box::pin(traffic::set_ttl(context, step, &restore.director, &restore.pool, ttl)),
+            None => Box::pin(ready(failed("the TTL from before the move is not in the journal", None))),
+        },
+        StepKind::Gate(gate) => Box::pin(gate::wait(context, step, &gate.asks)),
+        StepKind::Hook(hook) => Box::pin(hook::run(context, step, hook, history)),
+    }
+}
+
+/// With the time that it took.
+pub(super) fn timed(effect: Effect, began: Instant, ended: Instant) -> Effect {
     match effect {
-        Effect::Ended(StepResult::Done { evidence, .. }) => {
+        Effect::Ended(StepResult::Done { evidence, figures, .. }) => {
             let millis = u64::try_from(ended.saturating_duration_since(began).as_millis()).unwrap_or(u64::MAX);
-            Effect::Ended(StepResult::Done { evidence, millis })
+            Effect::Ended(StepResult::Done { evidence, millis, figures })
         }
         other => other,
     }
@@ -257,15 +232,19 @@ impl Context {
         let fence = if mutant::is(Mutant::NoFence) { 0 } else { state.records };
         let (approvals, _) = watch::channel(state.approvals.clone());
         let (tuning, _) = watch::channel(state.tuning);
-        let (interrupted, _) = watch::channel(false);
-        let (copies, _) = watch::channel(0);
+        let places = Arc::new(Places::new(&state.graph.limits));
+        let (copies, _) = watch::channel(Copies::none(&places));
         let (standing, _) = watch::channel(Standing::of(state));
-        let (let_go, _) = watch::channel(false);
         let commits = state.graph.steps.iter().filter(|step| matches!(step.kind, StepKind::Commit(_)));
         let ended = commits.filter(|step| state.state_of(&step.id) == Some(StepState::Done));
         let (committed, _) = watch::channel(ended.map(|step| step.id.clone()).collect());
         let total_bandwidth = state.graph.total_bandwidth;
+        let waves = Arc::new(waves::Waves::new(world.clock.now(), state));
+        let governed = Arc::new(paced::Governed::new(state));
         Self {
+            paused: watch::channel(state.paused.is_some()).0,
+            waves,
+            governed,
             world,
             worlds,
             run,
@@ -275,9 +254,10 @@ impl Context {
             approvals,
             tuning,
             total_bandwidth,
+            places,
             copies,
-            interrupted,
-            let_go,
+            interrupted: watch::channel(false).0,
+            let_go: watch::channel(false).0,
             committed,
             reverses: Arc::new(Semaphore::new(REVERSES)),
             standing,
@@ -294,6 +274,7 @@ impl Context {
     pub fn publish(&self, state: &RunState) {
         self.approvals.send_replace(state.approvals.clone());
         self.tuning.send_replace(state.tuning);
+        self.paused.send_replace(state.paused.is_some());
     }
 
     /// The watch time after a shift, there and back: what an operator has set, where the plan has one at all.
@@ -339,7 +320,7 @@ impl Context {
     }
 
     /// What the run has set in a pool; `None` for nothing.
-    fn standing(&self, pool: &PoolRef) -> Option<BTreeMap<String, SetMember>> {
+    fn standing(&self, pool: &PoolRef) -> Option<Arc<BTreeMap<String, SetMember>>> {
         self.standing.borrow().in_pool(pool).cloned()
     }
 
@@ -351,18 +332,6 @@ impl Context {
     /// Every pool in which the run has set something.
     fn standing_pools(&self) -> Vec<PoolRef> {
         self.standing.borrow().all()
-    }
-
-    /// What an operator has said that happens when a pool is found otherwise.
-    fn on_drift(&self) -> Option<OnDrift> {
-        self.tuning.borrow().on_drift
-    }
-
-    /// Whether anything of a pool that is found otherwise is set again.
-    fn may_restore(&self, pool: &PoolRef) -> bool {
-        let by_operator = self.on_drift();
-        let restores = |set: &SetMember| by_operator.unwrap_or(set.on_drift) == OnDrift::Restore;
-        self.standing.borrow().in_pool(pool).is_some_and(|members| members.values().any(restores))
     }
 
     /// Has something recorded that happens within a step; returns when it is in the journal.
@@ -395,6 +364,22 @@ impl Context {
     /// The tries of a piece of this step's work.
     fn retry(&self, policy: Policy) -> Retry<'_> {
         Retry::new(self.world.clock.as_ref(), policy)
+    }
+
+    /// The same for calls of a director: in a freeze users wait, and a second hold costs more than a second try.
+    fn retry_call(&self, step: &Step) -> Retry<'_> {
+        self.retry(if step.urgent { Policy::PATIENT } else { Policy::CALL })
+    }
+
+    /// Asks a host what only reads, again while it does not answer.
+    async fn query(&self, step: &Step, host: &Host, command: &Command) -> Result<Output, Error> {
+        let mut retry = self.retry(Policy::PATIENT);
+        loop {
+            match self.world.remote.query(host, command).await {
+                Ok(output) => return Ok(output),
+                Err(e) => retry.after(e, |what| self.waiting(step, what)).await?,
+            }
+        }
     }
 
     /// Lets some time pass where another try helps, and tells that; ends the step otherwise.
@@ -439,14 +424,19 @@ impl Context {
 }
 
 /// Waits until a value is as wanted; for ever when it cannot change any more.
-async fn until<T>(values: &mut watch::Receiver<T>, wanted: impl FnMut(&T) -> bool) {
+pub(super) async fn until<T>(values: &mut watch::Receiver<T>, wanted: impl FnMut(&T) -> bool) {
     if values.wait_for(wanted).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
 fn done(evidence: impl Into<String>) -> Effect {
-    Effect::Ended(StepResult::Done { evidence: evidence.into(), millis: 0 })
+    Effect::Ended(StepResult::Done { evidence: evidence.into(), millis: 0, figures: None })
+}
+
+/// With what was measured.
+fn measured(evidence: impl Into<String>, figures: Option<Figures>) -> Effect {
+    Effect::Ended(StepResult::Done { evidence: evidence.into(), millis: 0, figures })
 }
 
 fn failed(why: impl Into<String>, hint: Option<String>) -> Effect {

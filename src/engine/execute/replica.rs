@@ -3,24 +3,22 @@
 //! Must never let the target take writes before it is proved that it has everything, and never open the source again while the target may
 //! take writes. What a side does not say is unknown, and unknown is neither yes nor no.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Context, Effect, History, done, failed, hook, unknown};
+use super::writer::{Writer, says};
+use super::{Context, Effect, History, done, failed, hook, switch, unknown};
 use crate::event::{Before, RunState, StepResult};
 use crate::host::{Command, Output};
 use crate::model::Side;
-use crate::mutant::{self, Mutant};
 use crate::outside::Error;
 use crate::retry::Policy;
-use crate::step::{BothSides, CatchUp, Compare, Fence, Promote, Prove, ReplicaAct, ReplicaStep, Step, StepKind};
+use crate::step::{BothSides, CatchUp, Compare, Fence, ReplicaAct, ReplicaStep, Step, StepKind};
 use crate::text;
 
 /// Between two questions while something is waited for that may take long.
 const SLOWLY: Duration = Duration::from_secs(1);
-/// The same while the source is closed.
-const OFTEN: Duration = Duration::from_millis(100);
 /// How long a side may take to say what its command has done.
-const SETTLES: Duration = Duration::from_secs(10);
+pub(super) const SETTLES: Duration = Duration::from_secs(10);
 /// What is kept of a position.
 const POSITION: usize = 4096;
 
@@ -28,9 +26,11 @@ const POSITION: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Related {
     /// When the source began to be closed.
-    closed: Option<jiff::Timestamp>,
+    pub closed: Option<jiff::Timestamp>,
+    /// When it was proved that the target has everything.
+    pub proved: Option<jiff::Timestamp>,
     /// The step that lets the target take writes, and how many of its executions came to an end; `None` when it has never begun.
-    promote: Option<(Step, u32)>,
+    pub promote: Option<(Step, u32)>,
 }
 
 impl Related {
@@ -41,15 +41,19 @@ impl Related {
         match &own.act {
             ReplicaAct::Prove(_) => {
                 let fence = near(state, step, false, is(ReplicaStep::fences));
-                Self { closed: fence.and_then(|at| state.at(at)?.began), promote: None }
+                Self { closed: fence.and_then(|at| state.at(at)?.began), ..Self::default() }
             }
-            ReplicaAct::Fence(_) => {
+            ReplicaAct::Promote(_) => {
+                let prove = near(state, step, false, is(ReplicaStep::proves));
+                Self { proved: prove.and_then(|at| state.at(at)?.ended), ..Self::default() }
+            }
+            ReplicaAct::Fence(_) | ReplicaAct::HandOver(_) => {
                 let promote = near(state, step, true, is(ReplicaStep::promotes));
                 let begun = promote.and_then(|at| {
                     let (step, record) = state.graph.steps.get(at).zip(state.at(at))?;
                     (record.attempts > 0).then(|| (Step::clone(step), record.settled))
                 });
-                Self { closed: None, promote: begun }
+                Self { promote: begun, ..Self::default() }
             }
             _ => Self::default(),
         }
@@ -88,7 +92,14 @@ pub async fn run(context: &Context, step: &Step, replica: &ReplicaStep, history:
         ReplicaAct::Compare(compare) => asks.compare(compare).await,
         ReplicaAct::Fence(fence) => asks.fence(fence, history).await,
         ReplicaAct::Prove(prove) => asks.prove(prove, history).await,
-        ReplicaAct::Promote(promote) => asks.promote(promote, history).await,
+        ReplicaAct::HandOver(_) => Ok("what is taken from here on goes back with a rollback".to_owned()),
+        ReplicaAct::Promote(promote) => {
+            // One key until an end is known: what is late of an earlier attempt is this one.
+            let nth = history.settled.to_string();
+            let asked = asks.just_proved(history);
+            asks.promote(promote, history, &nth, asked).await
+        }
+        ReplicaAct::Follow(switch) => return switch::follow(&asks, switch, history).await,
     };
     ended.map_or_else(|effect| effect, done)
 }
@@ -97,7 +108,9 @@ pub async fn run(context: &Context, step: &Step, replica: &ReplicaStep, history:
 pub async fn undo(context: &Context, step: &Step, replica: &ReplicaStep, history: &History) -> Effect {
     let asks = Asks { context, step, replica };
     match &replica.act {
-        ReplicaAct::Fence(fence) => asks.open_again(fence, history).await.map_or_else(|effect| effect, done),
+        ReplicaAct::Fence(fence) => switch::open_again(&asks, fence, history).await.map_or_else(|effect| effect, done),
+        ReplicaAct::HandOver(switch) => switch::back(&asks, switch, history).await,
+        ReplicaAct::Follow(switch) => switch::ahead(&asks, switch, history).await,
         _ => match replica.under_receipt() {
             Some(command) => hook::undo(context, step, &command, history).await,
             None => done("there is nothing to take back"),
@@ -114,28 +127,20 @@ pub async fn look(context: &Context, step: &Step, replica: &ReplicaStep) -> Effe
     }
 }
 
-/// What a side says of whether it would take a write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Writer {
-    Yes,
-    No,
-    Unknown(String),
-}
-
 /// Questions to both sides.
-struct Asks<'a> {
-    context: &'a Context,
-    step: &'a Step,
-    replica: &'a ReplicaStep,
+pub(super) struct Asks<'a> {
+    pub context: &'a Context,
+    pub step: &'a Step,
+    pub replica: &'a ReplicaStep,
 }
 
 impl Asks<'_> {
-    fn host(&self, side: Side) -> &str {
+    pub fn host(&self, side: Side) -> &str {
         self.replica.replica.host(side)
     }
 
     /// Asks one side once.
-    async fn try_once(
+    pub async fn try_once(
         &self,
         side: Side,
         verb: &str,
@@ -155,7 +160,7 @@ impl Asks<'_> {
 
     /// Asks one side until it answers, for a while.
     async fn ask(&self, side: Side, verb: &str, script: &str, up_to: &str) -> Result<Output, Effect> {
-        let mut retry = self.context.retry(Policy::CALL);
+        let mut retry = self.context.retry(Policy::PATIENT);
         loop {
             let error = match self.try_once(side, verb, script, up_to).await? {
                 Ok(output) => return Ok(output),
@@ -175,8 +180,28 @@ impl Asks<'_> {
         }
     }
 
-    async fn position(&self, script: &str) -> Result<String, Effect> {
-        let position = self.need(Side::Source, "position", script, "").await?;
+    /// The same, for as long as a server may take to start again: its init system does that at any moment, in the freeze too.
+    async fn need_in_time(&self, side: Side, verb: &str, script: &str, up_to: &str) -> Result<String, Effect> {
+        let began = self.context.world.clock.now();
+        loop {
+            let answer = self.need(side, verb, script, up_to).await;
+            let Err(Effect::Ended(StepResult::Failed { why, .. })) = &answer else { return answer };
+            if self.waited(began) > SETTLES {
+                return answer;
+            }
+            self.context.waiting(self.step, why.clone());
+            self.soon(began).await;
+        }
+    }
+
+    /// Lets time pass between two questions while the source is closed: little at first, because everybody waits.
+    pub async fn soon(&self, began: Instant) {
+        let pause = if self.waited(began) < Duration::from_secs(1) { 20 } else { 100 };
+        self.context.world.clock.sleep(Duration::from_millis(pause)).await;
+    }
+
+    pub async fn position(&self, script: &str) -> Result<String, Effect> {
+        let position = self.need_in_time(Side::Source, "position", script, "").await?;
         let from = self.host(Side::Source);
         match position.trim() {
             "" => Err(failed(format!("{from}: `position` printed nothing"), None)),
@@ -194,14 +219,14 @@ impl Asks<'_> {
         Ok("both sides say that it can be done".to_owned())
     }
 
-    async fn command(&self, history: &History) -> Effect {
+    pub async fn command(&self, history: &History) -> Effect {
         match self.replica.under_receipt() {
             Some(command) => hook::run(self.context, self.step, &command, history).await,
             None => failed("there is no command to run", None),
         }
     }
 
-    async fn catch_up(&self, catch_up: &CatchUp) -> Result<String, Effect> {
+    pub async fn catch_up(&self, catch_up: &CatchUp) -> Result<String, Effect> {
         let (to, from) = (self.host(Side::Target), self.host(Side::Source));
         let small = text::bytes(catch_up.settle_below);
         let began = self.context.world.clock.now();
@@ -232,19 +257,23 @@ impl Asks<'_> {
         let (from, to) = (self.host(Side::Source), self.host(Side::Target));
         let position = self.position(&compare.position).await?;
         let began = self.context.world.clock.now();
-        let pause = if self.step.urgent { OFTEN } else { SLOWLY };
         while let Err(why) = self.reached(&compare.reached, &position).await? {
             let what = format!("{to} has not reached {}: {why}", shown(&position));
             if self.waited(began) > compare.within {
                 return Err(failed(format!("{what}, after {}", text::duration(compare.within)), None));
             }
             self.context.waiting(self.step, what);
-            if self.context.pass(self.step, pause).await {
+            if self.step.urgent {
+                self.soon(began).await;
+            } else if self.context.pass(self.step, SLOWLY).await {
                 return Err(Effect::Interrupted);
             }
         }
-        let here = self.need(Side::Source, "digest", &compare.digest.from, &position).await?;
-        let there = self.need(Side::Target, "digest", &compare.digest.to, &position).await?;
+        let (here, there) = tokio::join!(
+            self.need_in_time(Side::Source, "digest", &compare.digest.from, &position),
+            self.need_in_time(Side::Target, "digest", &compare.digest.to, &position)
+        );
+        let (here, there) = (here?, there?);
         match here == there && !here.is_empty() {
             true => Ok(format!("both have {} up to {}", shown(&here), shown(&position))),
             false => Err(failed(
@@ -255,7 +284,7 @@ impl Asks<'_> {
     }
 
     /// Whether the target has all up to a position; why not, where it does not say so.
-    async fn reached(&self, script: &str, position: &str) -> Result<Result<(), String>, Effect> {
+    pub async fn reached(&self, script: &str, position: &str) -> Result<Result<(), String>, Effect> {
         Ok(match self.try_once(Side::Target, "reached", script, position).await? {
             Ok(output) if output.status == 0 => Ok(()),
             Ok(output) => Err(says(&output)),
@@ -263,22 +292,28 @@ impl Asks<'_> {
         })
     }
 
-    async fn writer(&self, side: Side, writer: &BothSides) -> Result<Writer, Effect> {
-        Ok(match self.try_once(side, "writer", writer.on(side), "").await? {
-            Ok(output) if output.status == 0 => match output.stdout.trim_ascii() {
-                b"yes" => Writer::Yes,
-                b"no" => Writer::No,
-                other => {
-                    Writer::Unknown(format!("`writer` printed `{}`, neither yes nor no", text::escape(other, 100)))
-                }
-            },
-            Ok(output) => Writer::Unknown(format!("`writer` {}", says(&output))),
-            Err(error) => Writer::Unknown(error.what),
-        })
+    /// What a side says, as far as it can be asked.
+    pub async fn writer(&self, side: Side, writer: &BothSides) -> Result<Writer, Effect> {
+        let said = self.try_once(side, "writer", writer.on(side), "").await?;
+        Ok(said.map_or_else(|error| Writer::Unknown(error.what), |output| Writer::read(&output)))
+    }
+
+    /// The same, asked again while the side does not answer at all.
+    pub async fn told(&self, side: Side, writer: &BothSides) -> Result<Writer, Effect> {
+        let mut retry = self.context.retry(Policy::PATIENT);
+        loop {
+            let error = match self.try_once(side, "writer", writer.on(side), "").await? {
+                Ok(output) => return Ok(Writer::read(&output)),
+                Err(error) => error,
+            };
+            if let Err(error) = retry.after(error, |what| self.context.waiting(self.step, what)).await {
+                return Ok(Writer::Unknown(error.what));
+            }
+        }
     }
 
     /// Asks a side until it says what is wanted, for a while; the last that it said.
-    async fn settled(
+    pub async fn settled(
         &self,
         side: Side,
         writer: &BothSides,
@@ -287,16 +322,16 @@ impl Asks<'_> {
     ) -> Result<Writer, Effect> {
         let began = self.context.world.clock.now();
         loop {
-            let now = self.writer(side, writer).await?;
+            let now = self.told(side, writer).await?;
             if now == *wanted || self.waited(began) > limit {
                 return Ok(now);
             }
             self.context.waiting(self.step, format!("{} to say that it {}", self.host(side), wanted.tell()));
-            self.context.world.clock.sleep(OFTEN).await;
+            self.soon(began).await;
         }
     }
 
-    fn waited(&self, began: std::time::Instant) -> Duration {
+    pub fn waited(&self, began: Instant) -> Duration {
         self.context.world.clock.now().saturating_duration_since(began)
     }
 
@@ -309,161 +344,17 @@ impl Asks<'_> {
             Writer::Unknown(why) => Err(unknown(format!("nobody can tell whether {from} takes writes: {why}"), None)),
         }
     }
-
-    async fn prove(&self, prove: &Prove, history: &History) -> Result<String, Effect> {
-        let (from, to) = (self.host(Side::Source), self.host(Side::Target));
-        let Some(Before::Position(position)) = &history.before else {
-            return Err(failed(format!("the position of {from} is not in the journal"), None));
-        };
-        let late = || {
-            let now = self.context.world.clock.wall();
-            let closed = history.related.closed.map(|since| now.duration_since(since).unsigned_abs());
-            closed.is_some_and(|closed| closed > prove.within)
-        };
-        loop {
-            let open = match self.writer(Side::Source, &prove.writer).await? {
-                Writer::Yes => return Err(failed(format!("{from} takes writes again: its fence does not hold"), None)),
-                Writer::No if mutant::is(Mutant::LagIsProof) => break,
-                Writer::No => match self.reached(&prove.reached, position).await? {
-                    Ok(()) => break,
-                    Err(why) => format!("{to} has not reached {}: {why}", shown(position)),
-                },
-                Writer::Unknown(why) => format!("nobody can tell whether {from} takes writes: {why}"),
-            };
-            if late() {
-                let within = text::duration(prove.within);
-                return Err(failed(format!("{open}, and {from} is closed for longer than {within}"), None));
-            }
-            self.context.waiting(self.step, open);
-            self.context.world.clock.sleep(OFTEN).await;
-        }
-        let now = self.position(&prove.position).await?;
-        match now == *position {
-            true => Ok(format!("{to} has everything up to {}", shown(position))),
-            false => Err(failed(
-                format!("{from} has gone on from {} to {} after its fence", shown(position), shown(&now)),
-                Some(format!("something still writes on {from}, or `position` moves by itself: it must not")),
-            )),
-        }
-    }
-
-    async fn promote(&self, promote: &Promote, history: &History) -> Result<String, Effect> {
-        let (from, to) = (self.host(Side::Source), self.host(Side::Target));
-        let before = self.settled(Side::Target, &promote.writer, &Writer::No, Duration::ZERO).await?;
-        if let Writer::Unknown(why) = before {
-            return Err(self.held(format!("nobody can tell whether {to} takes writes: {why}")));
-        }
-        match self.settled(Side::Source, &promote.writer, &Writer::No, SETTLES).await? {
-            Writer::No => {}
-            Writer::Yes => return Err(self.held(format!("{from} takes writes: its fence does not hold"))),
-            Writer::Unknown(why) => {
-                return Err(self.held(format!("nobody can tell whether {from} takes writes: {why}")));
-            }
-        }
-        if before == Writer::Yes {
-            return Ok(format!("{to} takes writes already, and {from} takes none"));
-        }
-        let Some(command) = self.replica.under_receipt() else { return Err(failed("there is no command", None)) };
-        // One key until an end is known: what is late of an earlier attempt is this one.
-        let effect = hook::once(self.context, self.step, &command, history, &history.settled.to_string()).await;
-        if matches!(effect, Effect::Barred(_) | Effect::Interrupted) {
-            return Err(effect);
-        }
-        let limit = if matches!(effect, Effect::Ended(StepResult::Done { .. })) { command.timeout } else { SETTLES };
-        match self.settled(Side::Target, &promote.writer, &Writer::Yes, limit).await? {
-            Writer::Yes => {}
-            Writer::Unknown(why) => {
-                return Err(self.held(format!("nobody can tell whether {to} takes writes after its promote: {why}")));
-            }
-            Writer::No => {
-                return Err(match effect {
-                    Effect::Ended(StepResult::Done { .. }) => {
-                        failed(format!("{to}: the command ended well, and `writer` says that it takes no writes"), None)
-                    }
-                    other => other,
-                });
-            }
-        }
-        match self.settled(Side::Source, &promote.writer, &Writer::No, SETTLES).await? {
-            Writer::No => Ok(format!("{to} takes writes, and {from} takes none")),
-            Writer::Yes => Err(self.held(format!("{to} takes writes, and so does {from}"))),
-            Writer::Unknown(why) => {
-                Err(self.held(format!("{to} takes writes, and nobody can tell whether {from} does: {why}")))
-            }
-        }
-    }
-
-    /// Nobody knows, and it is not guessed.
-    fn held(&self, why: String) -> Effect {
-        let (from, to, run, id) = (self.host(Side::Source), self.host(Side::Target), &self.context.run, &self.step.id);
-        let hint = format!(
-            "look on {to} and {from}; `migrate apply` asks again; where {to} surely takes no writes and is not to, say \
-             `migrate resolve {run} {id} --not-done`: then there is a way back"
-        );
-        unknown(why, Some(hint))
-    }
-
-    /// Opens the source again, once it is certain that the target takes no writes and that no command comes late that would let it.
-    async fn open_again(&self, fence: &Fence, history: &History) -> Result<String, Effect> {
-        let (from, to) = (self.host(Side::Source), self.host(Side::Target));
-        if !mutant::is(Mutant::UnfenceOnUnknown) {
-            self.end_promotes(history).await?;
-            match self.settled(Side::Target, &fence.writer, &Writer::No, SETTLES).await? {
-                Writer::No => {}
-                Writer::Yes => return Err(self.stays_closed(&format!("{to} takes writes"))),
-                Writer::Unknown(why) => {
-                    return Err(self.stays_closed(&format!("nobody can tell whether {to} takes writes: {why}")));
-                }
-            }
-        }
-        finished(hook::undo(self.context, self.step, &self.replica.unfence(fence), history).await)?;
-        match self.settled(Side::Source, &fence.writer, &Writer::Yes, SETTLES).await? {
-            Writer::Yes => Ok(format!("{from} says that it takes writes, and {to} that it takes none")),
-            Writer::No => Err(failed(format!("{from} takes no writes after it was opened again"), None)),
-            Writer::Unknown(why) => Err(unknown(format!("nobody can tell whether {from} takes writes: {why}"), None)),
-        }
-    }
-
-    /// No promote of this run begins any more, or goes on.
-    async fn end_promotes(&self, history: &History) -> Result<(), Effect> {
-        let Some((step, settled)) = &history.related.promote else { return Ok(()) };
-        let StepKind::Replica(promote) = &step.kind else { return Ok(()) };
-        let Some(command) = promote.under_receipt() else { return Ok(()) };
-        for nth in 0..=*settled {
-            hook::end_nth(self.context, step, &command, &nth.to_string()).await?;
-        }
-        Ok(())
-    }
-
-    fn stays_closed(&self, why: &str) -> Effect {
-        let (from, to, run, id) = (self.host(Side::Source), self.host(Side::Target), &self.context.run, &self.step.id);
-        let hint = format!(
-            "see to it that {to} surely takes no writes, then `migrate apply` or `migrate rollback` again; where only you can tell, open {from} \
-             by hand and say `migrate resolve {run} {id} --done`"
-        );
-        unknown(format!("{from} stays closed: {why}"), Some(hint))
-    }
-}
-
-impl Writer {
-    fn tell(&self) -> &'static str {
-        match self {
-            Self::Yes => "takes writes",
-            Self::No => "takes no writes",
-            Self::Unknown(_) => "does not say",
-        }
-    }
 }
 
 /// Goes on where a command has ended well.
-fn finished(effect: Effect) -> Result<(), Effect> {
+pub(super) fn finished(effect: Effect) -> Result<(), Effect> {
     match effect {
         Effect::Ended(StepResult::Done { .. }) => Ok(()),
         other => Err(other),
     }
 }
 
-fn lag(output: &Output) -> Result<u64, String> {
+pub(super) fn lag(output: &Output) -> Result<u64, String> {
     if output.status != 0 {
         return Err(says(output));
     }
@@ -472,14 +363,6 @@ fn lag(output: &Output) -> Result<u64, String> {
     number.ok_or_else(|| format!("`lag` printed `{}`, which is no number of bytes", text::escape(text, 100)))
 }
 
-fn says(output: &Output) -> String {
-    let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
-    match text::escape(said.trim_ascii(), 300) {
-        said if said.is_empty() => format!("ended with status {}", output.status),
-        said => format!("ended with status {}: {said}", output.status),
-    }
-}
-
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text::escape(text.as_bytes(), 120)
 }

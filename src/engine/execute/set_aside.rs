@@ -29,7 +29,7 @@ mv -T -- "$aside" "$to"
 /// Puts it aside, unless it is already.
 pub async fn run(context: &Context, step: &Step, set_aside: &SetAsideStep, history: &History) -> Effect {
     let (host, aside) = (&set_aside.host, set_aside.aside(&context.run));
-    match is_aside(context, set_aside).await {
+    match is_aside(context, step, set_aside).await {
         Ok(true) => return done(format!("{host}:{aside} is there already")),
         Ok(false) => {}
         Err(effect) => return effect,
@@ -38,7 +38,7 @@ pub async fn run(context: &Context, step: &Step, set_aside: &SetAsideStep, histo
     if !matches!(effect, Effect::Ended(StepResult::Done { .. })) {
         return effect;
     }
-    match is_aside(context, set_aside).await {
+    match is_aside(context, step, set_aside).await {
         Ok(true) => done(format!("what was there is {host}:{aside} now")),
         Ok(false) => failed(format!("{host}: {aside} is not there after {} was renamed", set_aside.path), None),
         Err(effect) => effect,
@@ -52,18 +52,18 @@ pub async fn undo(context: &Context, step: &Step, set_aside: &SetAsideStep, hist
         return effect;
     }
     let (host, path) = (&set_aside.host, &set_aside.path);
-    match is_aside(context, set_aside).await {
+    match is_aside(context, step, set_aside).await {
         Ok(false) => done(format!("{host}:{path} is what it was before")),
         Ok(true) => failed(format!("{host}: {} is still there", set_aside.aside(&context.run)), None),
         Err(effect) => effect,
     }
 }
 
-async fn is_aside(context: &Context, set_aside: &SetAsideStep) -> Result<bool, Effect> {
+async fn is_aside(context: &Context, step: &Step, set_aside: &SetAsideStep) -> Result<bool, Effect> {
     let host = context.host(&set_aside.host)?;
     let (script, args) = (r#"[ -e "$1" ]"#.to_owned(), vec![set_aside.aside(&context.run)]);
     let question = Command { script, args, timeout: Some(TIMEOUT), ..Command::default() };
-    match context.world.remote.query(host, &question).await {
+    match context.query(step, host, &question).await {
         Ok(output) => Ok(output.status == 0),
         Err(e) => Err(unknown(e.to_string(), e.hint)),
     }

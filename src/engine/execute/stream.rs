@@ -3,8 +3,9 @@
 //! Must never pour a second time while nobody knows what became of the first, unless the plan says that this does no harm.
 
 use super::pace::Pace;
-use super::{Context, Effect, History, done, failed, unknown};
+use super::{Context, Effect, History, failed, measured, unknown};
 use crate::copy::StreamJob;
+use crate::event::Figures;
 use crate::mutant::{self, Mutant};
 use crate::retry::Policy;
 use crate::step::{Step, StreamStep};
@@ -39,10 +40,11 @@ pub async fn pour(context: &Context, step: &Step, stream: &StreamStep, history: 
         match pace.keep(poured, |now| context.world.copier.limit(&job.id, now)).await {
             Ok(report) => {
                 let hash = text::hex(report.hash.get(..8).unwrap_or_default());
-                return done(format!(
-                    "{}, BLAKE3 {hash}… on both ends; both commands ended with status 0",
-                    text::bytes(report.bytes)
-                ));
+                let bytes = text::bytes(report.bytes);
+                return measured(
+                    format!("{bytes}, BLAKE3 {hash}… on both ends; both commands ended with status 0"),
+                    Some(Figures::Carried { files: 0, bytes: report.bytes }),
+                );
             }
             Err(e) if e.is_unknown() && !stream.idempotent => return unknown(e.to_string(), look()),
             Err(e) => {

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::drift::Watcher;
-use super::{Context, Effect, done, failed, not_done};
+use super::{Context, Effect, History, done, failed};
 use crate::check::PoolRef;
 use crate::event::Before;
 use crate::model::{Change, Member, Mode, Pool};
 use crate::outside::Error;
-use crate::retry::Policy;
-use crate::step::Step;
+use crate::step::{Step, TrafficStep};
 use crate::traffic::Director;
 
 impl Context {
@@ -21,6 +20,17 @@ impl Context {
             .get(name)
             .ok_or_else(|| failed(format!("director {name} is not in the inventory any more"), None))
     }
+}
+
+/// Sets the members of a step.
+pub async fn set(context: &Context, step: &Step, set: &TrafficStep, history: &History) -> Effect {
+    // Its own members are set anyway. The others were as they were set when it looked, or are to be set again.
+    if (context.may_restore(&set.pool()) || history.attempts > 1)
+        && let Err(drifted) = Watcher::default().look(context, step, &[set.pool()]).await
+    {
+        return drifted;
+    }
+    apply(context, step, &set.director, &set.pool, &set.changes, history.before.as_ref()).await
 }
 
 /// What a pool is before it is changed.
@@ -35,7 +45,10 @@ pub async fn look(context: &Context, step: &Step, director: &str, pool: &str) ->
         Ok(director) => director,
         Err(effect) => return effect,
     };
-    director.observe(pool).await.map_or_else(not_done, |pool| Effect::Looked(Before::Pool(pool)))
+    match ask(context, step, || director.observe(pool)).await {
+        Ok(pool) => Effect::Looked(Before::Pool(pool)),
+        Err(effect) => effect,
+    }
 }
 
 /// What a pool's TTL is before it is changed.
@@ -71,7 +84,7 @@ pub(super) async fn ask<F>(context: &Context, step: &Step, ask: impl Fn() -> F) 
 where
     F: Future<Output = Result<Pool, Error>>,
 {
-    let mut retry = context.retry(Policy::CALL);
+    let mut retry = context.retry_call(step);
     loop {
         context.leave_to_act().await?;
         match ask().await {

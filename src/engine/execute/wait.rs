@@ -5,12 +5,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
 use super::drift::{self, Watcher};
-use super::share::Share;
-use super::{Context, Effect, done, failed, not_done, unknown};
-use crate::check::{Checks, HealthCheck, Outcome, PoolRef, Standing, Steady, Subject};
-use crate::model::OnDeadline;
-use crate::step::{EmptyStep, QUIET, Step};
+use super::share::{self, Share};
+use super::{Context, Effect, done, failed, measured, not_done, traffic, unknown};
+use crate::check::{Checks, HealthCheck, Outcome, PoolRef, Standing, Steady, Subject, SubjectName};
+use crate::event::StepResult;
+use crate::model::{Host, OnDeadline};
+use crate::mutant::{self, Mutant};
+use crate::step::{EmptyStep, QUIET, Step, Who};
 use crate::text;
 
 /// Added to a TTL that is waited out: clocks of resolvers tick in whole seconds.
@@ -18,27 +22,42 @@ const TTL_SLACK: Duration = Duration::from_secs(1);
 /// How long resolvers may take beyond the TTL before an operator is asked.
 const RESOLVER_PATIENCE: Duration = Duration::from_secs(300);
 
-/// Waits until all checks have passed often enough in a row.
-pub async fn check(context: &Context, step: &Step, checks: &Checks) -> Effect {
-    let mut evidence = Vec::new();
-    for (name, check) in checks.each() {
-        let subject = match context.subject(name) {
-            Ok(subject) => subject,
-            Err(effect) => return effect,
-        };
-        match healthy(context, step, &subject, check).await {
-            Ok(passed) => evidence.push(passed),
-            Err(effect) => return effect,
-        }
-    }
-    done(evidence.join("; "))
+/// Checks of one step that are under way at the same time.
+const AT_ONCE: usize = 16;
+/// What is to be done about a target that has its traffic and does not pass.
+const STILL_SERVES: &str = "it has its traffic: mend it, then `migrate apply` looks again";
+
+/// Lets time pass before a step, and tells that.
+pub async fn rest(context: &Context, step: &Step, duration: Duration) {
+    context.waiting(step, format!("{} to pass before it is tried again", text::duration(duration)));
+    context.pass(step, duration).await;
 }
 
-async fn healthy(context: &Context, step: &Step, subject: &Subject<'_>, check: &HealthCheck) -> Result<String, Effect> {
+/// Waits until all checks have passed often enough in a row.
+pub async fn check(context: &Context, step: &Step, checks: &Checks) -> Effect {
+    let asked: Vec<_> = checks.each().map(|(name, check)| healthy(context, step, name, check)).collect();
+    let passed: Result<Vec<String>, Effect> = stream::iter(asked).buffered(AT_ONCE).try_collect().await;
+    passed.map_or_else(|effect| effect, |evidence| done(evidence.join("; ")))
+}
+
+/// A look at those who serve: while they are not well, no other leaves, and nothing is done.
+pub async fn look(context: &Context, step: &Step, checks: &Checks) -> Effect {
+    if mutant::is(Mutant::NoLook) {
+        return done("");
+    }
+    match check(context, step, checks).await {
+        Effect::Ended(StepResult::Failed { why, .. }) => failed(why, Some(STILL_SERVES.to_owned())),
+        Effect::Ended(StepResult::Unknown { why, .. }) => unknown(why, Some(STILL_SERVES.to_owned())),
+        other => other,
+    }
+}
+
+async fn healthy(context: &Context, step: &Step, name: &SubjectName, check: &HealthCheck) -> Result<String, Effect> {
+    let subject = context.subject(name)?;
     let began = context.world.clock.now();
     let mut steady = Steady::new(check.rise, check.fall);
     loop {
-        let verdict = context.world.health.probe(check, subject).await;
+        let verdict = context.world.health.probe(check, &subject).await;
         let standing = steady.observe(&verdict);
         if standing == Some(Standing::Healthy) {
             return Ok(format!("{}, {} in a row", verdict.evidence, check.rise));
@@ -69,9 +88,11 @@ pub async fn watch(context: &Context, step: &Step, hold: Duration, checks: &Chec
     let interval = checks.checks().iter().map(|c| c.interval).chain(between_reads).min().unwrap_or(hold).min(hold);
     let mut watcher = Watcher::default();
     let mut probes = 0_u64;
-    let mut share = Share::of(step);
+    let mut shares = Share::of(step);
     loop {
-        share.look(context).await;
+        for share in &mut shares {
+            share.look(context).await;
+        }
         let (mut open, mut last) = (None, None);
         for pool in pools {
             match watcher.glance(context, step, pool).await {
@@ -101,14 +122,15 @@ pub async fn watch(context: &Context, step: &Step, hold: Duration, checks: &Chec
         }
         let left = hold.saturating_sub(context.world.clock.now().saturating_duration_since(began));
         if left.is_zero() && open.is_none() {
-            if let Some(why) = share.left_out() {
+            if let Some(why) = shares.iter().find_map(Share::left_out) {
                 return failed(
                     why,
                     Some("look at its checks, and at what the director does with its weight".to_owned()),
                 );
             }
             let passed = format!("{}, {} passed", text::duration(hold), text::count(probes, "probe"));
-            return done([Some(passed), share.told()].into_iter().flatten().collect::<Vec<_>>().join("; "));
+            let said = std::iter::once(passed).chain(share::told(&shares)).collect::<Vec<_>>().join("; ");
+            return measured(said, share::figures(&shares));
         }
         let too_long = context.world.clock.now().saturating_duration_since(began) > hold + RESOLVER_PATIENCE;
         if let (true, Some(open)) = (too_long, &open) {
@@ -116,8 +138,8 @@ pub async fn watch(context: &Context, step: &Step, hold: Duration, checks: &Chec
         }
         let what =
             format!("{} of hold left", text::duration(Duration::from_secs(left.as_millis().div_ceil(1000) as u64)));
-        let told = [Some(what), share.told(), open.or(last)];
-        context.waiting(step, told.into_iter().flatten().collect::<Vec<_>>().join("; "));
+        let told = std::iter::once(what).chain(share::told(&shares)).chain(open.or(last));
+        context.waiting(step, told.collect::<Vec<_>>().join("; "));
         if context.pass(step, if left.is_zero() { interval } else { left.min(interval) }).await {
             return Effect::Interrupted;
         }
@@ -137,10 +159,12 @@ pub async fn settle(context: &Context, step: &Step, director: &str, pool: &str, 
         Ok(director) => director,
         Err(effect) => return effect,
     };
-    let ttl = match (outlast, director.observe(pool).await) {
-        (Some(ttl), _) => ttl,
-        (None, Ok(pool)) => pool.ttl.unwrap_or_default(),
-        (None, Err(e)) => return not_done(e),
+    let ttl = match outlast {
+        Some(ttl) => ttl,
+        None => match traffic::ask(context, step, || director.observe(pool)).await {
+            Ok(pool) => pool.ttl.unwrap_or_default(),
+            Err(effect) => return effect,
+        },
     };
     context.waiting(step, format!("the TTL of {} to run out", text::duration(ttl)));
     if context.pass(step, ttl + TTL_SLACK).await {
@@ -165,13 +189,22 @@ pub async fn settle(context: &Context, step: &Step, director: &str, pool: &str, 
     }
 }
 
+/// Whether a mistake made on purpose leaves a member out: another director has begun to take its host out of service.
+pub(in crate::engine) fn is_forgotten(mutant: Mutant, who: Who<'_>, drained_by: &str) -> bool {
+    let by_another = || drained_by.split_once('@').is_some_and(|(_, first)| first != who.director);
+    mutant::is(mutant) && by_another()
+}
+
 /// Waits until a drained member has had no connections for some intervals, and has got no new session in them.
 pub async fn empty(context: &Context, step: &Step, empty: &EmptyStep) -> Effect {
     let EmptyStep { deadline, interval, on_deadline, member, .. } = empty;
+    if is_forgotten(Mutant::ForgetsADirector, empty.who(), &empty.drained_by) {
+        return done("");
+    }
     let began = context.world.clock.now();
     let (mut quiet, mut last): (u32, Option<Held>) = (0, None);
     loop {
-        let mut held = match count(context, empty).await {
+        let mut held = match count(context, empty.who()).await {
             Ok(held) => held,
             Err(effect) => return effect,
         };
@@ -194,7 +227,7 @@ pub async fn empty(context: &Context, step: &Step, empty: &EmptyStep) -> Effect 
     }
 }
 
-fn missed(held: &Held, member: &str, deadline: Duration, on_deadline: OnDeadline) -> Effect {
+pub(super) fn missed(held: &Held, member: &str, deadline: Duration, on_deadline: OnDeadline) -> Effect {
     let why = format!("{member} is not empty after {}: {held}", text::duration(deadline));
     match on_deadline {
         OnDeadline::Proceed if held.count.is_some() => done(format!("{why}; the plan says to proceed")),
@@ -208,20 +241,30 @@ fn missed(held: &Held, member: &str, deadline: Duration, on_deadline: OnDeadline
 
 /// Who still holds on, and who comes.
 #[derive(Default)]
-struct Held {
-    count: Option<u64>,
+pub(super) struct Held {
+    pub count: Option<u64>,
     by: Vec<String>,
     /// Sessions that the director has counted.
     sessions: Option<u64>,
     /// Ends of connections that begin or end on the host, where the director does not count.
     lately: Option<BTreeSet<String>>,
     /// New sessions since the look before.
-    came: u64,
+    pub came: u64,
 }
 
 impl Held {
+    /// Who is at a port of a host.
+    pub async fn at_port(context: &Context, host: &Host, port: u16) -> Self {
+        match context.world.remote.connections(host, None, port).await {
+            Ok(there) => {
+                Self { count: Some(there.count), by: there.peers, lately: Some(there.lately), ..Self::default() }
+            }
+            Err(e) => Self { by: vec![e.to_string()], ..Self::default() },
+        }
+    }
+
     /// What has come since another look: at least so much.
-    fn since(&self, last: &Self) -> u64 {
+    pub fn since(&self, last: &Self) -> u64 {
         let counted = match (last.sessions, self.sessions) {
             // A count that has begun anew says nothing of what came.
             (Some(before), Some(now)) if now < before => now.max(1),
@@ -256,15 +299,15 @@ impl std::fmt::Display for Held {
 }
 
 /// Counts what the director holds, and on the host itself where a port is given: traffic may come by other ways, too.
-async fn count(context: &Context, empty: &EmptyStep) -> Result<Held, Effect> {
-    let EmptyStep { director, pool, member, host, port, .. } = empty;
+pub(super) async fn count(context: &Context, who: Who<'_>) -> Result<Held, Effect> {
+    let Who { director, pool, member, host, port } = who;
     let (director, host) = (context.director(director)?, context.host(host)?);
     let (seen, sessions) = match director.observe(pool).await {
         Ok(now) => now.member(member).map_or((None, None), |m| (m.connections, m.sessions)),
         Err(e) if e.transient => return Ok(Held { by: vec![e.what], ..Held::default() }),
         Err(e) => return Err(not_done(e)),
     };
-    let Some(port) = *port else {
+    let Some(port) = port else {
         let by = if seen == Some(0) { Vec::new() } else { director.blockers(pool, member).await.unwrap_or_default() };
         return Ok(Held { count: seen, by, sessions, ..Held::default() });
     };

@@ -3,10 +3,12 @@
 //! What a filter gives is looked at again: the API answers a filter that it does not understand with everything there is.
 
 mod filter;
+mod invoice;
 mod machine;
 mod settings;
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 pub use self::settings::Settings;
 use super::rules::{Rules, Usual};
@@ -45,7 +47,11 @@ impl InventorySource for Account {
         let reads = self.settings.kinds.iter().map(|kind| self.machines(&api, *kind));
         let found: Vec<_> = futures_util::future::try_join_all(reads).await.map_err(told)?.concat();
         let what = "Hosts at SoftLayer; what is not said of them here, the file with this source says.";
-        let documents = found::documents(&self.address, what, &found, &self.rules)?;
+        let mut documents = found::documents(&self.address, what, &found, &self.rules)?;
+        // What hosts cost is known without it, and not every user may see it.
+        if let (Some(invoice), Some(first)) = (invoice::next(&api).await, documents.first_mut()) {
+            first.bytes.extend_from_slice(invoice.as_bytes());
+        }
         // The key is no secret that was lent when it stood in a file of settings, so it is looked for here.
         let telling = |d: &Document| String::from_utf8_lossy(&d.bytes).contains(key.reveal());
         match key.reveal().len() >= super::TELLING && documents.iter().any(telling) {
@@ -58,9 +64,9 @@ impl InventorySource for Account {
 impl Account {
     async fn machines(&self, api: &Api, kind: machine::Kind) -> Result<Vec<found::Found>, Error> {
         let call = Call { service: "Account", method: kind.getter(), mask: Some(kind.mask()), ..Call::default() };
-        let rows = api.list(&call, kind.root(), &filter::wanted(&self.settings)).await?;
-        let fitting = rows.iter().filter(|row| filter::fits(&self.settings, row));
-        Ok(fitting.map(|row| machine::found(kind, row)).collect())
+        let fitting = |row: Value| filter::fits(&self.settings, &row).then(|| machine::found(kind, &row));
+        let found = api.kept(&call, kind.root(), &filter::wanted(&self.settings), fitting).await?;
+        Ok(found.into_iter().flatten().collect())
     }
 }
 

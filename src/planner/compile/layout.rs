@@ -3,12 +3,16 @@
 //! Owns what pairs share: slots to be out of service, a TTL that is lowered for all of them, the order of waves.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use super::service::ServicePlan;
-use super::{Compilation, Planned, ServiceMove, Stretch, confirm, persist, traffic};
-use crate::check::PoolRef;
+use super::batches::Batches;
+use super::confirm::{self, LastLook};
+use super::places::PlaceSlots;
+use super::service::{self, ServicePlan};
+use super::{Compilation, Planned, ServiceMove, Stretch, persist, traffic};
+use crate::check::{PoolRef, SubjectName};
 use crate::gate::Gate;
-use crate::model::{HookPoint, OnFailure, Pair};
+use crate::model::HookPoint;
 use crate::spec::Wave;
 use crate::step::{Budgets, Draft, GateStep, Graph, Moment, ProbeStep, Step, StepKind, WatchStep};
 use crate::text::natural_cmp;
@@ -23,41 +27,69 @@ pub fn lay_out(c: &mut Compilation<'_>) {
     let mut steps = Vec::new();
     let mut before: Vec<String> = Vec::new();
     let mut pools: BTreeSet<PoolRef> = BTreeSet::new();
+    let mut looks = Vec::new();
     for (wave, n) in plan.waves.iter().zip(1..) {
-        let mut slots = Slots::new(wave.max_unavailable);
+        let mut shared = Shared {
+            slots: Slots::new(wave.max_unavailable),
+            places: PlaceSlots::new(c.spec),
+            batches: Batches::new(wave, c.spec),
+        };
         let mut done = Vec::new();
         let mut own = Vec::new();
         while let Some(service) = services.next_if(|s| s.plan.wave.name == wave.name) {
-            pools.extend(service.plan.pool.iter().map(|pool| pool.traffic.pool_ref()));
+            pools.extend(traffic::pools(&service.plan));
             own.push(service);
         }
+        let of_wave: Vec<LastLook> = own.iter().filter_map(|s| LastLook::of(&s.plan, &c.left_out)).collect();
+        let last = n == plan.waves.len();
         let ready = begin_wave(&mut steps, wave, &own, &before);
         for service in own {
-            done.extend(lay_out_service(service, &mut steps, &ready, &mut slots));
+            done.extend(lay_out_service(service, &mut steps, &ready, &mut shared));
         }
         // A wave in which nothing is left to do hands on what it was to wait for.
         if !done.is_empty() {
-            before = end_wave(&mut steps, wave, done, &pools, n == plan.waves.len());
+            let seen = if last { done } else { confirm::look(&mut steps, &of_wave, "look", done) };
+            before = end_wave(&mut steps, wave, seen, &pools, last);
         }
+        looks.extend(of_wave);
     }
-    steps.extend(confirm::at_the_end(&before, &steps, pools));
-    let waves = plan.waves.iter().map(|w| (w.name.clone(), w.failure_budget)).collect();
+    let seen = confirm::look(&mut steps, &looks, "last-look", before);
+    let end = confirm::at_the_end(&seen, &steps, pools);
+    steps.extend(end.map(Arc::new));
+    let waves = plan.waves.iter().map(|w| (w.name.to_string(), w.failure_budget)).collect();
     let budgets = Budgets { waves, all: plan.failure_budget };
-    c.graph = Graph { steps: steps.into(), budgets, total_bandwidth: plan.total_bandwidth };
+    let pairs = plan.waves.iter().map(|w| (Arc::clone(&w.name), w.pairs)).collect();
+    c.graph = Graph {
+        steps: steps.into(),
+        budgets,
+        total_bandwidth: plan.total_bandwidth,
+        limits: plan.limits.clone(),
+        left_out: std::mem::take(&mut c.left_out),
+        pairs,
+    };
+}
+
+/// What the pairs of a wave share.
+struct Shared<'a> {
+    slots: Slots<'a>,
+    places: PlaceSlots,
+    batches: Batches<'a>,
 }
 
 /// Lays out the steps of a service behind `before`; returns those that end it.
-fn lay_out_service(
-    service: ServiceMove<'_>,
-    steps: &mut Vec<Step>,
+fn lay_out_service<'a>(
+    service: ServiceMove<'a>,
+    steps: &mut Vec<Arc<Step>>,
     before: &[String],
-    slots: &mut Slots,
+    wave: &mut Shared<'a>,
 ) -> Vec<String> {
     let ServiceMove { plan, stretches, no_return } = service;
+    let begin = plan.pairs.first().map(|pair| wave.batches.next(steps, &pair.pair.source)).unwrap_or_default();
+    let before = if begin.is_empty() { before } else { begin.as_slice() };
     let question = ask(&plan, no_return, steps, before);
-    let ttl = traffic::ttl(&plan);
+    let ttls = traffic::ttls(&plan);
     let mut shared = Chain::new(&plan, None, before.to_vec());
-    ttl.iter().flat_map(|ttl| ttl.lower.clone()).for_each(|draft| shared.add(steps, draft.into(), None));
+    ttls.iter().flat_map(|ttl| ttl.lower.clone()).for_each(|draft| shared.add(steps, draft.into(), None));
     let kept = persist::steps(&plan, &stretches);
     let mut ends = before.to_vec();
     for stretch in stretches {
@@ -72,11 +104,21 @@ fn lay_out_service(
                 let mut pair_ends = Vec::new();
                 for (n, moments) in pairs.into_iter().enumerate() {
                     let mut chain = Chain::new(&plan, Some(n), ends.clone());
+                    let pair = plan.pairs.get(n).map(|pair| &**pair.pair);
+                    chain.wait_for(pair.map(|pair| wave.batches.next(steps, &pair.source)).unwrap_or_default());
                     let mut way_back = WayBackOf::new(&mut chain, &moments);
+                    let mut before_it = Vec::new();
                     for (moment, planned) in moments {
                         if moment == Moment::Turn {
-                            chain.wait_for(slots.next());
-                            chain.wait_for(ttl.iter().flat_map(|_| shared.ends.clone()));
+                            let slot = wave.slots.next();
+                            chain.wait_for(slot.ends);
+                            chain.wait_for(pair.map(|pair| wave.places.next(pair)).unwrap_or_default());
+                            before_it = plan.moved_before_it(slot.moved);
+                            chain.wait_for(ttls.iter().take(1).flat_map(|_| shared.ends.clone()));
+                        }
+                        if moment == Moment::Drained {
+                            let look = traffic::look_at_moved(&plan, &before_it);
+                            look.into_iter().for_each(|draft| chain.add(steps, draft.into(), None));
                         }
                         match moment {
                             Moment::Reversed => way_back.lay_beside(&mut chain, steps, planned),
@@ -86,21 +128,27 @@ fn lay_out_service(
                             }),
                         }
                         match moment {
+                            Moment::Promoted => way_back.after_promote(&chain),
                             Moment::AfterPair => way_back.moved = chain.ends.clone(),
-                            Moment::BackInService => slots.give(chain.ends.clone()),
+                            Moment::BackInService => {
+                                pair.into_iter().for_each(|pair| wave.places.give(pair, &chain.ends));
+                                wave.slots.give(chain.ends.clone(), &before_it, plan.moved(n));
+                            }
                             Moment::Committed => chain.wait_for(std::mem::take(&mut way_back.beside)),
                             _ => {}
                         }
                     }
-                    pair_ends.extend(way_back.ends(chain.ends));
+                    let ends = way_back.ends(chain.ends);
+                    wave.batches.moved(&ends);
+                    pair_ends.extend(ends);
                 }
                 pair_ends
             }
         };
     }
-    if let Some(ttl) = ttl {
+    if !ttls.is_empty() {
         let mut chain = Chain::new(&plan, None, ends);
-        chain.add(steps, ttl.restore.into(), None);
+        ttls.into_iter().for_each(|ttl| chain.add(steps, ttl.restore.into(), None));
         ends = chain.ends;
     }
     let mut chain = Chain::new(&plan, None, ends.clone());
@@ -109,7 +157,7 @@ fn lay_out_service(
 }
 
 /// Puts the question before everything else of a service, where something of it has no way back; returns its id.
-fn ask(plan: &ServicePlan<'_>, past: Vec<String>, steps: &mut Vec<Step>, before: &[String]) -> Option<String> {
+fn ask(plan: &ServicePlan<'_>, past: Vec<String>, steps: &mut Vec<Arc<Step>>, before: &[String]) -> Option<String> {
     if past.is_empty() {
         return None;
     }
@@ -120,7 +168,7 @@ fn ask(plan: &ServicePlan<'_>, past: Vec<String>, steps: &mut Vec<Step>, before:
 }
 
 /// What everything in a wave waits for: that the agent starts on all hosts that need it, where there are any.
-fn begin_wave(steps: &mut Vec<Step>, wave: &Wave, services: &[ServiceMove<'_>], before: &[String]) -> Vec<String> {
+fn begin_wave(steps: &mut Vec<Arc<Step>>, wave: &Wave, services: &[ServiceMove<'_>], before: &[String]) -> Vec<String> {
     let pairs = services.iter().flat_map(|service| &service.plan.pairs);
     let pairs = pairs.filter(|pair| pair.states.iter().any(|state| state.needs_agent));
     let hosts: BTreeSet<&str> = pairs.flat_map(|pair| [&*pair.source.name, &*pair.target.name]).collect();
@@ -134,7 +182,7 @@ fn begin_wave(steps: &mut Vec<Step>, wave: &Wave, services: &[ServiceMove<'_>], 
 
 /// What the next wave waits for: the pause, and for all pairs of a large wave together, so that no pair has to wait for each by name.
 fn end_wave(
-    steps: &mut Vec<Step>,
+    steps: &mut Vec<Arc<Step>>,
     wave: &Wave,
     done: Vec<String>,
     pools: &BTreeSet<PoolRef>,
@@ -146,32 +194,20 @@ fn end_wave(
         true => return done,
     };
     let pools = pools.iter().cloned().collect();
-    let kind = StepKind::Watch(WatchStep { hold: wave.pause, checks: Default::default(), measured: None, pools });
+    let kind = StepKind::Watch(WatchStep { hold: wave.pause, checks: Default::default(), measured: Vec::new(), pools });
     vec![add_of_wave(steps, wave, name, kind, done)]
 }
 
 /// Adds a step that concerns all of a wave; returns its id.
-fn add_of_wave(steps: &mut Vec<Step>, wave: &Wave, name: &str, kind: StepKind, after: Vec<String>) -> String {
+fn add_of_wave(steps: &mut Vec<Arc<Step>>, wave: &Wave, name: &str, kind: StepKind, after: Vec<String>) -> String {
     let id = format!("{}/{name}", wave.name);
-    steps.push(Step {
-        id: id.clone(),
-        wave: wave.name.clone(),
-        service: String::new(),
-        pair: None,
-        kind,
-        after,
-        urgent: false,
-        on_failure: OnFailure::Hold,
-        no_return: None,
-        opens: Vec::new(),
-        beside: None,
-    });
+    steps.push(Step::of_wave(id.clone(), wave.name.clone(), kind, after).into());
     id
 }
 
 impl From<Draft> for Planned {
     fn from(draft: Draft) -> Self {
-        Self { draft, urgent: false, asked: false }
+        Self { draft, urgent: false, freeze: None, asked: false }
     }
 }
 
@@ -193,11 +229,12 @@ impl<'a> Chain<'a> {
     }
 
     /// Adds a step behind the ones before, and behind the question where it has to be asked.
-    fn add(&mut self, steps: &mut Vec<Step>, planned: Planned, question: Option<&str>) {
+    fn add(&mut self, steps: &mut Vec<Arc<Step>>, planned: Planned, question: Option<&str>) {
         let asked = question.filter(|_| planned.asked).map(str::to_owned);
         let id = self.id(&planned.draft.name);
-        let after = std::mem::replace(&mut self.ends, vec![id]).into_iter().chain(asked).collect();
-        steps.push(self.step(planned, after));
+        let mut after = std::mem::replace(&mut self.ends, vec![id.clone()]);
+        after.extend(asked);
+        steps.push(self.step(id, planned, after).into());
     }
 
     fn id(&self, name: &str) -> String {
@@ -205,21 +242,18 @@ impl<'a> Chain<'a> {
     }
 
     /// A step behind these.
-    fn step(&self, planned: Planned, after: Vec<String>) -> Step {
-        let Planned { draft, urgent, .. } = planned;
+    fn step(&self, id: String, planned: Planned, after: Vec<String>) -> Step {
+        let Planned { draft, urgent, freeze, .. } = planned;
         let pair = self.pair.and_then(|n| self.plan.pairs.get(n));
         Step {
-            id: self.id(&draft.name),
-            wave: self.plan.wave.name.clone(),
             service: self.plan.service.name.clone(),
-            pair: pair.map(|p| Pair::clone(p.pair)),
-            kind: draft.kind,
-            after,
+            pair: pair.map(|p| Arc::clone(p.pair)),
             urgent,
             on_failure: draft.on_failure.unwrap_or(self.plan.service.on_failure),
             no_return: draft.no_return,
             opens: if draft.opens { self.opens.clone() } else { Vec::new() },
-            beside: None,
+            freeze,
+            ..Step::of_wave(id, self.plan.wave.name.clone(), draft.kind, after)
         }
     }
 
@@ -258,14 +292,22 @@ impl WayBackOf {
         }
     }
 
-    /// These begin with the first step from which on the target may take writes. They stand behind all that is done meanwhile, so that
-    /// they are undone before it.
-    fn lay_beside(&mut self, chain: &mut Chain<'_>, steps: &mut Vec<Step>, planned: Vec<Planned>) {
+    /// What lets everybody in right behind a promote goes first: clients wait for that.
+    fn after_promote(&mut self, chain: &Chain<'_>) {
+        if self.opened_by.is_some() {
+            self.opened_by = chain.ends.last().cloned();
+        }
+    }
+
+    /// These begin with the first step from which on the target may take writes, or right behind what lets clients in. They stand behind all
+    /// that is done meanwhile, so that they are undone before it.
+    fn lay_beside(&mut self, chain: &mut Chain<'_>, steps: &mut Vec<Arc<Step>>, planned: Vec<Planned>) {
         for planned in planned {
             let after = self.opened_by.clone().map_or_else(|| chain.ends.clone(), |step| vec![step]);
-            let step = Step { beside: self.commit.clone(), ..chain.step(planned, after) };
+            let id = chain.id(&planned.draft.name);
+            let step = Step { beside: self.commit.clone(), ..chain.step(id, planned, after) };
             self.beside.push(step.id.clone());
-            steps.push(step);
+            steps.push(step.into());
         }
     }
 
@@ -275,23 +317,33 @@ impl WayBackOf {
 }
 
 /// Lets at most so many pairs of a wave be out of service: each takes the slot that the pair before it gives back.
-struct Slots {
+struct Slots<'a> {
     limit: usize,
-    taken: VecDeque<Vec<String>>,
+    taken: VecDeque<Slot<'a>>,
 }
 
-impl Slots {
+/// What a pair gets with the slot that it takes.
+#[derive(Default)]
+struct Slot<'a> {
+    /// Ids that it has to wait for before it leaves service.
+    ends: Vec<String>,
+    /// Service and target of the pairs that have certainly moved by then: those that had the slot before, the last ones of them.
+    moved: Vec<(&'a str, SubjectName)>,
+}
+
+impl<'a> Slots<'a> {
     fn new(limit: usize) -> Self {
         Self { limit: limit.max(1), taken: VecDeque::new() }
     }
 
-    /// Ids that the next pair has to wait for before it leaves service.
-    fn next(&mut self) -> Vec<String> {
-        if self.taken.len() < self.limit { Vec::new() } else { self.taken.pop_front().unwrap_or_default() }
+    fn next(&mut self) -> Slot<'a> {
+        if self.taken.len() < self.limit { Slot::default() } else { self.taken.pop_front().unwrap_or_default() }
     }
 
-    /// The pair is back in service once these are done.
-    fn give(&mut self, ends: Vec<String>) {
-        self.taken.push_back(ends);
+    /// The pair is back in service once these are done; before it, the others had its slot.
+    fn give(&mut self, ends: Vec<String>, before: &[(&'a str, SubjectName)], pair: Option<(&'a str, SubjectName)>) {
+        let old = before.len().saturating_sub(service::AROUND - 1);
+        let moved = before.iter().skip(old).cloned().chain(pair).collect();
+        self.taken.push_back(Slot { ends, moved });
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Compilation;
 use super::pool::PoolPlan;
-use super::service::{PairPlan, ServicePlan};
+use super::service::{PairPlan, Place, ServicePlan};
 use crate::model::finding::Finding;
 use crate::model::{Host, Mode};
 use crate::spec::Spec;
@@ -13,19 +13,19 @@ use crate::spec::Spec;
 pub fn look_at(c: &mut Compilation<'_>) {
     for service in &c.services {
         let plan = &service.plan;
-        let Some(pool) = plan.pool.as_ref().filter(|pool| pool.now.is_some()) else { continue };
         for pair in &plan.pairs {
-            c.findings.extend(source(pool, pair));
-            let Some((source, target)) = &pair.members else { continue };
-            c.findings.extend(address(c.spec, plan, pool, pair.source, &source.name));
-            c.findings.extend(address(c.spec, plan, pool, pair.target, &target.name));
+            for place in plan.members(pair).filter(|place| place.pool.now.is_some()) {
+                let Place { pool, source, target } = place;
+                c.findings.extend(serves(place, pair));
+                c.findings.extend(address(c.spec, plan, pool, pair.source, &source.name));
+                c.findings.extend(address(c.spec, plan, pool, pair.target, &target.name));
+            }
         }
     }
 }
 
 /// A source must be a member in service, or there is nothing to move away from.
-fn source(pool: &PoolPlan<'_>, pair: &PairPlan<'_>) -> Option<Finding> {
-    let (source, target) = pair.members.as_ref()?;
+fn serves(Place { pool, source, target }: Place<'_>, pair: &PairPlan<'_>) -> Option<Finding> {
     if pool.serves(&source.name) || pool.traffic.absent_sources {
         return None;
     }

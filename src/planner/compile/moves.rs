@@ -43,7 +43,8 @@ const fn way_back(at: At) -> At {
     At { way_back: true, ..at }
 }
 
-/// Both sides serve: weights move in steps, then the sources are drained.
+/// Both sides serve: weights move in steps, then the sources are taken out one after the other. That is the largest shift of all, so each
+/// of them takes a slot, and is watched over like every other shift.
 const RAMP: [Stretch; 3] = [
     Stretch::EachPair(&[
         at(Moment::BeforePair),
@@ -58,10 +59,12 @@ const RAMP: [Stretch; 3] = [
     Stretch::Together(&[at(Moment::Checked), at(Moment::Shifted)]),
     Stretch::EachPair(&[
         at(Moment::AfterShift),
+        at(Moment::Turn),
         at(Moment::BeforeDrain),
         at(Moment::Drained),
         at(Moment::AfterDrain),
         at(Moment::Retired),
+        at(Moment::BackInService),
         at(Moment::AfterPair),
         at(Moment::CleanUp),
     ]),
@@ -98,6 +101,7 @@ const CUTOVER: [Stretch; 1] = [Stretch::EachPair(&[
     at(Moment::AfterPair),
     way_back(at(Moment::Reversed)),
     way_back(at(Moment::Committed)),
+    way_back(at(Moment::Unlinked)),
     at(Moment::Released),
     at(Moment::CleanUp),
 ])];

@@ -10,6 +10,8 @@ pub fn ask(c: &mut Compilation<'_>) {
     for service in &mut c.services {
         service.no_return =
             service.stretches.iter().flat_map(steps).filter_map(|p| p.draft.no_return.clone()).collect();
+        // Every director has its first share; what that gives up is one thing.
+        service.no_return.dedup();
         if !service.no_return.is_empty() {
             wait(service);
         }

@@ -1,11 +1,13 @@
 //! What gates, hooks, states and the service itself contribute to each moment, in this order.
 
+use std::collections::BTreeMap;
+
 use super::moves::{self, At, Urgent};
 use super::service::{PairPlan, ServicePlan};
-use super::{Compilation, Planned, Stretch, confirm, reverse, traffic};
-use crate::gate::Gate;
+use super::{Compilation, Planned, Stretch, confirm, freeze, relay, reverse, silence, traffic};
+use crate::gate::{Gate, Sides};
 use crate::model::finding::Finding;
-use crate::model::{Hook, HookPoint, Side, Undo};
+use crate::model::{CONTROLLER, Hook, HookPoint, Host, Side, Undo};
 use crate::step::{CheckStep, CleanUpStep, Draft, GateStep, HookStep, Moment, StepKind};
 
 /// Asks everybody what is to be done at every moment of the moves.
@@ -26,7 +28,7 @@ pub fn contribute(c: &mut Compilation<'_>) {
                 }
                 moves::Stretch::Together(moments) => {
                     let drafts = moments.iter().map(|at| (at, traffic::together(plan, at.moment, &mut c.findings)));
-                    Stretch::Together(drafts.flat_map(|(at, drafts)| planned(at, drafts)).collect())
+                    Stretch::Together(drafts.flat_map(|(at, drafts)| planned(plan, at, drafts)).collect())
                 }
             });
         }
@@ -56,50 +58,71 @@ fn of_pair(
             Some(earlier) if nothing_at(earlier) => Vec::new(),
             _ => drafts(plan, pair, at.moment)?,
         };
-        out.push((at.moment, planned(at, drafts)));
+        out.push((at.moment, planned(plan, at, drafts)));
     }
     Ok(out)
 }
 
-fn planned(at: &At, drafts: Vec<Draft>) -> Vec<Planned> {
+fn planned(plan: &ServicePlan<'_>, at: &At, drafts: Vec<Draft>) -> Vec<Planned> {
+    let freeze = freeze::of(plan, at.moment);
+    // The first is one for each director.
+    let first = drafts.first().and_then(|draft| draft.kind.purpose());
+    let firsts = drafts.iter().rposition(|draft| first.is_some() && draft.kind.purpose() == first).unwrap_or(0);
     let urgent = |n: usize| match at.urgent {
         Urgent::None => false,
         Urgent::All => true,
-        Urgent::First => n == 0,
+        Urgent::First => n <= firsts,
     };
-    drafts.into_iter().enumerate().map(|(n, draft)| Planned { draft, urgent: urgent(n), asked: false }).collect()
+    let plan = |(n, draft)| Planned { draft, urgent: urgent(n), freeze, asked: false };
+    drafts.into_iter().enumerate().map(plan).collect()
 }
 
 fn drafts(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, moment: Moment) -> Result<Vec<Draft>, Finding> {
-    let mut drafts = gates(plan, moment);
+    let mut drafts = gates(plan, pair, moment)?;
     let hooks = plan.service.hooks.iter().filter(|hook| Moment::of(hook.at) == moment);
     for (n, hook) in hooks.enumerate() {
         drafts.push(Draft { opens: thaws_for_all(plan, hook), ..self::hook(pair, hook, n)? });
     }
+    let way_back = plan.service.reverse.until().is_some();
     for state in &pair.states {
         let steps = state.state.steps(moment).into_iter();
-        drafts.extend(steps.map(|draft| Draft { name: numbered(&draft.name, state.number), ..draft }));
+        drafts.extend(steps.map(|draft| Draft {
+            name: numbered(&draft.name, state.number),
+            // What is carried back is not given up.
+            no_return: draft.no_return.filter(|_| !(draft.opens && way_back)),
+            ..draft
+        }));
     }
-    drafts.extend(own(plan, pair, moment));
+    drafts.extend(own(plan, pair, moment)?);
     Ok(drafts)
 }
 
-fn gates(plan: &ServicePlan<'_>, moment: Moment) -> Vec<Draft> {
-    let gates = plan.service.gates.iter().filter(|gate| Moment::of(gate.at) == moment);
-    let draft = |(n, gate): (usize, &Gate)| Draft {
-        on_failure: gate.on_failure,
-        ..Draft::new(
-            numbered(&format!("gate-{}", gate.at.name()), n),
-            StepKind::Gate(GateStep { asks: gate.clone(), past: Vec::new() }),
-        )
-    };
-    gates.enumerate().map(draft).collect()
+fn gates(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, moment: Moment) -> Result<Vec<Draft>, Finding> {
+    let gates =
+        plan.service.gates.iter().filter(|gate| gate.at != HookPoint::EachShift && Moment::of(gate.at) == moment);
+    gates.enumerate().map(|(n, gate)| self::gate(gate, &[sides(pair)], format!("gate-{}", gate.at.name()), n)).collect()
+}
+
+/// The gates between two steps of a shift, for all pairs that are shifted together.
+pub fn gates_between(plan: &ServicePlan<'_>, pairs: &[&PairPlan<'_>], share: u8) -> Result<Vec<Draft>, Finding> {
+    let gates = plan.service.gates.iter().filter(|gate| gate.at == HookPoint::EachShift);
+    let sides: Vec<Sides<'_>> = pairs.iter().map(|pair| sides(pair)).collect();
+    gates.enumerate().map(|(n, gate)| self::gate(gate, &sides, format!("gate-{share}"), n)).collect()
+}
+
+fn sides<'a>(pair: &PairPlan<'a>) -> Sides<'a> {
+    Sides { source: pair.source, target: pair.target }
+}
+
+fn gate(gate: &Gate, pairs: &[Sides<'_>], name: String, n: usize) -> Result<Draft, Finding> {
+    let step = StepKind::Gate(GateStep { asks: gate.filled(pairs)?, past: Vec::new() });
+    Ok(Draft { on_failure: gate.on_failure, ..Draft::new(numbered(&name, n), step) })
 }
 
 fn hook(pair: &PairPlan<'_>, hook: &Hook, n: usize) -> Result<Draft, Finding> {
     let host = if hook.on == Side::Source { pair.source } else { pair.target };
     let step = HookStep {
-        host: host.name.clone(),
+        host: if hook.on_controller { CONTROLLER.to_owned() } else { host.name.clone() },
         at: hook.at,
         run: host.fill_command(&hook.run)?,
         timeout: hook.timeout,
@@ -110,47 +133,58 @@ fn hook(pair: &PairPlan<'_>, hook: &Hook, n: usize) -> Result<Draft, Finding> {
             Undo::Nothing | Undo::Unsaid => None,
         },
         secrets: hook.secrets.clone(),
-        env: Default::default(),
+        env: if hook.on_controller { both_hosts(pair) } else { BTreeMap::new() },
     };
     let name = numbered(hook.at.name(), n);
-    let unsaid = format!("the hook {name} on {} says nothing of its `undo`", host.name);
+    let unsaid = format!("the hook {name} on {} says nothing of its `undo`", step.host);
     let no_return = (hook.undo == Undo::Unsaid).then_some(unsaid);
     Ok(Draft { no_return, ..Draft::new(name, StepKind::Hook(step)) })
 }
 
+/// What a command that runs on none of them is told of the hosts of its pair.
+fn both_hosts(pair: &PairPlan<'_>) -> BTreeMap<String, String> {
+    let of = |side: &str, host: &Host| {
+        [(format!("MIGRATE_{side}"), host.name.clone()), (format!("MIGRATE_{side}_ADDRESS"), host.address.clone())]
+    };
+    of("SOURCE", pair.source).into_iter().chain(of("TARGET", pair.target)).collect()
+}
+
 /// Without a director the target may take writes as soon as its writer starts.
 fn thaws_for_all(plan: &ServicePlan<'_>, hook: &Hook) -> bool {
-    plan.pool.is_none() && hook.at == HookPoint::Thaw && hook.on == Side::Target
+    plan.pools.is_empty() && hook.at == HookPoint::Thaw && hook.on == Side::Target
 }
 
 /// What every service does by itself.
-fn own(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, moment: Moment) -> Vec<Draft> {
-    match moment {
+fn own(plan: &ServicePlan<'_>, pair: &PairPlan<'_>, moment: Moment) -> Result<Vec<Draft>, Finding> {
+    Ok(match moment {
+        moment if moment == silence::before(plan) => return silence::make(plan, pair),
+        Moment::AfterPair => return silence::lift(plan, pair),
         Moment::Drained => traffic::drain(plan, pair),
-        Moment::Fenced => confirm::drained(plan, pair).into_iter().collect(),
-        Moment::Proved => confirm::throughout(plan, pair).into_iter().collect(),
-        Moment::Shifted => traffic::shift(plan, pair),
-        Moment::Retired => traffic::retire(plan, pair).into_iter().collect(),
+        Moment::Fenced => confirm::drained(plan, pair),
+        Moment::Proved => confirm::throughout(plan, pair),
+        Moment::Shifted => return traffic::shift(plan, pair),
+        Moment::Retired => traffic::retire(plan, pair).into_iter().chain(relay::set(plan, pair)?).collect(),
         Moment::Checked => check(plan, pair).into_iter().collect(),
         Moment::Committed => reverse::commit(plan, pair).into_iter().collect(),
         Moment::CleanUp => traffic::unfence(plan, pair).into_iter().chain(clean_up(plan, pair)).collect(),
         _ => Vec::new(),
-    }
+    })
 }
 
 /// The check of the target, if the service has any.
 fn check(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<Draft> {
-    let checks = plan.service.checks_of([&pair.target.name]);
-    (!checks.is_empty()).then(|| Draft::new("check", StepKind::Check(CheckStep { checks })))
+    let checks = plan.service.checks_of([pair.asked.clone()]);
+    (!checks.is_empty()).then(|| Draft::new("check", StepKind::Check(CheckStep { checks, serving: false })))
 }
 
 /// The removal of what was left on the hosts: agents, manifests, receipts.
 fn clean_up(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<Draft> {
-    let hosts = vec![pair.source.name.clone(), pair.target.name.clone()];
+    let sides = [(Side::Source, pair.source), (Side::Target, pair.target)];
+    let touched = sides.into_iter().filter(|(side, _)| plan.service.puts_on(*side));
+    let hosts: Vec<String> = touched.map(|(_, host)| host.name.clone()).collect();
     let carried = pair.states.iter().filter(|state| state.needs_agent);
     let jobs = carried.flat_map(|state| state.state.jobs()).map(str::to_owned).collect();
-    let anything = !pair.states.is_empty() || !plan.service.hooks.is_empty() || plan.service.drain.fence.is_some();
-    anything.then(|| Draft::new("clean-up", StepKind::CleanUp(CleanUpStep { hosts, jobs })))
+    (!hosts.is_empty()).then(|| Draft::new("clean-up", StepKind::CleanUp(CleanUpStep { hosts, jobs })))
 }
 
 /// `seed`, `seed-2`, …

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::pool::PoolPlan;
 use super::service::ServicePlan;
 use super::{Compilation, Planned, Stretch};
 use crate::model::finding::Finding;
@@ -13,8 +14,12 @@ const SHOWN: usize = 10;
 
 /// What comes behind everything else of a service: nothing waits for it.
 pub fn steps(plan: &ServicePlan<'_>, stretches: &[Stretch]) -> Vec<Draft> {
-    let Some(pool) = plan.pool.as_ref().filter(|_| plan.service.persist != Persist::Ignore) else { return Vec::new() };
-    let members = in_the_end(stretches);
+    let looked_at = plan.pools.iter().filter(|_| plan.service.persist != Persist::Ignore);
+    looked_at.flat_map(|pool| of_pool(plan, pool, stretches)).collect()
+}
+
+fn of_pool(plan: &ServicePlan<'_>, pool: &PoolPlan<'_>, stretches: &[Stretch]) -> Vec<Draft> {
+    let members = in_the_end(pool, stretches);
     if members.is_empty() {
         return Vec::new();
     }
@@ -22,17 +27,17 @@ pub fn steps(plan: &ServicePlan<'_>, stretches: &[Stretch]) -> Vec<Draft> {
     let is_written = plan.service.persist == Persist::Write && pool.writes();
     let write = RewriteStep { pool: at.clone(), members: members.clone(), expected: expected.clone() };
     let persist = PersistStep { pool: at, members, expected, is_written };
-    let write = is_written.then(|| held_alone("write-config", StepKind::Rewrite(write)));
-    write.into_iter().chain([held_alone("persist", StepKind::Persist(persist))]).collect()
+    let write = is_written.then(|| held_alone(pool.named("write-config"), StepKind::Rewrite(write)));
+    write.into_iter().chain([held_alone(pool.named("persist"), StepKind::Persist(persist))]).collect()
 }
 
 /// Traffic is where it belongs: what is missing on a disk puts nothing back.
-fn held_alone(name: &str, kind: StepKind) -> Draft {
+fn held_alone(name: String, kind: StepKind) -> Draft {
     Draft { on_failure: Some(crate::model::OnFailure::Hold), ..Draft::new(name, kind) }
 }
 
-/// What every member is set to last.
-fn in_the_end(stretches: &[Stretch]) -> Vec<Change> {
+/// What every member of a pool is set to last.
+fn in_the_end(pool: &PoolPlan<'_>, stretches: &[Stretch]) -> Vec<Change> {
     let mut last: BTreeMap<&str, &Change> = BTreeMap::new();
     let mut order: Vec<&str> = Vec::new();
     let steps = stretches.iter().flat_map(|stretch| -> Vec<&Planned> {
@@ -43,6 +48,9 @@ fn in_the_end(stretches: &[Stretch]) -> Vec<Change> {
     });
     for planned in steps {
         let StepKind::Traffic(traffic) = &planned.draft.kind else { continue };
+        if !pool.is_set_by(traffic) {
+            continue;
+        }
         for change in &traffic.changes {
             if last.insert(&change.member, change).is_none() {
                 order.push(&change.member);
@@ -55,7 +63,7 @@ fn in_the_end(stretches: &[Stretch]) -> Vec<Change> {
 /// Says where what runs now is not what a restart would make.
 pub fn look_at(c: &mut Compilation<'_>) {
     let services = c.services.iter().filter(|service| service.plan.service.persist != Persist::Ignore);
-    let pools = services.filter_map(|service| service.plan.pool.as_ref());
+    let pools = services.flat_map(|service| &service.plan.pools);
     let found: Vec<Finding> = pools
         .filter_map(|pool| {
             let lines = pool.restarted()?.lines;

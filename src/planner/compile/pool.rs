@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::service::ServicePlan;
 use super::share::{self, portion};
-use crate::check::PoolRef;
 use crate::model::Host;
 use crate::model::finding::Finding;
 use crate::model::{Capabilities, Change, Kept, Member as PoolMember, Mode, Pool, PoolFacts, Sharing, Weights};
@@ -22,6 +21,8 @@ const SHOWN: usize = 20;
 /// A pool as the plan uses it.
 pub struct PoolPlan<'a> {
     pub traffic: &'a Traffic,
+    /// What its steps are told by, where the service has several pools.
+    label: Option<String>,
     director: &'a dyn DirectorKind,
     pub can: Capabilities,
     /// As it is now; `None` offline or when it did not answer.
@@ -40,11 +41,12 @@ pub type Covered<'a> = BTreeMap<(&'a str, &'a str), HashSet<String>>;
 pub fn covered(spec: &Spec) -> Covered<'_> {
     let mut covered = Covered::new();
     for service in &spec.plan.services {
-        let Some(traffic) = &service.traffic else { continue };
-        let names = covered.entry((traffic.director.as_str(), traffic.pool.as_str())).or_default();
-        let hosts = service.pairs.iter().flat_map(|pair| [&pair.source, &pair.target]);
-        let hosts = hosts.filter_map(|name| spec.inventory.hosts.get(name));
-        names.extend(hosts.filter_map(|host| host.fill(&traffic.member).ok()));
+        for traffic in &service.traffic {
+            let names = covered.entry((traffic.director.as_str(), traffic.pool.as_str())).or_default();
+            let hosts = service.pairs.iter().flat_map(|pair| [&pair.source, &pair.target]);
+            let hosts = hosts.filter_map(|name| spec.inventory.hosts.get(name));
+            names.extend(hosts.filter_map(|host| host.fill(&traffic.member).ok()));
+        }
     }
     covered
 }
@@ -66,7 +68,7 @@ impl<'a> PoolPlan<'a> {
         traffic: &'a Traffic,
     ) -> Result<Self, Finding> {
         let config = spec.inventory.directors.get(&traffic.director).ok_or_else(|| {
-            Finding::refused(&service.name, format!("director {} is not in the inventory", traffic.director))
+            Finding::refused(&*service.name, format!("director {} is not in the inventory", traffic.director))
         })?;
         let now = observed.pool(&traffic.director, &traffic.pool);
         let members = now.map(Pool::by_name).unwrap_or_default();
@@ -75,7 +77,13 @@ impl<'a> PoolPlan<'a> {
         let is_other = |m: &&PoolMember| ours.is_none_or(|ours| !ours.contains(&m.name));
         let others = now.map(|pool| pool.members.iter().filter(is_other).collect()).unwrap_or_default();
         let director = config.kind();
-        Ok(Self { traffic, director, can: director.capabilities(), now, facts, members, others })
+        let label = label(&service.traffic, traffic);
+        Ok(Self { traffic, label, director, can: director.capabilities(), now, facts, members, others })
+    }
+
+    /// The name of a step in this pool: of its own, where there are others.
+    pub fn named(&self, name: &str) -> String {
+        self.label.as_ref().map_or_else(|| name.to_owned(), |label| format!("{name}@{label}"))
     }
 
     /// What a finding of this pool is about.
@@ -123,8 +131,7 @@ impl<'a> PoolPlan<'a> {
             return Ok(());
         }
         let what = format!("has no member `{member}`; {}", self.there());
-        let hint = "add it to the director's configuration, or correct `member` in the plan";
-        Err(Finding::refused(self.about(), what).hint(hint))
+        Err(Finding::refused(self.about(), what).hint(self.director.missing_member()))
     }
 
     /// Its members, for people.
@@ -142,8 +149,9 @@ impl<'a> PoolPlan<'a> {
     }
 
     /// What the director has to say about the move of this service.
-    pub fn advice(&self, plan: &ServicePlan<'_>, shares: &[ReachedShare]) -> Vec<Finding> {
-        let members = || plan.pairs.iter().filter_map(|pair| pair.members.as_ref());
+    /// `at`: its place among the pools of the service.
+    pub fn advice(&self, plan: &ServicePlan<'_>, at: usize, shares: &[ReachedShare]) -> Vec<Finding> {
+        let members = || plan.pairs.iter().filter_map(|pair| pair.members.get(at));
         self.director.advice(&Intent {
             director: &self.traffic.director,
             pool: &self.traffic.pool,
@@ -162,7 +170,7 @@ impl<'a> PoolPlan<'a> {
 
     /// What is measured while these targets get a share.
     pub fn measured(&self, targets: Vec<String>) -> MeasuredPool {
-        let pool = PoolRef { director: self.traffic.director.clone(), pool: self.traffic.pool.clone() };
+        let pool = self.traffic.pool_ref();
         // Clients that are pinned come back to the source without anybody asking for weights.
         let follows_weights = self.facts.is_some_and(|f| f.sharing == Sharing::Weights) && !self.pins();
         MeasuredPool { pool, targets, follows_weights }
@@ -207,11 +215,26 @@ impl<'a> PoolPlan<'a> {
     pub fn step(&self, changes: Vec<Change>, purpose: Purpose, back: WayBack) -> StepKind {
         let (director, pool) = (self.traffic.director.clone(), self.traffic.pool.clone());
         let on_drift = self.traffic.on_drift;
-        StepKind::Traffic(TrafficStep { director, pool, changes, purpose, back, on_drift, was_writer: false })
+        StepKind::Traffic(TrafficStep {
+            director,
+            pool,
+            changes,
+            purpose,
+            back,
+            on_drift,
+            was_writer: false,
+            targets_get: None,
+            over_all: None,
+        })
+    }
+
+    /// Whether a step sets members of this pool.
+    pub fn is_set_by(&self, step: &TrafficStep) -> bool {
+        (&step.director, &step.pool) == (&self.traffic.director, &self.traffic.pool)
     }
 
     /// Whether a pair has nothing left to do here: the target has its full weight and the source gets nothing.
-    pub fn moved(&self, (source, target): &(Member, Member)) -> bool {
+    pub fn moved(&self, source: &Member, target: &Member) -> bool {
         let arrived = self.member(&target.name).is_some_and(|m| m.mode == Mode::Ready && m.weight >= target.full);
         arrived && !self.serves(&source.name)
     }
@@ -220,6 +243,13 @@ impl<'a> PoolPlan<'a> {
     pub fn serves(&self, member: &str) -> bool {
         self.member(member).is_some_and(|m| m.mode == Mode::Ready && m.weight > 0)
     }
+}
+
+/// By what the steps of a pool are told apart from those of the others: its director; `edge:2` for the second pool of `edge`.
+fn label(all: &[Traffic], one: &Traffic) -> Option<String> {
+    let before = all.iter().take_while(|other| *other != one).filter(|other| other.director == one.director).count();
+    let director = &one.director;
+    (all.len() > 1).then(|| if before == 0 { director.clone() } else { format!("{director}:{}", before + 1) })
 }
 
 /// The target's setting at a share.

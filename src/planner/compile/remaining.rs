@@ -1,7 +1,8 @@
 //! What a plan has moved already needs no steps.
 
 use super::Compilation;
-use super::service::{PairPlan, ServicePlan};
+use super::service::{AROUND, PairPlan, ServicePlan};
+use crate::check::SubjectName;
 use crate::model::Strategy;
 use crate::model::finding::Finding;
 
@@ -14,6 +15,7 @@ pub fn leave_out(c: &mut Compilation<'_>) {
             Strategy::Ramp if left.contains(&true) => {}
             Strategy::Ramp => plan.pairs.clear(),
             Strategy::Cutover => {
+                plan.moved_before = targets_of_moved(plan, &left);
                 let mut left = left.into_iter();
                 plan.pairs.retain(|_| left.next().unwrap_or(true));
                 c.findings.extend(plan.pairs.iter().filter_map(|pair| written_to(plan, pair)));
@@ -23,16 +25,19 @@ pub fn leave_out(c: &mut Compilation<'_>) {
     c.services.retain(|service| !service.plan.pairs.is_empty());
 }
 
+/// The targets of pairs that are not left to move, as many as are looked at.
+fn targets_of_moved(plan: &ServicePlan<'_>, left: &[bool]) -> Vec<SubjectName> {
+    let moved = plan.pairs.iter().zip(left).rev().filter(|(_, left)| !**left);
+    moved.take(AROUND).map(|(pair, _)| pair.asked.clone()).collect()
+}
+
 fn moved(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> bool {
-    plan.pool.as_ref().zip(pair.members.as_ref()).is_some_and(|(pool, members)| pool.moved(members))
+    !plan.pools.is_empty() && plan.members(pair).all(|place| place.pool.moved(place.source, place.target))
 }
 
 /// A pair whose target already takes traffic is refused: its state may have been written to over there, and copying again would lose that.
 fn written_to(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<Finding> {
-    let (pool, (_, member)) = plan.pool.as_ref().zip(pair.members.as_ref())?;
-    if !pool.serves(&member.name) || pair.states.is_empty() {
-        return None;
-    }
+    plan.members(pair).find(|place| place.pool.serves(&place.target.name) && !pair.states.is_empty())?;
     let about = format!("{} → {}", pair.source.name, pair.target.name);
     let target = &pair.target.name;
     let what = format!("{target} already takes traffic, and copying over it would undo what it has written");

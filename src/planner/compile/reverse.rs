@@ -1,6 +1,7 @@
 //! The end of a pair's way back, and what is said where there is none.
 
 use super::service::{PairPlan, ServicePlan};
+use crate::check::SubjectName;
 use crate::spec::Reverse;
 use crate::step::{CommitStep, Draft, StepKind};
 
@@ -8,7 +9,8 @@ use crate::step::{CommitStep, Draft, StepKind};
 pub fn commit(plan: &ServicePlan<'_>, pair: &PairPlan<'_>) -> Option<Draft> {
     let (source, target) = (&pair.source.name, &pair.target.name);
     let until = plan.service.reverse.until()?;
-    let commit = CommitStep { source: source.clone(), until };
+    let commit =
+        CommitStep { source: source.clone(), until, checks: plan.service.all_checks([SubjectName::host(target)]) };
     let no_return = Some(format!("what {target} has taken is not carried back to {source} any more"));
     Some(Draft { no_return, ..Draft::new("commit", StepKind::Commit(commit)) })
 }

@@ -4,6 +4,7 @@
 //! Capacities come from the inventory; members of a pool that no pair of the plan covers count as they are.
 
 mod moved;
+mod now;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,8 +14,10 @@ use crate::model::Mode;
 use crate::model::finding::Finding;
 use crate::model::{Pair, Strategy};
 use crate::spec::{Service, Spec, Traffic};
-use crate::step::{Graph, Live, Purpose, Step};
+use crate::step::{Graph, Live, Purpose, Step, StepKind};
 use moved::{Capacity, Moved, Sets};
+
+pub use now::{Serving, Stands, serving};
 
 /// Capacity of a member that the inventory does not know.
 const DEFAULT_CAPACITY: u64 = 100;
@@ -34,12 +37,11 @@ pub fn check(spec: &Spec, observed: &Observed, graph: &Graph) -> Vec<Finding> {
     rails.pools.iter().filter_map(Pool::finding).collect()
 }
 
-/// The least capacity that must serve in the pool of a service; 0 where it has none.
-pub fn floor(spec: &Spec, service: &Service) -> u64 {
-    let wanted = service.traffic.as_ref().map(pool_of);
-    let own = spec.plan.services.iter().filter(|s| wanted.is_some() && s.traffic.as_ref().map(pool_of) == wanted);
-    let own: Vec<&Service> = own.collect();
-    wanted.map_or(0, |name| Pool::new(spec, &Observed::default(), name, &own, &BTreeMap::new()).0.floor)
+/// The least capacity that must serve in a pool.
+pub fn floor(spec: &Spec, traffic: &Traffic) -> u64 {
+    let name = pool_of(traffic);
+    let own = spec.plan.services.iter().filter(|s| s.traffic.iter().any(|t| pool_of(t) == name));
+    Pool::new(spec, &Observed::default(), name, &own.collect::<Vec<_>>(), &BTreeMap::new()).0.floor
 }
 
 fn pool_of(traffic: &Traffic) -> (&str, &str) {
@@ -49,9 +51,14 @@ fn pool_of(traffic: &Traffic) -> (&str, &str) {
 /// All pools with everything that moves in them.
 struct Rails<'a> {
     pools: Vec<Pool>,
-    /// The pairs of a pool stand side by side in the list that `sets` is over, the largest sources first.
-    pairs: BTreeMap<&'a Pair, Position>,
+    /// The pairs of a pool stand side by side in the list that `sets` is over, the largest sources first. A pair has a place in each of its
+    /// pools.
+    pairs: BTreeMap<(usize, &'a Pair), Position>,
+    /// Pools by director and name.
+    names: BTreeMap<(&'a str, &'a str), usize>,
     sets: Sets,
+    /// What each pair of the list gives to its pool.
+    capacities: Vec<Capacity>,
 }
 
 /// One pool.
@@ -89,38 +96,42 @@ impl<'a> Rails<'a> {
     fn new(spec: &'a Spec, observed: &Observed) -> Self {
         let mut services: BTreeMap<(&str, &str), Vec<&Service>> = BTreeMap::new();
         for service in &spec.plan.services {
-            if let Some(traffic) = &service.traffic {
+            for traffic in &service.traffic {
                 services.entry(pool_of(traffic)).or_default().push(service);
             }
         }
         let waves = spec.plan.waves.iter().flat_map(|w| w.services.iter().map(|s| (s.as_str(), w.max_unavailable)));
         let at_once: BTreeMap<&str, usize> = waves.collect();
         let (mut pools, mut pairs, mut list) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let names = services.keys().zip(0..).map(|(name, at)| (*name, at)).collect();
         for (name, services) in services {
             let (mut pool, mut moving) = Pool::new(spec, observed, name, &services, &at_once);
             moving.sort_by_key(|m| std::cmp::Reverse(m.capacity.source));
             pool.pairs = list.len()..list.len() + moving.len();
-            let place =
-                |(m, at): (&Moving<'a>, usize)| (m.pair, Position { pool: pools.len(), at, strategy: m.strategy });
+            let n = pools.len();
+            let place = |(m, at): (&Moving<'a>, usize)| ((n, m.pair), Position { pool: n, at, strategy: m.strategy });
             pairs.extend(moving.iter().zip(list.len()..).map(place));
             list.extend(moving.iter().map(|m| m.capacity));
             pools.push(pool);
         }
-        Self { pools, pairs, sets: Sets::new(list) }
+        Self { pools, pairs, names, sets: Sets::new(list.iter().copied()), capacities: list }
     }
 
     /// The pair that has its whole share on the target once a step is done.
     fn moves(&self, step: &Step) -> Option<usize> {
-        step.kind.purpose().filter(|purpose| *purpose == Purpose::Shift(100))?;
-        self.pairs.get(step.pair.as_ref()?).map(|place| place.at)
+        self.place(step, Purpose::Shift(100)).map(|place| place.at)
+    }
+
+    /// The place of the pair of a step that is for this, in the pool that it sets.
+    fn place(&self, step: &Step, purpose: Purpose) -> Option<Position> {
+        let StepKind::Traffic(traffic) = &step.kind else { return None };
+        let pool = self.names.get(&(&*traffic.director, &*traffic.pool)).filter(|_| traffic.purpose == purpose)?;
+        self.pairs.get(&(*pool, step.pair.as_deref()?)).copied()
     }
 
     /// Looks at a step that takes a pair out of service.
     fn look_at(&mut self, step: &Step, before: &Moved) {
-        if step.kind.purpose() != Some(Purpose::Drain) {
-            return;
-        }
-        let Some(place) = step.pair.as_ref().and_then(|pair| self.pairs.get(pair)).copied() else { return };
+        let Some(place) = self.place(step, Purpose::Drain) else { return };
         let Some(pool) = self.pools.get_mut(place.pool) else { return };
         let least = match place.strategy {
             // Every source may have been drained, and every target has its full weight.
@@ -161,7 +172,8 @@ impl Pool {
             Some(percent) => (all.source + others) * u64::from(percent) / 100,
             None => all.source + others - largest,
         };
-        let max_unavailable = services.iter().filter_map(|s| at_once.get(s.name.as_str())).max().copied().unwrap_or(1);
+        let of_waves = services.iter().filter_map(|s| at_once.get(&*s.name)).max().copied().unwrap_or(1);
+        let max_unavailable = of_waves.min(by_places(spec, &moving)).max(1);
         let pool = Self {
             name: format!("{director} {pool}"),
             pairs: 0..0,
@@ -195,6 +207,32 @@ impl Pool {
         let serving = self.others + self.all.source - gone.source + moved.target;
         serving - sets.first_absent(&without, &self.pairs, self.max_unavailable.saturating_sub(1))
     }
+}
+
+/// Most pairs that limits of places let be out of service at once: each takes room where its source stands, and where its target does.
+fn by_places(spec: &Spec, moving: &[Moving<'_>]) -> usize {
+    let mut rules: BTreeMap<String, BTreeMap<&str, (usize, usize)>> = BTreeMap::new();
+    for (at, limit) in spec.plan.limits.iter().enumerate() {
+        let Some(most) = limit.max_unavailable else { continue };
+        let places = rules.entry(limit.place.kind()).or_default();
+        places.extend(limit.hosts.iter().map(|host| (host.as_str(), (at, most))));
+    }
+    let rooms = rules
+        .values()
+        .flat_map(|places| [room(places, moving, |pair| &pair.source), room(places, moving, |pair| &pair.target)]);
+    rooms.min().unwrap_or(usize::MAX)
+}
+
+/// Most pairs that can be out of service at once by what one of their hosts stands in: a place of each and how many it lets.
+fn room(places: &BTreeMap<&str, (usize, usize)>, moving: &[Moving<'_>], host: fn(&Pair) -> &String) -> usize {
+    let (mut there, mut free) = (BTreeMap::<(usize, usize), usize>::new(), 0);
+    for moving in moving {
+        match places.get(host(moving.pair).as_str()) {
+            Some(place) => *there.entry(*place).or_default() += 1,
+            None => free += 1,
+        }
+    }
+    free + there.into_iter().map(|((_, most), pairs)| pairs.min(most)).sum::<usize>()
 }
 
 /// Capacity of the pool's members that serve now and that the plan does not move.

@@ -8,6 +8,7 @@ mod sign;
 mod tried;
 
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use russh::client::{AuthResult, Handle};
@@ -15,13 +16,15 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::{Algorithm, HashAlg};
 use russh::{MethodKind, MethodSet};
 
-use self::files::KeyFile;
+use self::files::{KeyFile, Unusable};
 use self::offer::Offer;
 use self::sign::{Agent, NotSigned};
 use self::tried::{Moment, Tried, named};
 use super::config::{Endpoint, shown};
+use super::openssh::USUAL_KEYS;
 use super::session::Client;
 use crate::outside::Error;
+use crate::text::escape;
 
 /// OpenSSH's default `MaxAuthTries`: the server hangs up after so many refused keys.
 const MAX_TRIES: usize = 6;
@@ -57,6 +60,26 @@ pub(super) async fn log_in(handle: &mut Handle<Client>, endpoint: &Endpoint, now
     }
     let files: Vec<String> = identities.files.iter().map(|path| shown(path)).collect();
     Err(tried.into_error(endpoint, &files))
+}
+
+/// What the agent at this socket holds, in words. One that is locked says that it holds nothing.
+pub async fn keys_of_agent(socket: &Path) -> Result<Vec<String>, String> {
+    let mut agent = Agent::connect_uds(socket).await.map_err(|e| e.to_string())?;
+    let held = agent.request_identities().await.map_err(|e| e.to_string())?;
+    let named = |identity: &AgentIdentity| escape(identity.comment().as_bytes(), 60);
+    Ok(held.iter().map(named).collect())
+}
+
+/// The usual files of keys that there are, and what keeps them from being used.
+pub fn keys_of_files(home: &Path) -> Vec<(PathBuf, Result<(), String>)> {
+    let all = USUAL_KEYS.iter().map(|name| KeyFile::read(&home.join(".ssh").join(name)));
+    let told = all.filter_map(|file| match file.private {
+        Ok(_) => Some((file.path, Ok(()))),
+        Err(Unusable::Missing) => None,
+        Err(Unusable::OnlyPublic) => Some((file.path, Err("it is a public key".to_owned()))),
+        Err(Unusable::Other { why, .. }) => Some((file.path, Err(why))),
+    });
+    told.collect()
 }
 
 async fn connect_agent(endpoint: &Endpoint, tried: &mut Tried) -> Option<Agent> {

@@ -1,7 +1,7 @@
 //! What was seen of the hosts of a tree and speaks against carrying it.
 
 use super::Tree;
-use crate::host::{AgentFacts, PathFacts, TreeSize};
+use crate::host::{AgentFacts, Obstacle, PathFacts, TreeSize};
 use crate::model::Owners;
 use crate::model::finding::Finding;
 use crate::step::Live;
@@ -15,7 +15,7 @@ pub(super) fn of(tree: &Tree<'_>, live: &dyn Live) -> Vec<Finding> {
     let seen = path(source, &tree.tree.from);
     let from = seen.and_then(|from| on_source(source, from));
     let left_out = seen.and_then(|from| left_out(source, from));
-    let to = path(target, &tree.tree.to).and_then(|to| on_target(target, to, size));
+    let to = path(target, &tree.tree.to).and_then(|to| on_target(target, &live.host(target)?.user, to, size));
     let tried = live.agent(source).and_then(|seen| unreadable(tree, seen));
     from.into_iter().chain(tried).chain(left_out).chain(to).chain(owners(tree, live)).collect()
 }
@@ -30,8 +30,9 @@ pub(super) fn back(tree: &Tree<'_>, live: &dyn Live) -> Vec<Finding> {
         Finding::risk(format!("{source}:{}", tree.tree.from), what).hint(hint)
     };
     let root = here.paths.iter().find(|p| p.path == tree.tree.from);
-    if root.is_some_and(|root| root.exists && root.directory && !root.writable) {
-        return vec![risk("cannot be written by the login user".to_owned())];
+    let closed = root.filter(|root| root.exists && root.directory).and_then(|root| root.obstacle(source, &here.user));
+    if let Some(Obstacle { what, .. }) = closed {
+        return vec![risk(what)];
     }
     let Some(size) = live.tree(source, &tree.tree.from).filter(|size| !size.owners.is_empty()) else {
         return Vec::new();
@@ -73,32 +74,18 @@ fn unreadable(tree: &Tree<'_>, seen: &AgentFacts) -> Option<Finding> {
     Some(finding.hint("log in as a user who may read all of it, or exclude it"))
 }
 
-fn on_target(host: &str, path: &PathFacts, size: Option<&TreeSize>) -> Option<Finding> {
+fn on_target(host: &str, user: &str, path: &PathFacts, size: Option<&TreeSize>) -> Option<Finding> {
     let about = format!("{host}:{}", path.path);
-    if path.exists && !path.directory {
-        return Some(Finding::refused(about, "is there and is not a directory"));
+    if let Some(Obstacle { what, hint }) = path.obstacle(host, user) {
+        return Some(Finding::refused(about, what).hint(hint));
     }
-    if !(if path.exists { path.writable } else { path.nearest_writable }) {
-        let what = if path.exists { "cannot be written by the login user" } else { "cannot be made by the login user" };
-        return Some(Finding::refused(about, what).hint("log in as a user who may, or make it there first"));
-    }
-    let numbers = lacks(path, size?)?;
+    let size = size?;
+    let numbers = path.lacks(size.bytes, size.entries)?;
     if path.exists {
         // Some of it may be there already, from an earlier run.
         return Some(Finding::risk(about, numbers).hint("make room, unless most of it is there already"));
     }
     Some(Finding::refused(about, numbers).hint("make room on the target"))
-}
-
-/// What the target has too little of.
-fn lacks(path: &PathFacts, size: &TreeSize) -> Option<String> {
-    let (bytes, entries) = (size.bytes, size.entries);
-    if let Some(free) = path.free_bytes.filter(|free| *free < bytes) {
-        return Some(format!("{} are free and the source has {}", text::bytes(free), text::bytes(bytes)));
-    }
-    let free = path.free_inodes.filter(|free| *free < entries)?;
-    let (free, entries) = (text::count(free, "inode"), text::entries(entries));
-    Some(format!("{free} are free and the source has {entries}"))
 }
 
 /// What the kernel makes up below the root.

@@ -6,9 +6,12 @@
 mod findings;
 mod read;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Ask, Carried, Risk, StateKind};
+use crate::check::{Checks, HealthCheck, SubjectName};
 use crate::host::TreeExtent;
 use crate::model::finding::Finding;
 use crate::model::{DataPath, Host, Side, Template, Throttle, TreeRules};
@@ -18,7 +21,7 @@ use crate::step::{
 };
 
 /// A directory tree on the source that must be the same on the target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DirectoryState {
     /// Root on the source.
     pub from: Template,
@@ -34,6 +37,9 @@ pub struct DirectoryState {
     pub path: DataPath,
     /// What the source must not suffer while it serves.
     pub throttle: Option<Throttle>,
+    /// Queries by which `bandwidth` falls and rises while the source serves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub govern: Vec<Arc<HealthCheck>>,
     /// Catch-up passes end when less than this many bytes are left.
     pub settle_below: u64,
     /// At most this many catch-up passes before the freeze.
@@ -97,8 +103,9 @@ impl DirectoryState {
             }
             None => None,
         };
+        let asks = Box::new(Checks::new([SubjectName::host(&held_back_by.name)], &self.govern));
         let (rules, bandwidth, path, settle_below) = (self.rules.clone(), self.bandwidth, self.path, self.settle_below);
-        Ok(TreeStep { job, from, to, rules, bandwidth, path, throttle, settle_below, back: false })
+        Ok(TreeStep { job, from, to, rules, bandwidth, asks, path, throttle, settle_below, back: false })
     }
 }
 

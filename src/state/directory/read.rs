@@ -1,8 +1,10 @@
 //! Reading a directory from YAML.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DirectoryState, OnRollback};
+use crate::check::{About, HealthCheck};
 use crate::copy::fs::filter::Filter;
 use crate::fields::kinds::Settings;
 use crate::fields::template::{self, Role, Sides, Use};
@@ -33,6 +35,7 @@ impl Settings for DirectoryState {
         "owners",
         "verify",
         "bandwidth",
+        "govern",
         "path",
         "settle_below",
         "max_passes",
@@ -45,18 +48,19 @@ impl Settings for DirectoryState {
         let rules = rules(m);
         let verify = m.get("verify").and_then(|v| v.bool()).unwrap_or(true);
         let bandwidth = m.get("bandwidth").and_then(|v| v.rate());
+        let govern = m.get("govern").map_or_else(|| Some(Vec::new()), |v| govern(v, m, uses));
         let path = m.get("path").and_then(|v| one_of(v, "a way", "ways", &WAYS)).map(|l| l.value).unwrap_or_default();
         let settle_below = m.get("settle_below").and_then(|v| v.size()).unwrap_or(SETTLE_BELOW);
         let max_passes = passes(m).unwrap_or(MAX_PASSES);
         let on_rollback = m.get("on_rollback").and_then(|v| one_of(v, "a choice", "choices", &ON_ROLLBACK));
-        let on_rollback = on_rollback.map(|l| l.value).unwrap_or_default();
         let throttle = m.get("throttle").map(|v| throttle(v, uses));
-        let (from, to) = roots?;
+        let ((from, to), govern) = (roots?, govern?);
         let throttle = match throttle {
             Some(read) => Some(read?),
             None => None,
         };
-        Some(Self { from, to, rules, verify, bandwidth, path, throttle, settle_below, max_passes, on_rollback })
+        let on_rollback = on_rollback.map(|l| l.value).unwrap_or_default();
+        Some(Self { from, to, rules, verify, bandwidth, govern, path, throttle, settle_below, max_passes, on_rollback })
     }
 }
 
@@ -97,6 +101,20 @@ fn throttle(value: Value<'_>, uses: &mut Vec<Use>) -> Option<Throttle> {
         uses.push(command);
         Some(throttle)
     })?
+}
+
+/// Queries that let the limit fall and rise: without one there is nothing that could.
+fn govern(value: Value<'_>, m: &Map<'_>, uses: &mut Vec<Use>) -> Option<Vec<Arc<HealthCheck>>> {
+    let items = value.one_or_many();
+    if items.is_empty() {
+        value.error("`govern` is an empty list", "leave it out for a limit that stays as it is");
+        return None;
+    }
+    if m.get("bandwidth").is_none() {
+        value.error("`govern` needs `bandwidth`: the most that it may be", "for example `bandwidth: 50MiB/s`");
+        return None;
+    }
+    items.into_iter().map(|item| HealthCheck::query(item, About::Host, uses).map(Arc::new)).collect()
 }
 
 fn passes(m: &Map<'_>) -> Option<u32> {

@@ -1,91 +1,82 @@
 //! What both sides of a cluster say before a plan is made, and what of that speaks against carrying it.
-//!
-//! Each side prints lines: a word, and what belongs to it. `refused`, `risk` and `note` are findings; the others are compared.
-
-use std::collections::BTreeSet;
 
 use crate::model::finding::Finding;
-use crate::step::{Answer, Live, Replica};
+use crate::state::replica::answers::{Answers, Told};
+use crate::state::replica::steps::Replicated;
+use crate::step::Live;
 use crate::text;
 
-/// Everything that speaks against it.
-pub(super) fn of(replica: &Replica, live: &dyn Live) -> Vec<Finding> {
-    let answer = |host: &str| live.answer(host, &replica.job);
-    let (from, to) = (answer(&replica.from), answer(&replica.to));
-    let mut findings: Vec<Finding> = [(&replica.from, from), (&replica.to, to)]
-        .into_iter()
-        .filter_map(|(host, answer)| Some(said(host, answer?)))
-        .flatten()
-        .collect();
-    if let (Some(from), Some(to)) = (from, to) {
-        findings.extend(compared(replica, &Side(from), &Side(to)));
+/// Everything that speaks against a standby.
+pub(super) fn of_physical(replica: &Replicated, live: &dyn Live) -> Vec<Finding> {
+    judged(replica, live, compared)
+}
+
+/// Everything that speaks against a subscriber.
+pub(super) fn of_logical(replica: &Replicated, live: &dyn Live) -> Vec<Finding> {
+    judged(replica, live, |from, to| {
+        older(from, to).into_iter().chain(common(from, to)).chain(roles(from, to)).collect()
+    })
+}
+
+fn judged(
+    replica: &Replicated,
+    live: &dyn Live,
+    compared: impl Fn(&Told<'_>, &Told<'_>) -> Vec<Finding>,
+) -> Vec<Finding> {
+    let answers = Answers::of(replica, live);
+    let mut findings = answers.findings("PostgreSQL");
+    if let (Some(from), Some(to)) = (&answers.from, &answers.to) {
+        findings.extend(compared(from, to));
     }
     findings
 }
 
-/// What a side says of itself.
-fn said(host: &str, answer: &Answer) -> Vec<Finding> {
-    let lines = answer.stdout.lines().chain(answer.stderr.lines());
-    let escaped = |what: &str| text::escape(what.as_bytes(), 500);
-    let mut findings: Vec<Finding> = lines
-        .filter_map(|line| match line.split_once(' ')? {
-            ("refused", what) => Some(Finding::refused(host, escaped(what))),
-            ("risk", what) => Some(Finding::risk(host, escaped(what))),
-            ("note", what) => Some(Finding::note(host, escaped(what))),
-            _ => None,
-        })
-        .collect();
-    let refused = answer.stdout.lines().chain(answer.stderr.lines()).any(|line| line.starts_with("refused "));
-    if answer.status != 0 && !refused {
-        let said = if answer.stderr.is_empty() { &answer.stdout } else { &answer.stderr };
-        let what = format!("PostgreSQL cannot be looked at: {}", escaped(said.trim()));
-        findings.push(Finding::refused(host, what));
-    }
-    findings
+fn compared(from: &Told<'_>, to: &Told<'_>) -> Vec<Finding> {
+    why_not_physical(from, to).into_iter().chain(common(from, to)).collect()
 }
 
-/// What one side has printed.
-struct Side<'a>(&'a Answer);
-
-impl Side<'_> {
-    fn all(&self, word: &str) -> BTreeSet<&str> {
-        let lines = self.0.stdout.lines().filter_map(|line| line.split_once(' '));
-        lines.filter(|(first, _)| *first == word).map(|(_, rest)| rest.trim()).collect()
-    }
-
-    fn value(&self, word: &str) -> Option<&str> {
-        self.all(word).first().copied()
-    }
-
-    fn number(&self, word: &str) -> Option<u64> {
-        self.value(word)?.parse().ok()
-    }
+fn shown(value: &str) -> String {
+    text::escape(value.as_bytes(), 80)
 }
 
-fn compared(replica: &Replica, from: &Side<'_>, to: &Side<'_>) -> Vec<Finding> {
-    let (source, target) = (&replica.from, &replica.to);
+/// What both sides say of a word, where that is not the same.
+fn differ<'a>(from: &Told<'a>, to: &Told<'a>, word: &str) -> Option<(&'a str, &'a str)> {
+    from.value(word).zip(to.value(word)).filter(|(here, there)| here != there)
+}
+
+/// Why the blocks of the source would be of no use to the target.
+pub(super) fn why_not_physical(from: &Told<'_>, to: &Told<'_>) -> Vec<Finding> {
+    let (source, target) = (from.host, to.host);
     let refused = |what: String| Finding::refused(target, what);
-    let differ = |word: &str| from.value(word).zip(to.value(word)).filter(|(here, there)| here != there);
-    let shown = |value: &str| text::escape(value.as_bytes(), 80);
     let mut findings = Vec::new();
-    if let Some((here, there)) = differ("version") {
+    if let Some((here, there)) = differ(from, to, "version") {
         let what = format!("has PostgreSQL {} and {source} has {}", shown(there), shown(here));
-        let hint = "install the same major version there: a physical copy is of no use to another one";
+        let hint = "install the same major version there, or name the `databases` that move by logical replication";
         findings.push(refused(what).hint(hint));
     }
-    if let Some((here, there)) = differ("arch") {
-        findings.push(refused(format!("is {} and {source} is {}", shown(there), shown(here))));
+    if let Some((here, there)) = differ(from, to, "arch") {
+        let what = format!("is {} and {source} is {}", shown(there), shown(here));
+        findings.push(refused(what).hint("name the `databases` that move by logical replication"));
     }
     let sorts = from.number("collations").unwrap_or(1) > 0;
-    if let (Some((here, there)), true) = (differ("libc"), sorts) {
+    if let (Some((here, there)), true) = (differ(from, to, "libc"), sorts) {
         let what = format!(
             "has {} and {source} has {}, and databases sort by its rules: indexes would not find what is there",
             shown(there),
             shown(here)
         );
-        findings.push(refused(what).hint("use the same release of the system there, or collation C"));
+        let hint = "use the same release of the system there, or name the `databases` that move by logical replication";
+        findings.push(refused(what).hint(hint));
     }
-    if let Some((here, there)) = differ("system") {
+    findings
+}
+
+/// What speaks against either way.
+fn common(from: &Told<'_>, to: &Told<'_>) -> Vec<Finding> {
+    let (source, target) = (from.host, to.host);
+    let refused = |what: String| Finding::refused(target, what);
+    let mut findings = Vec::new();
+    if let Some((here, there)) = differ(from, to, "system") {
         let what = format!("reaches the cluster {} by its link, and that of {source} is {}", shown(there), shown(here));
         findings.push(refused(what).hint("correct `link`, or the port"));
     }
@@ -105,23 +96,34 @@ fn compared(replica: &Replica, from: &Side<'_>, to: &Side<'_>) -> Vec<Finding> {
     findings
 }
 
+/// An older server cannot read the schema of a newer one.
+fn older(from: &Told<'_>, to: &Told<'_>) -> Option<Finding> {
+    let (here, there) = from.number("version").zip(to.number("version"))?;
+    let what = || format!("has PostgreSQL {there}, which is older than the {here} of {}", from.host);
+    (there < here)
+        .then(|| Finding::refused(to.host, what()).hint("install the same major version there, or a newer one"))
+}
+
+/// Roles do not move with databases.
+fn roles(from: &Told<'_>, to: &Told<'_>) -> Vec<Finding> {
+    let there = to.all("role");
+    let lacks = |word: &str| from.all(word).difference(&there).map(|name| shown(name)).collect::<Vec<_>>();
+    let (needed, other) = (lacks("needs-role"), lacks("role"));
+    let hint = "`pg_dumpall --roles-only` there, and `psql` here";
+    let owners =
+        Finding::refused(to.host, format!("lacks roles that own what moves, or may use it: {}", needed.join(", ")));
+    let others = Finding::risk(to.host, format!("lacks roles of the source, which do not move: {}", other.join(", ")));
+    let found = [(needed, owners), (other, others)].into_iter().filter(|(names, _)| !names.is_empty());
+    found.map(|(_, finding)| finding.hint(hint)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step::Answer;
 
     fn answer(stdout: &str) -> Answer {
         Answer { status: 0, stdout: stdout.to_owned(), stderr: String::new() }
-    }
-
-    fn replica() -> Replica {
-        Replica {
-            job: "pg".into(),
-            from: "dal-1".into(),
-            to: "fra-1".into(),
-            env: Default::default(),
-            secrets: Default::default(),
-            timeout: std::time::Duration::from_secs(1),
-        }
     }
 
     const SOURCE: &str =
@@ -129,7 +131,8 @@ mod tests {
 
     fn found(from: &str, to: &str) -> Vec<String> {
         let (from, to) = (answer(from), answer(to));
-        compared(&replica(), &Side(&from), &Side(&to)).into_iter().map(|finding| finding.what).collect()
+        let told = |host, answer| Told { host, answer };
+        compared(&told("dal-1", &from), &told("fra-1", &to)).into_iter().map(|finding| finding.what).collect()
     }
 
     #[test]
@@ -154,15 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_side_says_against_itself_is_escaped_and_refused() {
-        let told = said(
-            "dal-1",
-            &Answer { status: 1, ..answer("refused it is \u{1b}[31m a replica\nrisk slots\nversion 15\n") },
-        );
-        let told: Vec<(String, String)> = told.into_iter().map(|f| (format!("{:?}", f.severity), f.what)).collect();
-        assert_eq!(told.len(), 2);
-        assert!(told[0].0 == "Refused" && !told[0].1.contains('\u{1b}'), "{told:?}");
-        let silent = Answer { status: 127, stdout: String::new(), stderr: "psql: not found".into() };
-        assert!(said("dal-1", &silent)[0].what.contains("psql: not found"));
+    fn what_does_not_move_with_databases_is_told_and_an_older_target_is_refused() {
+        let from = answer("version 15\nneeds-role app\nrole app\nrole cron\nrole postgres\n");
+        let to = answer("version 13\nrole postgres\n");
+        let (from, to) = (Told { host: "dal-1", answer: &from }, Told { host: "fra-1", answer: &to });
+        let roles: Vec<String> = roles(&from, &to).into_iter().map(|finding| finding.what).collect();
+        assert!(roles[0].ends_with("or may use it: app") && roles[1].ends_with("do not move: app, cron"), "{roles:?}");
+        assert!(older(&from, &to).is_some() && older(&to, &from).is_none());
     }
 }

@@ -1,31 +1,8 @@
-# One cluster of PostgreSQL on this side of its move. Run with /bin/sh; the values come from the environment.
-set -eu
-cd /
-case $MIGRATE_SIDE in
-from) DATA=$PG_FROM_DATA BIN=$PG_FROM_BIN PORT=$PG_FROM_PORT SOCKET=$PG_FROM_SOCKET OWNER=$PG_FROM_USER START=$PG_FROM_START STOP=$PG_FROM_STOP OPTIONS=$PG_FROM_OPTIONS ;;
-*) DATA=$PG_TO_DATA BIN=$PG_TO_BIN PORT=$PG_TO_PORT SOCKET=$PG_TO_SOCKET OWNER=$PG_TO_USER START=$PG_TO_START STOP=$PG_TO_STOP OPTIONS=$PG_TO_OPTIONS ;;
-esac
-SLOT=migrate_$(printf %s "${MIGRATE_RUN-}" | tr A-Z a-z | tr -c a-z0-9_ _ | cut -c1-40)_$PG_JOB
-SEED=$DATA.migrate-seed
-
-die() { echo "$*" >&2; exit 1; }
-as_owner() { if [ "$(id -un)" = "$OWNER" ]; then "$@"; else runuser -u "$OWNER" -- "$@"; fi; }
-sql() { as_owner "$BIN/psql" -XAtq -v ON_ERROR_STOP=1 -h "$SOCKET" -p "$PORT" -U "$PG_ROLE" -d postgres -c "$1"; }
-control() { as_owner env LC_ALL=C "$BIN/pg_controldata" "$DATA" | sed -n "s/^$1: *//p"; }
-
-# The servers' programs, where they are not named: those of the cluster's version.
-if [ -z "$BIN" ]; then
-  version=$(as_owner cat "$DATA/PG_VERSION" 2>/dev/null || as_owner cat "$SEED/PG_VERSION" 2>/dev/null || :)
-  for dir in /usr/lib/postgresql/${version:-*}/bin; do
-    [ -z "$BIN" ] || die "there are several versions in /usr/lib/postgresql: say \`bin\`"
-    BIN=$dir
-  done
-fi
-[ -x "$BIN/pg_ctl" ] || die "there is no $BIN/pg_ctl: say \`bin\`"
-
-# 0: it runs, 3: it does not, 4: there is no cluster.
-state() { code=0; as_owner "$BIN/pg_ctl" status -D "$DATA" >/dev/null 2>&1 || code=$?; echo $code; }
-is_replica() { as_owner test -e "$DATA/standby.signal"; }
+# A cluster that moves to its standby. Follows server.sh.
+# One or two lines of it, in the order in which they are told there.
+control() { quickly env LC_ALL=C "$BIN/pg_controldata" "$DATA" | sed -n -e "s/^$1: *//p" -e "s/^${2-$1}: *//p"; }
+# Where this login may not look, its owner does.
+is_replica() { [ -e "$DATA/standby.signal" ] || quickly test -e "$DATA/standby.signal"; }
 start() {
   if [ -n "$START" ]; then sh -c "$START"
   else as_owner "$BIN/pg_ctl" start -D "$DATA" -w -t 60 -l "$DATA/server.log" -o "-p $PORT -k $SOCKET $OPTIONS" </dev/null >/dev/null
@@ -34,20 +11,18 @@ start() {
 stop() {
   [ "$(state)" = 0 ] || return 0
   if [ -n "$STOP" ]; then sh -c "$STOP"
-  else as_owner "$BIN/pg_ctl" stop -D "$DATA" -m fast -w -t 60 >/dev/null
+  else quickly "$BIN/pg_ctl" stop -D "$DATA" -m fast -W >/dev/null
   fi
-  [ "$(state)" = 3 ] || die "it does not stop"
-}
-# Asks until it is so, up to a minute.
-until_so() {
-  n=300
-  while ! "$@"; do
+  # pg_ctl itself looks ten times a second.
+  n=6000
+  until [ "$(state)" = 3 ]; do
     n=$((n - 1))
-    [ "$n" -gt 0 ] || return 1
-    sleep 0.2
+    [ "$n" -gt 0 ] || die "it does not stop"
+    sleep 0.01 2>/dev/null || sleep 1
   done
 }
-answers() { sql 'select 1' >/dev/null 2>&1; }
+# A place in the WAL as a number.
+place() { echo $((0x${1%/*} * 4294967296 + 0x${1#*/})); }
 streams() { [ "$(sql "select status from pg_stat_wal_receiver where slot_name = '$SLOT'" 2>/dev/null)" = streaming ]; }
 drop_slot() {
   sql "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '$SLOT' and active" >/dev/null
@@ -57,44 +32,16 @@ drop_slot() {
 
 case $1 in
 check-from)
-  # What speaks against it, and what the other side is to be compared with.
-  [ "$(state)" = 0 ] || die "refused it does not run"
-  no() { echo "refused $*"; REFUSED=1; }
-  REFUSED=0
-  [ "$(sql 'select pg_is_in_recovery()')" = f ] || no "it is a replica itself"
-  [ "$(sql "select rolsuper from pg_roles where rolname = current_user")" = t ] || no "$PG_ROLE is no superuser"
+  check_source true
   case $(sql 'show wal_level') in replica | logical) ;; *) no "wal_level is $(sql 'show wal_level'): set it to replica, which needs a restart" ;; esac
-  senders=$(sql "select current_setting('max_wal_senders')::int - count(*) from pg_stat_replication")
-  [ "$senders" -ge 2 ] || no "$senders of max_wal_senders are free, and 2 are needed"
-  slots=$(sql "select current_setting('max_replication_slots')::int - count(*) from pg_replication_slots")
-  [ "$slots" -ge 1 ] || no "no slot of max_replication_slots is free"
+  has_free max_wal_senders 2 pg_stat_replication
+  has_free max_replication_slots 1 pg_replication_slots
   [ "$(sql 'select count(*) from pg_tablespace')" = 2 ] || no "it has tablespaces of its own, which this does not carry"
-  for keeper in patroni repmgrd pg_autoctl; do
-    if ps -eo comm,args | grep -v grep | grep -q "$keeper"; then no "$keeper is in charge here: it would start or promote servers on its own"; fi
-  done
-  others=$(sql "select count(*) from pg_replication_slots where slot_name !~ '^migrate_'")
-  [ "$others" = 0 ] || echo "risk it has $others slots of others, whose readers do not move with it"
   prepared=$(sql 'select count(*) from pg_prepared_xacts')
   [ "$prepared" = 0 ] || echo "risk it has $prepared prepared transactions, which move with it and stay open"
-  long=$(sql "select count(*) from pg_stat_activity where backend_type = 'client backend' and now() - xact_start > interval '1 minute'")
-  [ "$long" = 0 ] || echo "risk $long transactions are open for more than a minute: the fence ends them"
-  [ "$(sql 'show max_slot_wal_keep_size')" != -1 ] || echo "note max_slot_wal_keep_size is not set: a target that falls behind keeps WAL on the source without a limit"
-  [ "$(sql 'show data_checksums')" = on ] || echo "note it has no data checksums: damage on its disk is carried along"
-  echo "version $(sql "select current_setting('server_version_num')::int / 10000")"
-  echo "arch $(uname -m)"
-  echo "libc $(getconf GNU_LIBC_VERSION 2>/dev/null || echo unknown)"
-  echo "collations $(sql "select count(*) from pg_database where datallowconn and datlocprovider = 'c' and datcollate not in ('C', 'POSIX')" 2>/dev/null ||
-    sql "select count(*) from pg_database where datallowconn and datcollate not in ('C', 'POSIX')")"
-  echo "bytes $(sql 'select coalesce(sum(pg_database_size(oid)), 0)::bigint from pg_database')"
-  echo "system $(sql 'select system_identifier from pg_control_system()')"
-  for db in $(sql 'select datname from pg_database where datallowconn and not datistemplate'); do
-    as_owner "$BIN/psql" -XAtq -h "$SOCKET" -p "$PORT" -U "$PG_ROLE" -d "$db" -c "select 'extension ' || extname from pg_extension"
-  done | sort -u
   exit $REFUSED
   ;;
 check-to)
-  REFUSED=0
-  no() { echo "refused $*"; REFUSED=1; }
   # What this run has seeded is no stranger.
   if as_owner test -e "$DATA/PG_VERSION" && ! as_owner test -e "$DATA/migrate.seed"; then no "there is a cluster in $DATA already: stop it and move it away"; fi
   if as_owner test -d "$DATA" && ! as_owner test -e "$DATA/PG_VERSION" && [ -n "$(as_owner ls -A "$DATA")" ]; then no "$DATA is not empty"; fi
@@ -103,15 +50,7 @@ check-to)
   if system=$(as_owner "$BIN/psql" -XAtq "$PG_LINK dbname=postgres replication=true" -c IDENTIFY_SYSTEM 2>&1); then echo "system ${system%%|*}"
   else no "the source does not let it replicate: $system"
   fi
-  echo "version $("$BIN/postgres" --version | sed 's/^[^0-9]*//; s/[^0-9].*//')"
-  echo "arch $(uname -m)"
-  echo "libc $(getconf GNU_LIBC_VERSION 2>/dev/null || echo unknown)"
-  free=$(df -Pk "$above" | { read -r _ && read -r _ _ _ free _ && echo "$free"; }) || free=
-  case $free in '' | *[!0-9]*) ;; *) echo "free $((free * 1024))" ;; esac
-  home=$(dirname "$(dirname "$(readlink -f "$BIN/postgres")")")
-  for file in "/usr/share/${home#/usr/lib/}"/extension/*.control "$home"/share/extension/*.control "$home"/share/postgresql/extension/*.control; do
-    [ ! -e "$file" ] || { name=${file##*/} && echo "extension ${name%.control}"; }
-  done
+  tell_target "$above"
   exit $REFUSED
   ;;
 slot)
@@ -146,6 +85,34 @@ unlink)
   is_replica || die "$DATA is no replica any more"
   stop
   ;;
+follow)
+  # The old one, closed and cleanly stopped, goes on where the new one took over.
+  is_replica || die "$DATA has no standby.signal: it would write on its own"
+  [ "$(state)" = 0 ] || start
+  until_so answers || die "it does not answer"
+  # Its own slot would keep WAL for a standby that follows nobody any more.
+  until_so drop_slot || die "the slot $SLOT is in use"
+  sql "alter system set primary_conninfo = '$PG_LINK'"
+  sql "alter system set primary_slot_name = '$SLOT'"
+  if [ "$(sql "select current_setting('server_version_num')::int / 10000")" -ge 13 ]; then sql 'select pg_reload_conf()' >/dev/null
+  else stop && start
+  fi
+  until_so streams || die "it does not stream from the target: look at its log"
+  ;;
+unfollow)
+  is_replica || [ "$(state)" = 0 ] || die "it does not run"
+  [ "$(state)" = 0 ] || start
+  until_so answers || die "it does not answer"
+  sql 'alter system reset primary_conninfo'
+  sql 'alter system reset primary_slot_name'
+  sql 'select pg_reload_conf()' >/dev/null
+  ! is_replica || stop
+  ;;
+unslot)
+  # Closed, it goes with its slots: this run removes it.
+  if [ "$(state)" = 3 ] && is_replica; then exit 0; fi
+  until_so drop_slot || die "the slot $SLOT is in use"
+  ;;
 lag)
   sql "select case when s.wal_status = 'lost' then 'lost' when r.pid is null then 'none' else greatest(0, pg_wal_lsn_diff(pg_current_wal_lsn(), r.replay_lsn))::bigint::text end
     from pg_replication_slots s left join pg_stat_replication r on r.pid = s.active_pid and r.state = 'streaming' where s.slot_name = '$SLOT'" |
@@ -153,7 +120,7 @@ lag)
   ;;
 checkpoint) sql checkpoint ;;
 fence)
-  as_owner sh -c ': >"$1/standby.signal" && { sync "$1/standby.signal" "$1" 2>/dev/null || sync; }' sh "$DATA"
+  quickly sh -c ': >"$1/standby.signal" && { sync "$1/standby.signal" "$1" 2>/dev/null || sync; }' sh "$DATA"
   stop
   ;;
 unfence)
@@ -176,19 +143,32 @@ writer)
   ;;
 position)
   is_replica || die "$DATA has no standby.signal"
-  case $(control 'Database cluster state') in
-  'shut down' | 'shut down in recovery' | 'in archive recovery') ;;
-  *) die "it was not shut down cleanly: $(control 'Database cluster state')" ;;
-  esac
-  control 'Latest checkpoint location'
+  control 'Database cluster state' 'Latest checkpoint location' | {
+    read -r was || was=
+    case $was in
+    'shut down' | 'shut down in recovery' | 'in archive recovery') read -r at && echo "$at" ;;
+    *) die "it was not shut down cleanly: $was" ;;
+    esac
+  }
   ;;
 reached)
-  at=$(sql 'select pg_last_wal_replay_lsn()')
-  [ "$(sql "select '$at'::pg_lsn > '$MIGRATE_POSITION'::pg_lsn")" = t ] || die "it is at $at"
+  if [ "$(state)" = 3 ] && is_replica; then
+    # It has never followed the other one, which has nothing that it lacks.
+    at=$(control 'Latest checkpoint location')
+    [ "$(place "$at")" -ge "$(place "$MIGRATE_POSITION")" ] || die "it is at $at"
+    exit 0
+  fi
+  at=$(sql "select pg_last_wal_replay_lsn() > '$MIGRATE_POSITION'::pg_lsn, pg_last_wal_replay_lsn()")
+  case $at in 't|'*) ;; *) die "it is at ${at#*|}" ;; esac
   ;;
 promote)
-  [ "$(sql 'select pg_is_in_recovery()')" = t ] || exit 0
-  [ "$(sql 'select pg_promote(true, 60)')" = t ] || die "it was asked to, and is not promoted after a minute"
+  [ "$(state)" = 0 ] || ! is_replica || { start && until_so answers; } || die "it does not answer"
+  # pg_promote itself looks ten times a second. In one session, each statement for itself.
+  said=$(quickly "$BIN/psql" -XAtq -v ON_ERROR_STOP=1 -h "$SOCKET" -p "$PORT" -U "$PG_ROLE" -d postgres \
+    -c 'select pg_promote(false) where pg_is_in_recovery()' \
+    -c 'do $$ begin for n in 1..12000 loop exit when not pg_is_in_recovery(); perform pg_sleep(0.005); end loop; end $$' \
+    -c "select 'recovery: ' || pg_is_in_recovery()")
+  case $said in *'recovery: false') ;; *) die "it was asked to, and is not promoted after a minute" ;; esac
   ;;
 release-from)
   # Its slot would keep WAL as long as it is there, also on a reader. It is left stopped, and a reader whenever it is started.

@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use super::{Cluster, Link, PostgresState};
+use super::{Cluster, Link, Method, PostgresState, pooler};
 use crate::fields::kinds::Settings;
-use crate::fields::template::{self, Role, Sides, Unfit, Use};
-use crate::model::Template;
-use crate::state::replica::{Limits, Verify};
-use crate::text::units::YEAR;
+use crate::fields::template::{Role, Sides, Use};
+use crate::state::server::{self, Texts, any, given, path, word};
 use crate::yaml::map::{Map, one_of};
 use crate::yaml::reader::Value;
 
 const EXAMPLE: &str = "{from: {data: …}, to: {data: …}, link: {user: replicator}}";
 const DATA: &str = "data: /var/lib/postgresql/15/main";
-const MILLISECOND: Duration = Duration::from_millis(1);
-const HOUR: Duration = Duration::from_secs(3600);
+const TIMEOUT: Duration = Duration::from_secs(120);
+const METHODS: [(&str, Method); 3] =
+    [("auto", Method::Auto), ("physical", Method::Physical), ("logical", Method::Logical)];
 const SSLMODES: [(&str, &str); 6] = [
     ("verify-full", "verify-full"),
     ("verify-ca", "verify-ca"),
@@ -31,58 +30,65 @@ impl Settings for PostgresState {
         value.map("postgres", EXAMPLE, |m| {
             let from = m.need("from", DATA).and_then(|value| cluster(value, Sides::Source, uses));
             let to = m.need("to", DATA).and_then(|value| cluster(value, Sides::Target, uses));
-            let link = m.need("link", "{user: replicator}").and_then(|value| link(value, uses));
-            let role = m.get("role").map(name);
-            let bandwidth = m.get("bandwidth").and_then(|value| value.rate());
-            let limits = limits(m);
+            let link = m.need("link", "{user: replicator}");
+            let link = link.and_then(|value| self::link(value, [Sides::Source, Sides::Target], uses));
+            let back = m.get("back").map(|value| self::link(value, [Sides::Target, Sides::Source], uses));
+            let pooler = m.get("pooler").map(|value| pooler::read(value, uses));
+            let role = m.get("role").map(role);
+            let method = m.get("method").map(|value| one_of(value, "a way", "ways", &METHODS).map(|read| read.value));
+            let method = given(method)?.unwrap_or_default();
+            let databases = databases(m, method);
+            let verify = only_for(m, "verify", method, Method::Logical).map(server::verify);
+            let bandwidth = only_for(m, "bandwidth", method, Method::Physical).and_then(|value| value.rate());
+            let limits = server::limits(m, TIMEOUT, given(verify)?.unwrap_or_default());
             let role = role.unwrap_or_else(|| Some("postgres".to_owned()));
             let (from, to) = (Box::new(from?), Box::new(to?));
-            Some(Self { from, to, link: link?, role: role?, bandwidth, limits })
+            let (link, back, databases, role) = (link?, given(back)?, databases?, role?);
+            let pooler = given(pooler)?.map(Box::new);
+            Some(Self { from, to, link, back, method, databases, role, pooler, bandwidth, limits })
         })?
     }
 }
 
-fn limits(m: &Map<'_>) -> Limits {
-    let within = |key, default: Duration, most| {
-        m.get(key).and_then(|value| value.duration(MILLISECOND..=most)).unwrap_or(default)
+/// The databases that move one by one; they must be named where nothing else can move.
+fn databases(m: &Map<'_>, method: Method) -> Option<Vec<String>> {
+    let value = match method {
+        Method::Logical => Some(m.need("databases", "[app]")?),
+        _ => only_for(m, "databases", method, Method::Logical),
     };
-    Limits {
-        settle_below: m.get("settle_below").and_then(|value| value.size()).unwrap_or(1 << 20),
-        settle_within: within("settle_within", HOUR, YEAR),
-        freeze_within: within("freeze_within", Duration::from_secs(30), HOUR),
-        timeout: within("timeout", Duration::from_secs(120), HOUR),
-        verify: Verify::default(),
+    let names = value.into_iter().flat_map(|value| value.one_or_many());
+    names.map(|value| server::name(value, "the name of a database", "databases: [app]")).collect()
+}
+
+/// A key that has a meaning on one way alone.
+fn only_for<'a>(m: &Map<'a>, key: &'static str, method: Method, meant: Method) -> Option<Value<'a>> {
+    let value = m.get(key)?;
+    if method == meant || method == Method::Auto {
+        return Some(value);
     }
+    let way = METHODS.iter().find(|(_, other)| *other == meant).map_or("", |(word, _)| word);
+    value
+        .error(format!("`{key}` is for what moves by {way} replication"), format!("remove it, or say `method: {way}`"));
+    None
 }
 
 fn cluster(value: Value<'_>, sides: Sides, uses: &mut Vec<Use>) -> Option<Cluster> {
-    value.map("postgres cluster", "{data: /var/lib/postgresql/15/main}", |m| {
-        let mut plain =
-            |key: &'static str, role: Role, wants: &str, default: Option<&str>| -> Option<Option<Template>> {
-                let Some(value) = m.get(key) else { return Some(default.map(|text| Template(text.to_owned()))) };
-                let read = template::read(value, role, sides, wants, DATA)?;
-                let template = read.template.value.clone();
-                uses.push(read);
-                Some(Some(template))
-            };
-        let bin = plain("bin", Role::Own(path), "an absolute path", None);
-        let port = plain("port", Role::Port, "a port", Some("5432"));
-        let socket = plain("socket", Role::Own(path), "an absolute path", Some("/var/run/postgresql"));
-        let user = plain("user", Role::Own(word), "a user of the system", Some("postgres"));
-        let start = plain("start", Role::Command, "a command", None);
-        let stop = plain("stop", Role::Command, "a command", None);
-        let options = plain("options", Role::Own(any), "options of the server", None);
-        let data = m.need("data", "/var/lib/postgresql/15/main");
-        let data = data.and_then(|v| template::read(v, Role::Directory, sides, "an absolute path", DATA));
-        let data = data?;
-        let template = data.template.value.clone();
-        uses.push(data);
+    value.map("postgres cluster", "{data: /var/lib/postgresql/15/main}", |map| {
+        let mut texts = Texts { map, sides, example: DATA, uses };
+        let bin = texts.optional("bin", Role::Own(path), "an absolute path");
+        let port = texts.or("port", Role::Port, "a port", "5432");
+        let socket = texts.or("socket", Role::Own(path), "an absolute path", "/var/run/postgresql");
+        let user = texts.or("user", Role::Own(word), "a user of the system", "postgres");
+        let start = texts.optional("start", Role::Command, "a command");
+        let stop = texts.optional("stop", Role::Command, "a command");
+        let options = texts.optional("options", Role::Own(any), "options of the server");
+        let data = texts.needed("data", Role::Directory, "an absolute path", "/var/lib/postgresql/15/main");
         Some(Cluster {
-            data: template,
+            data: data?,
             bin: bin?,
-            port: port??,
-            socket: socket??,
-            user: user??,
+            port: port?,
+            socket: socket?,
+            user: user?,
             start: start?,
             stop: stop?,
             options: options?,
@@ -90,19 +96,16 @@ fn cluster(value: Value<'_>, sides: Sides, uses: &mut Vec<Use>) -> Option<Cluste
     })?
 }
 
-fn link(value: Value<'_>, uses: &mut Vec<Use>) -> Option<Link> {
-    value.map("postgres link", "{user: replicator}", |m| {
-        let user = m.need("user", "replicator").and_then(name);
-        let mut plain = |key: &'static str, role, sides, wants: &str| -> Option<Option<Template>> {
-            let Some(value) = m.get(key) else { return Some(None) };
-            let read = template::read(value, role, sides, wants, "link: {user: replicator}")?;
-            let template = read.template.value.clone();
-            uses.push(read);
-            Some(Some(template))
-        };
-        let host = plain("host", Role::Own(word), Sides::Source, "a name or an address");
-        let passfile = plain("passfile", Role::Own(path), Sides::Target, "an absolute path");
-        let sslmode = m.get("sslmode").map(|value| one_of(value, "a mode", "modes", &SSLMODES));
+/// From one side, whose variables the file has, to the other, whose variables the address has.
+fn link(value: Value<'_>, [there, here]: [Sides; 2], uses: &mut Vec<Use>) -> Option<Link> {
+    const EXAMPLE: &str = "link: {user: replicator}";
+    value.map("postgres link", "{user: replicator}", |map| {
+        let user = map.need("user", "replicator").and_then(role);
+        let mut at_source = Texts { map, sides: there, example: EXAMPLE, uses };
+        let host = at_source.optional("host", Role::Own(word), "a name or an address");
+        let mut at_target = Texts { map, sides: here, example: EXAMPLE, uses };
+        let passfile = at_target.optional("passfile", Role::Own(path), "an absolute path");
+        let sslmode = map.get("sslmode").map(|value| one_of(value, "a mode", "modes", &SSLMODES));
         let sslmode = match sslmode {
             Some(read) => Some(read?.value.to_owned()),
             None => None,
@@ -111,34 +114,6 @@ fn link(value: Value<'_>, uses: &mut Vec<Use>) -> Option<Link> {
     })?
 }
 
-/// The name of a role: it becomes a word of a connection string.
-fn name(value: Value<'_>) -> Option<String> {
-    let text = value.line("the name of a role", "user: replicator")?;
-    match word(&text.value) {
-        Ok(()) => Some(text.value),
-        Err(unfit) => {
-            value.error(unfit.sentence(&text.value), unfit.hint);
-            None
-        }
-    }
-}
-
-fn word(text: &str) -> Result<(), Unfit> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-:@/".contains(c);
-    match !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
-        true => Ok(()),
-        false => Err(Unfit::new("is not made of letters, digits and . _ - : @ / alone", "rename it, or correct it")),
-    }
-}
-
-fn path(text: &str) -> Result<(), Unfit> {
-    word(text)?;
-    match text.starts_with('/') {
-        true => Ok(()),
-        false => Err(Unfit::new("is not an absolute path", "begin it with `/`")),
-    }
-}
-
-fn any(_: &str) -> Result<(), Unfit> {
-    Ok(())
+fn role(value: Value<'_>) -> Option<String> {
+    server::name(value, "the name of a role", "user: replicator")
 }

@@ -3,7 +3,9 @@
 //! Owns which commands there are, and the steps that come of them, for this kind and for those that know their commands themselves. Every
 //! command is filled for both hosts: with the roles swapped it is the same text.
 
+pub mod answers;
 mod read;
+pub mod script;
 pub mod steps;
 
 use std::collections::BTreeMap;
@@ -11,12 +13,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Carried, Risk, StateKind};
+use super::{Carried, Replicates, Risk};
 use crate::model::finding::Finding;
 use crate::model::{Host, Side, Template};
 use crate::secret::SecretRef;
 use crate::step::{BothSides, Replica, ReplicaRun, Verb};
-use steps::{Commands, Replicated};
+use steps::{Back, Commands, Replicated};
 
 /// A state that is carried by commands of the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,8 @@ pub struct ReplicaState {
     pub check: Option<Template>,
     /// Commands that change something, in the order of the plan.
     pub runs: Vec<Run>,
+    /// Commands that let the source follow the target, with the roles swapped; none where nothing comes back.
+    pub back: Vec<Run>,
     /// Where `lag` runs.
     pub lag_on: Side,
     /// Prints how many bytes the target lacks.
@@ -96,17 +100,9 @@ pub enum Verify {
     Both,
 }
 
-impl StateKind for ReplicaState {
-    fn needs_freeze(&self) -> Option<&'static str> {
-        Some("a replica takes over after a freeze")
-    }
-
-    fn fences(&self) -> bool {
-        true
-    }
-
-    fn needs_agent(&self) -> bool {
-        false
+impl Replicates for ReplicaState {
+    fn one_writer(&self) -> &'static str {
+        "a replica takes over after a freeze"
     }
 
     fn risks(&self) -> Vec<Risk> {
@@ -123,39 +119,61 @@ impl StateKind for ReplicaState {
         risks.into_iter().flatten().collect()
     }
 
+    fn comes_back(&self) -> bool {
+        !self.back.is_empty()
+    }
+
     fn between<'a>(
         &'a self,
         source: &'a Host,
         target: &'a Host,
         job: String,
     ) -> Result<Box<dyn Carried + 'a>, Finding> {
-        let on = |side| if side == Side::Source { source } else { target };
-        let both = |template: &Template| -> Result<BothSides, Finding> {
-            Ok(BothSides { from: source.fill_command(template)?, to: target.fill_command(template)? })
+        let back = match self.back.is_empty() {
+            true => None,
+            false => Some(Box::new(Back {
+                replica: self.replica(target, source, &job),
+                commands: self.commands(&self.back, target, source)?,
+            })),
         };
-        let optional = |template: &Option<Template>| template.as_ref().map(both).transpose();
-        let runs = self.runs.iter().map(|run| run.on(on(run.on)));
-        let commands = Commands {
-            check: optional(&self.check)?,
-            runs: runs.collect::<Result<_, _>>()?,
-            lag: (self.lag_on, on(self.lag_on).fill_command(&self.lag)?),
-            digest: optional(&self.digest)?,
-            position: source.fill_command(&self.position)?,
-            reached: target.fill_command(&self.reached)?,
-            fence: source.fill_command(&self.fence)?,
-            unfence: source.fill_command(&self.unfence)?,
-            writer: both(&self.writer)?,
-            promote: target.fill_command(&self.promote)?,
-        };
-        let replica = Replica {
-            job,
-            from: source.name.clone(),
-            to: target.name.clone(),
-            env: steps::environment(source, target),
+        let commands = self.commands(&self.runs, source, target)?;
+        let replica = self.replica(source, target, &job);
+        let (kind, limits, judge) = ("replica", self.limits, answers::of_check as steps::Judge);
+        Ok(Box::new(Replicated { kind, replica, commands, back, limits, judge }))
+    }
+}
+
+impl ReplicaState {
+    fn replica(&self, from: &Host, to: &Host, job: &str) -> Replica {
+        Replica {
+            job: job.to_owned(),
+            from: from.name.clone(),
+            to: to.name.clone(),
+            env: steps::environment(from, to),
             secrets: self.secrets.clone(),
             timeout: self.limits.timeout,
+        }
+    }
+
+    /// All commands, for the roles that the hosts have.
+    fn commands(&self, runs: &[Run], from: &Host, to: &Host) -> Result<Commands, Finding> {
+        let on = |side| if side == Side::Source { from } else { to };
+        let both = |template: &Template| -> Result<BothSides, Finding> {
+            Ok(BothSides { from: from.fill_command(template)?, to: to.fill_command(template)? })
         };
-        Ok(Box::new(Replicated { kind: "replica", replica, commands, limits: self.limits }))
+        let optional = |template: &Option<Template>| template.as_ref().map(both).transpose();
+        Ok(Commands {
+            check: optional(&self.check)?,
+            runs: runs.iter().map(|run| run.on(on(run.on))).collect::<Result<_, _>>()?,
+            lag: (self.lag_on, on(self.lag_on).fill_command(&self.lag)?),
+            digest: optional(&self.digest)?,
+            position: from.fill_command(&self.position)?,
+            reached: to.fill_command(&self.reached)?,
+            fence: from.fill_command(&self.fence)?,
+            unfence: from.fill_command(&self.unfence)?,
+            writer: both(&self.writer)?,
+            promote: to.fill_command(&self.promote)?,
+        })
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Limits, ReplicaState, Run, Verify};
+use super::{Limits, ReplicaState, Run};
 use crate::fields;
 use crate::fields::kinds::Settings;
 use crate::fields::template::{self, Role, Sides, Use};
 use crate::model::{Side, Template};
+use crate::state::server::{self, given};
 use crate::step::Verb;
 use crate::text::units::YEAR;
 use crate::yaml::map::{Map, one_of};
@@ -15,12 +16,9 @@ use crate::yaml::reader::Value;
 const EXAMPLE: &str = "{lag: …, position: …, reached: …, fence: …, unfence: …, writer: …, promote: …}";
 const RUN: &str = "{run: ./seed, undo: rm -rf /srv/log}";
 const SIDES: [(&str, Side); 2] = [("from", Side::Source), ("to", Side::Target)];
-const VERIFY: [(&str, Verify); 3] = [("ahead", Verify::Ahead), ("frozen", Verify::Frozen), ("both", Verify::Both)];
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-const SETTLE_BELOW: u64 = 1 << 20;
-const FREEZE_WITHIN: Duration = Duration::from_secs(30);
 
 impl Settings for ReplicaState {
     const KEY: &'static str = "replica";
@@ -41,6 +39,8 @@ fn read(m: &Map<'_>, uses: &mut Vec<Use>) -> Option<ReplicaState> {
         let given = m.get(key).into_iter().flat_map(|value| value.one_or_many());
         runs.extend(given.map(|value| run(value, verb, on, uses)));
     }
+    let back = m.get("back").into_iter().flat_map(|value| value.one_or_many());
+    let back: Vec<Option<Run>> = back.map(|value| run(value, Verb::Back, Side::Target, uses)).collect();
     let lag = m.need("lag", "./lag").and_then(|value| lag(value, uses));
     let mut needed = |key, example| m.need(key, example).and_then(|value| command(value, uses));
     let position = needed("position", "./position");
@@ -57,6 +57,7 @@ fn read(m: &Map<'_>, uses: &mut Vec<Use>) -> Option<ReplicaState> {
     Some(ReplicaState {
         check: given(check)?,
         runs: runs.into_iter().collect::<Option<_>>()?,
+        back: back.into_iter().collect::<Option<_>>()?,
         lag_on,
         lag,
         digest: given(digest)?,
@@ -71,19 +72,7 @@ fn read(m: &Map<'_>, uses: &mut Vec<Use>) -> Option<ReplicaState> {
     })
 }
 
-/// What is left out is nothing; what cannot be read is no replica.
-fn given<T>(read: Option<Option<T>>) -> Option<Option<T>> {
-    match read {
-        None => Some(None),
-        Some(Some(read)) => Some(Some(read)),
-        Some(None) => None,
-    }
-}
-
 fn limits(m: &Map<'_>, compares: bool) -> Limits {
-    let within = |key, default: Duration, most| {
-        m.get(key).and_then(|value| value.duration(MILLISECOND..=most)).unwrap_or(default)
-    };
     let verify = m.get("verify");
     if let Some(value) = verify.filter(|_| !compares) {
         value.error(
@@ -91,13 +80,7 @@ fn limits(m: &Map<'_>, compares: bool) -> Limits {
             "give a `digest`, or remove `verify`",
         );
     }
-    Limits {
-        settle_below: m.get("settle_below").and_then(|value| value.size()).unwrap_or(SETTLE_BELOW),
-        settle_within: within("settle_within", HOUR, YEAR),
-        freeze_within: within("freeze_within", FREEZE_WITHIN, HOUR),
-        timeout: within("timeout", MINUTE, HOUR),
-        verify: verify.and_then(|v| one_of(v, "a time", "times", &VERIFY)).map(|l| l.value).unwrap_or_default(),
-    }
+    server::limits(m, MINUTE, verify.and_then(server::verify).unwrap_or_default())
 }
 
 /// A command that is the same on both sides.

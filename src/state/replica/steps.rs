@@ -8,9 +8,8 @@ use crate::model::{Host, Side};
 use crate::state::{Carried, Question};
 use crate::step::{
     BothSides, CatchUp, Compare, Draft, Fence, Live, Moment, Promote, Prove, Replica, ReplicaAct, ReplicaRun,
-    ReplicaStep, StepKind, Verb,
+    ReplicaStep, StepKind, Switch, Verb,
 };
-use crate::text;
 
 /// Commands with everything filled in, each for the side on which it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,9 +45,25 @@ pub struct Replicated {
     pub replica: Replica,
     /// What they run.
     pub commands: Commands,
+    /// The same with the roles swapped, where it can come back.
+    pub back: Option<Box<Back>>,
     /// Their bounds.
     pub limits: Limits,
+    /// What of the answers to its questions speaks against it.
+    pub judge: Judge,
 }
+
+/// A replica with the roles swapped: the host that was promoted gives, and the one that was closed takes.
+#[derive(Debug, Clone)]
+pub struct Back {
+    /// What all its steps know.
+    pub replica: Replica,
+    /// What they run; `runs` is what lets changes flow.
+    pub commands: Commands,
+}
+
+/// Finds what speaks against a replica.
+pub type Judge = fn(&Replicated, &dyn Live) -> Vec<Finding>;
 
 /// What every command of a replica finds in its environment: who gives, who takes, and the variables of both.
 pub fn environment(source: &Host, target: &Host) -> BTreeMap<String, String> {
@@ -107,7 +122,37 @@ impl Replicated {
         let Commands { promote, writer, .. } = self.commands.clone();
         let (from, to) = (&self.replica.from, &self.replica.to);
         let no_return = Some(format!("what {to} takes from then on {from} does not get"));
-        Draft { no_return, ..self.draft("promote", ReplicaAct::Promote(Promote { promote, writer })) }
+        let promote = self.draft("promote", ReplicaAct::Promote(Promote { promote, writer }));
+        Draft { no_return, opens: true, ..promote }
+    }
+
+    /// A step of the way back.
+    fn back(&self, name: &str, act: impl FnOnce(Box<Switch>) -> ReplicaAct) -> Option<Draft> {
+        let Back { replica, commands } = self.back.as_deref()?.clone();
+        let Commands { runs, lag: (side, lag), position, reached, fence, unfence, writer, promote, .. } = commands;
+        let Limits { settle_below, settle_within, freeze_within, .. } = self.limits;
+        let switch = Switch {
+            back: runs,
+            catch_up: CatchUp { side, lag, settle_below, within: settle_within },
+            fence: Fence { fence, unfence, writer: writer.clone() },
+            prove: Prove { position, reached, writer: writer.clone(), within: freeze_within },
+            promote: Promote { promote, writer },
+        };
+        let step = ReplicaStep { replica, act: act(Box::new(switch)) };
+        Some(Draft::new(format!("{}-{name}", self.kind), StepKind::Replica(Box::new(step))))
+    }
+
+    /// Nothing flows back any more.
+    fn unlink(&self) -> Vec<Draft> {
+        let Some(Back { replica, commands }) = self.back.as_deref() else { return Vec::new() };
+        let ended = commands.runs.iter().rev().filter_map(|run| Some((run, run.undo.clone()?)));
+        let step = |(n, (run, undo)): (usize, (&ReplicaRun, String))| {
+            let run = ReplicaRun { run: undo, idempotent: true, done_when: None, undo: None, ..run.clone() };
+            let step = ReplicaStep { replica: replica.clone(), act: ReplicaAct::Run(run) };
+            let name = if n == 0 { "unlink".to_owned() } else { format!("unlink-{}", n + 1) };
+            Draft::new(format!("{}-{name}", self.kind), StepKind::Replica(Box::new(step)))
+        };
+        ended.enumerate().map(step).collect()
     }
 }
 
@@ -129,7 +174,10 @@ impl Carried for Replicated {
             Moment::Fenced => vec![self.fence()],
             Moment::Frozen => vec![self.prove()],
             Moment::Proved => self.compare("verify", true).into_iter().collect(),
+            Moment::HandedOver => self.back("hand-over", ReplicaAct::HandOver).into_iter().collect(),
             Moment::Promoted => vec![self.promote()],
+            Moment::Reversed => self.back("reverse", ReplicaAct::Follow).into_iter().collect(),
+            Moment::Unlinked => self.unlink(),
             Moment::Released => self.runs(Verb::Release).collect(),
             _ => Vec::new(),
         }
@@ -151,12 +199,6 @@ impl Carried for Replicated {
     }
 
     fn findings(&self, live: &dyn Live) -> Vec<Finding> {
-        let refused = self.questions().into_iter().filter_map(|question| {
-            let answer = live.answer(&question.host, &question.about)?;
-            let said = if answer.stderr.is_empty() { &answer.stdout } else { &answer.stderr };
-            let what = format!("`check` of its {} says no: {}", self.kind, text::escape(said.trim().as_bytes(), 500));
-            (answer.status != 0).then(|| Finding::refused(&question.host, what))
-        });
-        refused.collect()
+        (self.judge)(self, live)
     }
 }

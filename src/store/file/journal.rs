@@ -4,15 +4,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
 use super::ChunkDir;
 use crate::event::{Event, Record, RunState};
-use crate::journal::format::{self, Decoded};
-use crate::journal::{self, BlobError, Chunks, JournalError, Log};
+use crate::journal::format::{self, Position};
+use crate::journal::{self, Chunks, JournalError, Log};
 use crate::store::RunWriter;
 
 /// Name of the checkpoints' file beside a journal.
@@ -52,13 +51,12 @@ impl Journal {
     pub fn open(path: &Path) -> Result<(Self, RunState), JournalError> {
         let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|e| io_error(path, e))?;
         lock(&file, path)?;
-        let decoded = read_all(&mut file, path)?;
-        let (head, Decoded { records, length, .. }) = (decoded.head(), decoded);
-        file.set_len(length).and_then(|()| file.sync_all()).map_err(|e| io_error(path, e))?;
-        file.seek(SeekFrom::Start(length)).map_err(|e| io_error(path, e))?;
-        let seq = records.len() as u64;
-        let state = fold(path, records)?;
-        Ok((Self::new(file, path, head, seq), state))
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|e| io_error(path, e))?;
+        let (state, end) = fold(path, &bytes)?;
+        file.set_len(end.offset).and_then(|()| file.sync_all()).map_err(|e| io_error(path, e))?;
+        file.seek(SeekFrom::Start(end.offset)).map_err(|e| io_error(path, e))?;
+        Ok((Self::new(file, path, end.head(), end.records), state))
     }
 
     /// Opens a journal that a controller without a lease still has open: it was stopped, and may wake up.
@@ -163,13 +161,14 @@ impl RunWriter for Journal {
 
 /// Reads a journal without locking or changing it; a torn last frame is left out.
 pub fn read(path: &Path) -> Result<Vec<Record>, JournalError> {
-    let mut file = File::open(path).map_err(|e| io_error(path, e))?;
-    Ok(read_all(&mut file, path)?.records)
+    let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
+    format::records(&path.display().to_string(), &bytes)
 }
 
 /// What a journal folds to, read without locking or changing it.
 pub fn load(path: &Path) -> Result<RunState, JournalError> {
-    fold(path, read(path)?)
+    let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
+    Ok(fold(path, &bytes)?.0)
 }
 
 /// Whether a controller has the journal open.
@@ -177,16 +176,8 @@ pub fn in_use(path: &Path) -> bool {
     File::open(path).is_ok_and(|f| flock(&f, FlockOperation::NonBlockingLockShared).is_err())
 }
 
-fn fold(path: &Path, records: Vec<Record>) -> Result<RunState, JournalError> {
-    let graph = journal::graph_of(&records, &ChunkDir::beside(path)).map_err(|source| blob_error(path, source))?;
-    RunState::fold(records, Arc::new(graph))
-        .map_err(|source| JournalError::Illegal { path: path.display().to_string(), source })
-}
-
-fn read_all(file: &mut File, path: &Path) -> Result<Decoded, JournalError> {
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|e| io_error(path, e))?;
-    format::decode(&path.display().to_string(), &bytes)
+fn fold(path: &Path, bytes: &[u8]) -> Result<(RunState, Position), JournalError> {
+    journal::fold(&path.display().to_string(), bytes, &|| Box::new(ChunkDir::beside(path)))
 }
 
 /// A process that this one is just starting holds a copy of every lock until it has become another program: a lock is only
@@ -216,10 +207,6 @@ pub fn sync_directory(path: &Path) -> std::io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn blob_error(path: &Path, source: BlobError) -> JournalError {
-    JournalError::Blob { path: path.display().to_string(), source }
-}
-
 fn io_error(path: &Path, source: std::io::Error) -> JournalError {
     JournalError::Io { path: path.display().to_string(), source }
 }
@@ -227,12 +214,13 @@ fn io_error(path: &Path, source: std::io::Error) -> JournalError {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::event::{Blob, Operator, Started, Status, StepResult, StepState};
-    use crate::journal::blob;
+    use crate::journal::{BlobError, blob};
     use crate::step::{Graph, Step, StepKind, WatchStep};
 
     fn wait(id: &str, after: &[&str]) -> Step {
@@ -244,7 +232,7 @@ mod tests {
             kind: StepKind::Watch(WatchStep {
                 hold: Default::default(),
                 checks: Default::default(),
-                measured: None,
+                measured: Vec::new(),
                 pools: Vec::new(),
             }),
             after: after.iter().map(|a| (*a).to_owned()).collect(),
@@ -252,6 +240,7 @@ mod tests {
             on_failure: Default::default(),
             no_return: None,
             opens: Vec::new(),
+            freeze: None,
             beside: None,
         }
     }
@@ -287,7 +276,7 @@ mod tests {
     }
 
     fn done(step: &str, attempt: u32) -> Event {
-        let result = StepResult::Done { evidence: "seen".into(), millis: 1 };
+        let result = StepResult::Done { evidence: "seen".into(), millis: 1, figures: None };
         Event::Outcome { step: step.into(), attempt, undo: false, result }
     }
 

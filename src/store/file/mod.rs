@@ -1,4 +1,4 @@
-//! Runs in a directory: `runs/NAME/` with `journal`, `checkpoints`, `blobs/` and the socket of a live controller; `locks/` beside them.
+//! Runs in a directory: `runs/NAME/` with `journal`, `checkpoints`, `blobs/`, `controller/` (receipts) and the socket of a live controller; `locks/` beside them.
 //!
 //! The default, for one machine or one file system that several share.
 
@@ -12,7 +12,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{RunStore, RunWriter, StoreError};
+use super::{Here, Kept, RunStore, RunWriter, StoreError};
 use crate::event::RunState;
 use crate::journal::{Chunks, JournalError};
 use crate::lock::{Lease, LockTable};
@@ -22,7 +22,7 @@ pub use journal::{CHECKPOINTS, Journal, in_use, load, read};
 pub use locks::LockDir;
 
 /// Opens the store of a directory, which need not be there yet.
-pub fn open(place: &str) -> Result<Arc<dyn RunStore>, String> {
+pub fn open(place: &str, _: &Here) -> Result<Arc<dyn RunStore>, String> {
     match place {
         "" => Err("it names no directory".into()),
         place => Ok(Arc::new(FileStore::new(place))),
@@ -79,6 +79,13 @@ impl FileStore {
         }
         Err(refuse(&dir, "there are too many runs".into()))
     }
+
+    /// Reads of the journal of a run.
+    fn read(&self, run: &str, read: impl FnOnce(&mut File) -> std::io::Result<Vec<u8>>) -> Result<Vec<u8>, StoreError> {
+        let path = self.path(run)?;
+        let read = File::open(&path).and_then(|mut file| read(&mut file));
+        read.map_err(|source| JournalError::Io { path: path.display().to_string(), source }.into())
+    }
 }
 
 impl RunStore for FileStore {
@@ -123,16 +130,47 @@ impl RunStore for FileStore {
         Ok((Box::new(journal), state))
     }
 
+    fn adopt(&self, run: &str, kept: &Kept, _: &Lease) -> Result<(), StoreError> {
+        let (dir, io) = (self.runs_dir().join(run), |path: &Path, source| JournalError::Io {
+            path: path.display().to_string(),
+            source,
+        });
+        if Path::new(run).file_name().is_none_or(|name| name != run) {
+            return Err(StoreError::NoRun { run: run.to_owned() });
+        }
+        let journal = dir.join("journal");
+        if journal.exists() {
+            return Err(JournalError::Locked { path: journal.display().to_string() }.into());
+        }
+        // What an earlier try has left is written again. A directory without a journal is no run: that comes last.
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|e| io(&dir, e))?;
+        let mut chunks = ChunkDir::beside(&journal);
+        for (hash, bytes) in &kept.chunks {
+            chunks
+                .put(hash, bytes)
+                .map_err(|source| JournalError::Blob { path: journal.display().to_string(), source })?;
+        }
+        let checkpoints = journal.with_file_name(CHECKPOINTS);
+        journal::replace(&checkpoints, &kept.checkpoints).map_err(|e| io(&checkpoints, e))?;
+        journal::replace(&journal, &kept.journal).map_err(|e| io(&journal, e))?;
+        Ok(journal::sync_directory(&dir).map_err(|e| io(&dir, e))?)
+    }
+
     fn journal(&self, run: &str, from: u64) -> Result<Vec<u8>, StoreError> {
-        let path = self.path(run)?;
-        let read = || {
-            let mut file = File::open(&path)?;
+        self.read(run, |file| {
             file.seek(SeekFrom::Start(from))?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
             Ok(bytes)
-        };
-        read().map_err(|source| JournalError::Io { path: path.display().to_string(), source }.into())
+        })
+    }
+
+    fn beginning(&self, run: &str, at_most: usize) -> Result<Vec<u8>, StoreError> {
+        self.read(run, |file| {
+            let mut bytes = Vec::new();
+            file.take(at_most as u64).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        })
     }
 
     fn checkpoints(&self, run: &str) -> Result<Vec<u8>, StoreError> {
@@ -153,6 +191,11 @@ impl RunStore for FileStore {
 
     fn socket(&self, run: &str) -> PathBuf {
         self.beside(run, "control.sock")
+    }
+
+    fn receipts(&self, run: &str) -> PathBuf {
+        let dir = self.beside(run, "controller");
+        std::path::absolute(&dir).unwrap_or(dir)
     }
 
     fn lock_table(&self) -> Arc<dyn LockTable> {

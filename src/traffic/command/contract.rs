@@ -215,7 +215,7 @@ pub(super) fn capabilities(answer: &[u8]) -> Result<Capabilities, String> {
     let told: ToldCapabilities =
         serde_json::from_slice(answer).map_err(|e| crate::text::escape(e.to_string().as_bytes(), 200))?;
     let ToldCapabilities { weights: ToldWeights(weights), adds_members, connections, drain, ttl } = told;
-    Ok(Capabilities { weights, adds_members, connections, drain, ttl })
+    Ok(Capabilities { weights, adds_members, connections, drain, ttl, ends_sessions: false })
 }
 
 #[cfg(test)]
@@ -224,10 +224,22 @@ mod tests {
 
     use super::*;
 
-    const EXACT: Capabilities =
-        Capabilities { weights: Weights::Exact(100), adds_members: false, connections: true, drain: true, ttl: false };
-    const PRESENCE: Capabilities =
-        Capabilities { weights: Weights::Presence, adds_members: true, connections: false, drain: false, ttl: true };
+    const EXACT: Capabilities = Capabilities {
+        weights: Weights::Exact(100),
+        adds_members: false,
+        connections: true,
+        drain: true,
+        ttl: false,
+        ends_sessions: false,
+    };
+    const PRESENCE: Capabilities = Capabilities {
+        weights: Weights::Presence,
+        adds_members: true,
+        connections: false,
+        drain: false,
+        ttl: true,
+        ends_sessions: false,
+    };
 
     #[test]
     fn an_answer_that_leaves_open_what_was_asked_is_none() {

@@ -13,12 +13,12 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use self::contract::{Ask, Wanted};
-use super::here::said;
 use super::{Commands, Context, Director, MAX_TTL, misnamed};
 use crate::host::{Command, Output};
 use crate::model::{Capabilities, Change, Mode, Pool, Weights};
 use crate::outside::{Certainty, Error, Kind};
 use crate::secret::Secrets;
+use crate::ssh::here::said;
 
 pub use self::settings::Settings;
 

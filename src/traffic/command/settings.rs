@@ -87,6 +87,7 @@ fn abilities(value: Value<'_>) -> Option<Capabilities> {
             connections: connections?,
             drain: drain?,
             ttl: ttl?,
+            ends_sessions: false,
         };
         if can.weights == Weights::Presence && (can.drain || !can.adds_members) {
             let why = "members that are there or not are added and taken away, and have no drain";

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use super::lookup::{self, Addresses, Failure, View};
 use super::{PoolName, Zone};
 use crate::outside::{Error, Kind};
-use crate::text::duration;
 
 /// How long a mere look waits for secondaries that are about to follow.
 pub(super) const GLANCE: Duration = Duration::from_secs(10);
@@ -98,22 +97,8 @@ impl Zone {
         name: &PoolName<'_>,
         wanted: &Addresses,
     ) -> Result<Option<String>, Error> {
-        let mut stale = Vec::new();
-        for server in &self.settings.resolvers {
-            match lookup::recursive(*server, &name.owner).await {
-                Ok(seen) if seen.all == wanted.all => {}
-                Ok(seen) => {
-                    let left = seen.ttl().max(seen.negative_ttl).unwrap_or_default();
-                    let left = duration(Duration::from_secs(left.into()));
-                    stale.push(format!("resolver {server} still answers {} for up to {left}", seen.in_words()));
-                }
-                Err(Failure::Alias(of)) => {
-                    stale.push(format!("resolver {server} still answers with an alias for {of}"))
-                }
-                Err(failure) => return Err(self.asked("resolver", *server, name).failed(failure)),
-            }
-        }
-        Ok((!stale.is_empty()).then(|| stale.join("; ")))
+        let stale = lookup::stale(&self.settings.resolvers, &name.owner, wanted).await;
+        stale.map_err(|(server, failure)| self.asked("resolver", server, name).failed(failure))
     }
 }
 

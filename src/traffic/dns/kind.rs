@@ -14,8 +14,14 @@ use crate::model::{Capabilities, Change, Kept, PoolFacts, Weights};
 use crate::outside::Error;
 
 /// What every zone can do.
-pub(in crate::traffic) const CAPABILITIES: Capabilities =
-    Capabilities { weights: Weights::Presence, adds_members: true, connections: false, drain: false, ttl: true };
+pub(in crate::traffic) const CAPABILITIES: Capabilities = Capabilities {
+    weights: Weights::Presence,
+    adds_members: true,
+    connections: false,
+    drain: false,
+    ttl: true,
+    ends_sessions: false,
+};
 
 impl DirectorKind for Settings {
     fn title(&self) -> &'static str {

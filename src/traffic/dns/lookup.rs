@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use domain::base::iana::{Rcode, TsigRcode};
 use domain::base::{Message, MessageBuilder, Name, Rtype, Serial};
@@ -12,8 +13,8 @@ use domain::rdata::{A, Aaaa, Cname, Soa};
 use domain::tsig::{ClientTransaction, Key};
 
 use super::update::tsig_error;
-use super::wire::{self, Lost};
-use crate::text::escape;
+use crate::nameserver::{self, Lost};
+use crate::text::{duration, escape};
 
 /// A name in the zone, or the zone's own.
 pub(in crate::traffic) type Owner = Name<Vec<u8>>;
@@ -92,7 +93,7 @@ pub(in crate::traffic) async fn authoritative(
 }
 
 /// Reads the addresses as a resolver tells them.
-pub(in crate::traffic) async fn recursive(server: SocketAddr, owner: &Owner) -> Result<Addresses, Failure> {
+async fn recursive(server: SocketAddr, owner: &Owner) -> Result<Addresses, Failure> {
     let mut addresses = Addresses::default();
     for rtype in [Rtype::A, Rtype::AAAA] {
         let answer = query(server, owner, rtype, true, None).await?;
@@ -102,6 +103,28 @@ pub(in crate::traffic) async fn recursive(server: SocketAddr, owner: &Owner) -> 
         }
     }
     Ok(addresses)
+}
+
+/// Resolvers that do not answer these addresses yet, in words; `None` when all do. One that cannot be asked ends it.
+pub(in crate::traffic) async fn stale(
+    resolvers: &[SocketAddr],
+    owner: &Owner,
+    wanted: &Addresses,
+) -> Result<Option<String>, (SocketAddr, Failure)> {
+    let mut stale = Vec::new();
+    for server in resolvers {
+        match recursive(*server, owner).await {
+            Ok(seen) if seen.all == wanted.all => {}
+            Ok(seen) => {
+                let left = seen.ttl().max(seen.negative_ttl).unwrap_or_default();
+                let left = duration(Duration::from_secs(left.into()));
+                stale.push(format!("resolver {server} still answers {} for up to {left}", seen.in_words()));
+            }
+            Err(Failure::Alias(of)) => stale.push(format!("resolver {server} still answers with an alias for {of}")),
+            Err(failure) => return Err((*server, failure)),
+        }
+    }
+    Ok((!stale.is_empty()).then(|| stale.join("; ")))
 }
 
 async fn query(
@@ -120,7 +143,7 @@ async fn query(
     let mut builder = builder.additional();
     let transaction = key.map(|key| ClientTransaction::request(key, &mut builder, Time48::now())).transpose();
     let transaction = transaction.map_err(too_long)?;
-    let mut answer = wire::ask(server, &builder.into_message()).await?;
+    let mut answer = nameserver::ask(server, &builder.into_message()).await?;
     if let Some(transaction) = transaction {
         // Refusals may come unsigned, so they are looked at first; whatever is believed must be signed.
         if let Some((error, skew)) = tsig_error(&answer) {

@@ -12,7 +12,6 @@ pub(super) mod lookup;
 pub(super) mod refusal;
 pub(super) mod settings;
 mod update;
-mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

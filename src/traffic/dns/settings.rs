@@ -62,13 +62,13 @@ impl kinds::Settings for Settings {
 }
 
 pub(in crate::traffic) fn domain(value: Value<'_>) -> Option<String> {
-    let text = value.line("the name of a zone", "zone: example.com")?.value;
+    let text = value.line("the name of a zone", "example.com")?.value;
     match name::check_address(&text) {
         Ok(()) if text.parse::<IpAddr>().is_err() => Some(text),
         _ => {
             value.error(
                 format!("`{}` is not a DNS name", crate::text::escape(text.as_bytes(), 80)),
-                "for example `zone: example.com`",
+                "for example `example.com`",
             );
             None
         }

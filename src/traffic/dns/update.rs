@@ -14,7 +14,7 @@ use domain::tsig::{ClientTransaction, ValidationError};
 
 use super::key::{BadKey, Signer};
 use super::lookup::{Addresses, Owner};
-use super::wire::{self, Lost};
+use crate::nameserver::{self, Lost};
 
 /// A record set in a zone and what it must be for the update to happen.
 pub(super) struct Update<'a> {
@@ -57,7 +57,8 @@ pub(super) async fn send(server: SocketAddr, update: &Update<'_>, signer: Option
             Some(ClientTransaction::request(key, &mut message, Time48::now()).map_err(too_long)?)
         }
     };
-    let mut answer = wire::send(server, &message.into_message()).await.map_err(|Lost(why)| Rejection::Lost(why))?;
+    let mut answer =
+        nameserver::send(server, &message.into_message()).await.map_err(|Lost(why)| Rejection::Lost(why))?;
     swapped(&answer)?;
     if let Some(transaction) = transaction {
         // Refusals may come unsigned, so the rcode was looked at first; success must be signed.

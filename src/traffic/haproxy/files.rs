@@ -3,11 +3,10 @@
 //! Must never read more than is bounded, and never show what it has read: passwords may stand there, too.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use super::config::{self, Config, File};
 use super::{ConfigPath, Endpoint, Settings};
-use crate::host::{Command, Output};
+use crate::host::Command;
 use crate::text::escape;
 use crate::traffic::Commands;
 
@@ -97,7 +96,7 @@ pub(super) async fn one(host: Option<&str>, path: &str, commands: &dyn Commands)
         None => {
             let path = PathBuf::from(path);
             let read = tokio::task::spawn_blocking(move || std::fs::read(path));
-            read.await.map_err(|_| UNREAD.to_owned())?.map_err(|e| crate::traffic::dial::reason(&e))?
+            read.await.map_err(|_| UNREAD.to_owned())?.map_err(|e| crate::outside::reason(&e))?
         }
     };
     bounded(read)
@@ -121,7 +120,7 @@ async fn here(paths: Vec<PathBuf>) -> Result<Vec<Raw>, String> {
 }
 
 fn on_disk(path: &Path) -> Result<Vec<Raw>, String> {
-    let io = |e: std::io::Error| crate::traffic::dial::reason(&e);
+    let io = |e: std::io::Error| crate::outside::reason(&e);
     let mut paths = vec![path.to_path_buf()];
     if path.is_dir() {
         let entries = std::fs::read_dir(path).map_err(io)?.map(|e| e.map(|e| e.path()));
@@ -162,16 +161,6 @@ async fn whole(host: &str, path: &str, commands: &dyn Commands) -> Result<Vec<u8
             return Ok(bytes);
         }
     }
-}
-
-/// Runs a command on this machine.
-pub(super) async fn run_here(command: &Command) -> Result<Output, String> {
-    let mut sh = tokio::process::Command::new("/bin/sh");
-    sh.arg("-c").arg(&command.script).arg("sh").args(&command.args).stdin(Stdio::null()).kill_on_drop(true);
-    let ended = tokio::time::timeout(command.limit(), sh.output()).await;
-    let output = ended.map_err(|_| "it took too long".to_owned())?.map_err(|e| crate::traffic::dial::reason(&e))?;
-    let status = output.status.code().unwrap_or(-1);
-    Ok(Output { status, stdout: output.stdout, stderr: output.stderr, truncated: false })
 }
 
 async fn run(host: &str, script: &str, args: Vec<String>, commands: &dyn Commands) -> Result<Vec<u8>, String> {

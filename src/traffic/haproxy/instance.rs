@@ -87,6 +87,20 @@ impl Instance {
         }
     }
 
+    /// The names of its backends: those of one worker, since all have read the same configuration.
+    pub async fn backends(&self) -> Result<Vec<String>, Error> {
+        let reply = self.ask("show proc;show backend").await?;
+        let text = match parse::workers(&reply.text) {
+            None => reply.text,
+            Some(workers) => match workers.current.first() {
+                Some(pid) => self.ask(&format!("@!{pid} show backend")).await?.text,
+                None => return Err(self.unknown("its master process has no worker")),
+            },
+        };
+        // HAProxy has one of its own, for what its configuration calls resolvers and scripts.
+        Ok(parse::backends(&text).into_iter().filter(|name| !name.starts_with(['<', '.'])).collect())
+    }
+
     async fn read_workers(&self, pool: &str, workers: &parse::Workers) -> Result<Reading, Error> {
         let mut reading = Reading { processes: Vec::new(), lingering: BTreeMap::new() };
         for pid in &workers.current {
@@ -226,20 +240,46 @@ impl Instance {
         Ok(())
     }
 
-    /// Clients with a session on a server, in every process.
-    pub async fn sessions(&self, pool: &str, server: &str) -> Result<Vec<String>, Error> {
+    /// The sessions on a server, in every process, each with what commands to that process begin with.
+    pub async fn sessions(&self, pool: &str, server: &str) -> Result<Vec<(String, parse::Session)>, Error> {
         let reply = self.ask("show proc;show sess").await?;
-        let Some(workers) = parse::workers(&reply.text) else {
-            return Ok(parse::sessions(&reply.text, pool, server));
+        let of = |prefix: &str, reply: &Reply| {
+            let found = parse::sessions(&reply.text, pool, server).into_iter();
+            found.map(|session| (prefix.to_owned(), session)).collect::<Vec<_>>()
         };
+        let Some(workers) = parse::workers(&reply.text) else { return Ok(of("", &reply)) };
         let mut found = Vec::new();
         for pid in workers.old.iter().chain(&workers.current) {
+            let prefix = format!("@!{pid} ");
             // A worker that has ended holds nobody.
-            if let Ok(reply) = self.ask(&format!("@!{pid} show sess")).await {
-                found.extend(parse::sessions(&reply.text, pool, server));
+            if let Ok(reply) = self.ask(&format!("{prefix}show sess")).await {
+                found.extend(of(&prefix, &reply));
             }
         }
         Ok(found)
+    }
+
+    /// Ends sessions that were just listed; how many of them were still there.
+    pub async fn end(&self, sessions: &[(String, parse::Session)]) -> Result<u64, Error> {
+        let mut ended = 0;
+        for some in sessions.chunks(AT_ONCE) {
+            let line: Vec<String> =
+                some.iter().map(|(prefix, s)| format!("{prefix}shutdown session {}", s.id)).collect();
+            let reply = self.ask(&line.join(";")).await?;
+            for ((_, session), said) in some.iter().zip(parse::answers(&reply.text)) {
+                match said.as_str() {
+                    "" => ended += 1,
+                    gone if gone.contains("No such session") => {}
+                    // The worker has ended, and its sessions with it.
+                    gone if gone.contains("Can't find the target PID") => {}
+                    said => {
+                        let at = format!("{} ({})", self.director, self.endpoint);
+                        return Err(refusal::of_set(&at, &format!("shutdown session {}", session.id), said));
+                    }
+                }
+            }
+        }
+        Ok(ended)
     }
 
     /// What could have changed servers within a time: processes that have begun since, agent-checks. Who cannot be asked says nothing.

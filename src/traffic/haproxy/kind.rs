@@ -19,6 +19,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     connections: true,
     drain: true,
     ttl: false,
+    ends_sessions: true,
 };
 
 impl DirectorKind for Settings {

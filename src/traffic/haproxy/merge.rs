@@ -43,7 +43,7 @@ pub(super) fn confirm(director: &str, pool: &Pool, changes: &[Change]) -> Result
                 let now = setting(now.weight, now.mode);
                 let what = format!("{}/{} was set to {wanted} and reads back {now}", pool.name, change.member);
                 return Err(disagrees(director, what).hint(
-                    "either somebody else is changing it, or it follows another server (`track`) or a name that does not resolve",
+                    "either somebody else or an agent-check is changing it, or it follows another server (`track`) or a name that does not resolve",
                 ));
             }
             None => {

@@ -13,6 +13,7 @@ mod merge;
 mod parse;
 mod refusal;
 mod rewrite;
+mod sessions;
 mod settings;
 mod wire;
 
@@ -26,13 +27,10 @@ use self::files::Machine;
 use self::instance::{Instance, Reading};
 use self::kind::{CAPABILITIES, MAX_WEIGHT};
 use super::{Commands, Context, Director, misnamed};
-use crate::model::{Capabilities, Change, Kept, Mode, Pool, PoolFacts, Rewrite, Stored};
+use crate::model::{Capabilities, Change, Ended, Kept, Mode, Pool, PoolFacts, Rewrite, Stored};
 use crate::outside::{Certainty, Error, Kind};
 
 pub use self::settings::{ConfigPath, Endpoint, Settings};
-
-/// How many clients [`Director::blockers`] names.
-const BLOCKERS: usize = 10;
 
 /// The HAProxy instances of one director.
 pub struct Haproxy {
@@ -158,6 +156,13 @@ impl Director for Haproxy {
         merge::pool(&self.name, pool, &self.read_all(pool).await?)
     }
 
+    async fn pools(&self) -> Result<Vec<String>, Error> {
+        match self.instances.first() {
+            Some(instance) => instance.backends().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     async fn facts(&self, pool: &str) -> Result<PoolFacts, Error> {
         self.check_name("backend", pool)?;
         let mut running = Vec::new();
@@ -194,14 +199,11 @@ impl Director for Haproxy {
     }
 
     async fn blockers(&self, pool: &str, member: &str) -> Result<Vec<String>, Error> {
-        self.check_name("backend", pool)?;
-        self.check_name("server", member)?;
-        let mut found = Vec::new();
-        for instance in &self.instances {
-            found.extend(instance.sessions(pool, member).await?);
-        }
-        found.truncate(BLOCKERS);
-        Ok(found)
+        self.holders(pool, member).await
+    }
+
+    async fn end_sessions(&self, pool: &str, member: &str, most: u64) -> Result<Ended, Error> {
+        self.end_some(pool, member, most).await
     }
 
     async fn clues(&self, pool: &str, members: &[&str], since: Duration) -> Vec<String> {

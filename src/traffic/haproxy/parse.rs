@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::Mode;
-use crate::text;
+use crate::text::{self, units};
 
 /// Bits of `srv_admin_state`. 0x04 (maintenance by configuration) and 0x40 (name set at run time) only tell how it came about.
 const MAINT: u32 = 0x01 | 0x02 | 0x20;
@@ -171,15 +171,36 @@ fn process(reply: &str) -> Option<(u32, Duration)> {
     Some((value("Pid")?.parse().ok()?, Duration::from_secs(value("Uptime_sec")?.parse().ok()?)))
 }
 
-/// Whose sessions on a server `show sess` lists: `address, connected for AGE`.
-pub(super) fn sessions(reply: &str, backend: &str, server: &str) -> Vec<String> {
+/// One session on a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Session {
+    /// By which the process knows it, for as long as it lasts.
+    pub id: String,
+    /// Address and port of the client.
+    pub client: String,
+    /// How long it has been there, as HAProxy writes it.
+    pub age: String,
+}
+
+impl Session {
+    /// How long it has been there.
+    pub fn lasted(&self) -> Option<Duration> {
+        units::duration(&self.age).ok()
+    }
+}
+
+/// The sessions on a server that `show sess` lists.
+pub(super) fn sessions(reply: &str, backend: &str, server: &str) -> Vec<Session> {
     let field =
-        |line: &str, key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)).map(str::to_owned);
-    reply
-        .lines()
-        .filter(|line| field(line, "be=").as_deref() == Some(backend) && field(line, "srv=").as_deref() == Some(server))
-        .filter_map(|line| Some(format!("{}, connected for {}", field(line, "src=")?, field(line, "age=")?)))
-        .collect()
+        |line: &str, key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key).map(str::to_owned));
+    let ours =
+        |line: &&str| field(line, "be=").as_deref() == Some(backend) && field(line, "srv=").as_deref() == Some(server);
+    let session = |line: &str| {
+        let id = line.split_once(':')?.0;
+        let is_pointer = id.strip_prefix("0x").is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
+        is_pointer.then_some(Session { id: id.to_owned(), client: field(line, "src=")?, age: field(line, "age=")? })
+    };
+    reply.lines().filter(ours).filter_map(session).collect()
 }
 
 /// The stick tables from `show table`.
@@ -336,7 +357,11 @@ mod tests {
         let reply = "0x1: proto=tcpv4 src=10.0.0.1:5 fe=f be=b srv=a ts=00 age=1m3s calls=2\n\
             0x2: proto=tcpv4 src=10.0.0.2:5 fe=f be=b srv=aa ts=00 age=1s calls=2\n\
             0x3: proto=unix_stream src=unix:1 fe=GLOBAL be=<NONE> srv=<none> ts=00 age=0s\n\n";
-        assert_eq!(sessions(reply, "b", "a"), ["10.0.0.1:5, connected for 1m3s"]);
+        let session = Session { id: "0x1".to_owned(), client: "10.0.0.1:5".to_owned(), age: "1m3s".to_owned() };
+        assert_eq!(session.lasted(), Some(Duration::from_secs(63)));
+        assert_eq!(sessions(reply, "b", "a"), [session]);
+        // What could be no name of a session goes into no command.
+        assert_eq!(sessions("0x1;shutdown frontend f: src=a be=b srv=a age=1s\n\n", "b", "a"), []);
     }
 
     proptest! {

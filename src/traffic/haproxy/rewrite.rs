@@ -17,11 +17,13 @@ use crate::text::{self, escape};
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Makes copies of `$1` beside it, and changes one: the rest are offsets, lengths and texts. Says where the copy is.
+/// A controller that died may have left the same script at work there: one waits for the other.
 const PREPARE: &str = r#"set -e
 LC_ALL=C; export LC_ALL
 src=$(readlink -f -- "$1") || exit 4
 [ -f "$src" ] || exit 4
 shift
+if command -v flock >/dev/null 2>&1; then exec 9<"${src%/*}/" && flock -w 20 9 || exit 9; fi
 new=$src.migrate-new; old=$src.migrate-old
 rm -f -- "$new" "$old"
 cp -a -- "$src" "$new"; cp -a -- "$src" "$old"
@@ -186,9 +188,7 @@ impl Haproxy {
         let command = Command { script: script.to_owned(), args, timeout: Some(TIMEOUT), ..Command::default() };
         let output = match &rewrite.host {
             Some(host) => self.commands.run(host, &command).await?,
-            None => files::run_here(&command)
-                .await
-                .map_err(|why| Error::new(format!("{} ({at})", self.name), Kind::Lost, why))?,
+            None => self.commands.here(&command).await?,
         };
         let Output { status, stdout, stderr, .. } = output;
         let said = escape(if stderr.is_empty() { stdout.trim_ascii() } else { stderr.trim_ascii() }, 400);
@@ -198,6 +198,7 @@ impl Haproxy {
             4 if script == PREPARE => refused("is no file"),
             5 if script == COMMIT => refused("was changed while its copy was checked"),
             6 if script == PREPARE => refused("cannot be written with the owner and mode that it has: use `become`"),
+            9 if script == PREPARE => refused("cannot be changed: somebody else holds the lock of its directory"),
             7 if script == CHECK => refused("cannot be checked: there is no `haproxy` program"),
             _ if script == CHECK => {
                 refused(&format!("would not be taken by HAProxy with the change: {}", alerts(&stdout)))

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::super::dial::{Stream, reason};
+use super::super::dial::Stream;
+use crate::outside::reason;
 
 /// Longest reply that is read: some hundred thousand servers.
 const REPLY_LIMIT: u64 = 16 * 1024 * 1024;

@@ -12,12 +12,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::super::commands::Commands;
-use super::super::dial::{Dial, Stream, reason};
-use super::super::here::said;
+use super::super::dial::{Dial, Stream};
 use super::Settings;
 use super::settings::Place;
 use crate::host::{Command, Output};
+use crate::outside::reason;
 use crate::outside::{Error, Kind};
+use crate::ssh::here::said;
 use crate::text::{escape, hex};
 
 /// How long the socket of the marker may take.

@@ -6,7 +6,7 @@ use super::super::{Context, Director, DirectorKind, Intent};
 use super::{Nginx, Settings, advice};
 use crate::fields::template::Unfit;
 use crate::model::finding::Finding;
-use crate::model::{Capabilities, Sharing, Weights};
+use crate::model::{Capabilities, Change, Kept, PoolFacts, Sharing, Weights};
 use crate::outside::Error;
 
 /// Largest weight of a server. NGINX takes more; nobody needs it.
@@ -19,6 +19,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     connections: true,
     drain: true,
     ttl: false,
+    ends_sessions: false,
 };
 
 impl DirectorKind for Settings {
@@ -46,9 +47,18 @@ impl DirectorKind for Settings {
         advice::of(intent)
     }
 
+    fn kept(&self, _facts: &PoolFacts, _wanted: &[Change]) -> Kept {
+        itself()
+    }
+
     fn connect(&self, name: &str, context: &Context) -> Result<Arc<dyn Director>, Error> {
         Ok(Arc::new(Nginx::new(name, self, context)))
     }
+}
+
+/// What a restart makes of servers.
+pub(super) fn itself() -> Kept {
+    Kept::noted("the file that is set is the one that NGINX reads when it starts")
 }
 
 /// Whether an upstream can be called this.

@@ -311,7 +311,7 @@ impl Director for Nginx {
     }
 
     async fn kept(&self, _pool: &str, _wanted: &[Change]) -> Result<Kept, Error> {
-        Ok(Kept::noted("the file that is set is the one that NGINX reads when it starts"))
+        Ok(kind::itself())
     }
 
     async fn clues(&self, _pool: &str, _members: &[&str], since: Duration) -> Vec<String> {

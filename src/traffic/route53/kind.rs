@@ -2,35 +2,36 @@
 
 use std::sync::Arc;
 
+use super::super::hosted::kind::{self, Zone};
 use super::super::{Context, Director, DirectorKind, Intent, dns};
-use super::sets::MAX_WEIGHT;
-use super::settings::Records;
-use super::{HostedZone, Settings};
+use super::{HostedZone, MAX_WEIGHT, Settings, WORDS};
 use crate::fields::template::Unfit;
 use crate::model::finding::Finding;
-use crate::model::{Capabilities, Weights};
+use crate::model::{Capabilities, Change, Kept, PoolFacts};
 use crate::outside::Error;
+
+impl Settings {
+    /// What it is to name servers and shares.
+    pub(super) fn zone(&self) -> Zone<'_> {
+        Zone { domain: &self.domain, records: self.records, servers: &self.servers }
+    }
+}
 
 impl DirectorKind for Settings {
     fn title(&self) -> &'static str {
-        "Route 53"
+        WORDS.title
     }
 
     fn capabilities(&self) -> Capabilities {
-        let weights = match self.records {
-            Records::Weighted => Weights::Exact(MAX_WEIGHT),
-            Records::Multivalue | Records::Plain => Weights::Presence,
-        };
-        Capabilities { weights, adds_members: true, connections: false, drain: false, ttl: true }
+        self.zone().capabilities(MAX_WEIGHT)
     }
 
     fn default_member(&self) -> &'static str {
-        "{{ address }}"
+        kind::MEMBER
     }
 
     fn pool_name(&self, written: &str) -> Result<String, Unfit> {
-        let owner = dns::kind::owner(&dns::kind::zone(&self.domain)?, written)?;
-        Ok(owner.to_string().to_ascii_lowercase())
+        self.zone().pool_name(written)
     }
 
     fn check_member(&self, name: &str) -> Result<(), Unfit> {
@@ -38,20 +39,11 @@ impl DirectorKind for Settings {
     }
 
     fn advice(&self, intent: &Intent<'_>) -> Vec<Finding> {
-        let about = intent.about();
-        let shares = match self.records {
-            Records::Weighted => {
-                "weights decide what each resolver gets, not each client: a large resolver takes all its clients along"
-            }
-            Records::Multivalue => {
-                "up to eight addresses are answered at a time, and clients choose among them: shares are not exact"
-            }
-            Records::Plain => "clients choose among the addresses: shares are not exact",
-        };
-        vec![
-            Finding::note(&about, shares),
-            Finding::note(&about, "every change is waited for until Route 53 says INSYNC, about a minute"),
-        ]
+        self.zone().advice(intent, "Route 53 says INSYNC, about a minute")
+    }
+
+    fn kept(&self, _facts: &PoolFacts, _wanted: &[Change]) -> Kept {
+        kind::kept(WORDS.title)
     }
 
     fn connect(&self, name: &str, context: &Context) -> Result<Arc<dyn Director>, Error> {

@@ -1,19 +1,24 @@
 //! A hosted zone of Route 53 and who may change it, as inventories say it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::dns::settings::domain;
+use super::super::hosted::sets::Records;
+use super::super::hosted::{exchange, settings};
 use crate::fields::kinds;
 use crate::fields::template::Use;
-use crate::text::name;
-use crate::yaml::map::{Map, one_of};
+use crate::yaml::map::Map;
 use crate::yaml::reader::Value;
 
 const EXAMPLE: &str = "route53: {zone: Z0123456789ABC, domain: example.com}";
 
 /// Where AWS answers.
 const ENDPOINT: &str = "https://route53.amazonaws.com";
+/// Where machines of AWS ask for what is told to them.
+const METADATA: &str = "http://169.254.169.254";
 
 /// A hosted zone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,22 +29,12 @@ pub struct Settings {
     pub domain: String,
     /// How the records of a pool make shares.
     pub records: Records,
+    /// Name servers of the zone that can be asked.
+    pub servers: Vec<SocketAddr>,
     /// Where credentials come from.
     pub credentials: From,
     /// Where the API answers: `https://…`, without a slash at the end.
     pub endpoint: String,
-}
-
-/// How the records of a pool make shares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Records {
-    /// A record set for each address, with a weight.
-    Weighted,
-    /// A record set for each address, up to eight of which are answered.
-    Multivalue,
-    /// One record set with all addresses.
-    Plain,
 }
 
 /// Where credentials come from. They are looked up at each use.
@@ -57,6 +52,8 @@ pub enum From {
     },
     /// A command that prints what `credential_process` prints.
     Command(Vec<String>),
+    /// The role of the machine, from the metadata server at this URL.
+    Metadata(String),
 }
 
 impl kinds::Settings for Settings {
@@ -68,15 +65,15 @@ impl kinds::Settings for Settings {
             let domain = m.need("domain", "example.com").and_then(domain);
             let kinds =
                 [("weighted", Records::Weighted), ("multivalue", Records::Multivalue), ("plain", Records::Plain)];
-            let records = m.get("records").map_or(Some(Records::Weighted), |v| {
-                one_of(v, "a kind of records", "kinds of records", &kinds).map(|found| found.value)
-            });
+            let records = settings::records(m, &kinds);
+            let servers = settings::servers(m);
             let credentials = m.get("credentials").map_or(Some(From::Environment), credentials);
-            let endpoint = m.get("endpoint").map_or_else(|| Some(ENDPOINT.to_owned()), endpoint);
+            let endpoint = settings::endpoint(m, ENDPOINT);
             Some(Self {
                 zone: zone?,
                 domain: domain?,
                 records: records?,
+                servers: servers?,
                 credentials: credentials?,
                 endpoint: endpoint?,
             })
@@ -95,45 +92,15 @@ fn zone(value: Value<'_>) -> Option<String> {
     None
 }
 
-fn domain(value: Value<'_>) -> Option<String> {
-    let text = value.line("the name of the zone", "domain: example.com")?.value;
-    if name::check_address(&text).is_ok() && text.parse::<std::net::IpAddr>().is_err() {
-        return Some(text);
-    }
-    let shown = crate::text::escape(text.as_bytes(), 80);
-    value.error(format!("`{shown}` is not a DNS name"), "for example `domain: example.com`");
-    None
-}
-
-fn endpoint(value: Value<'_>) -> Option<String> {
-    let text = value.line("where the API answers", "endpoint: https://route53.amazonaws.com")?.value;
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let fits = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
-    if host.is_some_and(|host| !host.is_empty() && host.chars().all(fits)) {
-        return Some(text);
-    }
-    let shown = crate::text::escape(text.as_bytes(), 80);
-    value.error(
-        format!("`{shown}` is not where an API answers"),
-        "for example `endpoint: https://route53.amazonaws.com`",
-    );
-    None
-}
-
 fn credentials(value: Value<'_>) -> Option<From> {
     value.map("AWS credentials", "credentials: {profile: migrate, file: ~/.aws/credentials}", |m| {
-        let kind = m.kind(&["env", "profile", "exec"])?;
+        let kind = m.kind(&["env", "profile", "exec", "metadata"])?;
         match kind.name() {
-            "env" => match kind.bool()? {
-                true => Some(From::Environment),
-                false => {
-                    kind.error(
-                        "`env: false` names no credentials",
-                        "write `env: true`, or `profile` or `exec` instead",
-                    );
-                    None
-                }
-            },
+            "env" => is_meant(kind, "env").then_some(From::Environment),
+            "metadata" => {
+                let at = m.get("at").map_or_else(|| Some(METADATA.to_owned()), |v| exchange::endpoint(v, METADATA));
+                is_meant(kind, "metadata").then_some(at).flatten().map(From::Metadata)
+            }
             "profile" => {
                 let profile = kind.line("the name of a profile", "profile: migrate")?.value;
                 let file = m.need("file", "~/.aws/credentials").and_then(|v| v.path())?;
@@ -152,4 +119,14 @@ fn credentials(value: Value<'_>) -> Option<From> {
             }
         }
     })?
+}
+
+/// `KEY: true`, which names credentials where there is nothing more to say.
+fn is_meant(value: Value<'_>, key: &str) -> bool {
+    let meant = value.bool();
+    if meant == Some(false) {
+        let hint = format!("write `{key}: true`, or another of `env`, `profile`, `exec` and `metadata` instead");
+        value.error(format!("`{key}: false` names no credentials"), hint);
+    }
+    meant == Some(true)
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use super::sets::RecordSet;
+use super::super::hosted::sets::RecordSet;
 
 /// An element: its name, its text, its children.
 #[derive(Debug, Default)]

@@ -244,22 +244,8 @@ impl Director for Zone {
     async fn settled(&self, pool: &str) -> Result<Option<String>, Error> {
         let name = self.named(pool)?;
         let wanted = self.agreed(&self.api()?, &name, GLANCE.min(self.follow)).await?.addresses();
-        let mut stale = Vec::new();
-        for server in &self.settings.resolvers {
-            match lookup::recursive(*server, &name.owner).await {
-                Ok(seen) if seen.all == wanted.all => {}
-                Ok(seen) => {
-                    let left = seen.ttl().max(seen.negative_ttl).unwrap_or_default();
-                    let left = duration(Duration::from_secs(left.into()));
-                    stale.push(format!("resolver {server} still answers {} for up to {left}", seen.in_words()));
-                }
-                Err(Failure::Alias(of)) => {
-                    stale.push(format!("resolver {server} still answers with an alias for {of}"))
-                }
-                Err(failure) => return Err(self.failed("resolver", *server, &name, failure)),
-            }
-        }
-        Ok((!stale.is_empty()).then(|| stale.join("; ")))
+        let stale = lookup::stale(&self.settings.resolvers, &name.owner, &wanted).await;
+        stale.map_err(|(server, failure)| self.failed("resolver", server, &name, failure))
     }
 
     async fn kept(&self, _pool: &str, _wanted: &[Change]) -> Result<Kept, Error> {

@@ -63,12 +63,37 @@ impl Call {
 
 /// Answers a call. `heavy` is how many rows with relations one answer can hold.
 pub fn answer(world: &mut World, call: &Call, heavy: usize) -> Result<Answer, Refused> {
-    if let Some(changed) = world.change_records(call) {
+    world.tick();
+    let changed = world.change_records(call).or_else(|| world.change_bills(call)).or_else(|| world.balance(call));
+    if let Some(changed) = changed {
         return changed;
     }
     let mask = call.mask.as_deref().map(mask::parse).transpose()?;
+    // The two that are large are not copied as a whole for each of their pages.
+    let large = match (call.service.as_str(), property(&call.method).as_str()) {
+        ("Account", "hardware") => Some((&world.hardware, "Hardware")),
+        ("Account", "virtualGuests") => Some((&world.guests, "Virtual_Guest")),
+        _ => None,
+    };
+    if let Some((rows, type_name)) = large {
+        return page(rows, type_name, &property(&call.method), call, mask.as_ref(), heavy);
+    }
     let (found, type_name) = object(world, call)?;
     if call.method == "getObject" {
+        return Ok(Answer { value: model::project(&found, &type_name, mask.as_ref())?, total: None });
+    }
+    if let ("Billing_Item_Cancellation_Request", "getAllCancellationRequests") =
+        (call.service.as_str(), call.method.as_str())
+    {
+        // Without a limit it gives the latest alone.
+        let all = Value::Array(world.cancellations.iter().rev().cloned().collect());
+        let call = Call { limit: call.limit.or(Some((0, 25))), ..call.clone() };
+        return list(Some(&all), &type_name, "", &call, mask.as_ref(), heavy);
+    }
+    if call.method == "getAllObjects" {
+        return list(Some(&found), &type_name, "", call, mask.as_ref(), heavy);
+    }
+    if call.method == "getLoadBalancer" {
         return Ok(Answer { value: model::project(&found, &type_name, mask.as_ref())?, total: None });
     }
     if call.method == "getBillingCycleBandwidthUsage" {
@@ -101,6 +126,18 @@ fn object(world: &World, call: &Call) -> Result<(Value, String), Refused> {
         "Hardware" | "Hardware_Server" => by_id(&world.hardware, "Hardware_Server"),
         "Virtual_Guest" => by_id(&world.guests, "Virtual_Guest"),
         "Billing_Item" => by_id(&world.billing_items(), "Billing_Item"),
+        // Some of its methods are about no request in particular.
+        "Billing_Item_Cancellation_Request" if call.id.is_none() => Ok((Value::Null, call.service.clone())),
+        "Billing_Item_Cancellation_Request" => by_id(&world.cancellations, "Billing_Item_Cancellation_Request"),
+        "Network_LBaaS_LoadBalancer" if call.method == "getAllObjects" => {
+            Ok((Value::Array(world.balancers.all.clone()), call.service.clone()))
+        }
+        "Network_LBaaS_LoadBalancer" if call.method == "getLoadBalancer" => {
+            let uuid = call.parameters.first().cloned().unwrap_or_default();
+            let found = world.balancers.all.iter().find(|balancer| balancer["uuid"] == uuid).cloned();
+            Ok((found.ok_or_else(|| Refused::not_found(0))?, call.service.clone()))
+        }
+        "Network_LBaaS_LoadBalancer" => by_id(&world.balancers.all, "Network_LBaaS_LoadBalancer"),
         "Dns_Domain" => by_id(&world.domains, "Dns_Domain"),
         "Dns_Domain_ResourceRecord" => by_id(&world.records(), "Dns_Domain_ResourceRecord"),
         _ => Err(Refused::no_service()),
@@ -112,7 +149,12 @@ fn account(world: &World, property: &str) -> Value {
     let hourly = |wanted: bool| -> Vec<Value> {
         world.guests.iter().filter(|guest| guest["hourlyBillingFlag"] == wanted).cloned().collect()
     };
-    let mut account = json!({ "id": 278444, "companyName": "Example" });
+    // Besides machines there is what is billed by itself.
+    let fee = |item: &Value| item["nextInvoiceTotalRecurringAmount"].as_f64().unwrap_or_default();
+    let invoice: f64 = world.billing_items().iter().map(fee).sum::<f64>() + 100.0;
+    let mut account = json!({
+        "id": 278444, "companyName": "Example", "nextInvoiceTotalAmount": (invoice * 100.0).round() / 100.0,
+    });
     let list = match property {
         "hardware" => world.hardware.clone(),
         "virtualGuests" => world.guests.clone(),
@@ -137,16 +179,28 @@ fn list(
     let Some(Value::Array(rows)) = value else {
         return Ok(Answer { value: model::project(value.unwrap_or(&Value::Null), type_name, mask)?, total: None });
     };
+    page(rows, type_name, property, call, mask, heavy)
+}
+
+fn page(
+    rows: &[Value],
+    type_name: &str,
+    property: &str,
+    call: &Call,
+    mask: Option<&Mask>,
+    heavy: usize,
+) -> Result<Answer, Refused> {
     // These come with what they hang on, without a mask.
     if property == "hardDrives" {
-        return Ok(Answer { value: Value::Array(rows.clone()), total: Some(rows.len()) });
+        return Ok(Answer { value: Value::Array(rows.to_vec()), total: Some(rows.len()) });
     }
     // Guests by their bills have the filters of all guests.
     let root = if property.ends_with("VirtualGuests") { "virtualGuests" } else { property };
-    let rows = filter::apply(rows.clone(), Some(root), call.filter.as_deref());
+    let root = Some(root).filter(|root| !root.is_empty());
+    let rows = filter::apply(rows.iter().collect(), root, call.filter.as_deref());
     let total = rows.len();
     let (offset, limit) = call.limit.unwrap_or((0, usize::MAX));
-    let rows: Vec<Value> = rows.into_iter().skip(offset).take(limit).collect();
+    let rows: Vec<Value> = rows.into_iter().skip(offset).take(limit).cloned().collect();
     if mask.is_some() && rows.len() > heavy {
         return Err(Refused::internal());
     }

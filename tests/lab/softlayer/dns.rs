@@ -1,17 +1,10 @@
-//! Zones: records with all that the API does to them, and the servers that answer for them over UDP.
+//! Zones: records with all that the API does to them.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::net::IpAddr;
 
-use domain::base::iana::Rcode;
-use domain::base::{Message, MessageBuilder, Name, Rtype, Serial, Ttl};
-use domain::rdata::{A, Aaaa, Cname, Soa};
 use serde_json::{Map, Value, json};
 
-use super::State;
+use super::super::authority::{Record, Zone};
 use super::calls::{Answer, Call};
 use super::refused::Refused;
 use super::world::World;
@@ -165,95 +158,22 @@ fn data(text: &str) -> String {
     if text.parse::<IpAddr>().is_ok() { text.to_lowercase() } else { text.to_owned() }
 }
 
-/// A server that answers for every zone of the account. It ends with its handle.
-pub struct NameServer {
-    pub addr: SocketAddr,
-    /// While it is set, it answers what it answered before.
-    pub lags: Arc<AtomicBool>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl NameServer {
-    pub(super) fn start(state: Arc<State>) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
-        socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout can be set");
-        let (addr, stop, lags) = (
-            socket.local_addr().expect("an address"),
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let (stopped, old) = (Arc::clone(&stop), Arc::clone(&lags));
-        let serve = move || {
-            let mut buffer = [0; 512];
-            let mut zones = Vec::new();
-            while !stopped.load(Ordering::Relaxed) {
-                let Ok((n, from)) = socket.recv_from(&mut buffer) else { continue };
-                if !old.load(Ordering::Relaxed) {
-                    zones = state.world.lock().expect("no panic in the double").domains.clone();
-                }
-                if let Some(answer) = answer(&zones, &buffer[..n]) {
-                    let _ = socket.send_to(&answer, from);
-                }
-            }
+impl World {
+    /// The zones as name servers serve them.
+    pub(super) fn zones(&self) -> Vec<Zone> {
+        let text = |of: &Value, key: &str| of[key].as_str().unwrap_or_default().to_owned();
+        let number = |of: &Value, key: &str| of[key].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+        let record = |record: &Value| Record {
+            host: text(record, "host"),
+            rtype: text(record, "type").to_uppercase(),
+            ttl: number(record, "ttl"),
+            data: text(record, "data"),
         };
-        let thread = std::thread::Builder::new().name("name server".into()).spawn(serve).expect("a thread");
-        Self { addr, lags, stop, thread: Some(thread) }
+        let zone = |zone: &Value| Zone {
+            name: text(zone, "name"),
+            serial: number(zone, "serial"),
+            records: zone["resourceRecords"].as_array().into_iter().flatten().map(record).collect(),
+        };
+        self.domains.iter().map(zone).collect()
     }
-}
-
-impl Drop for NameServer {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// The answer of an authoritative server to one question.
-fn answer(zones: &[Value], request: &[u8]) -> Option<Vec<u8>> {
-    let request = Message::from_octets(request).ok()?;
-    let question = request.sole_question().ok()?;
-    let asked = question.qname().to_string().trim_end_matches('.').to_lowercase();
-    let zone = zones.iter().find(|zone| {
-        let name = zone["name"].as_str().unwrap_or_default();
-        asked == name || asked.ends_with(&format!(".{name}"))
-    });
-    let builder = MessageBuilder::new_vec();
-    let Some(zone) = zone else {
-        return Some(builder.start_answer(&request, Rcode::REFUSED).ok()?.finish());
-    };
-    let name = zone["name"].as_str().unwrap_or_default();
-    let host = asked.strip_suffix(name).unwrap_or_default().trim_end_matches('.');
-    let host = if host.is_empty() { "@" } else { host };
-    let records = zone["resourceRecords"].as_array().into_iter().flatten().filter(|record| record["host"] == host);
-    let records: Vec<&Value> = records.collect();
-    let rcode = if records.is_empty() { Rcode::NXDOMAIN } else { Rcode::NOERROR };
-    let mut builder = builder.start_answer(&request, rcode).ok()?;
-    builder.header_mut().set_aa(true);
-    let owner: Name<Vec<u8>> = asked.parse().ok()?;
-    for record in records {
-        let ttl = Ttl::from_secs(u32::try_from(record["ttl"].as_u64()?).ok()?);
-        let data = record["data"].as_str().unwrap_or_default();
-        match (record["type"].as_str()?, question.qtype()) {
-            ("a", Rtype::A) => builder.push((&owner, ttl, A::new(data.parse().ok()?))).ok()?,
-            ("aaaa", Rtype::AAAA) => builder.push((&owner, ttl, Aaaa::new(data.parse().ok()?))).ok()?,
-            ("cname", _) => builder.push((&owner, ttl, Cname::new(data.parse::<Name<Vec<u8>>>().ok()?))).ok()?,
-            ("soa", Rtype::SOA) => {
-                let server: Name<Vec<u8>> = data.parse().ok()?;
-                let serial = Serial(u32::try_from(zone["serial"].as_u64()?).ok()?);
-                let hour = Ttl::from_secs(3600);
-                builder
-                    .push((
-                        &owner,
-                        ttl,
-                        Soa::new(server.clone(), server, serial, hour, Ttl::from_secs(300), hour, hour),
-                    ))
-                    .ok()?;
-            }
-            _ => {}
-        }
-    }
-    Some(builder.finish())
 }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value};
 
 /// The rows that a filter picks, in its order. `root` is the property behind the getter; methods such as `getAllObjects` have none.
-pub fn apply(rows: Vec<Value>, root: Option<&str>, text: Option<&str>) -> Vec<Value> {
+pub fn apply<'a>(rows: Vec<&'a Value>, root: Option<&str>, text: Option<&str>) -> Vec<&'a Value> {
     let parsed = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
     let Some(filter) =
         parsed.as_ref().and_then(|f| root.map_or(Some(f), |root| f.get(root))).and_then(Value::as_object)
@@ -15,7 +15,7 @@ pub fn apply(rows: Vec<Value>, root: Option<&str>, text: Option<&str>) -> Vec<Va
     if !understood(filter) {
         return rows;
     }
-    let mut rows: Vec<Value> = rows.into_iter().filter(|row| fits(row, filter)).collect();
+    let mut rows: Vec<&Value> = rows.into_iter().filter(|row| fits(row, filter)).collect();
     for (name, leaf) in filter {
         if operation(leaf) == Some("orderBy") {
             let descending = options(leaf).any(|value| value.as_str().is_some_and(|v| v.eq_ignore_ascii_case("desc")));

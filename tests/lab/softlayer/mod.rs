@@ -2,7 +2,10 @@
 //!
 //! Held to the truth by clients that nobody here wrote: `slcli` runs against it.
 
+pub mod balancer;
 mod calls;
+mod cancel;
+pub mod cli;
 pub mod dns;
 mod filter;
 mod mask;
@@ -27,6 +30,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use super::authority::NameServer;
 use calls::{Answer, Call};
 use refused::Refused;
 use world::World;
@@ -100,7 +104,12 @@ pub struct SoftLayer {
 impl SoftLayer {
     /// Starts it on a port of its own.
     pub fn start(world: World) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), world)
+    }
+
+    /// Starts it there.
+    pub fn start_at(addr: SocketAddr, world: World) -> Self {
+        let listener = std::net::TcpListener::bind(addr).expect("a port is free");
         listener.set_nonblocking(true).expect("a listener can be non-blocking");
         let addr = listener.local_addr().expect("a listener has an address");
         let state = Arc::new(State { world: Mutex::new(world), ..State::default() });
@@ -122,8 +131,16 @@ impl SoftLayer {
     }
 
     /// A name server for the account's zones.
-    pub fn name_server(&self) -> dns::NameServer {
-        dns::NameServer::start(Arc::clone(&self.state))
+    pub fn name_server(&self) -> NameServer {
+        self.name_server_at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// The same, there.
+    pub fn name_server_at(&self, addr: SocketAddr) -> NameServer {
+        {
+            let state = Arc::clone(&self.state);
+            NameServer::start(addr, move || state.world.lock().expect("no panic in the double").zones())
+        }
     }
 
     /// What the account has.

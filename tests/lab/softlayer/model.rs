@@ -55,8 +55,7 @@ pub enum Form {
 
 fn known(name: &str) -> Option<&'static Type> {
     // Those of particular kinds of things add nothing that matters here.
-    let name = if name.starts_with("Billing_Item_") { "Billing_Item" } else { name };
-    TYPES.get(name)
+    TYPES.get(name).or_else(|| TYPES.get("Billing_Item").filter(|_| name.starts_with("Billing_Item_")))
 }
 
 /// Looks a property up, in the bases too.

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::balancer::Balancers;
+
 /// A bare-metal server or a virtual guest to be put into the account.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -51,12 +53,28 @@ pub struct World {
     pub hardware: Vec<Value>,
     pub guests: Vec<Value>,
     pub domains: Vec<Value>,
+    /// Requests to end what is billed.
+    pub cancellations: Vec<Value>,
+    pub balancers: Balancers,
+    /// Whether machines whose end has been asked for still show what they are billed as: both have been seen.
+    pub hides_bills: bool,
+    /// Whether the time is over in which a request can be taken back.
+    pub is_past_cutoff: bool,
     next: u64,
 }
 
 impl Default for World {
     fn default() -> Self {
-        Self { hardware: Vec::new(), guests: Vec::new(), domains: Vec::new(), next: 1000 }
+        Self {
+            hardware: Vec::new(),
+            guests: Vec::new(),
+            domains: Vec::new(),
+            cancellations: Vec::new(),
+            balancers: Balancers::default(),
+            hides_bills: false,
+            is_past_cutoff: false,
+            next: 1000,
+        }
     }
 }
 
@@ -123,12 +141,13 @@ impl World {
             "tagReferences": tags, "userData": [], "allowedNetworkStorage": [], "networkComponents": [],
             "frontendNetworkComponents": [], "backendNetworkComponents": [], "activeComponents": [], "openCancellationTicket": null,
             "billingItem": self.billing(machine, category),
-            "activeTransaction": machine.transaction.as_ref().map(|name| json!({
-                "id": self.id(), "transactionStatus": { "name": name.to_uppercase(), "friendlyName": name },
-            })),
         });
+        // What is not there has no key.
+        if let Some(name) = &machine.transaction {
+            let status = json!({ "name": name.to_uppercase(), "friendlyName": name });
+            object["activeTransaction"] = json!({ "id": self.id(), "transactionStatus": status });
+        }
         for (key, address) in [("primaryBackendIpAddress", &machine.private), ("primaryIpAddress", &machine.public)] {
-            // What is not there has no key.
             if let Some(address) = address {
                 object[key] = json!(address);
             }
@@ -174,7 +193,8 @@ impl World {
 
     /// Every top-level billing item.
     pub fn billing_items(&self) -> Vec<Value> {
-        self.hardware.iter().chain(&self.guests).map(|machine| machine["billingItem"].clone()).collect()
+        let items = self.hardware.iter().chain(&self.guests).map(|machine| machine["billingItem"].clone());
+        items.filter(|item| !item.is_null()).collect()
     }
 }
 

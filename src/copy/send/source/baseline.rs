@@ -2,7 +2,7 @@
 //!
 //! Must never take something on the target for what was sent unless the manifest says so and the target's own view agrees.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::copy::fs::listing::{Entry, OwnedEntry};
 use crate::copy::manifest::delta::Delta;
@@ -29,8 +29,8 @@ pub struct PartialManifest {
     pub gone: Vec<Vec<u8>>,
 }
 
-/// Temporary names by directory.
-pub type Leftovers = BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>;
+/// Temporary names by directory, with the room that each takes.
+pub type Leftovers = BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, u64>>;
 
 impl Baseline {
     /// The listing of a directory.
@@ -61,9 +61,12 @@ impl Baseline {
         }
     }
 
-    /// Whether a run that was cut left a part of a file.
-    pub fn has_partial(&self, dir: &[u8], temp: &[u8]) -> bool {
-        matches!(self, Self::Listing(_, left) if left.get(dir).is_some_and(|names| names.contains(temp)))
+    /// The room that a part of a file takes which a run that was cut has left, if there is one.
+    pub fn partial(&self, dir: &[u8], temp: &[u8]) -> Option<u64> {
+        match self {
+            Self::Listing(_, left) => left.get(dir)?.get(temp).copied(),
+            Self::Manifest(_) | Self::Watched(_) => None,
+        }
     }
 
     /// Directories in which something was left.

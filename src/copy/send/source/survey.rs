@@ -67,6 +67,7 @@ pub fn survey(task: &TreeTask, work: &Path, ledger: &Ledger, execution: &Executi
     let volume = mounts::same_volume(task, &source, current.as_ref().map(|current| &current.header), &work)?;
     let current = current.filter(|_| !task.checksum);
     let generation = current.as_ref().and_then(|current| current.header.generation);
+    let base = current.as_ref().map(|current| current.base);
     let mut watch = WatchClient::reach(&work);
     let why = match (take(watch.as_mut(), task, &source, generation), current) {
         (Ok(places), Some(current)) => match watched::find(&source, &file, current, places, ledger).map_err(broken)? {
@@ -82,10 +83,13 @@ pub fn survey(task: &TreeTask, work: &Path, ledger: &Ledger, execution: &Executi
         (Ok(_), None) => String::new(),
         (Err(why), _) => why,
     };
-    let known = Baseline::Manifest(match task.checksum {
+    let manifest = match task.checksum {
         true => Manifest::default(),
         false => Manifest::load(&file, &rules).map_err(broken)?,
-    });
+    };
+    // One that cannot be trusted knows no state of the target, whatever its first bytes say: the target has to be asked.
+    let generation = generation.filter(|_| base == Some(manifest.sum()));
+    let known = Baseline::Manifest(manifest);
     let found = generation.map(|_| source.scan(&known, ledger)).transpose()?;
     let looked = ScanMode::Swept { why };
     Ok(Survey { start, work, rules, source, volume, known, found, generation, watch, looked })

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -22,6 +21,9 @@ use crate::copy::manifest::delta::Delta;
 use crate::copy::manifest::full::Manifest;
 use crate::copy::send::ledger::Ledger;
 use crate::copy::watch::ChangedDir;
+
+/// Why a part of the manifest, or the whole, is not believed.
+const DAMAGED: &str = "the manifest is damaged";
 
 /// What came of it.
 pub enum WatchedScan {
@@ -77,7 +79,11 @@ impl Finder<'_> {
         if [&self.new, &self.replaced, &self.removed].iter().any(|tops| path::is_below(&place.path, tops)) {
             return Ok(Ok(()));
         }
-        let Some(known) = self.known(&place)? else { return Ok(Ok(())) };
+        let known = match self.known(&place)? {
+            Ok(Some(known)) => known,
+            Ok(None) => return Ok(Ok(())),
+            Err(why) => return Ok(Err(why)),
+        };
         match self.look(&place, &known) {
             Ok(Ok(listing)) => {
                 self.dirs.push(ScannedDir::new(place.path.clone(), listing, &known));
@@ -92,14 +98,12 @@ impl Finder<'_> {
     }
 
     /// The listing that the manifest has; `None` for a directory that it does not know, which its parent's listing tells.
-    fn known(&self, place: &ChangedDir) -> io::Result<Option<Vec<u8>>> {
+    fn known(&self, place: &ChangedDir) -> io::Result<Clear<Option<Vec<u8>>>> {
         if let Some(changed) = self.watched.delta.changes.get(&place.path) {
-            return Ok(changed.clone());
+            return Ok(Ok(changed.clone()));
         }
-        let Some((at, len)) = place.at else { return Ok(None) };
-        let mut listing = vec![0; usize::try_from(len).unwrap_or(0)];
-        self.base.read_exact_at(&mut listing, at)?;
-        Ok(Some(listing))
+        let Some(extent) = place.at else { return Ok(Ok(None)) };
+        Ok(extent.read(&self.base)?.map(Some).ok_or(DAMAGED))
     }
 
     /// The listing as it is now.
@@ -174,6 +178,9 @@ impl Finder<'_> {
         let mut before = self.watched.listings.values().fold((0, 0), |sum, listing| add(sum, size_of(listing)));
         if !self.removed.is_empty() || !self.replaced.is_empty() {
             let manifest = Manifest::load(file, &self.watched.delta.header.rules)?;
+            if manifest.sum() != self.watched.delta.base {
+                return Ok(WatchedScan::Unclear(DAMAGED));
+            }
             for (path, listing) in manifest.directories() {
                 let replaced = path::is_below(path, &self.replaced);
                 if replaced || path::is_below(path, &self.removed) {

@@ -99,7 +99,7 @@ impl Reader<'_> {
             return Ok(Some(blocks).filter(|blocks| blocks.suits(now.size)));
         }
         if old.is_none_or(|old| old.size < self.transfer.source.tree.large())
-            && !self.transfer.known.has_partial(dir_path, &self.transfer.source.temp.partial(now.name))
+            && self.transfer.known.partial(dir_path, &self.transfer.source.temp.partial(now.name)).is_none()
         {
             return Ok(None);
         }

@@ -49,6 +49,9 @@ impl NextManifest<'_> {
             Baseline::Manifest(_) => self.save_whole(file, &delta.header, store),
             _ => {
                 let manifest = Manifest::load(file, &delta.header.rules)?;
+                if manifest.sum() != delta.base {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "the manifest is damaged"));
+                }
                 manifest.save_with(delta, file)
             }
         }
