@@ -24,9 +24,14 @@ fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["agent", "--quiet", "--target", "host-tuple", "--target-dir"]).arg(&target);
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    for name in
-        ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"]
-    {
+    for name in [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTC_BOOTSTRAP",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_BUILD_TARGET",
+    ] {
         cargo.env_remove(name);
     }
     // What cargo tells tests of this package is nothing to the scripts of others: they would run once more, and all that needs them.
