@@ -13,6 +13,7 @@
 mod lab;
 
 mod accounts;
+mod ci;
 mod cli;
 mod controller;
 mod copy;

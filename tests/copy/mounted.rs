@@ -9,6 +9,7 @@ use migrate::copy::VerifyMode;
 use crate::copy::pair::{Pair, differences};
 use crate::copy::tree::{is_root, noise, set_mtime};
 use crate::lab::packages::program;
+use crate::lab::skip::skip;
 
 /// Something mounted, until it is dropped.
 struct Mounted(PathBuf);
@@ -19,7 +20,7 @@ impl Mounted {
         fs::create_dir_all(at).unwrap();
         let mounted = is_root() && Command::new("mount").args(args).arg(at).status().is_ok_and(|s| s.success());
         if !mounted {
-            println!("skipped: cannot mount {args:?}");
+            skip(&format!("cannot mount {args:?}"));
         }
         mounted.then(|| Self(at.to_owned()))
     }

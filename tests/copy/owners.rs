@@ -13,6 +13,7 @@ use migrate::outside::Error;
 use crate::copy::pair::Pair;
 use crate::copy::tree::is_root;
 use crate::lab::packages::program;
+use crate::lab::skip::skip;
 
 /// The target sees its own users and groups.
 struct OtherUsers {
@@ -37,7 +38,7 @@ impl Transport for OtherUsers {
 fn pair() -> Option<Pair> {
     let mounts = || Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|s| s.success());
     if !is_root() || !mounts() {
-        println!("skipped: only root can give files away, and needs mounts of its own");
+        skip("only root can give files away, and needs mounts of its own");
         return None;
     }
     let mut pair = Pair::new();

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::copy::pair::Pair;
 use crate::copy::tree::is_root;
+use crate::lab::skip::skip;
 
 const MOUNTED: &str = r#"mount --bind "$0" "$1" && shift && exec "$@""#;
 
@@ -45,7 +46,7 @@ struct Source {
 fn source(place: &str) -> Option<Source> {
     let mounts = || Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|s| s.success());
     if !is_root() || !mounts() {
-        println!("skipped: only root can mount");
+        skip("only root can mount");
         return None;
     }
     let (pair, volume) = (Pair::new(), tempfile::tempdir_in("/dev/shm").unwrap());

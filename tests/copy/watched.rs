@@ -9,6 +9,7 @@ use migrate::copy::{PassReport, ScanMode};
 
 use crate::copy::pair::Pair;
 use crate::copy::tree::noise;
+use crate::lab::skip::skip;
 
 /// Whether this test may watch a filesystem; what else runs here decides the rest.
 fn can_watch(pair: &Pair) -> bool {
@@ -44,7 +45,7 @@ fn a_watched_pass_carries_every_kind_of_change() {
     let root = pair.source();
     make(&root);
     if !can_watch(&pair) {
-        println!("skipped: no watch here");
+        skip("no watch here");
         return;
     }
     let at = |path: &str| root.join(path);
@@ -132,7 +133,7 @@ fn a_watched_pass_believes_no_part_of_a_damaged_manifest() {
         let pair = Pair::new();
         make(&pair.source());
         if !can_watch(&pair) {
-            println!("skipped: no watch here");
+            skip("no watch here");
             return;
         }
         let file = pair.dir.path().join("work-source/jobs/job-1/manifest");

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::copy::pair::Pair;
 use crate::lab::process::find_program;
+use crate::lab::skip::skip;
 
 /// A program with its children.
 struct Writer(Child);
@@ -17,7 +18,7 @@ struct Writer(Child);
 impl Writer {
     fn start(program: &str, args: &[&str], dir: &Path) -> Option<Self> {
         let program = find_program(program).or_else(|| {
-            println!("skipped: {program} is not there");
+            skip(&format!("{program} is not there"));
             None
         })?;
         let mut command = Command::new(program);

@@ -37,6 +37,7 @@ pub mod requests;
 pub mod resolver;
 pub mod route53;
 pub mod service;
+pub mod skip;
 pub mod softlayer;
 pub mod sshd;
 pub mod tree;

@@ -8,6 +8,7 @@ use migrate::copy::watch::{ExpectedScan, WATCHING, expected_scan};
 use migrate::host::{Hosts, TreeExtent};
 
 use super::*;
+use crate::lab::skip::skip;
 
 #[tokio::test]
 async fn a_host_tells_what_it_is_and_what_is_at_paths() {
@@ -111,7 +112,7 @@ async fn a_tree_is_sized_behind_a_symlink_and_by_what_its_files_take() {
     }
     let (proc, volume) = (Mounted::new("proc", dir.join("proc")), Mounted::new("tmpfs", dir.join("volume")));
     if proc.is_none() || volume.is_none() {
-        println!("skipped: cannot mount here");
+        skip("cannot mount here");
         return;
     }
     std::fs::write(dir.join("volume/inside"), [1; 8192]).unwrap();
