@@ -135,6 +135,23 @@ async fn a_route_that_was_taken_back_is_not_announced_any_more_and_the_last_one_
     assert!(error.what.contains("this would withdraw the last route"), "{error}");
 }
 
+#[test]
+fn what_is_shown_while_bird_is_configured_is_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("web.routes"), "route 203.0.113.1/32 blackhole;\n").unwrap();
+    let birdc = "#!/bin/sh\ncd \"${0%/*}\"\nif mkdir asked 2>/dev/null; then\necho 'Stopped due to reconfiguration'; exit 1; fi\n\
+                 echo '203.0.113.1/32 blackhole [web 10:00:00.000] * (200)'\n";
+    std::fs::write(dir.path().join("birdc"), birdc).unwrap();
+    std::fs::set_permissions(dir.path().join("birdc"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    let mut routes = std::process::Command::new(example("bird-routes"));
+    routes.args(["socket", &text(dir.path()), "observe", "web"]).env("PATH", path);
+    let out = routes.output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(String::from_utf8(out.stdout).unwrap(), "{\"members\": [{\"name\": \"203.0.113.1/32\"}]}\n");
+    assert!(dir.path().join("asked").is_dir());
+}
+
 /// A program in a few lines of shell: `STATE` is a file with what it answers.
 struct Scripted {
     dir: tempfile::TempDir,
